@@ -1,0 +1,67 @@
+/* command.h: the commands clients may send, and how one is evaluated.
+ *
+ * Every command stands once in TM_COMMAND_LIST (actors/command_table.h).  Three kinds:
+ *  - local: answered by the session itself (PING, HELLO, CONFIG, CLUSTER ...);
+ *  - keyed: evaluated by the leader of the one partition that owns its keys;
+ *  - scatter: split by the session into one keyed command per partition, replies gathered.
+ *
+ * A keyed command runs exactly once, at the leader: it reads the store, writes its reply, and
+ * where it changes something calls the store's writers (storage/store.h), which apply the change
+ * speculatively and encode it as operations of the record under construction.  What is logged and
+ * shipped is that effect, never the command.  Evaluation never blocks and never fails half-way:
+ * all checks come before the first write.  Keys found expired were deleted by a logged record
+ * before the command runs, so that no command looks at expiry itself (except TTL and its kin). */
+#ifndef TM_ACTORS_COMMAND_H
+#define TM_ACTORS_COMMAND_H
+
+#include "runtime/base.h"
+
+struct tm_store;       /* storage/store.h */
+struct tm_resp_writer; /* net/resp.h */
+
+enum tm_command_flags {
+    TM_CMD_READONLY = 1 << 0,
+    TM_CMD_WRITE = 1 << 1,
+    TM_CMD_LOCAL = 1 << 2,     /* answered by the session */
+    TM_CMD_SCATTER = 1 << 3,   /* keys may lie in several partitions: split, then gathered */
+    TM_CMD_BROADCAST = 1 << 4, /* goes to every partition, replies gathered (DBSIZE, FLUSHALL) */
+    TM_CMD_NOAUTH = 1 << 5,    /* allowed before AUTH */
+    TM_CMD_FAST = 1 << 6,      /* constant time */
+    TM_CMD_DENYOOM = 1 << 7,   /* refused with -OOM above --memory-limit */
+    TM_CMD_NOMULTI = 1 << 8,   /* not inside MULTI */
+    TM_CMD_ADMIN = 1 << 9
+};
+
+/* One evaluation.  Lives for the call only; the leader's partition fills it. */
+struct tm_exec {
+    struct tm_store *store;
+    struct tm_resp_writer *reply; /* RESP2 or RESP3 as the client speaks */
+    uint64_t now_ms;              /* wall time of this evaluation; expiry times are made from it */
+    uint64_t random;              /* drawn once by the leader (SPOP, SRANDMEMBER, RANDOMKEY) */
+    uint32_t max_entity_bytes;    /* a write that would exceed it gets an error reply */
+    uint64_t cursor;              /* SCAN: in: where to go on; out: 0 = this partition is done */
+};
+
+struct tm_command {
+    const char *name; /* upper case, without container ("CONFIG", never "CONFIG|GET") */
+    int16_t arity;    /* as redis: the number of words, negative = at least that many */
+    int16_t first_key, last_key, key_step; /* as redis: positions in argv, 0 = no keys */
+    uint32_t flags;
+    /* Keyed and scatter commands: argv[0] is the name; argc satisfies arity.  NULL for local. */
+    void (*run)(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc);
+    const char *group;   /* "string", "hash", ... for COMMAND DOCS */
+    const char *summary; /* one line for COMMAND DOCS */
+};
+
+/* The command of that name in any case, or NULL.  Constant time; static storage. */
+const struct tm_command *tm_command_find(struct tm_bytes name);
+
+/* The i-th command of the table, NULL past the end. */
+const struct tm_command *tm_command_at(unsigned i);
+
+static inline bool tm_command_arity_ok(const struct tm_command *c, unsigned argc)
+{
+    return c->arity >= 0 ? argc == (unsigned)c->arity : argc >= (unsigned)-c->arity;
+}
+
+#endif
