@@ -1,0 +1,149 @@
+#include "tools/topology.h"
+#include "test.h"
+
+#include <unistd.h>
+
+static char err[1024];
+
+static enum tm_err load_text(const char *text, struct tm_topology **t)
+{
+    char path[] = "/tmp/tidemill-topology-XXXXXX";
+    int fd = mkstemp(path);
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+    err[0] = '\0';
+    *t = NULL;
+    enum tm_err e = tm_topology_load(path, t, err, sizeof err);
+    unlink(path);
+    return e;
+}
+
+static void refused(const char *text, const char *expect)
+{
+    struct tm_topology *t;
+    enum tm_err e = load_text(text, &t);
+    CU_ASSERT_EQUAL(e, TM_ERR_INVALID);
+    bool said = strstr(err, expect) != NULL && strchr(err, '\n') == NULL;
+    CU_ASSERT(said);
+    if (!said)
+        printf("  wanted: %s\n  got: %s\n", expect, err);
+    if (t != NULL)
+        tm_topology_free(t);
+}
+
+static void options_and_defaults_are_taken(void)
+{
+    struct tm_topology *t;
+    CU_ASSERT_EQUAL_FATAL(
+        load_text("const n = [\"a\", \"b\", \"c\",];\n"
+                  "function region(x) { return \"us-\" + x; }\n"
+                  "// a comment\n"
+                  "defineCluster(\"one\", { nodes: n, replicationFactor: 2, region: "
+                  "region(\"east-1\"), consistency: \"eventual\", });\n"
+                  "defineCluster(\"two\", {});\n"
+                  "defineCluster(\"three\");\n"
+                  "defineNode(\"b\", { address: \"10.0.0.2\", workers: 4, fabric: \"tcp\" });\n",
+                  &t),
+        TM_OK);
+    CU_ASSERT_EQUAL(t->cluster_count, 3);
+    const struct tm_cluster_spec *c = tm_topology_cluster(t, "one");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+    CU_ASSERT_EQUAL(c->nodes.count, 3);
+    CU_ASSERT_EQUAL(c->replication_factor, 2);
+    CU_ASSERT_EQUAL(c->partitions, 256);
+    CU_ASSERT(c->eventual);
+    CU_ASSERT_STRING_EQUAL(c->region, "us-east-1");
+    CU_ASSERT_EQUAL(tm_cluster_node_index(c, "c"), 2);
+    CU_ASSERT_EQUAL(tm_cluster_node_index(c, "d"), -1);
+    c = tm_topology_cluster(t, "two");
+    CU_ASSERT_STRING_EQUAL(c->nodes.names[0], "two-1");
+    CU_ASSERT_EQUAL(c->replication_factor, 1);
+    const struct tm_node_spec *n = tm_topology_node(t, "one", "b");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(n);
+    CU_ASSERT_EQUAL(n->workers, 4);
+    CU_ASSERT_STRING_EQUAL(n->fabric, "tcp");
+    tm_topology_free(t);
+}
+
+static void an_unknown_option_names_line_and_neighbour(void)
+{
+    refused("defineCluster(\"a\", {\n  nodes: [\"x\"],\n  replicatonFactor: 1\n});\n",
+            ":3: defineCluster(\"a\"): option \"replicatonFactor\": unknown option; did you mean "
+            "\"replicationFactor\"?");
+    refused("defineCluster(\"a\", { zzzzzzzz: 1 });", "unknown option");
+}
+
+static void wrong_types_and_ranges_are_named(void)
+{
+    refused("defineCluster(\"a\", { nodes: \"x\" });", "must be an array of names, not a string");
+    refused("defineCluster(\"a\", { nodes: [\"x\", 7] });", "entry 2 must be a name, not a number");
+    refused("defineCluster(\"a\", { nodes: [\"x\", \"x\"] });", "\"x\" is listed twice");
+    refused("defineCluster(\"a\", { nodes: [\"../x\"] });", "is no valid name");
+    refused("defineCluster(\"a\", { partitions: 1.5 });", "a whole number from 1 to 4096");
+    refused("defineCluster(\"a\", { partitions: 0 });", "0 is out of range");
+    refused("defineCluster(\"a\", { partitions: function () {} });", "not function");
+    refused("defineCluster(\"a\", { partitions: undefined });", "not undefined");
+    refused("defineCluster(\"a\", { partitions: 0 / 0 });", "not NaN");
+    refused("defineCluster(\"a\", { consistency: \"weak\" });",
+            "must be \"strong\" or \"eventual\", not \"weak\"");
+    refused("defineCluster(\"a\", { nodes: [\"x\", \"y\"], replicationFactor: 3 });",
+            "3 copies need 3 nodes");
+    refused("defineCluster(\"a\");\ndefineNode(\"a-1\", { address: \"host\" });",
+            ":2: defineNode(\"a-1\"): option \"address\": \"host\" is no IPv4 address");
+}
+
+static void contradictions_across_calls_are_refused(void)
+{
+    refused("defineCluster(\"a\");\ndefineCluster(\"a\");\n",
+            ":2: defineCluster(\"a\"): this name was defined in line 1 already");
+    refused("defineCluster(\"a\", { replicateTo: [\"a\"] });", "cannot replicate to itself");
+    refused("defineCluster(\"a\", { replicateTo: [\"b\"], replicationMode: \"sync\", consistency: "
+            "\"eventual\" });",
+            "contradicts");
+    refused("var x = 1;\n", "defines no cluster");
+}
+
+static void script_errors_carry_their_line(void)
+{
+    refused("\n\nlet x = 1;\n", ":3: SyntaxError");
+    refused("defineCluster(\"a\");\nnope();\n", ":2: ReferenceError");
+    refused("\ndefineCluster(7);\n", ":2: TypeError: defineCluster: the first argument");
+    refused("defineCluster(\"a\", []);\n", "must be an object of options");
+    refused("throw 5;", "5");
+}
+
+static void the_script_is_bounded(void)
+{
+    struct tm_topology *t;
+    refused("var s = \"x\"; while (true) s += s;", "alloc");
+    refused("function f() { return f() + 1; } f();", "RangeError");
+    CU_ASSERT_EQUAL(load_text("while (true) {}", &t), TM_ERR_TIMEOUT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err, "loop without end"));
+    refused("Math.random();", "TypeError");
+    refused("new Date();", "TypeError");
+}
+
+static void undefined_targets_are_warnings(void)
+{
+    struct tm_topology *t;
+    CU_ASSERT_EQUAL_FATAL(load_text("defineCluster(\"a\", { replicateTo: [\"b\"] });", &t), TM_OK);
+    CU_ASSERT_EQUAL_FATAL(t->warning_count, 1);
+    CU_ASSERT_PTR_NOT_NULL(strstr(t->warnings[0], "UNRESOLVED"));
+    tm_topology_free(t);
+}
+
+static void a_missing_file_is_said(void)
+{
+    struct tm_topology *t;
+    CU_ASSERT_EQUAL(tm_topology_load("/nonexistent/x.js", &t, err, sizeof err), TM_ERR_NOTFOUND);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err, "cannot read the topology file"));
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(options_and_defaults_are_taken),   TM_TEST(an_unknown_option_names_line_and_neighbour),
+    TM_TEST(wrong_types_and_ranges_are_named), TM_TEST(contradictions_across_calls_are_refused),
+    TM_TEST(script_errors_carry_their_line),   TM_TEST(the_script_is_bounded),
+    TM_TEST(undefined_targets_are_warnings),   TM_TEST(a_missing_file_is_said),
+};
+TM_TEST_MAIN("tools/topology", tests)

@@ -1,0 +1,84 @@
+/* topology.h: a topology file, evaluated and checked.
+ *
+ * The file is JavaScript (ES5.1 and `const`).  It is evaluated in a forked child with bounds on
+ * memory and time and no access to anything (tools/topology_eval.h); what it declared is checked
+ * here, option by option, against the tables in topology.c.  Call before threads or the EAL exist:
+ * loading forks.  One thread. */
+#ifndef TM_TOOLS_TOPOLOGY_H
+#define TM_TOOLS_TOPOLOGY_H
+
+#include "runtime/base.h"
+#include "net/fabric.h"
+
+#define TM_CLUSTERS_MAX    64
+#define TM_NAME_MAX        63 /* bytes of a cluster's, node's or type's name: [A-Za-z0-9._-] */
+#define TM_PARTITIONS_MAX  4096
+#define TM_REPLICATION_MAX 5
+#define TM_LIST_MAX        256 /* entries of a list of names */
+
+struct tm_name_list {
+    char **names;
+    unsigned count;
+};
+
+/* One defineCluster, defaults filled in. */
+struct tm_cluster_spec {
+    char *name;
+    unsigned line; /* of the call in the file */
+    struct tm_name_list nodes;
+    unsigned replication_factor;        /* 1..5, at most the number of nodes */
+    unsigned partitions;                /* 1..4096 */
+    bool eventual;                      /* consistency: "eventual" */
+    char *provider, *region, *location; /* labels; "" when absent */
+
+    /* The cluster's links; carried by later work, reported by plan. */
+    struct tm_name_list replicate_to;
+    bool sync_links; /* replicationMode: "sync" */
+    struct tm_name_list include_types, exclude_types;
+};
+
+/* One defineNode: physical facts of a node; absent ones are "" or 0. */
+struct tm_node_spec {
+    char *name;
+    char *cluster; /* "" = the node of that name in any cluster */
+    char *address; /* IPv4 */
+    unsigned port; /* the shared client port; 0 = by the port plan */
+    unsigned workers;
+    char *fabric;      /* "dpdk" | "tcp" | "" */
+    char *fabric_port; /* as --fabric-port */
+    unsigned line;
+};
+
+struct tm_topology {
+    char *path;
+    struct tm_cluster_spec *clusters;
+    unsigned cluster_count;
+    struct tm_node_spec *nodes;
+    unsigned node_count;
+    char **warnings;
+    unsigned warning_count;
+};
+
+/* Evaluates and checks the file.  On success *out is the caller's, to be freed by
+ * tm_topology_free.  On failure returns TM_ERR_INVALID (the file is wrong), TM_ERR_NOTFOUND,
+ * TM_ERR_TIMEOUT or TM_ERR_IO, and err holds one line: file, line, what is wrong, what would be
+ * right. */
+enum tm_err tm_topology_load(const char *path, struct tm_topology **out, char *err,
+                             size_t err_size);
+void tm_topology_free(struct tm_topology *t);
+
+/* The cluster of that name, or NULL. */
+const struct tm_cluster_spec *tm_topology_cluster(const struct tm_topology *t, const char *name);
+
+/* The facts of a node: the defineNode for (cluster, node), else for node in any cluster, or NULL.
+ */
+const struct tm_node_spec *tm_topology_node(const struct tm_topology *t, const char *cluster,
+                                            const char *node);
+
+/* A node's position in its cluster's list, or -1. */
+int tm_cluster_node_index(const struct tm_cluster_spec *c, const char *node);
+
+/* Of count names the one nearest to word by edit distance, or NULL if none is near. */
+const char *tm_nearest_name(const char *word, const char *const *names, size_t count);
+
+#endif
