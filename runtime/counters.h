@@ -1,0 +1,188 @@
+/* counters.h: what a node counts, in one table, live in shared memory.
+ *
+ * Each worker has an array of its own, which only its thread writes (relaxed, no locked
+ * instruction); anyone who has the workspace mapped reads, also after the node died.  `tidemill
+ * stat`, INFO and /metrics show the same numbers under the names of the table.
+ *
+ * To add one: append a line.  The kinds: COUNT only grows; GAUGE goes up and down, a node's value
+ * is the sum over its workers; PEAK likewise, but the node's value is the largest.
+ *
+ * Life of the shared table: footprint, new, join, leave, delete.  A test or the simulator may use a
+ * zeroed struct tm_counters of its own instead. */
+#ifndef TM_RUNTIME_COUNTERS_H
+#define TM_RUNTIME_COUNTERS_H
+
+#include "runtime/base.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+/* X(name, kind, unit, text) */
+#define TM_COUNTER_LIST(X)                                                                         \
+    X(dpdk_frames_sent, COUNT, "frames", "frames given to the dpdk fabric")                        \
+    X(dpdk_frames_received, COUNT, "frames", "frames that came from the dpdk fabric")              \
+    X(dpdk_bytes_sent, COUNT, "bytes", "bytes of the frames sent over dpdk")                       \
+    X(dpdk_bytes_received, COUNT, "bytes", "bytes of the frames received over dpdk")               \
+    X(dpdk_frames_dropped, COUNT, "frames", "frames not sent: port full or peer down")             \
+    X(tcp_frames_sent, COUNT, "frames", "frames given to the tcp fabric")                          \
+    X(tcp_frames_received, COUNT, "frames", "frames that came from the tcp fabric")                \
+    X(tcp_bytes_sent, COUNT, "bytes", "bytes of the frames sent over tcp")                         \
+    X(tcp_bytes_received, COUNT, "bytes", "bytes of the frames received over tcp")                 \
+    X(tcp_frames_dropped, COUNT, "frames", "frames not sent: buffer full or peer down")            \
+    X(peer_ups, COUNT, "events", "times a peer node came within reach")                            \
+    X(peer_downs, COUNT, "events", "times a peer node went out of reach")                          \
+    X(doorbells_rung, COUNT, "events", "wake-ups sent to parked workers of other nodes")           \
+    X(channel_messages_sent, COUNT, "messages", "messages accepted by channels")                   \
+    X(channel_messages_received, COUNT, "messages", "messages delivered in order by channels")     \
+    X(channel_retransmits, COUNT, "frames", "frames sent again because no acknowledgement came")   \
+    X(channel_drops, COUNT, "frames", "received frames thrown away: damaged, doubled or stale")    \
+    X(channel_resets, COUNT, "events", "channels begun anew because the peer had restarted")       \
+    X(channel_full, COUNT, "events", "sends refused because a channel's window was full")          \
+    X(ring_full, COUNT, "events", "claims that found the ring to another worker full")             \
+    X(ring_records, COUNT, "records", "records published to other workers")                        \
+    X(turns, COUNT, "turns", "turns of the worker loop that did something")                        \
+    X(idle_turns, COUNT, "turns", "turns of the worker loop that found nothing to do")             \
+    X(parks, COUNT, "events", "times the worker went to sleep")                                    \
+    X(wakes_ring, COUNT, "events", "wake-ups by another worker of this node")                      \
+    X(wakes_timer, COUNT, "events", "wake-ups by a timer")                                         \
+    X(wakes_io, COUNT, "events", "wake-ups by a socket, the disk or a peer's doorbell")            \
+    X(wakes_sent, COUNT, "events", "wake-ups written for other workers of this node")              \
+    X(turn_max_us, PEAK, "us", "longest turn of the worker loop so far")                           \
+    X(wal_flushes, COUNT, "flushes", "durable writes to the log finished")                         \
+    X(wal_blocks, COUNT, "blocks", "log blocks written")                                           \
+    X(wal_bytes, COUNT, "bytes", "bytes written to the log, blocks and fillers")                   \
+    X(wal_records, COUNT, "records", "records appended to the log")                                \
+    X(wal_segments, GAUGE, "segments", "log segments in use")                                      \
+    X(wal_flush_us_total, COUNT, "us", "time that durable writes took, summed")                    \
+    X(wal_stalls, COUNT, "events", "durable writes that took longer than --disk-stall-ms")         \
+    X(wal_torn_tails, COUNT, "events", "torn tails cut at recovery")                               \
+    X(wal_rotten_blocks, COUNT, "blocks", "damaged blocks found below the durable point")          \
+    X(records_repaired, COUNT, "records", "damaged records brought back from a peer")              \
+    X(commits, COUNT, "records", "records committed by partitions led here")                       \
+    X(applied, COUNT, "records", "committed records applied to the table")                         \
+    X(elections, COUNT, "events", "elections begun here, pre-votes not counted")                   \
+    X(pre_votes, COUNT, "events", "pre-votes begun here")                                          \
+    X(leader_changes, COUNT, "events", "times this node became leader of a partition")             \
+    X(step_downs, COUNT, "events", "times this node ceased to lead a partition")                   \
+    X(partitions_led, GAUGE, "partitions", "partitions led here now")                              \
+    X(partitions_faulty, GAUGE, "partitions", "partitions here that wait for repair")              \
+    X(witness_commits, COUNT, "records", "records committed with the witness in the quorum")       \
+    X(solo_commits, COUNT, "records", "records committed with a single data copy")                 \
+    X(partitions_solo, GAUGE, "partitions", "partitions led here with a single data copy")         \
+    X(undone, COUNT, "records", "uncommitted records taken back after losing leadership")          \
+    X(async_cut, COUNT, "records", "records cut off at a failover in eventual mode")               \
+    X(async_reoffered, COUNT, "records", "cut records offered to the new leader")                  \
+    X(async_window_waits, COUNT, "events", "writes held back at the cap of the async window")      \
+    X(snapshots_written, COUNT, "snapshots", "snapshots finished and made current")                \
+    X(snapshots_sent, COUNT, "snapshots", "snapshots sent whole to a peer")                        \
+    X(snapshots_loaded, COUNT, "snapshots", "snapshots received from a peer or read at start")     \
+    X(snapshots_failed, COUNT, "snapshots", "snapshots given up: disk full, damaged or stale")     \
+    X(clients, GAUGE, "connections", "clients connected now")                                      \
+    X(clients_accepted, COUNT, "connections", "clients ever accepted")                             \
+    X(clients_rejected, COUNT, "connections", "clients turned away at --max-clients")              \
+    X(clients_dropped, COUNT, "connections",                                                       \
+      "clients closed for breaking a limit or the protocol")                                       \
+    X(client_bytes_received, COUNT, "bytes", "bytes read from clients")                            \
+    X(client_bytes_sent, COUNT, "bytes", "bytes written to clients")                               \
+    X(commands, COUNT, "commands", "commands taken from clients")                                  \
+    X(commands_forwarded, COUNT, "commands", "commands passed to another worker or node")          \
+    X(replies, COUNT, "replies", "replies given to clients")                                       \
+    X(replies_error, COUNT, "replies", "error replies among them")                                 \
+    X(refused_diskfull, COUNT, "commands", "writes refused because the disk is full")              \
+    X(refused_oom, COUNT, "commands", "writes refused at --memory-limit")                          \
+    X(refused_noreplicas, COUNT, "commands", "writes refused for lack of copies (--solo stop)")    \
+    X(entities, GAUGE, "entities", "entities held here")                                           \
+    X(entities_expired, COUNT, "entities", "entities removed because their time had come")         \
+    X(memory_bytes, GAUGE, "bytes", "memory held by the table and its entities")                   \
+    X(log_lines, COUNT, "lines", "lines logged")                                                   \
+    X(log_dropped, COUNT, "lines", "lines not logged because the log's buffer was full")
+
+enum tm_counter {
+#define X(name, kind, unit, text) TM_COUNTER_##name,
+    TM_COUNTER_LIST(X)
+#undef X
+        TM_COUNTER_COUNT
+};
+
+enum tm_counter_kind { TM_COUNTER_KIND_COUNT, TM_COUNTER_KIND_GAUGE, TM_COUNTER_KIND_PEAK };
+
+/* One worker's values.  ctx->counters points to it. */
+struct tm_counters {
+    _Alignas(TM_CACHE_PAIR) _Atomic uint64_t value[TM_COUNTER_COUNT];
+};
+
+/* All workers' values, in shared memory. */
+struct tm_counters_table {
+    _Atomic uint64_t magic;
+    uint64_t names_hash; /* of names and kinds in order: another build's table is not misread */
+    uint32_t workers;
+    struct tm_counters of[];
+};
+
+/* Adds n.  By the worker that owns c only, like set. */
+static inline void tm_counter_add(struct tm_counters *c, enum tm_counter which, uint64_t n)
+{
+    uint64_t v = atomic_load_explicit(&c->value[which], memory_order_relaxed);
+    atomic_store_explicit(&c->value[which], v + n, memory_order_relaxed);
+}
+
+/* Subtracts n from a GAUGE. */
+static inline void tm_counter_sub(struct tm_counters *c, enum tm_counter which, uint64_t n)
+{
+    tm_counter_add(c, which, UINT64_C(0) - n);
+}
+
+/* Sets a GAUGE. */
+static inline void tm_counter_set(struct tm_counters *c, enum tm_counter which, uint64_t v)
+{
+    atomic_store_explicit(&c->value[which], v, memory_order_relaxed);
+}
+
+/* Raises a PEAK to v if that is more. */
+static inline void tm_counter_peak(struct tm_counters *c, enum tm_counter which, uint64_t v)
+{
+    if (v > atomic_load_explicit(&c->value[which], memory_order_relaxed))
+        tm_counter_set(c, which, v);
+}
+
+/* This worker's value.  Any thread. */
+static inline uint64_t tm_counter_get(const struct tm_counters *c, enum tm_counter which)
+{
+    return atomic_load_explicit(&c->value[which], memory_order_relaxed);
+}
+
+/* Name, unit and text of a counter, and its kind; static storage.  `which` < TM_COUNTER_COUNT. */
+const char *tm_counter_name(enum tm_counter which);
+const char *tm_counter_unit(enum tm_counter which);
+const char *tm_counter_text(enum tm_counter which);
+enum tm_counter_kind tm_counter_kind_of(enum tm_counter which);
+
+/* The counter of that name, or TM_COUNTER_COUNT. */
+enum tm_counter tm_counter_find(const char *name);
+
+/* Bytes a table for 1..64 workers takes, aligned to TM_CACHE_PAIR; 0 for other numbers. */
+size_t tm_counters_footprint(unsigned workers);
+
+/* Makes a table of zeros in mem (its footprint, aligned to TM_CACHE_PAIR); NULL if it cannot. */
+void *tm_counters_new(void *mem, unsigned workers);
+
+/* Joins the table in mem, of which `bytes` are mapped; only reads.  TM_ERR_INVALID: there is none;
+ * TM_ERR_VERSION: written by a build with other counters. */
+enum tm_err tm_counters_join(struct tm_counters_table **table, void *mem, size_t bytes);
+
+/* Ends a join; returns the memory. */
+void *tm_counters_leave(struct tm_counters_table *table);
+
+/* Unmakes the table; all have left.  Returns mem, or NULL if it holds none. */
+void *tm_counters_delete(void *mem);
+
+/* The array of one worker (< table->workers).  One thread writes it. */
+struct tm_counters *tm_counters_worker(struct tm_counters_table *table, unsigned worker);
+
+/* The node's value: sum over the workers, or the largest for a PEAK.  Any thread or process. */
+uint64_t tm_counters_read(const struct tm_counters_table *table, enum tm_counter which);
+
+/* Writes the table as markdown (docs/COUNTERS.md) to out. */
+void tm_counters_markdown(FILE *out);
+
+#endif

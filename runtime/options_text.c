@@ -1,0 +1,391 @@
+/* The option table as text: parsing and printing values, messages, help and documentation. */
+#include "runtime/options_internal.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+
+struct suffix {
+    const char *text;
+    int64_t factor;
+};
+
+static const struct suffix sizes[] = {
+    {"", 1},
+    {"b", 1},
+    {"k", 1 << 10},
+    {"kb", 1 << 10},
+    {"kib", 1 << 10},
+    {"m", 1 << 20},
+    {"mb", 1 << 20},
+    {"mib", 1 << 20},
+    {"g", 1 << 30},
+    {"gb", 1 << 30},
+    {"gib", 1 << 30},
+    {"t", INT64_C(1) << 40},
+    {"tb", INT64_C(1) << 40},
+    {"tib", INT64_C(1) << 40},
+};
+static const struct suffix times[] = {
+    {"us", 1},       {"ms", 1000},      {"s", 1000000},
+    {"m", 60000000}, {"min", 60000000}, {"h", INT64_C(3600000000)},
+};
+
+static bool find_suffix(const struct suffix *list, size_t count, const char *text, int64_t *factor)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcasecmp(list[i].text, text) == 0) {
+            *factor = list[i].factor;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The decimal number that text begins with; *rest is what follows.  False: none, or too large. */
+static bool parse_number(const char *text, int64_t *value, const char **rest)
+{
+    if (!isdigit((unsigned char)text[text[0] == '-']))
+        return false;
+    char *end;
+    errno = 0;
+    *value = strtoll(text, &end, 10);
+    *rest = end;
+    return errno == 0;
+}
+
+static bool parse_size(const char *text, int64_t *value)
+{
+    int64_t number, factor;
+    const char *rest;
+    return parse_number(text, &number, &rest) &&
+           find_suffix(sizes, TM_ARRAY_LEN(sizes), rest, &factor) &&
+           !__builtin_mul_overflow(number, factor, value);
+}
+
+/* In the row's own unit; false also for a part of it. */
+static bool parse_time(const struct tm_option_row *row, const char *text, int64_t *value)
+{
+    int64_t number, factor, own, us;
+    const char *rest;
+    if (!parse_number(text, &number, &rest) ||
+        !find_suffix(times, TM_ARRAY_LEN(times), row->unit, &own) ||
+        !find_suffix(times, TM_ARRAY_LEN(times), *rest == '\0' ? row->unit : rest, &factor) ||
+        __builtin_mul_overflow(number, factor, &us))
+        return false;
+    *value = us / own;
+    return us % own == 0;
+}
+
+static bool parse_word(const char *words, const char *text, int64_t *value)
+{
+    size_t len = strlen(text);
+    for (*value = 0; *words == '|'; (*value)++) {
+        size_t word = strcspn(words + 1, "|");
+        if (word == len && strncasecmp(words + 1, text, len) == 0)
+            return true;
+        words += 1 + word;
+    }
+    return false;
+}
+
+static bool parse_bool(const char *text, int64_t *value)
+{
+    if (!parse_word("|true|yes|on|1", text, value)) {
+        *value = 0;
+        return parse_word("|false|no|off|0", text, &(int64_t){0});
+    }
+    *value = 1;
+    return true;
+}
+
+bool tm_option_parse(const struct tm_option_row *row, const char *text, int64_t *value)
+{
+    const char *rest;
+    switch (row->type) {
+    case TM_OPTION_BOOL:
+        return parse_bool(text, value);
+    case TM_OPTION_ENUM:
+        return parse_word(row->words, text, value);
+    case TM_OPTION_INT:
+        if (!parse_number(text, value, &rest) || *rest != '\0')
+            return false;
+        break;
+    case TM_OPTION_SIZE:
+        if (!parse_size(text, value))
+            return false;
+        break;
+    case TM_OPTION_TIME:
+        if (!parse_time(row, text, value))
+            return false;
+        break;
+    case TM_OPTION_TEXT:
+        return false;
+    }
+    return *value >= row->min && *value <= row->max;
+}
+
+static void print_word(const char *words, int64_t n, char *buf, size_t cap)
+{
+    while (n-- > 0)
+        words += 1 + strcspn(words + 1, "|");
+    snprintf(buf, cap, "%.*s", (int)strcspn(words + 1, "|"), words + 1);
+}
+
+/* The largest suffix that divides the value. */
+static void print_scaled(int64_t value, int64_t step, const char *const *units, size_t count,
+                         char *buf, size_t cap)
+{
+    size_t i = 0;
+    while (value != 0 && i + 1 < count && value % step == 0) {
+        value /= step;
+        i++;
+    }
+    snprintf(buf, cap, "%lld%s", (long long)value, value == 0 ? "" : units[i]);
+}
+
+void tm_option_pretty(const struct tm_option_row *row, int64_t value, char *buf, size_t cap)
+{
+    static const char *const size_units[] = {"", "KiB", "MiB", "GiB", "TiB"};
+    static const char *const time_units[] = {"us", "ms", "s"};
+    if (row->type == TM_OPTION_BOOL) {
+        snprintf(buf, cap, "%s", value != 0 ? "true" : "false");
+    } else if (row->type == TM_OPTION_ENUM) {
+        print_word(row->words, value, buf, cap);
+    } else if (row->type == TM_OPTION_SIZE) {
+        print_scaled(value, 1024, size_units, TM_ARRAY_LEN(size_units), buf, cap);
+    } else if (row->type == TM_OPTION_TIME) {
+        size_t first = strcmp(row->unit, "ms") == 0;
+        print_scaled(value, 1000, time_units + first, TM_ARRAY_LEN(time_units) - first, buf, cap);
+    } else {
+        snprintf(buf, cap, "%lld", (long long)value);
+    }
+}
+
+void tm_option_allowed(const struct tm_option_row *row, char *buf, size_t cap)
+{
+    char lo[32], hi[32], def[32];
+    switch (row->type) {
+    case TM_OPTION_BOOL:
+        snprintf(buf, cap, "true or false");
+        return;
+    case TM_OPTION_TEXT:
+        snprintf(buf, cap, "at most %lld bytes of text", (long long)row->max);
+        return;
+    case TM_OPTION_ENUM: {
+        size_t len = (size_t)snprintf(buf, cap, "one of ");
+        for (const char *w = row->words + 1; *w != '\0' && len + 2 < cap; w++)
+            len += (size_t)snprintf(buf + len, cap - len, *w == '|' ? ", " : "%c", *w);
+        return;
+    }
+    default:
+        break;
+    }
+    tm_option_pretty(row, row->min, lo, sizeof lo);
+    tm_option_pretty(row, row->max, hi, sizeof hi);
+    tm_option_pretty(row, row->def, def, sizeof def);
+    bool number = row->type == TM_OPTION_INT;
+    snprintf(buf, cap, "a %s from %s to %s, such as %s",
+             number                        ? "number"
+             : row->type == TM_OPTION_SIZE ? "size"
+                                           : "time",
+             lo, hi, def);
+}
+
+bool tm_option_name_is(const char *name, const char *given, size_t given_len)
+{
+    const char *end = given + given_len;
+    for (;; name++, given++) {
+        while (*name == '-')
+            name++;
+        while (given < end && (*given == '-' || *given == '_'))
+            given++;
+        if (*name == '\0' || given == end)
+            return *name == '\0' && given == end && given_len > 0;
+        if (tolower((unsigned char)*name) != tolower((unsigned char)*given))
+            return false;
+    }
+}
+
+/* Edit distance by letters (Levenshtein, two neighbours exchanged counting one); what a prefix
+ * leaves out counts little, since `--wal-segment` surely means `--wal-segment-bytes`. */
+static unsigned distance(const char *a, const char *b)
+{
+    enum { MAX = 63 };
+    unsigned d[3][MAX + 1], n = (unsigned)strnlen(b, MAX), m = (unsigned)strnlen(a, MAX);
+    if (m >= 3 && m < n && strncmp(a, b, m) == 0)
+        return 1;
+    for (unsigned j = 0; j <= n; j++)
+        d[0][j] = j;
+    for (unsigned i = 1; i <= m; i++) {
+        unsigned *row = d[i % 3], *up = d[(i + 2) % 3], *up2 = d[(i + 1) % 3];
+        row[0] = i;
+        for (unsigned j = 1; j <= n; j++) {
+            unsigned best = up[j - 1] + (a[i - 1] != b[j - 1]);
+            best = best < up[j] + 1 ? best : up[j] + 1;
+            best = best < row[j - 1] + 1 ? best : row[j - 1] + 1;
+            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            row[j] = swapped && up2[j - 2] + 1 < best ? up2[j - 2] + 1 : best;
+        }
+    }
+    return d[m % 3][n];
+}
+
+const char *tm_option_nearest(const char *name, const struct tm_flag *flags, unsigned flag_count)
+{
+    char plain[64];
+    size_t len = 0;
+    for (; name[len] != '\0' && len < sizeof plain - 1; len++)
+        plain[len] = name[len] == '_' ? '-' : (char)tolower((unsigned char)name[len]);
+    plain[len] = '\0';
+    const char *nearest = tm_option_rows[0].name;
+    unsigned best = UINT32_MAX;
+    for (unsigned i = 0; i < TM_OPTION_COUNT + flag_count; i++) {
+        const char *candidate =
+            i < TM_OPTION_COUNT ? tm_option_rows[i].name : flags[i - TM_OPTION_COUNT].name;
+        unsigned d = distance(plain, candidate);
+        if (d < best) {
+            best = d;
+            nearest = candidate;
+        }
+    }
+    return nearest;
+}
+
+const char *tm_option_name(enum tm_option which)
+{
+    TM_ASSERT(which < TM_OPTION_COUNT);
+    return tm_option_rows[which].name;
+}
+
+const char *tm_option_text(enum tm_option which)
+{
+    TM_ASSERT(which < TM_OPTION_COUNT);
+    return tm_option_rows[which].text;
+}
+
+bool tm_option_is_live(enum tm_option which)
+{
+    TM_ASSERT(which < TM_OPTION_COUNT);
+    return tm_option_rows[which].live;
+}
+
+const char *tm_option_source_name(enum tm_option_source source)
+{
+    static const char *const names[] = {"default", "topology", "environment", "command line",
+                                        "runtime"};
+    return (unsigned)source < TM_ARRAY_LEN(names) ? names[source] : "unknown";
+}
+
+size_t tm_option_format(const struct tm_options *options, enum tm_option which, char *buf,
+                        size_t cap)
+{
+    TM_ASSERT(which < TM_OPTION_COUNT && cap > 0);
+    const struct tm_option_row *row = &tm_option_rows[which];
+    const void *field = (const char *)options + row->offset;
+    int n;
+    if (row->type == TM_OPTION_TEXT) {
+        n = snprintf(buf, cap, "%s", (const char *)field);
+    } else if (row->type == TM_OPTION_BOOL) {
+        n = snprintf(buf, cap, "%s", *(const bool *)field ? "true" : "false");
+    } else if (row->type == TM_OPTION_ENUM) {
+        print_word(row->words, *(const unsigned *)field, buf, cap);
+        n = (int)strlen(buf);
+    } else {
+        int64_t value;
+        memcpy(&value, field, sizeof value);
+        n = snprintf(buf, cap, "%lld", (long long)value);
+    }
+    return (size_t)n < cap ? (size_t)n : cap - 1;
+}
+
+static void print_default(FILE *out, const struct tm_option_row *row)
+{
+    char buf[64];
+    tm_option_pretty(row, row->def, buf, sizeof buf);
+    if (row->type == TM_OPTION_TEXT)
+        fputs(row->string[0] == '\0' ? "empty" : row->string, out);
+    else
+        fputs(buf, out);
+}
+
+/* Prints text in lines of up to 92 columns, each indented by eight. */
+static void print_wrapped(FILE *out, const char *text)
+{
+    enum { WIDTH = 84 };
+    while (*text != '\0') {
+        size_t len = strlen(text);
+        if (len > WIDTH)
+            for (len = WIDTH; len > 0 && text[len] != ' '; len--)
+                continue;
+        fprintf(out, "        %.*s\n", (int)len, text);
+        text += len + (text[len] == ' ');
+    }
+}
+
+void tm_options_help(FILE *out, const struct tm_flag *flags, unsigned flag_count)
+{
+    for (unsigned i = 0; i < flag_count; i++) {
+        bool takes = flags[i].value != NULL;
+        fprintf(out, "    --%s%s%s\n", flags[i].name, takes ? " " : "",
+                takes ? flags[i].value : "");
+        print_wrapped(out, flags[i].text);
+    }
+    for (unsigned i = 0; i < TM_OPTION_COUNT; i++) {
+        const struct tm_option_row *row = &tm_option_rows[i];
+        char allowed[256];
+        tm_option_allowed(row, allowed, sizeof allowed);
+        fprintf(out, "    --%s  (%s; default ", row->name, allowed);
+        print_default(out, row);
+        fputs(")\n", out);
+        print_wrapped(out, row->text);
+    }
+}
+
+static const char *type_name(const struct tm_option_row *row)
+{
+    static const char *const names[] = {"yes/no", "number", "size", "time", "word", "text"};
+    return row->type == TM_OPTION_INT ? row->unit : names[row->type];
+}
+
+static void markdown_range(FILE *out, const struct tm_option_row *row)
+{
+    char lo[32], hi[32];
+    if (row->type == TM_OPTION_ENUM) {
+        for (const char *w = row->words + 1; *w != '\0'; w++)
+            *w == '|' ? fputs(", ", out) : fputc(*w, out);
+    } else if (row->type == TM_OPTION_BOOL) {
+        fputs("true, false", out);
+    } else if (row->type == TM_OPTION_TEXT) {
+        fprintf(out, "up to %lld bytes", (long long)row->max);
+    } else {
+        tm_option_pretty(row, row->min, lo, sizeof lo);
+        tm_option_pretty(row, row->max, hi, sizeof hi);
+        fprintf(out, "%s – %s", lo, hi);
+    }
+}
+
+void tm_options_markdown(FILE *out)
+{
+    fputs(
+        "# Options of a node\n\n"
+        "<!-- Made from runtime/options.h by `docgen options`; a test holds this page to it. "
+        "-->\n\n"
+        "Given as `--name value` or `--name=value` (`--name`, `--no-name` for yes/no) to\n"
+        "`tidemill serve` and `tidemill up`, or in the environment as `TIDEMILL_NAME` (capitals,\n"
+        "`_` for `-`). The command line wins over the environment, and that over the topology\n"
+        "file. *Live* options can be changed on a running node by `CONFIG SET name value`. Sizes\n"
+        "are bytes or carry a suffix (`4k`, `64MiB`, `1g`: powers of 1024); times are numbers of\n"
+        "the unit in the name or carry one (`200us`, `5ms`, `1s`).\n\n"
+        "| option | kind | allowed | default | live | what it does |\n"
+        "| --- | --- | --- | --- | --- | --- |\n",
+        out);
+    for (unsigned i = 0; i < TM_OPTION_COUNT; i++) {
+        const struct tm_option_row *row = &tm_option_rows[i];
+        fprintf(out, "| `--%s` | %s | ", row->name, type_name(row));
+        markdown_range(out, row);
+        fputs(" | ", out);
+        print_default(out, row);
+        fprintf(out, " | %s | %s |\n", row->live ? "yes" : "no", row->text);
+    }
+}
