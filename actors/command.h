@@ -1,9 +1,11 @@
 /* command.h: the commands clients may send, and how one is evaluated.
  *
- * Every command stands once in TM_COMMAND_LIST (actors/command_table.h).  Three kinds:
- *  - local: answered by the session itself (PING, HELLO, CONFIG, CLUSTER ...);
- *  - keyed: evaluated by the leader of the one partition that owns its keys;
- *  - scatter: split by the session into one keyed command per partition, replies gathered.
+ * Every command stands once in one of the lists of actors/command_table.h:
+ *  - local: answered by the session itself, at once (PING, CONFIG, CLUSTER ...);
+ *  - steer: changes or waits for the connection's own state (MULTI, WATCH, WAIT, QUIT ...);
+ *  - keyed: evaluated by the leader of the one partition that owns its keys.  Those flagged
+ *    scatter or broadcast are split by the session into one such command per partition, and the
+ *    replies gathered.
  *
  * A keyed command runs exactly once, at the leader: it reads the store, writes its reply, and
  * where it changes something calls the store's writers (storage/store.h), which apply the change
@@ -18,11 +20,12 @@
 
 struct tm_store;       /* storage/store.h */
 struct tm_resp_writer; /* net/resp.h */
+struct tm_session;     /* actors/session.h */
 
 enum tm_command_flags {
     TM_CMD_READONLY = 1 << 0,
     TM_CMD_WRITE = 1 << 1,
-    TM_CMD_LOCAL = 1 << 2,     /* answered by the session */
+    TM_CMD_LOCAL = 1 << 2,     /* answered by the session (local and steer) */
     TM_CMD_SCATTER = 1 << 3,   /* keys may lie in several partitions: split, then gathered */
     TM_CMD_BROADCAST = 1 << 4, /* goes to every partition, replies gathered (DBSIZE, FLUSHALL) */
     TM_CMD_NOAUTH = 1 << 5,    /* allowed before AUTH */
@@ -39,7 +42,15 @@ struct tm_exec {
     uint64_t now_ms;              /* wall time of this evaluation; expiry times are made from it */
     uint64_t random;              /* drawn once by the leader (SPOP, SRANDMEMBER, RANDOMKEY) */
     uint32_t max_entity_bytes;    /* a write that would exceed it gets an error reply */
-    uint64_t cursor;              /* SCAN: in: where to go on; out: 0 = this partition is done */
+    uint64_t cursor;              /* SCAN: in: where to go on; out: 0 = this partition is done;
+                                     below 2^48 */
+};
+
+/* What a steering command did. */
+enum tm_step {
+    TM_STEP_DONE,    /* taken; its reply is written or on its way */
+    TM_STEP_BARRIER, /* nothing was done: again when all earlier requests are answered */
+    TM_STEP_FULL     /* the router had no room: again when it has */
 };
 
 struct tm_command {
@@ -47,10 +58,20 @@ struct tm_command {
     int16_t arity;    /* as redis: the number of words, negative = at least that many */
     int16_t first_key, last_key, key_step; /* as redis: positions in argv, 0 = no keys */
     uint32_t flags;
-    /* Keyed and scatter commands: argv[0] is the name; argc satisfies arity.  NULL for local. */
-    void (*run)(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc);
     const char *group;   /* "string", "hash", ... for COMMAND DOCS */
     const char *summary; /* one line for COMMAND DOCS */
+
+    /* Exactly one of the three is set; argv[0] is the name and argc satisfies arity.
+     *
+     * run: keyed.  Writes one reply to x->reply.  Three commands are finished by the session and
+     * write less than the client sees: SCAN writes the array of keys only (its cursor goes through
+     * x->cursor; the cursor word in argv is to be ignored); RANDOMKEY one key of this partition or
+     * null; DBSIZE the count of this partition. */
+    void (*run)(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc);
+    /* local: writes one reply to w, or nothing where the client is to see none. */
+    void (*local)(struct tm_session *s, struct tm_resp_writer *w, const struct tm_bytes *argv,
+                  unsigned argc);
+    enum tm_step (*steer)(struct tm_session *s, const struct tm_bytes *argv, unsigned argc);
 };
 
 /* The command of that name in any case, or NULL.  Constant time; static storage. */
@@ -58,6 +79,12 @@ const struct tm_command *tm_command_find(struct tm_bytes name);
 
 /* The i-th command of the table, NULL past the end. */
 const struct tm_command *tm_command_at(unsigned i);
+
+/* Calls visit for the position in argv of every key, in order; false (and no call, or fewer) where
+ * the words do not say how many keys there are (SINTERCARD with a bad count).  argc satisfies
+ * arity. */
+bool tm_command_keys(const struct tm_command *c, const struct tm_bytes *argv, unsigned argc,
+                     void (*visit)(void *host, unsigned position), void *host);
 
 static inline bool tm_command_arity_ok(const struct tm_command *c, unsigned argc)
 {

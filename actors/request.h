@@ -1,7 +1,7 @@
 /* request.h: what a session asks of a partition's leader, and the answer.
  *
  * A session hands a tm_request to its router (actors/router.h); the router finds the leader: same
- * worker, other worker, other node.  The answer comes back by tm_session_reply with the same id,
+ * worker, other worker, other node.  The answer comes back by tm_sessions_answer with the same id,
  * possibly before submit returned.  Every request is answered exactly once; when the leader was
  * lost on the way the answer says whether the outcome is unknown. */
 #ifndef TM_ACTORS_REQUEST_H
@@ -35,8 +35,8 @@ struct tm_request {
     unsigned count;
     uint64_t cursor; /* SCAN */
     uint64_t watch_token;
-    uint64_t index;  /* WAIT */
-    uint32_t copies; /* WAIT */
+    uint64_t index;      /* WAIT */
+    uint32_t copies;     /* WAIT */
     uint64_t timeout_ms; /* WAIT; 0 = no limit */
 };
 
@@ -54,7 +54,7 @@ struct tm_answer {
     enum tm_err err;
     struct tm_bytes reply; /* RESP, borrowed for the call */
     uint64_t index;        /* of the record the request wrote, 0 if it wrote none */
-    uint64_t cursor;       /* SCAN */
+    uint64_t cursor;       /* SCAN: where to go on in this partition, 0 = done; below 2^48 */
     uint64_t watch_token;  /* WATCH */
     uint32_t copies;       /* WAIT */
 };

@@ -52,16 +52,11 @@ struct tm_resp_parser {
  *   parser is ready for the next one.  The words live as long as data; inline commands are
  *   unquoted in place, so data is changed.
  * TM_RESP_MORE: call again with the same bytes (they may have moved) and more behind them.
- *   A command needs at least tm_resp_wanted() bytes in all.
  * TM_RESP_BROKEN: tm_resp_parse_error gives the text.
  * argv has room for limits->max_args words. */
 enum tm_resp_status tm_resp_parse(struct tm_resp_parser *p, const struct tm_resp_limits *limits,
                                   uint8_t *data, size_t len, struct tm_bytes *argv, unsigned *argc,
                                   size_t *used);
-
-/* After TM_RESP_MORE: a lower bound of the bytes of the whole command, so that its buffer can be
- * made once. */
-size_t tm_resp_wanted(const struct tm_resp_parser *p);
 
 /* After TM_RESP_BROKEN: redis's text ("Protocol error: ...", without "ERR") into buf; returns its
  * length, at most cap - 1. */

@@ -1,0 +1,125 @@
+/* router.h: all that a session needs of the node it runs on.
+ *
+ * One struct tm_router stands behind all sessions of a worker.  submit takes a request to the
+ * leader of its partition, wherever that is; the rest answers questions about the node and the
+ * cluster from what this worker knows at the moment.  The product's worker, the simulator and the
+ * tests each fill in one.  Every function is called on the worker's thread and returns at once.
+ *
+ * Partitions are contiguous ranges of slots: partition = slot * partitions / 16384. */
+#ifndef TM_ACTORS_ROUTER_H
+#define TM_ACTORS_ROUTER_H
+
+#include "actors/request.h"
+#include "runtime/base.h"
+
+#define TM_SLOTS       16384
+#define TM_MEMBER_NONE UINT32_MAX
+
+static inline uint32_t tm_partition_of_slot(uint32_t slot, uint32_t partitions)
+{
+    return (uint32_t)((uint64_t)slot * partitions / TM_SLOTS);
+}
+
+/* The first slot of a partition; its last is the first of the next one, less one. */
+static inline uint32_t tm_partition_first_slot(uint32_t partition, uint32_t partitions)
+{
+    return (uint32_t)(((uint64_t)partition * TM_SLOTS + partitions - 1) / partitions);
+}
+
+/* A member of the cluster as redis clients see it: one worker of one node.  Each has an id and a
+ * port of its own; any of them takes any command. */
+struct tm_router_member {
+    char id[41];      /* 40 hex digits; the same for everyone, also after a restart */
+    char ip[64];      /* what clients connect to: an address or a host name */
+    uint16_t port;    /* the worker's own client port */
+    const char *node; /* the node's name; static */
+    unsigned worker;
+    bool alive;
+};
+
+/* An option as CONFIG shows it. */
+struct tm_router_option {
+    const char *name; /* static */
+    char value[256];  /* text; a longer one is cut */
+};
+
+/* X(field, unit): what INFO shows of the node.  Unknown ones stay 0. */
+#define TM_ROUTER_STATS_LIST(X)                                                                    \
+    X(pid, "")                                                                                     \
+    X(uptime_ms, "ms")                                                                             \
+    X(port, "")                                                                                    \
+    X(workers, "")                                                                                 \
+    X(clients, "")                                                                                 \
+    X(clients_max, "")                                                                             \
+    X(connections_received, "")                                                                    \
+    X(connections_rejected, "")                                                                    \
+    X(commands, "")                                                                                \
+    X(net_input_bytes, "bytes")                                                                    \
+    X(net_output_bytes, "bytes")                                                                   \
+    X(memory_used, "bytes")                                                                        \
+    X(memory_rss, "bytes")                                                                         \
+    X(memory_limit, "bytes")                                                                       \
+    X(keys, "")                                                                                    \
+    X(keys_expiring, "")                                                                           \
+    X(expired_keys, "")                                                                            \
+    X(keyspace_hits, "")                                                                           \
+    X(keyspace_misses, "")                                                                         \
+    X(partitions_led, "")                                                                          \
+    X(partitions_held, "")                                                                         \
+    X(partitions_degraded, "")                                                                     \
+    X(replication_factor, "")                                                                      \
+    X(wal_flushes, "")                                                                             \
+    X(wal_bytes, "bytes")                                                                          \
+    X(disk_full, "")                                                                               \
+    X(cpu_user_us, "us")                                                                           \
+    X(cpu_system_us, "us")
+
+struct tm_router_stats {
+#define X(field, unit) uint64_t field;
+    TM_ROUTER_STATS_LIST(X)
+#undef X
+};
+
+struct tm_router {
+    void *host;
+    uint32_t partitions; /* 1..16384, fixed */
+    uint32_t self;       /* the index of this worker among the members */
+    const char *cluster; /* the cluster's and this node's name */
+    const char *node;
+    const char *version; /* of tidemill */
+
+    /* Takes a request of one session to the leader of its partition.  Everything it points to is
+     * copied before submit returns.  TM_OK: it will be answered exactly once by
+     * tm_sessions_answer(session, ...), possibly before submit returned (TM_REQUEST_UNWATCH: never
+     * answered); requests of one session to one partition are evaluated in the order of their
+     * submission.  TM_ERR_FULL: no room now, nothing was taken; the worker calls
+     * tm_sessions_resume when there is.  TM_ERR_TOOBIG: it will never fit. */
+    enum tm_err (*submit)(void *host, uint64_t session, const struct tm_request *request);
+
+    /* Members are numbered from 0; the same worker keeps its number while the process runs. */
+    uint32_t (*member_count)(void *host);
+    void (*member)(void *host, uint32_t index, struct tm_router_member *m);
+    /* The member that leads the partition as far as is known here, or TM_MEMBER_NONE. */
+    uint32_t (*leader)(void *host, uint32_t partition);
+    /* Grows with each change of leadership or membership that this worker learns of. */
+    uint64_t (*epoch)(void *host);
+
+    /* The i-th option; false past the end. */
+    bool (*option)(void *host, unsigned i, struct tm_router_option *out);
+    /* TM_ERR_NOTFOUND: no such option; TM_ERR_PERMISSION: not while running; TM_ERR_INVALID: why
+     * (at most cap - 1 bytes) says what is wrong with the value. */
+    enum tm_err (*option_set)(void *host, struct tm_bytes name, struct tm_bytes value, char *why,
+                              size_t cap);
+    /* The password clients must give, "" or NULL for none.  Lives for the call. */
+    const char *(*password)(void *host);
+
+    void (*stats)(void *host, struct tm_router_stats *out);
+    void (*stats_reset)(void *host);
+    /* The i-th counter as INFO tidemill shows it; false past the end.  name is static. */
+    bool (*counter)(void *host, unsigned i, const char **name, uint64_t *value);
+
+    /* SHUTDOWN: the process ends cleanly, soon. */
+    void (*shutdown)(void *host);
+};
+
+#endif
