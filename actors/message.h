@@ -1,0 +1,52 @@
+/* message.h: what workers say to each other, over channels between nodes and over rings within one.
+ *
+ * A message is a 24-byte head and a body, little-endian.  Bodies that are not spelled out here have
+ * an encoding of their own in the header named beside the type.  Numbers are append-only: nodes of
+ * neighbouring versions talk to each other.  Everything received is checked before it is used. */
+#ifndef TM_ACTORS_MESSAGE_H
+#define TM_ACTORS_MESSAGE_H
+
+#include "runtime/base.h"
+
+/* X(number, name, text) */
+#define TM_MESSAGE_LIST(X)                                                                         \
+    X(1, STATE, "who this node is and what it knows (actors/creation.h)")                          \
+    X(2, CREATE, "the directory of a cluster to be created")                                       \
+    X(3, CREATED, "formatted for that creation; arg = token")                                      \
+    X(4, START, "all nodes are formatted; arg = token")                                            \
+    X(5, DIRECTORY, "the present directory (actors/directory.h)")                                  \
+    X(8, RAFT, "one message of a partition's replicas (actors/replica_wire.h)")                    \
+    X(9, HEARTBEAT, "joined heartbeat of a worker pair (actors/heartbeat.h)")                      \
+    X(12, REQUEST, "a client's request to a leader (actors/request_wire.h)")                       \
+    X(13, ANSWER, "the leader's answer (actors/request_wire.h)")                                   \
+    X(14, LEADER, "arg = term: the sending node leads this partition")                             \
+    X(16, SNAPSHOT, "a piece of a snapshot for a follower (actors/transfer.h)")                    \
+    X(17, SNAPSHOT_ACK, "how far the follower has it")                                             \
+    X(18, REPAIR, "please send records [arg, arg + count)")                                        \
+    X(19, REPAIRED, "records asked for")                                                           \
+    X(20, OFFER, "a record that a failover cut off, offered to the leader")                        \
+    X(21, OFFERED, "arg = index: that offer was taken in")
+
+enum tm_message_type {
+#define X(number, name, text) TM_MESSAGE_##name = number,
+    TM_MESSAGE_LIST(X)
+#undef X
+};
+
+struct tm_message_head {
+    uint16_t type;
+    uint8_t node;   /* of the sender; the receiver checks it against the channel */
+    uint8_t worker; /* of the sender */
+    uint32_t partition;
+    uint64_t arg;
+    uint64_t arg2;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_message_head) == 24, "frozen on the wire");
+
+/* The longest message: a record of the largest entity, with room for its envelope. */
+#define TM_MESSAGE_BODY_MAX (15u << 20)
+
+/* Name of a type, "UNKNOWN" for a number that is none.  Static storage. */
+const char *tm_message_name(unsigned type);
+
+#endif
