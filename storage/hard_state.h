@@ -1,0 +1,108 @@
+/* hard_state.h: what a replica must never forget: term, vote, configuration.
+ *
+ * One tm_hs holds the hard state of all partitions of a worker.  It is kept twice: as records in
+ * the worker's WAL (one record carries all partitions that changed in a turn, in reserved room, so
+ * that a full disk never blocks a vote) and in a small file of four checksummed copies.  The file
+ * is written two copies at a time, each pair under the next version, so that a crash while it is
+ * rewritten leaves the other pair.  No WAL segment is given up before all four copies hold what
+ * it holds: then any one readable copy and the WAL behind it prove the newest state.  Where they
+ * do not (a rotten WAL block behind the copy, no readable copy), the state is reported as not
+ * proven; it is never taken for "no vote".
+ *
+ * One thread: the worker's. */
+#ifndef TM_STORAGE_HARD_STATE_H
+#define TM_STORAGE_HARD_STATE_H
+
+#include "runtime/ctx.h"
+#include "runtime/disk.h"
+#include "storage/wal.h"
+
+#define TM_VOTERS_MAX 7
+#define TM_VOTE_NONE  UINT32_MAX
+
+enum tm_voter_role { TM_VOTER_DATA, TM_VOTER_WITNESS, TM_VOTER_LEARNER };
+
+struct tm_voter {
+    uint64_t disk_id;
+    uint32_t node;
+    uint32_t role; /* enum tm_voter_role */
+};
+
+/* Ordered by (leader_term, epoch). */
+struct tm_voter_config {
+    uint64_t epoch;
+    uint64_t leader_term;
+    uint32_t in_sync; /* bit i: voters[i] is in the in-sync set */
+    uint32_t count;
+    struct tm_voter voters[TM_VOTERS_MAX];
+};
+
+enum tm_hard_flags {
+    TM_HARD_WITNESS_CONFIRMED = 1 << 0, /* the witness has this configuration durably */
+    TM_HARD_LEARNER = 1 << 1            /* this replica must be seeded before it may vote */
+};
+
+struct tm_hard_state {
+    uint64_t term;
+    uint64_t vote_disk; /* disk id voted for in `term`; meaningless without a vote */
+    uint32_t vote;      /* node voted for in `term`, TM_VOTE_NONE: none */
+    uint32_t flags;
+    struct tm_voter_config config;
+};
+
+struct tm_hs;
+
+struct tm_hs_config {
+    const struct tm_ctx *ctx;
+    const char *folder; /* the WAL's; copied */
+    uint32_t generation;
+    uint32_t worker;
+    uint32_t partitions;
+    uint8_t cluster[16];
+    uint64_t disk_id;
+};
+
+/* An empty tm_hs; nothing is read.  TM_ERR_NOMEM. */
+enum tm_err tm_hs_new(const struct tm_hs_config *config, struct tm_hs **out);
+void tm_hs_free(struct tm_hs *hs);
+
+/* Recovery, boot only, in this order: tm_hs_volume when the replay of a volume begins (reads that
+ * volume's file and compares it with where the kept WAL begins), tm_hs_record for each record of
+ * kind TM_RECORD_HARD_STATE, tm_hs_fault for each fault; then tm_hs_seal writes all four copies of
+ * this generation's file, run to its end. */
+void tm_hs_volume(struct tm_hs *hs, uint32_t generation, uint32_t worker, uint64_t first_sequence);
+void tm_hs_record(struct tm_hs *hs, const struct tm_wal_found *found);
+void tm_hs_fault(struct tm_hs *hs, const struct tm_wal_fault *fault);
+enum tm_err tm_hs_seal(struct tm_hs *hs, struct tm_wal *wal);
+
+/* The partition's newest state, durable or not.  TM_ERR_NOTFOUND: there never was one.
+ * TM_ERR_CORRUPT: what was promised cannot be proven; *out is the newest that was found (zero
+ * if none): a lower bound of the term, and no leave to vote. */
+enum tm_err tm_hs_get(const struct tm_hs *hs, uint32_t partition, struct tm_hard_state *out);
+
+/* Sets the state; it goes into the WAL with the next tm_hs_commit.  The term never goes back
+ * (asserted).  Makes a state that was not proven proven: the caller knows why. */
+void tm_hs_put(struct tm_hs *hs, uint32_t partition, const struct tm_hard_state *state);
+
+/* End of turn, before tm_wal_flush: appends what was put since to the WAL.  Fails like
+ * tm_wal_append; then everything stays pending and goes with a later commit. */
+enum tm_err tm_hs_commit(struct tm_hs *hs, struct tm_wal *wal);
+
+/* The newest state of the partition is durable: messages may show it. */
+bool tm_hs_durable(const struct tm_hs *hs, uint32_t partition, const struct tm_wal *wal);
+
+/* Notes in the file that the partition's log was given up through this index (0: nothing).  A
+ * partition without a snapshot that reaches it is then faulty at the next start, not empty. */
+void tm_hs_set_floor(struct tm_hs *hs, uint32_t partition, uint64_t index, uint64_t hash);
+void tm_hs_floor(const struct tm_hs *hs, uint32_t partition, uint64_t *index, uint64_t *hash);
+
+/* All four copies hold what the WAL held up to this sequence. */
+uint64_t tm_hs_covered(const struct tm_hs *hs);
+
+/* Starts rewriting all four copies (no-op while that is under way); tm_hs_covered then reaches
+ * what tm_wal_durable is now.  A failed write leaves covered where it is, and is logged; the next
+ * call tries again. */
+void tm_hs_refresh(struct tm_hs *hs, const struct tm_wal *wal);
+bool tm_hs_refreshing(const struct tm_hs *hs);
+
+#endif

@@ -1,0 +1,104 @@
+/* log.h: one partition's log, as its replica sees it, over the worker's WAL.
+ *
+ * Indexes ascend by one.  The log begins after a *base* (index, term, hash): 0, or what a snapshot
+ * holds.  Of each record it keeps 16 bytes (place and hash); terms are kept as runs; the newest
+ * records' bytes stay in a tail cache that the logs of one worker share; older ones are fetched
+ * from the WAL.
+ *
+ * A log can have *faults*: ranges whose records were acknowledged but cannot be read any more, and
+ * a *suspect* tail (records past the last one may have been acknowledged, and are lost).  Until
+ * they are repaired (tm_log_repair) or denied by enough others (tm_log_clear_suspect) the replica
+ * neither votes nor acknowledges on that range.  A repaired record is appended to the WAL anew:
+ * the rotten block held other partitions' records and a header that nobody else has, so it cannot
+ * be made again byte by byte, and the hash of a different block would break the chain after it.
+ *
+ * Logs are made by a tm_log_set (log_set.h).  One thread: the worker's. */
+#ifndef TM_STORAGE_LOG_H
+#define TM_STORAGE_LOG_H
+
+#include "runtime/base.h"
+#include "storage/wal.h"
+
+struct tm_log;
+
+uint32_t tm_log_partition(const struct tm_log *log);
+
+/* The first index that may be here (base + 1) and the last (base when empty). */
+uint64_t tm_log_first(const struct tm_log *log);
+uint64_t tm_log_last(const struct tm_log *log);
+uint64_t tm_log_last_term(const struct tm_log *log);
+uint64_t tm_log_last_hash(const struct tm_log *log);
+
+/* Term and hash of base..last.  false: compacted away, past the end, or inside a fault. */
+bool tm_log_term_at(const struct tm_log *log, uint64_t index, uint64_t *term);
+bool tm_log_hash_at(const struct tm_log *log, uint64_t index, uint64_t *hash);
+
+/* The highest index such that it and all before it are durable here. */
+uint64_t tm_log_durable(const struct tm_log *log);
+
+/* The replica's commit index, as block directories carry it.  Never goes back.  After a restart
+ * it is the highest that the WAL proves: replay applies no further. */
+void tm_log_set_commit(struct tm_log *log, uint64_t commit);
+uint64_t tm_log_commit(const struct tm_log *log);
+
+/* Appends a record whose index is last + 1 and whose prev_hash is the last one's hash: both
+ * asserted, like its kind (< 64); the caller has verified what came from outside.  Fails like
+ * tm_wal_append, and then the log is unchanged. */
+enum tm_err tm_log_append(struct tm_log *log, struct tm_bytes record, enum tm_wal_class klass);
+
+/* The record's bytes if they are in memory, else {NULL, 0}.  Valid until the next append to any
+ * log of this worker. */
+struct tm_bytes tm_log_get(const struct tm_log *log, uint64_t index);
+
+/* Reading from disk.  Owned by the caller until `done`; records come in order. */
+struct tm_log_fetch {
+    uint64_t first;
+    uint64_t last;
+    uint64_t max_bytes; /* ends after the record that reaches it; 0 = no bound */
+    /* A verified record; valid during the call.  false ends the fetch. */
+    bool (*record)(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record);
+    /* TM_OK: all wanted were given, or as many as the bound or `record` allowed (`next` says
+     * where to go on).  TM_ERR_CORRUPT, TM_ERR_IO: the record `next` cannot be read and is a
+     * fault of the log now.  TM_ERR_NOTFOUND: it was cut or compacted meanwhile. */
+    void (*done)(struct tm_log_fetch *fetch, enum tm_err err);
+    void *owner;
+    uint64_t next;
+    struct tm_log *log; /* the log's while under way, like what follows */
+    struct tm_wal_read read;
+    struct tm_log_fetch *peer;
+    uint64_t bytes;
+};
+
+/* Starts a fetch of first..last; `done` comes in a later turn.  TM_ERR_FULL, TM_ERR_AGAIN: try
+ * later (too many under way; not durable yet and no longer in memory).  TM_ERR_NOTFOUND: not in
+ * the log.  TM_ERR_CORRUPT: `first` lies in a fault. */
+enum tm_err tm_log_fetch(struct tm_log *log, struct tm_log_fetch *fetch);
+
+/* Removes the records from `from` (first..last) to the end; a CUT record says so in the WAL, in
+ * reserved room.  `from` > commit (asserted).  Fails like tm_wal_append. */
+enum tm_err tm_log_cut(struct tm_log *log, uint64_t from);
+
+/* A snapshot durably holds everything up to `index` (first - 1..last): the log begins after it. */
+void tm_log_compact(struct tm_log *log, uint64_t index);
+
+/* The log goes on after an installed snapshot (index, term, hash), which is durable: everything
+ * in it is dropped, faults and suspicion too.  Fails like tm_wal_append. */
+enum tm_err tm_log_reset(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash);
+
+/* Faults, ascending, disjoint.  `i` < tm_log_fault_count. */
+unsigned tm_log_fault_count(const struct tm_log *log);
+void tm_log_fault_at(const struct tm_log *log, unsigned i, uint64_t *first, uint64_t *last);
+
+/* Gives back the first lost record of a fault (its `first`), from a peer: verified against the
+ * hashes on both sides, then appended to the WAL as a repair.  TM_ERR_CORRUPT: it does not fit
+ * there; TM_ERR_INVALID: no fault begins at this index; else like tm_wal_append. */
+enum tm_err tm_log_repair(struct tm_log *log, struct tm_bytes record);
+
+/* Records past tm_log_last may have been acknowledged and lost. */
+bool tm_log_suspect(const struct tm_log *log);
+
+/* Enough others have denied them, or the log was brought up from a leader's that has them all:
+ * the tail stands as it is.  Durable with the next flush.  Fails like tm_wal_append. */
+enum tm_err tm_log_clear_suspect(struct tm_log *log);
+
+#endif

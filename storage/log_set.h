@@ -1,0 +1,84 @@
+/* log_set.h: all logs of one worker: its WAL, its hard state, its tail cache, opened together.
+ *
+ *     tm_log_set_open      replays everything that is on disk
+ *     tm_log_set_log       the log of a partition
+ *     tm_log_set_flush     at the end of each turn
+ *     tm_log_set_tick      when tm_log_set_next_deadline says so
+ *     tm_log_set_close
+ *
+ * Partition p belongs to worker p mod workers.  WAL segments are given up as soon as no log needs
+ * them and the hard state file covers them; tm_log_set_pinner says whose snapshot would free the
+ * oldest one.
+ *
+ * One thread: the worker's.  Callbacks are made from the disk's completions. */
+#ifndef TM_STORAGE_LOG_SET_H
+#define TM_STORAGE_LOG_SET_H
+
+#include "storage/hard_state.h"
+#include "storage/log.h"
+#include "storage/wal.h"
+
+struct tm_log_set;
+
+struct tm_log_base {
+    uint64_t index;
+    uint64_t term;
+    uint64_t hash;
+};
+
+struct tm_log_set_callbacks {
+    void *host;
+    /* The log's durable index moved to `index`. */
+    void (*durable)(void *host, uint32_t partition, uint64_t index);
+    /* The partition's hard state as of some tm_hs_put is durable: see tm_hs_durable. */
+    void (*hard)(void *host, uint32_t partition);
+    /* A fetch or a repair found the log to be faulty: it has faults now. */
+    void (*fault)(void *host, uint32_t partition);
+    /* As in struct tm_wal_callbacks. */
+    void (*failed)(void *host, enum tm_err err);
+    void (*space)(void *host, bool available);
+};
+
+struct tm_log_set_config {
+    /* ctx, folder, worker, generation, older...; callbacks and replay are the set's. */
+    struct tm_wal_config wal;
+    uint32_t workers;
+    uint64_t cache_bytes; /* tail cache of the worker; 0 = 16 MiB */
+    struct tm_log_set_callbacks callbacks;
+
+    /* The newest snapshot that can be read, for each partition of this worker: where its log
+     * begins.  false: there is none. */
+    bool (*base)(void *host, uint32_t partition, struct tm_log_base *out);
+
+    /* May be NULL.  Each record of a log that replay finds, in order, as long as it is in the log
+     * at that moment (a later cut may remove it again): for checks and tools. */
+    void (*found)(void *host, uint32_t partition, struct tm_bytes record);
+};
+
+/* Opens WAL and hard state and rebuilds the logs.  Boot only.  Fails like tm_wal_open. */
+enum tm_err tm_log_set_open(const struct tm_log_set_config *config, struct tm_log_set **out);
+
+/* Frees everything; see tm_wal_close for `clean`, which asks for tm_log_set_idle. */
+void tm_log_set_close(struct tm_log_set *set, bool clean);
+bool tm_log_set_idle(const struct tm_log_set *set);
+
+/* The log of a partition of this worker. */
+struct tm_log *tm_log_set_log(struct tm_log_set *set, uint32_t partition);
+struct tm_hs *tm_log_set_hs(struct tm_log_set *set);
+struct tm_wal *tm_log_set_wal(struct tm_log_set *set);
+
+/* End of turn: hard state that was put, then the WAL's flush. */
+void tm_log_set_flush(struct tm_log_set *set);
+
+/* Marker blocks, releases, the hard state file. */
+void tm_log_set_tick(struct tm_log_set *set);
+uint64_t tm_log_set_next_deadline(const struct tm_log_set *set);
+
+/* The partition whose oldest record lies in the oldest segment that is still needed, and how many
+ * segments would be needed without it; false: nothing is pinned. */
+bool tm_log_set_pinner(const struct tm_log_set *set, uint32_t *partition, uint64_t *segments);
+
+/* A record of a log needs the files of older generations (a snapshot of `*partition` ends that). */
+bool tm_log_set_needs_older(const struct tm_log_set *set, uint32_t *partition);
+
+#endif

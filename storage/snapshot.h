@@ -1,0 +1,128 @@
+/* snapshot.h: the snapshots of one partition: files of hashed chunks.
+ *
+ * A snapshot holds a partition's committed items as a fuzzy walk saw them between two indexes
+ * (walked_from..walked_to), so that it and the log from walked_from + 1 on give the exact state;
+ * its log base is walked_from.  Items are opaque bytes to this file.
+ *
+ * File (little-endian): a 4096-byte header block, then chunks {u32 magic, u32 chunk number,
+ * u32 length, u32 items, xxh3-128 of the content} + content, back to back; the header is written
+ * last, into a file that was synced, and carries count, length and a hash over all chunk hashes.
+ * Folder "snapshots/<partition>/": files "<walked_from>-<walked_to>.snap"; the file "current"
+ * names the two that count, newest first.
+ *
+ * Writing happens in small slices: the caller hands over items while `tm_snapshot_writer_room`
+ * has room, in as many turns as it likes.  The pointer ("current") flips with
+ * tm_snapshot_writer_publish, which the caller calls once the WAL is durable through walked_to.
+ * Two snapshots are kept, older ones removed after the flip.  One that does not verify is
+ * reported and left where it is, never deleted, and never counted as one of the two.
+ *
+ * One thread: the worker's. */
+#ifndef TM_STORAGE_SNAPSHOT_H
+#define TM_STORAGE_SNAPSHOT_H
+
+#include "runtime/ctx.h"
+#include "runtime/disk.h"
+#include "storage/hard_state.h"
+
+#define TM_SNAPSHOT_CHUNK_BYTES (256u * 1024) /* content of a chunk, if no item is larger */
+
+struct tm_snapshot_info {
+    uint32_t partition;
+    uint64_t walked_from;          /* the log base: everything up to it is in the items */
+    uint64_t walked_to;            /* the highest index that any item shows */
+    uint64_t term;                 /* of walked_from */
+    uint64_t hash;                 /* of walked_from */
+    struct tm_voter_config config; /* as of walked_from */
+    uint8_t cluster[16];
+    /* Filled in by the writer: */
+    uint64_t items;
+    uint64_t chunks;
+    uint64_t bytes; /* of the whole file */
+};
+
+/* The snapshots of a partition that count: newest first.  Boot only; reads "current" and the
+ * headers, not the chunks.  *count is 0..2.  A header that does not verify is skipped and logged,
+ * and *damaged set.  TM_ERR_IO, TM_ERR_IDENTITY (another cluster). */
+enum tm_err tm_snapshot_list(const struct tm_ctx *ctx, uint32_t partition,
+                             const uint8_t cluster[16], struct tm_snapshot_info out[2],
+                             unsigned *count, bool *damaged);
+
+/* Verifies every chunk and hands over each item, to its end.  Boot only.  TM_ERR_CORRUPT: some
+ * chunk is bad; items may have been handed over before it showed: drop them, and try the older
+ * snapshot.  item returns TM_OK to go on, else that error ends the load. */
+enum tm_err tm_snapshot_load(const struct tm_ctx *ctx, const struct tm_snapshot_info *info,
+                             enum tm_err (*item)(void *arg, struct tm_bytes item), void *arg);
+
+/* --- writing one's own, or receiving a leader's --- */
+
+struct tm_snapshot_writer;
+
+enum tm_snapshot_state {
+    TM_SNAPSHOT_OPENING,
+    TM_SNAPSHOT_WRITING,   /* takes items or chunks */
+    TM_SNAPSHOT_SYNCING,   /* finish was called */
+    TM_SNAPSHOT_COMPLETE,  /* durable as a file; waits for publish */
+    TM_SNAPSHOT_FLIPPING,  /* publish was called */
+    TM_SNAPSHOT_PUBLISHED, /* current, durably; older ones are gone */
+    TM_SNAPSHOT_FAILED     /* tm_snapshot_writer_error says why; what was written is removed */
+};
+
+/* Starts a snapshot.  `changed` (with `host`) is called from disk completions whenever the state
+ * changes or room came back.  TM_ERR_NOMEM. */
+enum tm_err tm_snapshot_writer_new(const struct tm_ctx *ctx, const struct tm_snapshot_info *info,
+                                   void (*changed)(void *host, struct tm_snapshot_writer *writer),
+                                   void *host, struct tm_snapshot_writer **out);
+
+enum tm_snapshot_state tm_snapshot_writer_state(const struct tm_snapshot_writer *writer);
+enum tm_err tm_snapshot_writer_error(const struct tm_snapshot_writer *writer);
+
+/* Adds one item, at most 64 MiB (copied).  TM_ERR_FULL: no room now, wait for `changed`. */
+enum tm_err tm_snapshot_writer_item(struct tm_snapshot_writer *writer, struct tm_bytes item);
+
+/* Receiving: adds one chunk as tm_snapshot_read gave it, verified by its hash.  It must be the
+ * next one (tm_snapshot_writer_chunks): TM_ERR_INVALID if not; TM_ERR_CORRUPT; TM_ERR_FULL. */
+enum tm_err tm_snapshot_writer_chunk(struct tm_snapshot_writer *writer, struct tm_bytes chunk);
+
+/* The number of chunks taken so far: a broken transfer goes on with this one. */
+uint64_t tm_snapshot_writer_chunks(const struct tm_snapshot_writer *writer);
+
+/* No more items.  walked_to is the highest index walked; it is ignored when chunks were received,
+ * whose count and hash must be those of info (`expected` as the sender's info, else NULL). */
+void tm_snapshot_writer_finish(struct tm_snapshot_writer *writer, uint64_t walked_to,
+                               const struct tm_snapshot_info *expected);
+
+/* Flips the pointer.  State COMPLETE is required (asserted). */
+void tm_snapshot_writer_publish(struct tm_snapshot_writer *writer);
+
+/* What was written; complete from state COMPLETE on. */
+const struct tm_snapshot_info *tm_snapshot_writer_info(const struct tm_snapshot_writer *writer);
+
+/* Ends a writer in any state.  Operations under way end by themselves; what is not published is
+ * removed.  `changed` is not called any more. */
+void tm_snapshot_writer_close(struct tm_snapshot_writer *writer);
+
+/* --- sending --- */
+
+struct tm_snapshot_reader;
+
+/* Opens a snapshot for sending, asynchronously: the first read waits for it.  TM_ERR_NOMEM. */
+enum tm_err tm_snapshot_reader_new(const struct tm_ctx *ctx, const struct tm_snapshot_info *info,
+                                   struct tm_snapshot_reader **out);
+
+/* Reads one chunk, counted from 0, and verifies it.  One read at a time (TM_ERR_FULL).  done gets
+ * TM_OK and the chunk with its header, valid during the call; TM_ERR_NOTFOUND past the last;
+ * TM_ERR_CORRUPT (reported, and then the snapshot is not to be used), TM_ERR_IO. */
+enum tm_err tm_snapshot_read(struct tm_snapshot_reader *reader, uint64_t chunk,
+                             void (*done)(void *host, enum tm_err err, uint64_t chunk,
+                                          struct tm_bytes bytes),
+                             void *host);
+
+void tm_snapshot_reader_close(struct tm_snapshot_reader *reader);
+
+/* Walks the items of one chunk (as received) without a file: for a follower that loads while it
+ * receives.  TM_ERR_CORRUPT if the chunk does not verify; then nothing was handed over. */
+enum tm_err tm_snapshot_chunk_items(struct tm_bytes chunk,
+                                    enum tm_err (*item)(void *arg, struct tm_bytes item),
+                                    void *arg);
+
+#endif
