@@ -21,9 +21,7 @@ struct head {
 };
 TM_STATIC_ASSERT(sizeof(struct head) == 112, "frozen at rest and on the wire");
 TM_STATIC_ASSERT(sizeof(struct tm_directory_node) == 72, "frozen at rest and on the wire");
-TM_STATIC_ASSERT(sizeof(struct tm_placement) == 7, "frozen at rest and on the wire");
-TM_STATIC_ASSERT((uint64_t)TM_DIRECTORY_PARTITIONS_MAX * 16384 < UINT32_MAX,
-                 "slot arithmetic stays within 32 bits");
+TM_STATIC_ASSERT(sizeof(struct tm_holders) == 7, "frozen at rest and on the wire");
 
 /* Every node is a member of the system partition as far as five copies go: an odd number, so that
  * a fourth node adds no vote that only makes quorums larger. */
@@ -55,7 +53,7 @@ void tm_directory_propose(struct tm_directory *d, const struct tm_directory_spec
 size_t tm_directory_size(const struct tm_directory *d)
 {
     return sizeof(struct head) + d->members * sizeof(struct tm_directory_node) +
-           (d->partitions + 1) * sizeof(struct tm_placement) + sizeof(uint64_t);
+           (d->partitions + 1) * sizeof(struct tm_holders) + sizeof(uint64_t);
 }
 
 void tm_directory_encode(const struct tm_directory *d, uint8_t *out)
@@ -84,7 +82,7 @@ static bool text_ok(const char *s)
     return s[0] != '\0' && memchr(s, '\0', TM_DIRECTORY_NAME_MAX + 1) != NULL;
 }
 
-static bool placement_ok(const struct tm_placement *p, unsigned members)
+static bool placement_ok(const struct tm_holders *p, unsigned members)
 {
     if (p->copies < 1 || p->copies > TM_COPIES_MAX || p->copies > members)
         return false;

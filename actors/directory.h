@@ -33,7 +33,7 @@ struct tm_directory {
     uint8_t members; /* nodes */
     struct tm_directory_node nodes[TM_NODES_MAX];
     /* partitions + 1 entries; the last is the system partition's. */
-    struct tm_placement placement[TM_DIRECTORY_PARTITIONS_MAX + 1];
+    struct tm_holders placement[TM_DIRECTORY_PARTITIONS_MAX + 1];
 };
 
 /* What a topology file says of a cluster. */
@@ -63,16 +63,5 @@ int tm_directory_find(const struct tm_directory *d, const char *name);
  * returns their number. */
 unsigned tm_directory_differences(const struct tm_directory *d,
                                   const struct tm_directory_spec *spec, char *buf, size_t size);
-
-/* Partition of a slot (0..16383) and the slots of a partition, first..last; ranges are
- * contiguous.  A cluster of more partitions than it has slots does not exist. */
-static inline uint32_t tm_partition_of_slot(uint32_t slot, uint32_t partitions)
-{
-    return slot * partitions / 16384;
-}
-static inline uint32_t tm_partition_first_slot(uint32_t partition, uint32_t partitions)
-{
-    return (partition * 16384 + partitions - 1) / partitions;
-}
 
 #endif

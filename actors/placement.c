@@ -8,7 +8,7 @@ static uint64_t score(uint32_t partition, const char *name)
 }
 
 void tm_placement_compute(uint32_t partition, const char *const *names, unsigned count,
-                          unsigned copies, struct tm_placement *out)
+                          unsigned copies, struct tm_holders *out)
 {
     TM_ASSERT(count >= 1 && count <= TM_NODES_MAX && copies >= 1 && copies <= TM_COPIES_MAX &&
               copies <= count);
@@ -24,13 +24,13 @@ void tm_placement_compute(uint32_t partition, const char *const *names, unsigned
         scores[at] = s;
         order[at] = (uint8_t)i;
     }
-    *out = (struct tm_placement){.copies = (uint8_t)copies, .witness = TM_NO_NODE};
+    *out = (struct tm_holders){.copies = (uint8_t)copies, .witness = TM_NO_NODE};
     memcpy(out->data, order, copies);
     if (copies == 2 && count > 2)
         out->witness = order[2];
 }
 
-bool tm_placement_has(const struct tm_placement *p, unsigned node)
+bool tm_placement_has(const struct tm_holders *p, unsigned node)
 {
     for (unsigned i = 0; i < p->copies; i++)
         if (p->data[i] == node)

@@ -13,7 +13,7 @@
 #define TM_COPIES_MAX 5
 #define TM_NO_NODE    0xff
 
-struct tm_placement {
+struct tm_holders {
     uint8_t copies;              /* data nodes, 1..TM_COPIES_MAX */
     uint8_t data[TM_COPIES_MAX]; /* node numbers, the preferred leader first */
     uint8_t witness;             /* node number, or TM_NO_NODE */
@@ -22,9 +22,9 @@ struct tm_placement {
 /* Places `partition` among count nodes (1..64) of the given names; copies is 1..5 and at most
  * count. */
 void tm_placement_compute(uint32_t partition, const char *const *names, unsigned count,
-                          unsigned copies, struct tm_placement *out);
+                          unsigned copies, struct tm_holders *out);
 
 /* True if node holds data or is the witness. */
-bool tm_placement_has(const struct tm_placement *p, unsigned node);
+bool tm_placement_has(const struct tm_holders *p, unsigned node);
 
 #endif

@@ -1,4 +1,5 @@
 #include "actors/directory.h"
+#include "actors/router.h"
 #include "test.h"
 
 static const char *const three[] = {"node-1", "node-2", "node-3"};

@@ -9,7 +9,7 @@ static void placement_is_frozen(void)
 {
     uint64_t digest = 14695981039346656037ULL;
     for (uint32_t p = 0; p < 256; p++) {
-        struct tm_placement out;
+        struct tm_holders out;
         tm_placement_compute(p, three, 3, 2, &out);
         CU_ASSERT_EQUAL(out.copies, 2);
         const uint8_t cells[] = {out.data[0], out.data[1], out.witness};
@@ -25,7 +25,7 @@ static void copies_are_distinct_and_the_witness_is_no_copy(void)
 {
     for (uint32_t p = 0; p < 512; p++)
         for (unsigned copies = 1; copies <= 5; copies++) {
-            struct tm_placement out;
+            struct tm_holders out;
             tm_placement_compute(p, many, 7, copies, &out);
             uint64_t seen = 0;
             for (unsigned i = 0; i < copies; i++) {
@@ -41,7 +41,7 @@ static void copies_are_distinct_and_the_witness_is_no_copy(void)
 
 static void two_nodes_have_no_witness(void)
 {
-    struct tm_placement out;
+    struct tm_holders out;
     tm_placement_compute(7, three, 2, 2, &out);
     CU_ASSERT_EQUAL(out.witness, TM_NO_NODE);
     CU_ASSERT_FALSE(tm_placement_has(&out, 2));
@@ -51,7 +51,7 @@ static void leaders_are_spread(void)
 {
     unsigned led[7] = {0};
     for (uint32_t p = 0; p < 1024; p++) {
-        struct tm_placement out;
+        struct tm_holders out;
         tm_placement_compute(p, many, 7, 3, &out);
         led[out.data[0]]++;
     }
@@ -62,7 +62,7 @@ static void leaders_are_spread(void)
 static void a_node_more_moves_only_what_it_takes(void)
 {
     for (uint32_t p = 0; p < 256; p++) {
-        struct tm_placement before, after;
+        struct tm_holders before, after;
         tm_placement_compute(p, many, 6, 3, &before);
         tm_placement_compute(p, many, 7, 3, &after);
         for (unsigned i = 0; i < 3; i++)

@@ -1,0 +1,40 @@
+/* command.h: the subcommands of the program, one file each.
+ *
+ * Exit status: 0 done, 1 refused or failed, 2 bad usage.  Errors are one line on stderr that says
+ * what to do.  Subcommands run on the main thread of a process of their own. */
+#ifndef TM_TOOLS_COMMAND_H
+#define TM_TOOLS_COMMAND_H
+
+#include "runtime/base.h"
+
+enum tm_exit { TM_EXIT_DONE = 0, TM_EXIT_FAILED = 1, TM_EXIT_USAGE = 2 };
+
+/* X(name, usage, summary): each has int tm_cmd_<name>(int argc, char **argv), which gets what
+ * follows the name and returns the exit status. */
+#define TM_SUBCOMMAND_LIST(X)                                                                      \
+    X(plan, "plan FILE [--json]", "check a topology file and say what it means")
+
+#define X(name, usage, summary) int tm_cmd_##name(int argc, char **argv);
+TM_SUBCOMMAND_LIST(X)
+#undef X
+
+/* Prints "tidemill NAME: what" and the usage of NAME to stderr; returns TM_EXIT_USAGE. */
+int tm_usage_error(const char *name, const char *fmt, ...) TM_PRINTF(2, 3);
+
+/* Prints "tidemill: what" to stderr; returns TM_EXIT_FAILED. */
+int tm_fail(const char *fmt, ...) TM_PRINTF(1, 2);
+
+/* One option of a subcommand's own command line. */
+struct tm_arg {
+    const char *name;   /* "--json" */
+    bool *flag;         /* set when it is given, or */
+    const char **value; /* its value: "--dir D" or "--dir=D" */
+};
+
+/* Takes the options of `table` (ended by a NULL name) out of argv; what is left, positionals and
+ * options unknown here, stays in argv[0..*argc).  False after it printed an error (a value is
+ * missing, or an option unknown here while !others). */
+bool tm_args_take(const char *command, int *argc, char **argv, const struct tm_arg *table,
+                  bool others);
+
+#endif

@@ -1,0 +1,155 @@
+/* The program: finds the subcommand and hands over. */
+#include "tools/command.h"
+#include "tools/topology.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct subcommand {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *usage;
+    const char *summary;
+};
+
+static const struct subcommand subcommands[] = {
+#define X(name, usage, summary) {#name, tm_cmd_##name, usage, summary},
+    TM_SUBCOMMAND_LIST(X)
+#undef X
+};
+
+static const struct subcommand *find(const char *name)
+{
+    for (size_t i = 0; i < TM_ARRAY_LEN(subcommands); i++)
+        if (strcmp(subcommands[i].name, name) == 0)
+            return &subcommands[i];
+    return NULL;
+}
+
+int tm_fail(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    fputs("tidemill: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+    return TM_EXIT_FAILED;
+}
+
+int tm_usage_error(const char *name, const char *fmt, ...)
+{
+    const struct subcommand *c = find(name);
+    va_list ap;
+    va_start(ap, fmt);
+    fprintf(stderr, "tidemill %s: ", name);
+    vfprintf(stderr, fmt, ap);
+    fprintf(stderr, "; usage: tidemill %s\n", c != NULL ? c->usage : name);
+    va_end(ap);
+    return TM_EXIT_USAGE;
+}
+
+/* The value behind "--name=value", NULL if arg is another option. */
+static const char *inline_value(const char *arg, const char *name)
+{
+    size_t len = strlen(name);
+    return strncmp(arg, name, len) == 0 && arg[len] == '=' ? arg + len + 1 : NULL;
+}
+
+/* Handles argv[i] if the table has it; returns how many words it took, 0 if none, -1 on error. */
+static int take_one(const char *command, int argc, char **argv, int i, const struct tm_arg *table)
+{
+    for (const struct tm_arg *a = table; a->name != NULL; a++) {
+        const char *value = a->value != NULL ? inline_value(argv[i], a->name) : NULL;
+        if (value != NULL) {
+            *a->value = value;
+            return 1;
+        }
+        if (strcmp(argv[i], a->name) != 0)
+            continue;
+        if (a->flag != NULL) {
+            *a->flag = true;
+            return 1;
+        }
+        if (i + 1 >= argc) {
+            tm_usage_error(command, "%s needs a value", a->name);
+            return -1;
+        }
+        *a->value = argv[i + 1];
+        return 2;
+    }
+    return 0;
+}
+
+bool tm_args_take(const char *command, int *argc, char **argv, const struct tm_arg *table,
+                  bool others)
+{
+    int kept = 0;
+    for (int i = 0; i < *argc;) {
+        int took = take_one(command, *argc, argv, i, table);
+        if (took < 0)
+            return false;
+        if (took == 0) {
+            if (!others && argv[i][0] == '-') {
+                tm_usage_error(command, "unknown option %s", argv[i]);
+                return false;
+            }
+            argv[kept++] = argv[i];
+            took = 1;
+        }
+        i += took;
+    }
+    *argc = kept;
+    return true;
+}
+
+static int help(int argc, char **argv)
+{
+    if (argc >= 1) {
+        const struct subcommand *c = find(argv[0]);
+        if (c == NULL)
+            return tm_fail("there is no command \"%s\"; see tidemill help", argv[0]);
+        printf("tidemill %s\n\n%s\n", c->usage, c->summary);
+        return TM_EXIT_DONE;
+    }
+    puts("tidemill: stores typed entities, keeps copies of them, moves them between clusters\n");
+    for (size_t i = 0; i < TM_ARRAY_LEN(subcommands); i++)
+        printf("  tidemill %-58s %s\n", subcommands[i].usage, subcommands[i].summary);
+    puts("  tidemill help [COMMAND]\n  tidemill --version");
+    return TM_EXIT_DONE;
+}
+
+static int unknown(const char *name)
+{
+    const char *names[TM_ARRAY_LEN(subcommands)];
+    for (size_t i = 0; i < TM_ARRAY_LEN(subcommands); i++)
+        names[i] = subcommands[i].name;
+    const char *near = tm_nearest_name(name, names, TM_ARRAY_LEN(names));
+    fprintf(stderr, "tidemill: unknown command \"%s\"%s%s%s; see tidemill help\n", name,
+            near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
+            near != NULL ? "\"?" : "");
+    return TM_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        help(0, NULL);
+        return TM_EXIT_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
+        puts("tidemill " TM_VERSION);
+        return TM_EXIT_DONE;
+    }
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return help(argc - 2, argv + 2);
+    const struct subcommand *c = find(name);
+    if (c == NULL)
+        return unknown(name);
+    for (int i = 2; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0)
+            return help(1, argv + 1);
+    return c->run(argc - 2, argv + 2);
+}
