@@ -10,6 +10,7 @@
  * right).  After that the iterators need no checks of their own. */
 #include "storage/record.h"
 
+#define XXH_STATIC_LINKING_ONLY /* for the state on the stack */
 #include <xxhash.h>
 
 #define CHANGE_HEAD 8u
@@ -19,8 +20,6 @@ static uint64_t record_checksum(const struct tm_record *r)
 {
     struct tm_record head = *r;
     head.checksum = 0;
-    if (r->length == sizeof head)
-        return XXH3_64bits(&head, sizeof head);
     XXH3_state_t state;
     XXH3_64bits_reset(&state);
     XXH3_64bits_update(&state, &head, sizeof head);
@@ -34,7 +33,8 @@ void tm_record_seal(struct tm_record *r)
     TM_ASSERT(r->length <= TM_RECORD_MAX);
     uint8_t *end = (uint8_t *)(r + 1) + r->body_len;
     memset(end, 0, r->length - sizeof *r - r->body_len);
-    r->checksum = record_checksum(r);
+    r->checksum = 0;
+    r->checksum = XXH3_64bits(r, r->length);
 }
 
 static bool op_well_formed(enum tm_entity_type type, const struct tm_op *op)
