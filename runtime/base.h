@@ -36,7 +36,8 @@
     X(CLOSED, "the other side is gone")                                                            \
     X(TIMEOUT, "no answer in time: the outcome is unknown")                                        \
     X(NOTLEADER, "another node leads this partition")                                              \
-    X(PERMISSION, "not permitted: check the limits and rights of this user")
+    X(PERMISSION, "not permitted: check the limits and rights of this user")                       \
+    X(NOREPLICAS, "too few copies are in sync: bring the other nodes back")
 
 enum tm_err {
 #define X(name, text) TM_ERR_##name,

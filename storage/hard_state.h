@@ -39,7 +39,8 @@ struct tm_voter_config {
 
 enum tm_hard_flags {
     TM_HARD_WITNESS_CONFIRMED = 1 << 0, /* the witness has this configuration durably */
-    TM_HARD_LEARNER = 1 << 1            /* this replica must be seeded before it may vote */
+    TM_HARD_LEARNER = 1 << 1,           /* this replica must be seeded before it may vote */
+    TM_HARD_FAULTY = 1 << 2             /* with LEARNER: acknowledged records are damaged here */
 };
 
 struct tm_hard_state {
