@@ -5,10 +5,10 @@
  * /dev/shm.  Its space is reserved when it is created: a full /dev/shm is TM_ERR_NOSPACE at boot,
  * never a bus error later.
  *
- * The owner holds a lock on the file (flock) as long as it lives, which the kernel releases
- * however it dies; that tells a running node's workspace from one left behind.  A file appears
- * under its name complete and locked, or not at all.  A process that forked keeps its parent's
- * lock alive: fork only before create, or exec.
+ * The owner holds a lock on the file (an open-file-description lock) as long as it lives, which the
+ * kernel releases however it dies; that tells a running node's workspace from one left behind.  A
+ * file appears under its name complete and locked, or not at all.  A child that was forked and not
+ * exec'ed keeps its parent's lock alive: fork before create.
  *
  * All functions are for boot and tools: they block on the file system. */
 #ifndef TM_RUNTIME_WORKSPACE_H
