@@ -10,7 +10,7 @@
  * fmt is a printf format of further key=value pairs.  A string given by %s becomes a logfmt value
  * by itself: quoted and escaped where it holds a space, a quote, '=' or a control byte, so that no
  * input can forge a field or a line.  Inside quotes written in fmt it is only escaped.  %n and wide
- * characters are not supported. */
+ * characters are not supported; width counts for numbers only. */
 #ifndef TM_RUNTIME_LOG_H
 #define TM_RUNTIME_LOG_H
 

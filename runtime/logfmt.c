@@ -242,8 +242,9 @@ static void put_format(struct line *line, const char *f, struct args *args)
             f = parse_spec(f + 1, args, &spec);
             put_conversion(line, &spec, args);
         } else {
-            line->quoted ^= *f == '"';
-            put(line, f++, 1);
+            put(line, f, 1);
+            line->quoted ^= *f == '"' && !line->cut;
+            f++;
         }
     }
 }

@@ -2,7 +2,7 @@
  *
  * The command line (--name value, --name=value, --name and --no-name for a BOOL), the environment
  * (TIDEMILL_NAME), CONFIG GET and SET, the help text and docs/OPTIONS.md all come from it.  To add
- * one: append a row (and run `tools/docgen options > docs/OPTIONS.md` of the build).
+ * one: append a row, and make docs/OPTIONS.md anew (`build/tools/docgen options`).
  *
  * Sources have a rank: runtime change > command line > environment > topology file > default.  A
  * value of lower rank never replaces one of higher rank, in whatever order they are set.
