@@ -55,7 +55,7 @@ struct tm_disk_op {
     void (*done)(struct tm_disk_op *op);
     void *owner;             /* the submitter's, untouched */
     struct tm_disk_op *next; /* the disk's while in flight */
-    uint64_t scratch[4];     /* the disk's while in flight */
+    uint64_t scratch[6];     /* the disk's while in flight */
 };
 
 struct tm_disk {

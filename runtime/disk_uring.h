@@ -31,7 +31,8 @@ struct tm_disk_uring {
  * run, list and free_bytes may be used (boot, tools), until tm_disk_uring_attach. */
 void tm_disk_uring_init(struct tm_disk_uring *d, struct tm_uring *uring, int dir_fd);
 
-/* Gives it the ring it was made without. */
+/* Gives it the ring it was made without, or takes it away (NULL, after tm_uring_close): what is
+ * submitted then, or waited for room in the ring, stays undone. */
 void tm_disk_uring_attach(struct tm_disk_uring *d, struct tm_uring *uring);
 
 /* Starts what waits for room in the ring; once a turn.  Returns the number of ops started. */

@@ -20,17 +20,20 @@
 #define TM_RUNTIME_WORKER_H
 
 #include <pthread.h>
-#include <stdarg.h>
+#include <semaphore.h>
 
+#include "runtime/counters.h"
 #include "runtime/ctx.h"
 #include "runtime/disk_uring.h"
 #include "runtime/doorbell.h"
 #include "runtime/idle.h"
+#include "runtime/log.h"
 #include "runtime/uring.h"
 
 #define TM_WORKER_ACTORS_MAX  64
 #define TM_WORKER_NO_DEADLINE UINT64_MAX
 
+struct tm_watch;
 struct tm_worker;
 
 enum tm_worker_phase {
@@ -74,34 +77,19 @@ struct tm_actor_ops {
 };
 
 struct tm_worker_config {
-    unsigned index;                     /* shown in the thread's name and the log */
-    int cpu;                            /* pinned there by tm_worker_start; -1: not pinned */
-    enum tm_idle_kind idle;             /* AUTO is resolved with the two below */
-    unsigned cores;                     /* core budget of this machine (runtime/cpu.h) */
-    unsigned workers;                   /* of all nodes started on it */
-    uint64_t window_ns;                 /* of backoff and hover; 0: 200 µs */
+    unsigned index; /* shown in the thread's name and the log */
+    int cpu;        /* pinned there by tm_worker_start; -1: not pinned */
+    struct tm_idle_config idle;
     unsigned sq_entries;                /* of the ring; 0: 256 */
     int dir_fd;                         /* data directory behind ctx->disk; -1: no disk */
-    struct tm_counters *counters;       /* for ctx; may be NULL */
     struct tm_doorbell_word *bell_word; /* in shared memory; NULL: the worker's own */
-    /* Takes a log line (see tm_ctx.log); NULL drops it. */
-    void (*log)(void *arg, enum tm_log_level level, const char *event, const char *fmt, va_list ap);
-    void *log_arg;
+    struct tm_counters *counters;       /* this worker's; NULL: private ones */
+    struct tm_log *log;                 /* this worker's; NULL: lines are dropped */
 };
 
 struct tm_worker_actor {
     const struct tm_actor_ops *ops;
     void *self;
-};
-
-/* What the loop did; written by the worker, read by it (others see torn sums at worst). */
-struct tm_worker_stats {
-    uint64_t turns;
-    uint64_t busy_turns; /* those that found something */
-    uint64_t parks;      /* sleeps */
-    uint64_t refusals;   /* sleeps called off by the second look */
-    uint64_t yields;
-    uint64_t rings; /* wake-ups by the doorbell */
 };
 
 struct tm_worker {
@@ -112,8 +100,8 @@ struct tm_worker {
     struct tm_doorbell bell;
     struct tm_doorbell_word own_word;
     struct tm_uring_op bell_op;
-    struct tm_idle idle;
-    struct tm_worker_stats stats;
+    struct tm_idler idler;
+    struct tm_counters own_counters;
     struct tm_worker_actor actors[TM_WORKER_ACTORS_MAX];
     uint8_t order[TM_WORKER_ACTORS_MAX]; /* of actors, by phase */
     unsigned phase_end[TM_PHASE_COUNT];  /* where each phase ends in order */
@@ -122,31 +110,36 @@ struct tm_worker {
     uint64_t now_ns;  /* of this turn */
     uint64_t next_housekeep;
     uint64_t random[4];
+    struct tm_watch *watches; /* to be armed or cancelled next turn */
     bool bell_armed;
-    bool rung;
+    bool bell_rang; /* in this turn */
+    bool woken;     /* the last sleep was ended by a completion */
     _Atomic bool stopping;
     pthread_t thread;
-    bool threaded;
-    int ready_fd; /* tm_worker_start waits on it */
+    sem_t ready; /* tm_worker_start waits on it */
     enum tm_err start_err;
     char why[256];
 };
 
-/* A descriptor whose readability wakes the worker. */
+/* A descriptor whose readability wakes the worker; fields are the worker's. */
 struct tm_watch {
     struct tm_uring_op op;
     struct tm_worker *worker;
     void (*ready)(void *arg, uint32_t events); /* poll(2) bits */
     void *arg;
     int fd;
-    bool armed;  /* the kernel holds the op */
     bool wanted; /* false after tm_worker_unwatch_fd */
-    struct tm_watch *next_rearm;
+    bool polled; /* the kernel holds op */
+    bool queued; /* in worker->watches */
+    struct tm_watch *next;
 };
 
 /* Any thread.  Copies config and opens the doorbell, so that producers may ring from now on.  On
  * failure nothing is open.  w does not move afterwards. */
 enum tm_err tm_worker_init(struct tm_worker *w, const struct tm_worker_config *config);
+
+/* Any thread, after join or close, or when it was never started; nobody rings it any more. */
+void tm_worker_fini(struct tm_worker *w);
 
 /* Any thread, after init and before start or open.  ops and self outlive the worker.  TM_ERR_FULL
  * beyond TM_WORKER_ACTORS_MAX. */
@@ -176,14 +169,20 @@ bool tm_worker_park(struct tm_worker *w, uint64_t max_ns);
 /* Turns and idles until tm_worker_stop; what the thread of tm_worker_start does. */
 void tm_worker_run(struct tm_worker *w);
 
+/* Changes the idle strategy from the next turn on. */
+void tm_worker_set_idle(struct tm_worker *w, const struct tm_idle_config *idle);
+
 /* Calls ready(arg, events) in the completions of a turn whenever fd becomes readable or is hung
  * up.  Edge-triggered: ready reads until EAGAIN (an eventfd need not be read at all).  watch is
- * the caller's, and untouched until unwatch and one further turn.  fd stays the caller's. */
+ * the caller's, and untouched while watched.  fd stays the caller's. */
 void tm_worker_watch_fd(struct tm_worker *w, struct tm_watch *watch, int fd,
                         void (*ready)(void *arg, uint32_t events), void *arg);
 
-/* No further call of ready.  fd may be closed at once; watch is free for reuse when its `armed` is
- * false. */
+/* No further call of ready.  fd may be closed at once; watch stays untouched until tm_watch_idle.
+ */
 void tm_worker_unwatch_fd(struct tm_watch *watch);
+
+/* True once the worker has let go of an unwatched watch: at the earliest one turn later. */
+bool tm_watch_idle(const struct tm_watch *watch);
 
 #endif
