@@ -140,11 +140,12 @@ void tm_cpu_budget_read(struct tm_cpu_budget *budget)
 int tm_cpu_nth(const struct tm_cpu_budget *budget, unsigned n)
 {
     n %= budget->affine;
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET((size_t)cpu, &budget->affinity) && n-- == 0)
-            return cpu;
-    TM_ASSERT(!"the mask has as many CPUs as were counted");
-    return 0;
+    size_t cpu = 0;
+    while (!CPU_ISSET(cpu, &budget->affinity) || n-- > 0) {
+        cpu++;
+        TM_ASSERT(cpu < CPU_SETSIZE);
+    }
+    return (int)cpu;
 }
 
 enum tm_err tm_cpu_pin(int cpu)
