@@ -11,8 +11,8 @@
  *
  * What it promises: while both processes live, each message sent arrives once, whole and in the
  * order of sending.  A peer that was restarted is a new one (its boot id differs): messages not
- * acknowledged by the old one are dropped, and `reset` says how many.  What arrived was not
- * necessarily acted upon: that is the application's own acknowledgement.
+ * acknowledged by the old one are dropped, and `reset` says how many.  Acknowledged means received
+ * by the process, no more: whoever needs to know that it was acted upon has the other side say so.
  *
  * Memory: per direction one buffer that grows on demand and never beyond
  * 2 x (window + one message); plus about 40 KiB.  Nothing is allocated per message. */
@@ -28,8 +28,8 @@
 struct tm_channel;
 
 /* What a channel tells its owner.  Called from input (message, accept, up, reset, refused), from
- * resume (message) and from flush (emit, writable).  From within, tm_channel_send and the accessors
- * may be called, nothing else of the same channel. */
+ * resume (message) and from flush (emit, writable).  From within, the accessors may be called and,
+ * except in emit, tm_channel_send; nothing else of the same channel. */
 struct tm_channel_sink {
     void *host;
 
