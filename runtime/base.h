@@ -64,21 +64,20 @@ _Noreturn void tm_assert_failed(const char *file, int line, const char *func, co
                                    : tm_assert_failed(__FILE__, __LINE__, __func__, #cond))
 #define TM_STATIC_ASSERT(cond, why) _Static_assert(cond, why)
 
-#define TM_LIKELY(x) __builtin_expect(!!(x), 1)
-#define TM_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define TM_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define TM_CONTAINER_OF(ptr, type, member)                                                         \
-    ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
-#define TM_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define TM_LIKELY(x)                       __builtin_expect(!!(x), 1)
+#define TM_UNLIKELY(x)                     __builtin_expect(!!(x), 0)
+#define TM_ARRAY_LEN(a)                    (sizeof(a) / sizeof((a)[0]))
+#define TM_CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define TM_PRINTF(fmt, args)               __attribute__((format(printf, fmt, args)))
 
 /* Two lines of 64 bytes: what the adjacent-line prefetcher of x86 treats as one. */
 #define TM_CACHE_PAIR 128
 
-#define TM_KIB(n) ((uint64_t)(n) << 10)
-#define TM_MIB(n) ((uint64_t)(n) << 20)
-#define TM_US(n) ((uint64_t)(n) * 1000)
-#define TM_MS(n) ((uint64_t)(n) * 1000 * 1000)
-#define TM_SECONDS(n) ((uint64_t)(n) * 1000 * 1000 * 1000)
+#define TM_KIB(n)     ((uint64_t)(n) << 10)
+#define TM_MIB(n)     ((uint64_t)(n) << 20)
+#define TM_US(n)      ((uint64_t)(n)*1000)
+#define TM_MS(n)      ((uint64_t)(n)*1000 * 1000)
+#define TM_SECONDS(n) ((uint64_t)(n)*1000 * 1000 * 1000)
 
 /* A borrowed run of bytes.  Who lends it says how long it lives; it is never freed through this. */
 struct tm_bytes {

@@ -128,7 +128,7 @@ void tm_counters_markdown(FILE *out)
     static const char *const kinds[] = {"count", "gauge", "peak"};
     fputs(
         "# Counters of a node\n\n"
-        "<!-- Made from runtime/counters.h by `docgen counters`; a test holds this page to it. "
+        "<!-- Made from runtime/counters.h by `docgen counters`; tools/tidy holds this page to it. "
         "-->\n\n"
         "Shown by `tidemill stat`, by INFO and under /metrics. A *count* only grows from the\n"
         "start of the process; a *gauge* goes up and down; a *peak* is the largest value so far,\n"

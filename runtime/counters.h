@@ -4,8 +4,9 @@
  * instruction); anyone who has the workspace mapped reads, also after the node died.  `tidemill
  * stat`, INFO and /metrics show the same numbers under the names of the table.
  *
- * To add one: append a line.  The kinds: COUNT only grows; GAUGE goes up and down, a node's value is
- * the sum over its workers; PEAK likewise, but the node's value is the largest.
+ * To add one: append a line (docs/COUNTERS.md is made by the build's tools/docgen).  The kinds:
+ * COUNT only grows; GAUGE goes up and down, a node's value is the sum over its workers; PEAK
+ * likewise, but the node's value is the largest.
  *
  * Life of the shared table: footprint, new, join, leave, delete.  A test or the simulator may use a
  * zeroed struct tm_counters of its own instead. */

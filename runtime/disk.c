@@ -18,11 +18,9 @@ int64_t tm_disk_run_close(struct tm_disk *disk, int32_t file)
 int64_t tm_disk_run_read(struct tm_disk *disk, int32_t file, void *buf, uint32_t len,
                          uint64_t offset)
 {
-    return run(disk, (struct tm_disk_op){.kind = TM_DISK_READ,
-                                         .file = file,
-                                         .buf = buf,
-                                         .len = len,
-                                         .offset = offset});
+    return run(disk,
+               (struct tm_disk_op){
+                   .kind = TM_DISK_READ, .file = file, .buf = buf, .len = len, .offset = offset});
 }
 
 int64_t tm_disk_run_write(struct tm_disk *disk, int32_t file, const void *buf, uint32_t len,

@@ -58,6 +58,7 @@ void tm_timer_arm(struct tm_timers *timers, struct tm_timer *timer, uint64_t dea
 /* Disarms it; harmless if it is not armed. */
 void tm_timer_cancel(struct tm_timers *timers, struct tm_timer *timer);
 
+/* True from arm until it is about to fire, or cancelled. */
 bool tm_timer_is_armed(const struct tm_timer *timer);
 
 /* Fires all timers with a deadline up to now_ns, to the tick; returns their number.  A now_ns

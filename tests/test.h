@@ -44,7 +44,10 @@ static inline int tm_test_main(const char *suite_name, const struct tm_test *tes
     return failed == 0 && ran == count ? 0 : 1;
 }
 
-#define TM_TEST(fn) {#fn, fn}
+#define TM_TEST(fn)                                                                                \
+    {                                                                                              \
+#fn, fn                                                                                    \
+    }
 #define TM_TEST_MAIN(suite, tests)                                                                 \
     int main(void)                                                                                 \
     {                                                                                              \
