@@ -93,6 +93,7 @@ enum {
 /* The fields of a large hash or set. */
 struct tm_large {
     struct tm_table fields;
+    uint64_t key_hash;
     uint64_t bytes;    /* of names, values and 16 bytes a field */
     uint64_t hash_sum; /* of the fields' hashes */
     uint64_t touched;  /* index whose undo entry holds the stamp before it */

@@ -9,9 +9,7 @@
  * and the body's structure is checked even so (a checksum says who wrote it, not that it was
  * right).  After that the iterators need no checks of their own. */
 #include "storage/record.h"
-
-#define XXH_STATIC_LINKING_ONLY /* for the state on the stack */
-#include <xxhash.h>
+#include "runtime/hash.h"
 
 #define CHANGE_HEAD 8u
 #define OP_HEAD     8u
@@ -20,11 +18,9 @@ static uint64_t record_checksum(const struct tm_record *r)
 {
     struct tm_record head = *r;
     head.checksum = 0;
-    XXH3_state_t state;
-    XXH3_64bits_reset(&state);
-    XXH3_64bits_update(&state, &head, sizeof head);
-    XXH3_64bits_update(&state, r + 1, r->length - sizeof head);
-    return XXH3_64bits_digest(&state);
+    const struct tm_bytes pieces[] = {tm_bytes_of(&head, sizeof head),
+                                      tm_bytes_of(r + 1, r->length - sizeof head)};
+    return tm_hash64_pieces(pieces, 2, 0);
 }
 
 void tm_record_seal(struct tm_record *r)
@@ -34,7 +30,7 @@ void tm_record_seal(struct tm_record *r)
     uint8_t *end = (uint8_t *)(r + 1) + r->body_len;
     memset(end, 0, r->length - sizeof *r - r->body_len);
     r->checksum = 0;
-    r->checksum = XXH3_64bits(r, r->length);
+    r->checksum = tm_hash64(r, r->length, 0);
 }
 
 static bool op_well_formed(enum tm_entity_type type, const struct tm_op *op)

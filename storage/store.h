@@ -58,6 +58,10 @@ void tm_store_commit(struct tm_store *s, uint64_t index);
  * committed.  State and state hash are what they were when down_to was applied. */
 void tm_store_undo(struct tm_store *s, uint64_t down_to);
 
+/* Frees up to that many blobs of what FLUSH and deleted large entities left behind; true if some
+ * are left.  Commit does a few each time by itself; call this when idle. */
+bool tm_store_tidy(struct tm_store *s, unsigned blobs);
+
 /* Index of the newest record applied, and of the newest committed one. */
 uint64_t tm_store_applied(const struct tm_store *s);
 uint64_t tm_store_committed(const struct tm_store *s);

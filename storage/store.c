@@ -1,0 +1,300 @@
+/* store.c: one partition's state: its life, its writers and its plain reads.
+ *
+ * The happy path of a write: begin opens a record in the caller's buffer; a writer appends an
+ * operation to it and applies that operation from the bytes just written, speculatively; finish
+ * seals the record.  A writer that finds no room marks the record, further ones do nothing, and
+ * finish undoes it all: a record is never half there. */
+#include "storage/store_internal.h"
+
+struct tm_store *tm_store_new(struct tm_arena *arena, uint32_t partition)
+{
+    struct tm_pool pool = {arena, 0};
+    struct tm_store *s = tm_pool_alloc(&pool, sizeof *s);
+    *s = (struct tm_store){.pool = pool, .partition = partition};
+    return s;
+}
+
+void tm_store_delete(struct tm_store *s)
+{
+    tm_undo_free(s);
+    tm_expiry_free(&s->expiry, &s->pool);
+    tm_dead_add(s, &s->table);
+    while (tm_store_tidy(s, 1024)) {
+    }
+    if (s->origin_count > 0)
+        tm_pool_free(&s->pool, s->origins, s->origin_count * sizeof *s->origins);
+    if (s->load_cap > 0)
+        tm_pool_free(&s->pool, s->load, s->load_cap * sizeof *s->load);
+    struct tm_pool pool = s->pool;
+    tm_pool_free(&pool, s, sizeof *s);
+    TM_ASSERT(pool.bytes == 0);
+}
+
+int tm_store_origin_no(struct tm_store *s, uint64_t origin)
+{
+    unsigned n = s->origin_count;
+    for (unsigned i = n; i-- > 0;)
+        if (s->origins[i] == origin)
+            return (int)i;
+    if (n == 256)
+        return -1;
+    uint64_t *wide = tm_pool_alloc(&s->pool, (n + 1) * sizeof *wide);
+    if (n > 0) {
+        memcpy(wide, s->origins, n * sizeof *wide);
+        tm_pool_free(&s->pool, s->origins, n * sizeof *wide);
+    }
+    wide[n] = origin;
+    s->origins = wide;
+    s->origin_count = n + 1;
+    return (int)n;
+}
+
+static bool expires(const struct tm_entity *e)
+{
+    return e != NULL && tm_entity_expiry(e) != 0;
+}
+
+void tm_store_place(struct tm_store *s, uint64_t hash, struct tm_entity *from, struct tm_entity *to)
+{
+    if (from != NULL && to != NULL)
+        tm_table_replace(&s->table, from, to, hash);
+    else if (to != NULL)
+        tm_table_insert(&s->table, &s->pool, to, hash);
+    else if (from != NULL)
+        tm_table_remove(&s->table, &s->pool, from, hash);
+    if (expires(from) && expires(to) && tm_entity_expiry(from) == tm_entity_expiry(to)) {
+        tm_expiry_replace(&s->expiry, from, to);
+        return;
+    }
+    if (expires(from))
+        tm_expiry_remove(&s->expiry, from);
+    if (expires(to))
+        tm_expiry_add(&s->expiry, &s->pool, to);
+}
+
+void tm_field_place(struct tm_store *s, struct tm_large *large, uint64_t hash,
+                    struct tm_entity *from, struct tm_entity *to)
+{
+    if (from != NULL && to != NULL)
+        tm_table_replace(&large->fields, from, to, hash);
+    else if (to != NULL)
+        tm_table_insert(&large->fields, &s->pool, to, hash);
+    else if (from != NULL)
+        tm_table_remove(&large->fields, &s->pool, from, hash);
+    large->bytes += (to != NULL ? tm_entity_size(to) : 0);
+    large->bytes -= (from != NULL ? tm_entity_size(from) : 0);
+}
+
+void tm_store_begin(struct tm_store *s, void *buf, size_t cap, const struct tm_record *head)
+{
+    TM_ASSERT(!s->open && head->index > s->applied && s->applied >= s->load_until);
+    struct tm_record own = *head;
+    own.partition = s->partition;
+    tm_record_begin(&s->builder, buf, cap, TM_RECORD_EFFECT, &own);
+    int origin = tm_store_origin_no(s, head->origin);
+    s->stamp = (struct tm_stamp){head->index, head->term, head->hlc, head->origin,
+                                 origin < 0 ? 0 : (unsigned)origin};
+    s->open = true;
+    s->open_err = origin < 0 ? TM_ERR_TOOBIG : TM_OK;
+    s->target_change = 0;
+}
+
+enum tm_err tm_store_finish(struct tm_store *s, struct tm_record **out)
+{
+    TM_ASSERT(s->open);
+    *out = NULL;
+    if (s->open_err != TM_OK) {
+        tm_store_abort(s);
+        return s->open_err;
+    }
+    s->open = false;
+    if (tm_record_empty(&s->builder))
+        return TM_OK;
+    *out = tm_record_end(&s->builder);
+    s->applied = s->stamp.index;
+    return TM_OK;
+}
+
+uint64_t tm_store_applied(const struct tm_store *s)
+{
+    return s->applied;
+}
+
+uint64_t tm_store_committed(const struct tm_store *s)
+{
+    return s->committed;
+}
+
+/* Encodes the operation, and applies it from the bytes just encoded. */
+static void write_op(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                     enum tm_op_code code, struct tm_bytes name, struct tm_bytes value)
+{
+    TM_ASSERT(s->open);
+    struct tm_op op = {code, name, value}, at;
+    if (s->open_err == TM_OK)
+        s->open_err = tm_record_op(&s->builder, key, type, &op, &at);
+    if (s->open_err != TM_OK)
+        return;
+    if (s->target_change != s->builder.change) {
+        struct tm_bytes body =
+            tm_bytes_of(s->builder.buf + s->builder.change, s->builder.used - s->builder.change);
+        struct tm_change change;
+        (void)tm_change_next(&body, &change);
+        tm_target_set(s, &s->target, change.key, type);
+        s->target_change = s->builder.change;
+    }
+    tm_target_apply(s, &s->target, &s->stamp, &at);
+}
+
+static const struct tm_bytes NONE = {NULL, 0};
+
+void tm_store_set_field(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                        struct tm_bytes name, struct tm_bytes value)
+{
+    TM_ASSERT(type != TM_ENTITY_STRING || name.len == 0);
+    TM_ASSERT(type != TM_ENTITY_SET || value.len == 0);
+    write_op(s, key, type, TM_OP_SET_FIELD, name, value);
+}
+
+void tm_store_del_field(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                        struct tm_bytes name)
+{
+    write_op(s, key, type, TM_OP_DEL_FIELD, name, NONE);
+}
+
+/* The record's own component of the counter, 0 if it has none. */
+static uint64_t own_total(const struct tm_store *s, const struct tm_entity *field)
+{
+    if (field == NULL || !(tm_entity_flags(field) & TM_ENTITY_COUNTER))
+        return 0;
+    struct tm_bytes raw = tm_entity_raw(field);
+    struct tm_counter_component c;
+    for (size_t at = 8; at < raw.len; at += sizeof c) {
+        memcpy(&c, raw.data + at, sizeof c);
+        if (c.origin == s->stamp.origin && c.term == s->stamp.term)
+            return (uint64_t)c.total;
+    }
+    return 0;
+}
+
+void tm_store_add(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                  struct tm_bytes name, int64_t delta)
+{
+    TM_ASSERT(s->open && type != TM_ENTITY_SET);
+    struct tm_target t;
+    tm_target_set(s, &t, key, type);
+    uint64_t total = own_total(s, tm_target_field(&t, name)) + (uint64_t)delta;
+    struct tm_counter_component c = {s->stamp.origin, s->stamp.term, (int64_t)total};
+    write_op(s, key, type, TM_OP_COUNTER, name, tm_bytes_of(&c, sizeof c));
+}
+
+void tm_store_del(struct tm_store *s, struct tm_bytes key)
+{
+    const struct tm_entity *e = tm_store_find(s, key);
+    if (e != NULL)
+        write_op(s, key, tm_entity_type(e), TM_OP_DEL_ENTITY, NONE, NONE);
+}
+
+void tm_store_expire(struct tm_store *s, struct tm_bytes key)
+{
+    const struct tm_entity *e = tm_store_find(s, key);
+    if (e == NULL)
+        return;
+    struct tm_op_version v = {e->hlc, s->origins[tm_entity_origin(e)]};
+    write_op(s, key, tm_entity_type(e), TM_OP_EXPIRE_ENTITY, NONE, tm_bytes_of(&v, sizeof v));
+}
+
+void tm_store_set_expiry(struct tm_store *s, struct tm_bytes key, uint64_t ms)
+{
+    const struct tm_entity *e = tm_store_find(s, key);
+    TM_ASSERT(e != NULL || s->open_err != TM_OK);
+    if (ms == 0)
+        ms = 1;
+    if (e != NULL)
+        write_op(s, key, tm_entity_type(e), TM_OP_SET_EXPIRY, NONE, tm_bytes_of(&ms, sizeof ms));
+}
+
+void tm_store_persist(struct tm_store *s, struct tm_bytes key)
+{
+    const struct tm_entity *e = tm_store_find(s, key);
+    if (e != NULL)
+        write_op(s, key, tm_entity_type(e), TM_OP_PERSIST, NONE, NONE);
+}
+
+void tm_store_flush(struct tm_store *s)
+{
+    TM_ASSERT(s->open);
+    if (s->open_err != TM_OK)
+        return;
+    tm_record_flush(&s->builder);
+    s->target_change = 0;
+    tm_store_apply_flush(s, s->stamp.index);
+}
+
+const struct tm_entity *tm_store_find(const struct tm_store *s, struct tm_bytes key)
+{
+    return tm_table_find(&s->table, key, tm_table_hash(key));
+}
+
+uint64_t tm_store_count(const struct tm_store *s)
+{
+    return s->table.count;
+}
+
+uint64_t tm_store_bytes(const struct tm_store *s)
+{
+    return s->pool.bytes;
+}
+
+struct walk {
+    tm_store_visit_fn *visit;
+    void *host;
+};
+
+static void walk_visit(void *host, struct tm_entity *e)
+{
+    struct walk *walk = host;
+    walk->visit(walk->host, e);
+}
+
+uint64_t tm_store_scan(const struct tm_store *s, uint64_t cursor, unsigned want,
+                       tm_store_visit_fn *visit, void *host)
+{
+    struct walk walk = {visit, host};
+    if (cursor >> 48 != 0)
+        return 0;
+    return tm_table_slice(&s->table, cursor << 16, want, walk_visit, &walk) >> 16;
+}
+
+const struct tm_entity *tm_store_random(const struct tm_store *s, uint64_t random)
+{
+    return tm_table_near(&s->table, random);
+}
+
+uint64_t tm_store_next_expiry(const struct tm_store *s)
+{
+    return s->expiry.count == 0 ? UINT64_MAX : s->expiry.slots[0].ms;
+}
+
+const struct tm_entity *tm_store_due(const struct tm_store *s, uint64_t now_ms)
+{
+    return tm_store_next_expiry(s) <= now_ms ? s->expiry.slots[0].entity : NULL;
+}
+
+bool tm_store_is_due(const struct tm_store *s, struct tm_bytes key, uint64_t now_ms)
+{
+    if (tm_store_next_expiry(s) > now_ms)
+        return false;
+    const struct tm_entity *e = tm_store_find(s, key);
+    return expires(e) && tm_entity_expiry(e) <= now_ms;
+}
+
+uint64_t tm_store_state_hash(const struct tm_store *s)
+{
+    return s->hash_committed;
+}
+
+uint64_t tm_store_load_until(const struct tm_store *s)
+{
+    return s->load_until;
+}

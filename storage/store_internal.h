@@ -1,0 +1,233 @@
+/* store_internal.h: the inside of a store, shared by the files store*.c.
+ *
+ *   store.c           life, writers, reads
+ *   store_apply.c     what each operation does to an entity
+ *   store_blob.c      making, hashing and freeing blobs
+ *   store_undo.c      what is not committed: keep, commit, undo, seen
+ *   store_expiry.c    the heap of what expires
+ *   store_snapshot.c  items, slices, loading
+ *
+ * Two tables of blobs exist: the partition's, and one in each large entity.  They change through
+ * tm_store_place and tm_field_place only, and each such change is one undo entry {from, to}, which
+ * can be taken back and done again any number of times until it is committed or undone. */
+#ifndef TM_STORAGE_STORE_INTERNAL_H
+#define TM_STORAGE_STORE_INTERNAL_H
+
+#include "storage/entity.h"
+#include "storage/store.h"
+
+/* ---- Expiry: a binary heap; each blob knows its place in it ---- */
+
+struct tm_expiry_slot {
+    uint64_t ms;
+    struct tm_entity *entity;
+};
+struct tm_expiry {
+    struct tm_expiry_slot *slots;
+    uint32_t count;
+    uint32_t cap;
+};
+
+/* The blob, whose expiry is not 0, comes in or goes out. */
+void tm_expiry_add(struct tm_expiry *x, struct tm_pool *pool, struct tm_entity *e);
+void tm_expiry_remove(struct tm_expiry *x, struct tm_entity *e);
+
+/* `to`, of the same expiry, takes the place of `from`. */
+void tm_expiry_replace(struct tm_expiry *x, struct tm_entity *from, struct tm_entity *to);
+void tm_expiry_free(struct tm_expiry *x, struct tm_pool *pool);
+
+/* ---- Undo: a ring of entries, and per key hash a chain from the newest to the oldest ---- */
+
+enum tm_undo_kind {
+    TM_UNDO_ENTITY, /* from, to: blobs in the partition's table, NULL = none */
+    TM_UNDO_FIELD,  /* from, to: blobs in a large entity's table */
+    TM_UNDO_STAMP,  /* the other stamp and expiry of a large entity, exchanged in place */
+    TM_UNDO_FLUSH   /* the other table and heap, exchanged */
+};
+
+struct tm_flushed {
+    struct tm_table table;
+    struct tm_expiry expiry;
+    uint64_t before; /* index of the uncommitted flush before, 0 = none */
+};
+
+struct tm_undo_entry {
+    uint64_t index;
+    uint64_t hash;  /* of the key, FIELD: of the field's name */
+    uint64_t older; /* number of the next older entry of the same bucket, 0 = none */
+    uint64_t delta; /* what it added to the state hash */
+    enum tm_undo_kind kind;
+    union {
+        struct {
+            struct tm_entity *from, *to;
+            struct tm_large *large; /* FIELD */
+        };
+        struct {
+            struct tm_entity *entity; /* STAMP */
+            uint64_t hlc, expiry, touched;
+            unsigned origin;
+        };
+        struct tm_flushed *flushed;
+    };
+};
+
+struct tm_undo {
+    struct tm_undo_entry *ring;
+    uint64_t *heads; /* newest entry of a bucket */
+    uint64_t cap;    /* of both, a power of two, or 0 */
+    uint64_t first;  /* entries first .. next - 1 exist; numbers start at 1 */
+    uint64_t next;
+};
+
+/* ---- The store ---- */
+
+/* Who makes a change: the record's fields. */
+struct tm_stamp {
+    uint64_t index;
+    uint64_t term;
+    uint64_t hlc;
+    uint64_t origin;
+    unsigned origin_no; /* its number in this store */
+};
+
+/* What a change is about; e follows what the operations do to it. */
+struct tm_target {
+    struct tm_bytes key;
+    uint64_t hash;
+    enum tm_entity_type type;
+    struct tm_entity *e;
+};
+
+/* A table whose blobs are being freed a few at a time. */
+struct tm_dead {
+    struct tm_table table;
+    struct tm_table_iter at;
+    struct tm_dead *next;
+};
+
+struct tm_load_range {
+    uint64_t end; /* cursor behind the slice, 2^48 for the last */
+    uint64_t index;
+};
+
+struct tm_store {
+    struct tm_pool pool;
+    struct tm_table table;
+    struct tm_expiry expiry;
+    struct tm_undo undo;
+    struct tm_dead *dead;
+    uint64_t applied;
+    uint64_t committed;
+    uint64_t hash;           /* of the newest versions */
+    uint64_t hash_committed; /* of the committed ones */
+    uint64_t flushed;        /* index of the newest uncommitted flush, 0 = none */
+    uint64_t *origins;       /* by number */
+    unsigned origin_count;
+    uint32_t partition;
+
+    bool open; /* a record is under construction */
+    enum tm_err open_err;
+    struct tm_record_builder builder;
+    struct tm_stamp stamp;
+    struct tm_target target;
+    uint32_t target_change; /* the builder's change that target belongs to */
+
+    struct tm_load_range *load;
+    uint32_t load_count;
+    uint32_t load_cap;
+    uint64_t load_until;
+};
+
+/* The origin's number, made if new; -1 if there are 256 already. */
+int tm_store_origin_no(struct tm_store *s, uint64_t origin);
+
+/* Puts `to` in the place of `from` (NULL: nothing), of that key hash: table and expiry. */
+void tm_store_place(struct tm_store *s, uint64_t hash, struct tm_entity *from,
+                    struct tm_entity *to);
+
+/* The same for a field of a large entity. */
+void tm_field_place(struct tm_store *s, struct tm_large *large, uint64_t hash,
+                    struct tm_entity *from, struct tm_entity *to);
+
+/* ---- store_apply.c ---- */
+
+void tm_target_set(struct tm_store *s, struct tm_target *t, struct tm_bytes key,
+                   enum tm_entity_type type);
+void tm_target_apply(struct tm_store *s, struct tm_target *t, const struct tm_stamp *by,
+                     const struct tm_op *op);
+
+/* The field holds these raw bytes; flags is 0 or TM_ENTITY_COUNTER. */
+void tm_target_put(struct tm_store *s, struct tm_target *t, const struct tm_stamp *by,
+                   struct tm_bytes name, struct tm_bytes raw, unsigned flags);
+
+/* The entity, which exists, has this stamp and expiry. */
+void tm_target_stamp(struct tm_store *s, struct tm_target *t, const struct tm_stamp *by,
+                     uint64_t expiry);
+
+/* The blob of the field (a string's is the entity), or NULL. */
+const struct tm_entity *tm_target_field(const struct tm_target *t, struct tm_bytes name);
+
+/* Components beyond this number are folded into the base, the oldest term of the origin first. */
+#define TM_COUNTER_COMPONENTS 64
+#define TM_COUNTER_BYTES      (8 + TM_COUNTER_COMPONENTS * sizeof(struct tm_counter_component))
+void tm_store_apply_flush(struct tm_store *s, uint64_t index);
+
+/* ---- store_undo.c ---- */
+
+void tm_undo_entity(struct tm_store *s, uint64_t index, uint64_t hash, struct tm_entity *from,
+                    struct tm_entity *to, uint64_t delta);
+void tm_undo_field(struct tm_store *s, uint64_t index, uint64_t hash, struct tm_large *large,
+                   struct tm_entity *from, struct tm_entity *to, uint64_t delta);
+/* Gives a large entity a new stamp and expiry; the entry holds those before. */
+void tm_undo_stamp(struct tm_store *s, const struct tm_stamp *by, uint64_t hash,
+                   struct tm_entity *e, uint64_t expiry);
+void tm_undo_flush(struct tm_store *s, uint64_t index, uint64_t delta);
+void tm_undo_free(struct tm_store *s);
+
+/* Takes all uncommitted effects back without forgetting them, and does them again. */
+void tm_undo_hide(struct tm_store *s);
+void tm_undo_show(struct tm_store *s);
+
+/* ---- store_blob.c ---- */
+
+/* Values and stamps of a blob to be made. */
+struct tm_blob {
+    struct tm_bytes name;
+    struct tm_bytes value;
+    uint64_t hlc;
+    uint64_t expiry; /* 0 = none */
+    unsigned origin;
+    unsigned flags; /* type, COUNTER, LARGE; EXPIRES is derived */
+};
+size_t tm_blob_size(const struct tm_blob *b);
+void tm_blob_write(const struct tm_blob *b, void *at);
+struct tm_entity *tm_blob_new(struct tm_store *s, const struct tm_blob *b);
+
+/* Frees a blob; a large one's fields later, by and by. */
+void tm_blob_free(struct tm_store *s, struct tm_entity *e);
+void tm_dead_add(struct tm_store *s, struct tm_table *table);
+
+/* A packed entity like e (or new if NULL) under a new stamp, in which the field of that name is
+ * `field`, or gone if NULL. */
+struct tm_entity *tm_packed_edit(struct tm_store *s, const struct tm_target *t,
+                                 const struct tm_stamp *by, struct tm_bytes name,
+                                 const struct tm_blob *field);
+
+/* The same with nothing but stamp and expiry changed.  Not for large ones. */
+struct tm_entity *tm_blob_restamped(struct tm_store *s, const struct tm_entity *e,
+                                    const struct tm_stamp *by, uint64_t expiry);
+
+/* An empty large entity, and moving a packed one's fields into it. */
+struct tm_entity *tm_large_new(struct tm_store *s, struct tm_bytes key, uint64_t hash,
+                               enum tm_entity_type type, const struct tm_stamp *by,
+                               uint64_t expiry);
+void tm_large_fill(struct tm_store *s, struct tm_entity *large, const struct tm_entity *packed);
+
+void tm_entity_set_stamp(struct tm_entity *e, uint64_t hlc, unsigned origin);
+
+/* Parts of the state hash: of a field (0 for NULL), of stamp, type and expiry, and of all. */
+uint64_t tm_hash_field(const struct tm_store *s, uint64_t key_hash, const struct tm_entity *f);
+uint64_t tm_hash_meta(const struct tm_store *s, uint64_t key_hash, const struct tm_entity *e);
+uint64_t tm_hash_entity(const struct tm_store *s, uint64_t key_hash, const struct tm_entity *e);
+
+#endif
