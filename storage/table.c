@@ -12,14 +12,14 @@
 #include "runtime/hash.h"
 #include "storage/entity.h"
 
-#define LEAF_MAX  126u /* slots: a size class of jemalloc is filled */
+#define LEAF_MAX  145u /* slots: fills a size class of jemalloc */
 #define TAG_BITS  12u
 #define DEPTH_MAX 36u /* depth + TAG_BITS hash bits make a cursor of 48 bits */
 
 struct tm_leaf {
     uint32_t count;
-    uint32_t cap;
-    uint32_t depth;
+    uint32_t cap : 26;
+    uint32_t depth : 6;
     uint32_t low[]; /* then uint16_t mid[cap], uint8_t top[cap]: 56 bits a slot */
 };
 
@@ -68,7 +68,7 @@ static struct tm_leaf *leaf_new(struct tm_pool *pool, uint32_t slots, uint32_t d
 {
     uint32_t cap = (uint32_t)((tm_arena_usable(leaf_size(slots)) - sizeof(struct tm_leaf)) / 7);
     struct tm_leaf *l = tm_pool_alloc(pool, leaf_size(cap));
-    *l = (struct tm_leaf){.cap = cap, .depth = depth};
+    *l = (struct tm_leaf){.cap = cap & 0x3ffffff, .depth = depth & 63};
     return l;
 }
 

@@ -53,7 +53,7 @@ static void the_layout_on_disk_never_changes(void)
     CU_ASSERT_EQUAL(tm_load64(p + 40), 0x77);
     CU_ASSERT_EQUAL(tm_load64(p + 48), 0x99);
     CU_ASSERT_EQUAL(tm_load64(p + 56), r->checksum);
-    const uint8_t change[] = "\x59\0\0\0\x07\0\x01\0Order:1" /* 89 bytes, key 7, hash */
+    const uint8_t change[] = "\x4d\0\0\0\x07\0\x01\0Order:1" /* 77 bytes, key 7, hash */
                              "\x01\x06\0\0\x04\0\0\0statuspaid"
                              "\x03\x01\0\0\x18\0\0\0n";
     CU_ASSERT_EQUAL(memcmp(p + 64, change, sizeof change - 1), 0);

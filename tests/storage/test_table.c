@@ -144,21 +144,23 @@ static void near_goes_round_and_reaches_everything(void)
     tm_table_free(&t, &pool, true);
 }
 
-/* Same tag bits everywhere: the directory must not follow. */
+/* Names with the same first 16 bits of hash fill one leaf: the directory must not follow. */
 static void colliding_names_cost_time_not_memory(void)
 {
+    enum { N = 300 };
     struct tm_table t;
+    static struct tm_entity *e[N];
     tm_table_init(&t);
-    static struct tm_entity *e[2000];
-    for (unsigned i = 0; i < 2000; i++)
-        tm_table_insert(&t, &pool, e[i] = blob("k", i, 0), UINT64_C(0xabcdef0123456789));
-    CU_ASSERT(t.depth <= 9);
-    for (unsigned i = 0; i < 2000; i++) {
-        struct tm_entity *found =
-            tm_table_find(&t, tm_entity_name(e[i]), UINT64_C(0xabcdef0123456789));
-        CU_ASSERT_PTR_EQUAL(found, e[i]);
-        tm_table_remove(&t, &pool, e[i], UINT64_C(0xabcdef0123456789));
-        tm_pool_free(&pool, e[i], tm_entity_size(e[i]));
+    for (uint64_t i = 0, n = 0; n < N; i++) {
+        char name[24];
+        int len = snprintf(name, sizeof name, "k%07" PRIu64, i);
+        if (tm_table_hash(tm_bytes_of(name, (size_t)len)) >> 48 == 0xabcd)
+            insert(&t, e[n++] = blob("k", i, 0));
+    }
+    CU_ASSERT(t.depth <= 6);
+    for (unsigned i = 0; i < N; i++) {
+        CU_ASSERT_PTR_EQUAL(tm_table_find(&t, tm_entity_name(e[i]), hash_of(e[i])), e[i]);
+        remove_free(&t, e[i]);
     }
     CU_ASSERT_EQUAL(pool.bytes, 0);
 }
@@ -168,8 +170,8 @@ static size_t small_allocated(void)
     uint64_t epoch = 1;
     size_t small = 0, large = 0, len = sizeof epoch;
     char name[64];
-    (void)mallctl("epoch", &epoch, &len, &epoch, sizeof epoch);
     (void)mallctl("tcache.flush", NULL, NULL, &arena.tcache, sizeof arena.tcache);
+    (void)mallctl("epoch", &epoch, &len, &epoch, sizeof epoch);
     len = sizeof small;
     (void)snprintf(name, sizeof name, "stats.arenas.%u.small.allocated", arena.index);
     CU_ASSERT_EQUAL(mallctl(name, &small, &len, NULL, 0), 0);
@@ -205,9 +207,18 @@ static void decimal_numbers_are_those_that_incr_takes(void)
     CU_ASSERT(tm_value_int(tm_bytes_str("0"), &v) && v == 0);
     CU_ASSERT(tm_value_int(tm_bytes_str("-9223372036854775808"), &v) && v == INT64_MIN);
     CU_ASSERT(tm_value_int(tm_bytes_str("9223372036854775807"), &v) && v == INT64_MAX);
-    static const char *const bad[] = {"",    "-",  "-0",  "+1", "01",
-                                      " 1",  "1 ", "1.0", "a",  "9223372036854775808",
-                                      "-9223372036854775809", "123456789012345678901"};
+    static const char *const bad[] = {"",
+                                      "-",
+                                      "-0",
+                                      "+1",
+                                      "01",
+                                      " 1",
+                                      "1 ",
+                                      "1.0",
+                                      "a",
+                                      "9223372036854775808",
+                                      "-9223372036854775809",
+                                      "123456789012345678901"};
     for (size_t i = 0; i < TM_ARRAY_LEN(bad); i++)
         CU_ASSERT_FALSE(tm_value_int(tm_bytes_str(bad[i]), &v));
 }
