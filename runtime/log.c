@@ -56,21 +56,21 @@ static int open_log(const char *path)
     return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 }
 
-enum tm_err tm_log_open(struct tm_log_target *target, const char *path)
+enum tm_err tm_log_target_open(struct tm_log_target *target, const char *path)
 {
     if (strlen(path) >= sizeof target->path)
         return TM_ERR_TOOBIG;
     int fd = open_log(path);
     if (fd < 0)
         return tm_err_from_errno(errno);
-    tm_log_close(target);
+    tm_log_target_close(target);
     memcpy(target->path, path, strlen(path) + 1);
     target->fd = fd;
     target->owns_fd = true;
     return TM_OK;
 }
 
-void tm_log_close(struct tm_log_target *target)
+void tm_log_target_close(struct tm_log_target *target)
 {
     if (target->owns_fd)
         close(target->fd);
@@ -79,7 +79,7 @@ void tm_log_close(struct tm_log_target *target)
     target->path[0] = '\0';
 }
 
-void tm_log_reopen_if_moved(struct tm_log_target *target)
+void tm_log_target_follow(struct tm_log_target *target)
 {
     struct stat here, there;
     if (!target->owns_fd || fstat(target->fd, &here) != 0)
@@ -121,14 +121,14 @@ static void wake(int fd)
     (void)n;
 }
 
-static void count(struct tm_log *log, enum tm_counter which)
+static void count(struct tm_log_writer *log, enum tm_counter which)
 {
     if (log->counters != NULL)
         tm_counter_add(log->counters, which, 1);
 }
 
-void tm_log_vline(struct tm_log *log, uint64_t wall_us, enum tm_log_level level, const char *event,
-                  const char *fmt, va_list args)
+void tm_log_vline(struct tm_log_writer *log, uint64_t wall_us, enum tm_log_level level,
+                  const char *event, const char *fmt, va_list args)
 {
     if (!is_wanted(log->target, level))
         return;
@@ -145,8 +145,8 @@ void tm_log_vline(struct tm_log *log, uint64_t wall_us, enum tm_log_level level,
         wake(log->wake_fd);
 }
 
-void tm_log_line(struct tm_log *log, uint64_t wall_us, enum tm_log_level level, const char *event,
-                 const char *fmt, ...)
+void tm_log_line(struct tm_log_writer *log, uint64_t wall_us, enum tm_log_level level,
+                 const char *event, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -162,8 +162,8 @@ enum tm_err tm_logger_init(struct tm_logger *logger, struct tm_log_target *targe
     return logger->wake_fd < 0 ? tm_err_from_errno(errno) : TM_OK;
 }
 
-enum tm_err tm_logger_attach(struct tm_logger *logger, struct tm_log *log, struct tm_ring *ring,
-                             int worker, struct tm_counters *counters)
+enum tm_err tm_logger_attach(struct tm_logger *logger, struct tm_log_writer *log,
+                             struct tm_ring *ring, int worker, struct tm_counters *counters)
 {
     TM_ASSERT(!logger->running);
     if (logger->count == TM_LOGS_MAX)
@@ -174,10 +174,10 @@ enum tm_err tm_logger_attach(struct tm_logger *logger, struct tm_log *log, struc
     tm_ring_consumer_init(&logger->rings[slot], ring);
     logger->workers[slot] = worker;
     logger->reported[slot] = tm_ring_full_count(ring);
-    *log = (struct tm_log){.target = logger->target,
-                           .counters = counters,
-                           .worker = worker,
-                           .wake_fd = logger->wake_fd};
+    *log = (struct tm_log_writer){.target = logger->target,
+                                  .counters = counters,
+                                  .worker = worker,
+                                  .wake_fd = logger->wake_fd};
     tm_ring_producer_init(&log->ring, ring);
     return TM_OK;
 }
@@ -250,7 +250,7 @@ static void *logger_main(void *arg)
             sleep_until_woken(logger);
         uint64_t now = wall_us_now();
         if (now - checked >= HOUSEKEEPING_MS * 1000) {
-            tm_log_reopen_if_moved(logger->target);
+            tm_log_target_follow(logger->target);
             checked = now;
         }
     }

@@ -1,9 +1,9 @@
 /* log.h: logfmt lines that never block the thread that logs.
  *
- * A worker formats its line in place in a ring (tm_log), and the logger's thread writes what it
- * finds in all rings to one file descriptor.  If the descriptor blocks, rings fill, and lines that
- * do not fit are dropped and counted; the logger then says how many.  Before there are threads, and
- * in tools, tm_log_plain writes at once.
+ * A worker formats its line in place in a ring (tm_log_writer), and the logger's thread writes what
+ * it finds in all rings to one file descriptor.  If the descriptor blocks, rings fill, and lines
+ * that do not fit are dropped and counted; the logger then says how many.  Before there are
+ * threads, and in tools, tm_log_plain writes at once.
  *
  *     time=2024-05-01T12:00:00.123456Z level=info node=node-1 worker=0 event=election_won term=3
  *
@@ -38,7 +38,7 @@ size_t tm_log_format(char *buf, size_t cap, uint64_t wall_us, enum tm_log_level 
 struct tm_log_target {
     char node[64];     /* "" before it is known */
     _Atomic int level; /* lines below it are not formatted; may change at any time */
-    int fd;            /* where lines go: 2, or a file opened by tm_log_open */
+    int fd;            /* where lines go: 2, or a file opened by tm_log_target_open */
     bool owns_fd;
     char path[512]; /* of that file; "" for stderr */
 };
@@ -48,14 +48,14 @@ void tm_log_target_init(struct tm_log_target *target, const char *node, enum tm_
 
 /* Lines to the end of the file at path, created with mode 0600.  The target is unchanged if it
  * fails: NOTFOUND (no such folder), PERMISSION, NOSPACE, IO, TOOBIG (the path). */
-enum tm_err tm_log_open(struct tm_log_target *target, const char *path);
+enum tm_err tm_log_target_open(struct tm_log_target *target, const char *path);
 
 /* Closes that file, if there is one; lines go to stderr again.  The logger has stopped. */
-void tm_log_close(struct tm_log_target *target);
+void tm_log_target_close(struct tm_log_target *target);
 
 /* Opens the target's file again by its name, if the name now leads elsewhere: it was moved away or
  * removed (log rotation).  The logger's thread does this about once a second. */
-void tm_log_reopen_if_moved(struct tm_log_target *target);
+void tm_log_target_follow(struct tm_log_target *target);
 
 /* One line, written at once with write(2); may block.  Boot, tools, and the thread of the logger.
  */
@@ -63,7 +63,7 @@ void tm_log_plain(const struct tm_log_target *target, enum tm_log_level level, c
                   const char *fmt, ...) TM_PRINTF(4, 5);
 
 /* One worker's end. */
-struct tm_log {
+struct tm_log_writer {
     struct tm_log_target *target;
     struct tm_ring_producer ring;
     struct tm_counters *counters;
@@ -74,10 +74,10 @@ struct tm_log {
 /* Formats a line into the worker's ring and publishes it.  Never blocks; a line that does not fit
  * is dropped and counted (log_dropped).  On the thread that owns log.  wall_us as above.  A
  * worker's tm_ctx.log passes its arguments here. */
-void tm_log_vline(struct tm_log *log, uint64_t wall_us, enum tm_log_level level, const char *event,
-                  const char *fmt, va_list args) TM_PRINTF(5, 0);
-void tm_log_line(struct tm_log *log, uint64_t wall_us, enum tm_log_level level, const char *event,
-                 const char *fmt, ...) TM_PRINTF(5, 6);
+void tm_log_vline(struct tm_log_writer *log, uint64_t wall_us, enum tm_log_level level,
+                  const char *event, const char *fmt, va_list args) TM_PRINTF(5, 0);
+void tm_log_line(struct tm_log_writer *log, uint64_t wall_us, enum tm_log_level level,
+                 const char *event, const char *fmt, ...) TM_PRINTF(5, 6);
 
 /* The thread that drains the rings.  Fields are its own. */
 struct tm_logger {
@@ -99,8 +99,8 @@ enum tm_err tm_logger_init(struct tm_logger *logger, struct tm_log_target *targe
 /* Makes *log the end of worker `worker` (negative: no worker field) with this ring, which lies in
  * the workspace or anywhere that outlives the logger.  counters are that worker's; may be NULL.
  * Before start.  TM_ERR_FULL after TM_LOGS_MAX. */
-enum tm_err tm_logger_attach(struct tm_logger *logger, struct tm_log *log, struct tm_ring *ring,
-                             int worker, struct tm_counters *counters);
+enum tm_err tm_logger_attach(struct tm_logger *logger, struct tm_log_writer *log,
+                             struct tm_ring *ring, int worker, struct tm_counters *counters);
 
 /* Starts the thread, with all signals blocked. */
 enum tm_err tm_logger_start(struct tm_logger *logger);
@@ -110,7 +110,7 @@ enum tm_err tm_logger_start(struct tm_logger *logger);
 unsigned tm_logger_drain(struct tm_logger *logger);
 
 /* Stops the thread after it wrote everything published before the call, and frees the eventfd.  The
- * attached tm_logs must not be used afterwards. */
+ * attached writers must not be used afterwards. */
 void tm_logger_stop(struct tm_logger *logger);
 
 #endif

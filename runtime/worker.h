@@ -84,7 +84,7 @@ struct tm_worker_config {
     int dir_fd;                         /* data directory behind ctx->disk; -1: no disk */
     struct tm_doorbell_word *bell_word; /* in shared memory; NULL: the worker's own */
     struct tm_counters *counters;       /* this worker's; NULL: private ones */
-    struct tm_log *log;                 /* this worker's; NULL: lines are dropped */
+    struct tm_log_writer *log;          /* this worker's; NULL: lines are dropped */
 };
 
 struct tm_worker_actor {

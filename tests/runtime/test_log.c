@@ -97,7 +97,7 @@ static alignas(TM_CACHE_PAIR) uint8_t memory[sizeof(struct tm_ring) + 8192];
 static char path[64];
 static struct tm_log_target target;
 static struct tm_logger logger;
-static struct tm_log out;
+static struct tm_log_writer out;
 static struct tm_counters counters;
 
 static void set_up(void)
@@ -108,7 +108,7 @@ static void set_up(void)
     memset(&counters, 0, sizeof counters);
     tm_ring_new(memory, 8192);
     tm_log_target_init(&target, "n", TM_LOG_INFO);
-    CU_ASSERT_EQUAL_FATAL(tm_log_open(&target, path), TM_OK);
+    CU_ASSERT_EQUAL_FATAL(tm_log_target_open(&target, path), TM_OK);
     CU_ASSERT_EQUAL_FATAL(tm_logger_init(&logger, &target), TM_OK);
     CU_ASSERT_EQUAL_FATAL(
         tm_logger_attach(&logger, &out, tm_ring_join(memory, sizeof memory), 0, &counters), TM_OK);
@@ -117,7 +117,7 @@ static void set_up(void)
 static void tear_down(void)
 {
     tm_logger_stop(&logger);
-    tm_log_close(&target);
+    tm_log_target_close(&target);
     unlink(path);
 }
 
@@ -205,10 +205,10 @@ static void a_moved_file_is_opened_again(void)
     set_up();
     snprintf(moved, sizeof moved, "%s.1", path);
     tm_log_plain(&target, TM_LOG_INFO, "first", "a=%d", 1);
-    tm_log_reopen_if_moved(&target);
+    tm_log_target_follow(&target);
     CU_ASSERT_EQUAL(rename(path, moved), 0);
     tm_log_plain(&target, TM_LOG_INFO, "second", "a=%d", 2);
-    tm_log_reopen_if_moved(&target);
+    tm_log_target_follow(&target);
     tm_log_plain(&target, TM_LOG_WARN, "third", "a=%d", 3);
     CU_ASSERT_EQUAL(count_lines(moved, "event="), 2);
     CU_ASSERT_EQUAL(count_lines(path, "level=warn node=n event=third a=3"), 1);
@@ -222,7 +222,7 @@ static void a_log_file_that_cannot_be_is_an_error(void)
 {
     struct tm_log_target t;
     tm_log_target_init(&t, NULL, TM_LOG_INFO);
-    CU_ASSERT_EQUAL(tm_log_open(&t, "/no/such/folder/log"), TM_ERR_NOTFOUND);
+    CU_ASSERT_EQUAL(tm_log_target_open(&t, "/no/such/folder/log"), TM_ERR_NOTFOUND);
     CU_ASSERT_EQUAL(t.fd, STDERR_FILENO);
 }
 
