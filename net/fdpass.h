@@ -29,7 +29,7 @@ int64_t tm_unix_peer_uid(int fd);
 int64_t tm_fdpass_send(int fd, const void *data, size_t len, const int *fds, unsigned count);
 
 /* Receives at most len bytes and the descriptors that came with them (close-on-exec, now the
- * caller's); *count is their number, at most max.  Descriptors beyond max are closed, and -EMSGSIZE
+ * caller's); *count is their number, at most max.  If there are more, all are closed and -EMSGSIZE
  * is returned.  0: the other side closed; -EAGAIN: nothing there; other negative errnos. */
 int64_t tm_fdpass_recv(int fd, void *data, size_t len, int *fds, unsigned max, unsigned *count);
 

@@ -43,10 +43,10 @@ struct tm_socket_handler {
 
 struct tm_socket_config {
     uint32_t max_connections; /* accepted and connected together; 0: 10000 */
-    uint32_t recv_buffers;    /* power of two; 0: 64 */
-    uint32_t recv_bytes;      /* of each; 0: 16 KiB */
+    uint32_t recv_buffers;    /* power of two; 0: 256 */
+    uint32_t recv_bytes;      /* of each; 0: 8 KiB */
     uint32_t output_limit;    /* bytes waiting per connection; 0: 1 MiB */
-    uint32_t output_total;    /* bytes waiting in all; 0: 64 MiB */
+    uint32_t output_total;    /* bytes waiting in all, and of held input; 0: 64 MiB */
     uint32_t linger_ms;       /* what a closing connection has to take its output; 0: 1000 */
     uint16_t buffer_group;    /* number of the receive buffers, unique in the worker's ring */
 };
@@ -70,7 +70,8 @@ struct tm_socket_stats {
 struct tm_socket_hub *tm_socket_hub_new(const struct tm_socket_config *config);
 const struct tm_actor_ops *tm_socket_hub_ops(void);
 
-/* After the worker was joined or closed. */
+/* After the worker was joined or closed, which ends connections and listeners without a callback.
+ */
 void tm_socket_hub_delete(struct tm_socket_hub *hub);
 
 const struct tm_socket_stats *tm_socket_hub_stats(const struct tm_socket_hub *hub);
