@@ -34,7 +34,8 @@ static void conversions_print_as_printf_does(void)
     CU_ASSERT_STRING_EQUAL(format("a=%d b=%u c=%x d=%c e=%%", -5, 7U, 255U, 'z'),
                            START " a=-5 b=7 c=ff d=z e=%\n");
     CU_ASSERT_STRING_EQUAL(format("a=%ld b=%lu c=%llu d=%zu e=%jd f=%hhu g=%hd", -1L, 2UL,
-                                  18446744073709551615ULL, (size_t)9, (intmax_t)-3, 300 & 0xff, 4),
+                                  18446744073709551615ULL, (size_t)9, (intmax_t)-3,
+                                  (unsigned char)44, (short)4),
                            START " a=-1 b=2 c=18446744073709551615 d=9 e=-3 f=44 g=4\n");
     CU_ASSERT_STRING_EQUAL(
         format("a=%05d b=%-4dx c=%+d d=%#x e=%.3f f=%g", 42, 7, 3, 255U, 1.5, 0.25),
