@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FILE_MODE 0600
@@ -483,6 +484,60 @@ static uint64_t free_bytes(struct tm_disk *disk)
     if (fstatvfs(d->dir_fd, &vfs) != 0)
         return 0;
     return (uint64_t)vfs.f_bavail * vfs.f_frsize;
+}
+
+/* --- probe ------------------------------------------------------------------------------------ */
+
+#define PROBE_NAME   "dsync-probe.tmp"
+#define PROBE_BLOCK  4096
+#define PROBE_ROUNDS 8
+
+static bool write_durably(int fd, struct iovec *iov, off_t at, enum tm_disk_dsync way)
+{
+    if (way == TM_DISK_DSYNC_RWF)
+        return pwritev2(fd, iov, 1, at, RWF_DSYNC) == PROBE_BLOCK;
+    return pwritev(fd, iov, 1, at) == PROBE_BLOCK && fdatasync(fd) == 0;
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * TM_SECONDS(1) + (uint64_t)ts.tv_nsec;
+}
+
+/* Overwrites blocks that are allocated already, in turns, so that a disturbance meets both. */
+static int64_t time_both(int fd, uint64_t took[2])
+{
+    static _Alignas(PROBE_BLOCK) uint8_t block[PROBE_BLOCK];
+    struct iovec iov = {.iov_base = block, .iov_len = PROBE_BLOCK};
+    errno = EIO; /* of a short write */
+    for (int i = -1; i < PROBE_ROUNDS; i++) {
+        for (unsigned way = 0; way < 2; way++) {
+            uint64_t before = now_ns();
+            if (!write_durably(fd, &iov, (off_t)way * PROBE_BLOCK, (enum tm_disk_dsync)way))
+                return -(int64_t)errno;
+            if (i >= 0)
+                took[way] += now_ns() - before;
+        }
+    }
+    return 0;
+}
+
+int64_t tm_disk_uring_probe(struct tm_disk_uring *d)
+{
+    struct tm_disk_op op = {
+        .kind = TM_DISK_OPEN, .name = PROBE_NAME, .flags = TM_DISK_CREATE | TM_DISK_DIRECT};
+    uint64_t took[2] = {0};
+    int64_t fd = run_open(d, &op);
+    if (fd < 0)
+        return fd;
+    int64_t result = time_both((int)fd, took);
+    close((int)fd);
+    unlinkat(d->dir_fd, PROBE_NAME, 0);
+    if (result == 0)
+        d->dsync = took[0] <= took[1] ? TM_DISK_DSYNC_RWF : TM_DISK_DSYNC_LINKED;
+    return result;
 }
 
 void tm_disk_uring_init(struct tm_disk_uring *d, struct tm_uring *uring, int dir_fd)

@@ -35,6 +35,10 @@ void tm_disk_uring_init(struct tm_disk_uring *d, struct tm_uring *uring, int dir
  * submitted then, or waited for room in the ring, stays undone. */
 void tm_disk_uring_attach(struct tm_disk_uring *d, struct tm_uring *uring);
 
+/* Times both ways of a durable write on a file of its own, a few blocks each, and sets dsync to the
+ * faster one.  Boot; returns 0 or a negative errno, dsync then unchanged. */
+int64_t tm_disk_uring_probe(struct tm_disk_uring *d);
+
 /* Starts what waits for room in the ring; once a turn.  Returns the number of ops started. */
 unsigned tm_disk_uring_poll(struct tm_disk_uring *d);
 

@@ -5,6 +5,9 @@
  * is set.  Full fences stand between both stores and both looks: without them x86 loses wake-ups.
  * The first producer that finds the word set clears it, so that one sleep costs one write.
  *
+ * Rings (runtime/ring.h) have a parked word each: their producer calls tm_doorbell_force when
+ * tm_ring_publish says so.  The bell's own word is for producers of anything else.
+ *
  * The word may lie in shared memory and the eventfd be passed to another process: a tm_doorbell
  * made there of the two rings the same bell.  A producer that is killed between clearing the word
  * and writing leaves the owner asleep until its next deadline or another source wakes it. */
@@ -41,7 +44,7 @@ void tm_doorbell_unpark(struct tm_doorbell *bell);
  * Costs a fence and a load when it is awake. */
 bool tm_doorbell_ring(struct tm_doorbell *bell);
 
-/* Any thread: rings whatever the word says; for stopping. */
+/* Any thread: rings whatever the word says. */
 void tm_doorbell_force(struct tm_doorbell *bell);
 
 #endif

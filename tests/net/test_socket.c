@@ -1,4 +1,4 @@
-#include "net/socket.h"
+#include "net/socket_internal.h"
 #include "test.h"
 
 #include <errno.h>
@@ -454,6 +454,7 @@ static void a_thousand_idle_connections_hold_no_buffers(void)
     }
     TURN_UNTIL(opened == many);
     CU_ASSERT_EQUAL(stats->open, many);
+    CU_ASSERT(sizeof(struct tm_conn) <= 384);
     CU_ASSERT_EQUAL(stats->output_chunks, 0);
     for (unsigned i = 0; i < many; i++)
         close(fds[i]);

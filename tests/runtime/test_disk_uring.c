@@ -282,6 +282,25 @@ static void names_are_listed_in_byte_order(void)
     end();
 }
 
+static void the_probe_chooses_a_way_and_leaves_no_file(void)
+{
+    begin(8);
+    du.dsync = (enum tm_disk_dsync)7;
+    CU_ASSERT_EQUAL(tm_disk_uring_probe(&du), 0);
+    CU_ASSERT(du.dsync == TM_DISK_DSYNC_RWF || du.dsync == TM_DISK_DSYNC_LINKED);
+    CU_ASSERT_EQUAL(disk->list(disk, "", visit, NULL), 0);
+    struct rlimit before;
+    getrlimit(RLIMIT_FSIZE, &before);
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &none);
+    du.dsync = (enum tm_disk_dsync)7;
+    CU_ASSERT_EQUAL(tm_disk_uring_probe(&du), -EFBIG);
+    CU_ASSERT_EQUAL(du.dsync, 7);
+    setrlimit(RLIMIT_FSIZE, &before);
+    CU_ASSERT_EQUAL(disk->list(disk, "", visit, NULL), 0);
+    end();
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(every_kind_answers_the_same_by_ring_and_by_run),
     TM_TEST(a_folder_is_synced_without_leaking_its_descriptor),
@@ -291,5 +310,6 @@ static const struct tm_test tests[] = {
     TM_TEST(more_operations_than_entries_wait_and_finish),
     TM_TEST(what_waits_for_room_starts_in_order),
     TM_TEST(names_are_listed_in_byte_order),
+    TM_TEST(the_probe_chooses_a_way_and_leaves_no_file),
 };
 TM_TEST_MAIN("runtime/disk_uring", tests)
