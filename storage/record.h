@@ -31,8 +31,10 @@
     X(CUT, 64, "the partition's suffix from `index` on is removed")                                \
     X(HARD_STATE, 65, "term, vote and configuration epoch")                                        \
     X(MOVED, 66, "the partition goes on here: old log, sequence, tail hash")                       \
-    X(COMMIT, 67, "the partition is committed up to `index`")                                      \
-    X(SEALED, 68, "the log was closed cleanly here")
+    X(RESET, 67, "the partition's log goes on after a snapshot at `index`")                        \
+    X(REPAIR, 68, "the body is a record that was lost to rot, given back by a peer")               \
+    X(SUSPECT, 69, "what followed was damaged: it may have been acknowledged")                     \
+    X(CLEAR, 70, "the partition's tail is no longer suspect")
 
 enum tm_record_kind {
 #define X(name, number, text) TM_RECORD_##name = number,

@@ -161,9 +161,13 @@ struct tm_wal_config {
  * TM_ERR_IDENTITY (blocks of another cluster, disk or worker), TM_ERR_INVALID (config). */
 enum tm_err tm_wal_open(const struct tm_wal_config *config, struct tm_wal **out);
 
-/* Frees a WAL with nothing under way: after tm_wal_idle, or when it failed.  With `clean` a last
+/* Closes and frees a WAL with nothing under way: tm_wal_idle (asserted).  With `clean` a last
  * block says that nothing was under way, so that the next start may go on in the same segment. */
 void tm_wal_close(struct tm_wal *wal, bool clean);
+
+/* Frees the memory and nothing else, as when the process dies.  The disk must have forgotten what
+ * was under way: for the simulator. */
+void tm_wal_abandon(struct tm_wal *wal);
 
 /* No block is gathered, being written or waiting, and no segment is being prepared. */
 bool tm_wal_idle(const struct tm_wal *wal);
@@ -192,9 +196,6 @@ uint64_t tm_wal_next_deadline(const struct tm_wal *wal);
 /* The highest contiguous durable sequence. */
 uint64_t tm_wal_durable(const struct tm_wal *wal);
 
-/* The sequence that the next append's block will have. */
-uint64_t tm_wal_next_sequence(const struct tm_wal *wal);
-
 enum tm_wal_state tm_wal_state(const struct tm_wal *wal);
 
 /* Nanoseconds since the oldest block under way was handed to the disk; 0: none is under way. */
@@ -212,13 +213,15 @@ uint64_t tm_wal_current_segment(const struct tm_wal *wal);
 /* The sequence of the last block written into `segment` (first <= segment < current). */
 uint64_t tm_wal_segment_last_sequence(const struct tm_wal *wal, uint64_t segment);
 
-/* Gives up all segments below `segment` (clamped to the current): their records will not be read
- * or replayed again.  The caller has made sure that hard state and snapshots cover them. */
+/* Gives up all segments below `segment` (not the current one, nor what is not durable): their
+ * records will not be read or replayed again.  The caller has made sure that hard state and
+ * snapshots cover them.  Their files are used again or removed when the next flushed block, which
+ * says so, is durable. */
 void tm_wal_release(struct tm_wal *wal, uint64_t segment);
 
-/* No partition needs the older generations any more: closes and removes their files.  They are
- * gone from disk at the latest at the next start, when the caller no longer lists them. */
-void tm_wal_release_older(struct tm_wal *wal);
+/* Removes a generation's files, which no partition needs any more.  Boot only, before
+ * tm_wal_open, for generations that are not listed in its config.  An absent one is no error. */
+enum tm_err tm_wal_remove_generation(struct tm_disk *disk, const char *folder, uint32_t generation);
 
 /* Bytes of all segments on disk, and of those that hold records still needed. */
 uint64_t tm_wal_disk_bytes(const struct tm_wal *wal);

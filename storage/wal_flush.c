@@ -1,0 +1,139 @@
+/* Blocks on their way.  Sealed blocks are encoded and submitted in the order of their sequences,
+ * as many at a time as flushes_under_way allows; they may complete in any order, and are retired
+ * in order: only then are they durable.  With TM_WAL_FSYNC a block is one write and then one
+ * flush, which begins when its own write is done.
+ *
+ * Any error of a block poisons the WAL: what completes later is not reported any more. */
+#include "storage/wal_internal.h"
+
+static struct wal_buffer *buffer_of(struct tm_wal *wal, uint64_t sequence)
+{
+    return &wal->ring[sequence % wal->buffer_count];
+}
+
+/* The first segment that holds a block: one of a start that got no further holds none. */
+static uint64_t first_needed(const struct tm_wal *wal)
+{
+    unsigned i = 0;
+    while (i < wal->current && wal->segments[i].last_sequence == 0)
+        i++;
+    return wal->segments[i].id;
+}
+
+void wal_encode(struct tm_wal *wal, struct wal_buffer *b)
+{
+    struct tm_wal_block h = {.flags = b->flags,
+                             .disk_id = wal->config.disk_id,
+                             .incarnation = wal->config.incarnation,
+                             .generation = wal->config.generation,
+                             .worker = wal->config.worker,
+                             .segment = b->segment,
+                             .offset = b->offset,
+                             .sequence = b->sequence,
+                             .prev_sequence = wal->prev_sequence,
+                             .life_first = wal->life_first,
+                             .life_prev = wal->life_prev,
+                             .durable = wal->durable,
+                             .first_segment = first_needed(wal),
+                             .own_spans = b->span_count,
+                             .prev_spans = b->prev_spans,
+                             .records = b->record_count};
+    TM_ASSERT(b->prev_spans == wal->prev_span_count);
+    memcpy(h.cluster, wal->config.cluster, 16);
+    memcpy(h.prev_hash, wal->prev_hash, 16);
+    tm_wal_block_encode(b->image, &h, b->spans, wal->prev_spans, tm_bytes_of(b->records, b->used));
+    TM_ASSERT(h.disk_bytes == b->disk_bytes);
+    tm_wal_block_hash(b->image, b->disk_bytes, wal->prev_hash);
+    wal->prev_sequence = b->sequence;
+    wal->prev_span_count = b->span_count;
+    memcpy(wal->prev_spans, b->spans, b->span_count * sizeof *b->spans);
+}
+
+void wal_poison(struct tm_wal *wal, enum tm_err err)
+{
+    if (wal->failed)
+        return;
+    wal->failed = true;
+    tm_ctx_log(wal->ctx, TM_LOG_ERROR, "wal_failed", "worker=%u err=%s", wal->config.worker,
+               tm_err_name(err));
+    if (wal->config.callbacks.failed != NULL)
+        wal->config.callbacks.failed(wal->config.callbacks.host, err);
+}
+
+static void retire(struct tm_wal *wal)
+{
+    while (wal->head < wal->submit && buffer_of(wal, wal->head)->state == WAL_DONE) {
+        struct wal_buffer *b = buffer_of(wal, wal->head);
+        wal->durable = b->sequence;
+        wal->last_durable_ns = tm_ctx_now(wal->ctx);
+        wal->window_open = b->record_count > 0;
+        if (wal->config.callbacks.durable != NULL)
+            wal->config.callbacks.durable(wal->config.callbacks.host, b->sequence, b->spans,
+                                          b->span_count);
+        b->state = WAL_FREE; /* not before: the callback may append */
+        wal->head++;
+    }
+}
+
+static void completed(struct tm_disk_op *op)
+{
+    struct wal_buffer *b = op->owner;
+    struct tm_wal *wal = b->wal;
+    bool written = b->state == WAL_WRITING;
+    bool good = written ? op->result == (int64_t)b->disk_bytes : op->result == 0;
+    if (good && written && wal->config.sync == TM_WAL_FSYNC && !wal->failed) {
+        b->state = WAL_SYNCING;
+        b->op.kind = TM_DISK_SYNC;
+        wal->disk->submit(wal->disk, &b->op);
+        return;
+    }
+    wal->under_way--;
+    b->state = WAL_DONE;
+    if (!good) /* out of space for what was allocated is no better than EIO: bytes are unknown */
+        wal_poison(wal, op->result < 0 ? tm_err_from_errno((int)-op->result) : TM_ERR_IO);
+    if (wal->failed)
+        return;
+    retire(wal);
+    wal_submit_sealed(wal);
+    wal_work(wal);
+    wal_tell_space(wal);
+}
+
+static void submit(struct tm_wal *wal, struct wal_buffer *b)
+{
+    wal_encode(wal, b);
+    b->state = WAL_WRITING;
+    b->started_ns = tm_ctx_now(wal->ctx);
+    b->op = (struct tm_disk_op){.kind = TM_DISK_WRITE,
+                                .flags = wal->config.sync == TM_WAL_DSYNC ? TM_DISK_DSYNC : 0,
+                                .file = b->file,
+                                .len = b->disk_bytes,
+                                .offset = b->offset,
+                                .buf = b->image,
+                                .done = completed,
+                                .owner = b};
+    wal->under_way++;
+    wal->submit++;
+    wal->disk->submit(wal->disk, &b->op);
+}
+
+void wal_submit_sealed(struct tm_wal *wal)
+{
+    while (!wal->failed && wal->under_way < wal->config.flushes_under_way &&
+           wal->submit < wal->next && buffer_of(wal, wal->submit)->state == WAL_SEALED)
+        submit(wal, buffer_of(wal, wal->submit));
+}
+
+void tm_wal_flush(struct tm_wal *wal)
+{
+    if (wal->failed)
+        return;
+    wal_submit_sealed(wal);
+    if (wal->doomed_count > 0 && wal->next == wal->head && wal->durable < wal->release_sequence)
+        wal_stage_marker(wal);
+    if (wal->stage != NULL && wal->under_way < wal->config.flushes_under_way) {
+        wal_seal(wal);
+        wal_submit_sealed(wal);
+    }
+    wal_update_full(wal);
+}

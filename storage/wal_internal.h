@@ -1,0 +1,183 @@
+/* wal_internal.h: what the files of the WAL share.
+ *
+ * wal.c         appending: staging records, where they will lie, what fits
+ * wal_flush.c   blocks on their way to the disk, in a ring ordered by sequence
+ * wal_segment.c preparing, recycling and giving up segments: one disk operation at a time
+ * wal_read.c    verified reads by place
+ * wal_open.c    recovery and the first segment of a start
+ *
+ * Sequences of one start are consecutive, so a block's buffer is ring[sequence % count]:
+ *
+ *     head ......... submit ......... next
+ *     being written  | sealed, waiting | the one being gathered is next - 1, if stage != NULL */
+#ifndef TM_STORAGE_WAL_INTERNAL_H
+#define TM_STORAGE_WAL_INTERNAL_H
+
+#include "storage/wal.h"
+#include "storage/wal_format.h"
+
+#define WAL_BUFFERS      (TM_WAL_INFLIGHT_MAX + 2)
+#define WAL_READS        4
+#define WAL_GATHER_BYTES (1u << 20)
+#define WAL_SPANS_MAX    512u
+#define WAL_VOLUMES_MAX  255u
+#define WAL_SEQUENCE_GAP 64 /* left at a start, so that no sequence on disk is used again */
+
+enum wal_buffer_state {
+    WAL_FREE,
+    WAL_STAGED,  /* takes records */
+    WAL_SEALED,  /* waits for its turn */
+    WAL_WRITING, /* with the disk */
+    WAL_SYNCING, /* written; with the disk for its flush */
+    WAL_DONE     /* durable, but something before it is not */
+};
+
+struct wal_buffer {
+    struct tm_wal *wal;
+    enum wal_buffer_state state;
+    uint32_t flags;
+    uint64_t sequence;
+    uint64_t segment;
+    uint64_t offset;
+    int32_t file;
+    uint32_t disk_bytes;
+    uint32_t used; /* bytes of records */
+    uint32_t record_count;
+    uint32_t span_count;
+    uint32_t prev_spans; /* of the block before */
+    uint64_t started_ns;
+    uint8_t *records;
+    uint8_t *image;
+    struct tm_wal_span *spans;
+    struct tm_disk_op op;
+};
+
+struct wal_segment {
+    uint64_t id;
+    uint64_t bytes;
+    uint64_t last_sequence;
+    int32_t file;
+    uint32_t readers;
+};
+
+/* A volume of an older generation, kept open for reading.  Volume 0 is the WAL's own. */
+struct wal_volume {
+    uint32_t generation;
+    uint32_t worker;
+    struct wal_segment *segments;
+    unsigned count;
+};
+
+enum wal_job {
+    WAL_JOB_NONE,
+    WAL_JOB_OPEN,     /* a new file */
+    WAL_JOB_ZERO,     /* filling it */
+    WAL_JOB_SYNC,     /* making it durable */
+    WAL_JOB_RENAME,   /* naming it, or giving an old segment its new name */
+    WAL_JOB_SYNC_DIR, /* making the name durable: then it is ready */
+    WAL_JOB_ABORT_CLOSE,
+    WAL_JOB_ABORT_UNLINK,
+    WAL_JOB_DROP_CLOSE,
+    WAL_JOB_DROP_UNLINK
+};
+
+struct wal_read_slot {
+    struct tm_wal *wal;
+    struct tm_wal_read *read; /* NULL: free */
+    uint64_t segment;
+    unsigned volume;
+    uint32_t wanted; /* bytes asked for */
+    uint32_t cap;
+    uint8_t *image;
+    struct tm_disk_op op;
+};
+
+struct tm_wal {
+    struct tm_wal_config config;
+    char folder[TM_WAL_NAME_MAX];
+    const struct tm_ctx *ctx;
+    struct tm_disk *disk;
+    bool failed;
+    bool full;
+    bool full_told;
+
+    /* Blocks. */
+    struct wal_buffer ring[WAL_BUFFERS];
+    unsigned buffer_count;
+    struct wal_buffer *stage;
+    uint64_t head, submit, next; /* sequences */
+    unsigned under_way;
+    uint64_t durable;
+    uint64_t life_first, life_prev;
+    uint64_t last_durable_ns;
+    bool window_open; /* no block says yet that the newest records are durable */
+    uint32_t record_cap;
+    uint32_t span_cap;
+    struct {
+        uint32_t stamp;
+        uint32_t slot;
+    } * span_of; /* per partition: its span in the stage, if stamp is the stage's */
+    uint32_t span_stamp;
+
+    /* The block submitted last, for the next one's link. */
+    uint64_t prev_sequence;
+    uint8_t prev_hash[16];
+    struct tm_wal_span *prev_spans;
+    uint32_t prev_span_count;
+    uint32_t last_span_count; /* of the block sealed last */
+
+    /* Segments, ascending: held ones, the current, then ready ones. */
+    struct wal_segment *segments;
+    unsigned segment_count, segment_cap;
+    unsigned current;
+    uint64_t offset; /* the next block's, in the current segment */
+    uint64_t next_id;
+    struct wal_segment *doomed; /* given up, to be recycled or removed */
+    unsigned doomed_count, doomed_cap;
+    uint64_t release_sequence; /* the first block that knows of the release: durable before them */
+
+    /* Preparing. */
+    enum wal_job job;
+    struct tm_disk_op job_op;
+    struct wal_segment job_segment;
+    uint64_t job_at; /* bytes zeroed */
+    char job_name[TM_WAL_NAME_MAX], job_name2[TM_WAL_NAME_MAX];
+    char dir_name[TM_WAL_NAME_MAX];
+    uint8_t *zeros;
+    bool starved; /* no space for another segment */
+    uint64_t retry_ns;
+
+    struct wal_volume *volumes; /* [0] unused */
+    unsigned volume_count;
+
+    struct wal_read_slot slots[WAL_READS];
+    uint8_t *stream; /* decoded block of a read */
+    uint64_t stream_cap;
+};
+
+/* wal.c */
+void wal_stage_begin(struct tm_wal *wal, bool advance);
+void wal_stage_marker(struct tm_wal *wal);
+void wal_seal(struct tm_wal *wal);
+void wal_update_full(struct tm_wal *wal);
+void wal_tell_space(struct tm_wal *wal);
+
+/* wal_flush.c */
+void wal_encode(struct tm_wal *wal, struct wal_buffer *b);
+void wal_submit_sealed(struct tm_wal *wal);
+void wal_poison(struct tm_wal *wal, enum tm_err err);
+
+/* wal_segment.c */
+static inline unsigned wal_ready(const struct tm_wal *wal)
+{
+    return wal->segment_count - wal->current - 1;
+}
+enum tm_err wal_segment_push(struct wal_segment **list, unsigned *count, unsigned *cap,
+                             struct wal_segment segment);
+uint64_t wal_take_id(struct tm_wal *wal);
+void wal_work(struct tm_wal *wal); /* begins the next job if there is one */
+
+/* wal_read.c */
+struct wal_segment *wal_find_segment(struct tm_wal *wal, unsigned volume, uint64_t low);
+
+#endif

@@ -1,0 +1,480 @@
+/* Starting.  Older generations are replayed and kept open for reading, then this WAL's own volume.
+ * Everything accepted is made durable before it is built upon: what a crashed process wrote may
+ * still be in the device's cache.  Then the first block of this start, the *opening* block, is
+ * written: it says which sequences between the last accepted one and itself are dead, so that no
+ * later start can take them for live; and if the end was damaged it carries a SUSPECT record, so
+ * that this is not forgotten either.
+ *
+ * Writing goes on in a fresh segment, unless the last block says that it was the last: a write of
+ * the dead process may still be on its way to the place behind the end. */
+#include <stdlib.h>
+
+#include "storage/record.h"
+#include "storage/wal_internal.h"
+#include "storage/wal_scan.h"
+
+static enum tm_err err_of(int64_t result)
+{
+    return result < 0 ? tm_err_from_errno((int)-result) : TM_OK;
+}
+
+/* --- memory --- */
+
+static bool alloc_buffers(struct tm_wal *wal)
+{
+    uint64_t image =
+        tm_wal_disk_bytes_of(tm_wal_stream_bytes(wal->record_cap, 2ull * wal->span_cap));
+    for (unsigned i = 0; i < wal->buffer_count; i++) {
+        struct wal_buffer *b = &wal->ring[i];
+        b->wal = wal;
+        b->records = malloc(wal->record_cap);
+        b->image = aligned_alloc(TM_WAL_PAGE, image);
+        b->spans = calloc(wal->span_cap, sizeof *b->spans);
+        if (b->records == NULL || b->image == NULL || b->spans == NULL)
+            return false;
+    }
+    wal->zeros = aligned_alloc(TM_WAL_PAGE, TM_MIB(1));
+    wal->prev_spans = calloc(wal->span_cap, sizeof *wal->prev_spans);
+    wal->span_of = calloc(wal->config.partitions, sizeof *wal->span_of);
+    wal->volumes = calloc(WAL_VOLUMES_MAX + 1, sizeof *wal->volumes);
+    if (wal->zeros == NULL || wal->prev_spans == NULL || wal->span_of == NULL ||
+        wal->volumes == NULL)
+        return false;
+    memset(wal->zeros, 0, TM_MIB(1));
+    return true;
+}
+
+static void close_segments(struct tm_wal *wal, const struct wal_segment *list, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        tm_disk_run_close(wal->disk, list[i].file);
+}
+
+static void close_files(struct tm_wal *wal)
+{
+    close_segments(wal, wal->segments, wal->segment_count);
+    close_segments(wal, wal->doomed, wal->doomed_count);
+    for (unsigned i = 1; i < wal->volume_count; i++)
+        close_segments(wal, wal->volumes[i].segments, wal->volumes[i].count);
+}
+
+void tm_wal_abandon(struct tm_wal *wal)
+{
+    for (unsigned i = 1; i < wal->volume_count; i++)
+        free(wal->volumes[i].segments);
+    for (unsigned i = 0; i < wal->buffer_count; i++) {
+        free(wal->ring[i].records);
+        free(wal->ring[i].image);
+        free(wal->ring[i].spans);
+    }
+    for (unsigned i = 0; i < WAL_READS; i++)
+        free(wal->slots[i].image);
+    free(wal->stream);
+    free(wal->segments);
+    free(wal->doomed);
+    free(wal->volumes);
+    free(wal->span_of);
+    free(wal->prev_spans);
+    free(wal->zeros);
+    free(wal);
+}
+
+/* --- replay --- */
+
+static void pass_record(void *host, const struct tm_wal_found *found)
+{
+    struct tm_wal *wal = host;
+    if (wal->config.replay.record != NULL)
+        wal->config.replay.record(wal->config.replay.host, found);
+}
+
+static void pass_fault(void *host, const struct tm_wal_fault *fault)
+{
+    struct tm_wal *wal = host;
+    tm_ctx_log(wal->ctx, TM_LOG_ERROR, fault->kind == TM_WAL_ROT ? "wal_rot" : "wal_damaged",
+               "generation=%u worker=%u segment=%llu offset=%llu sequence=%llu partition=%d",
+               fault->generation, fault->worker, (unsigned long long)fault->segment,
+               (unsigned long long)fault->offset, (unsigned long long)fault->sequence,
+               (int)fault->span.partition);
+    if (wal->config.replay.fault != NULL)
+        wal->config.replay.fault(wal->config.replay.host, fault);
+}
+
+struct begin {
+    struct tm_wal *wal;
+    uint32_t generation;
+    uint32_t worker;
+};
+
+static void begin_record(void *host, const struct tm_wal_found *found)
+{
+    pass_record(((struct begin *)host)->wal, found);
+}
+
+static void begin_fault(void *host, const struct tm_wal_fault *fault)
+{
+    pass_fault(((struct begin *)host)->wal, fault);
+}
+
+static void begin_volume(void *host, uint64_t first_sequence)
+{
+    const struct begin *b = host;
+    const struct tm_wal_replay *replay = &b->wal->config.replay;
+    if (replay->volume != NULL)
+        replay->volume(replay->host, b->generation, b->worker, first_sequence);
+}
+
+static enum tm_err replay_volume(struct tm_wal *wal, uint32_t generation, uint32_t worker,
+                                 unsigned volume, struct tm_wal_scan_result *result)
+{
+    struct tm_wal_scan_config config = {.disk = wal->disk,
+                                        .folder = wal->folder,
+                                        .generation = generation,
+                                        .worker = worker,
+                                        .cluster = wal->config.cluster,
+                                        .disk_id = wal->config.disk_id,
+                                        .volume = volume};
+    struct begin begin = {wal, generation, worker};
+    struct tm_wal_scan_sink sink = {
+        .host = &begin, .begin = begin_volume, .record = begin_record, .fault = begin_fault};
+    return tm_wal_scan(&config, &sink, result);
+}
+
+/* Opens a segment's file and adds it to the list. */
+static enum tm_err add_segment(struct tm_wal *wal, uint32_t generation, uint32_t worker,
+                               const struct tm_wal_scan_segment *found, uint32_t flags,
+                               struct wal_segment **list, unsigned *count, unsigned *cap)
+{
+    char name[TM_WAL_NAME_MAX];
+    tm_wal_name_segment(name, wal->folder, generation, worker, found->id);
+    int64_t file = tm_disk_run_open(wal->disk, name, flags | TM_DISK_DIRECT);
+    if (file < 0)
+        return err_of(file);
+    return wal_segment_push(list, count, cap,
+                            (struct wal_segment){.id = found->id,
+                                                 .bytes = found->bytes,
+                                                 .last_sequence = found->last_sequence,
+                                                 .file = (int32_t)file});
+}
+
+static enum tm_err open_older_volume(struct tm_wal *wal, uint32_t generation, uint32_t worker)
+{
+    if (wal->volume_count > WAL_VOLUMES_MAX)
+        return TM_ERR_UNSUPPORTED;
+    unsigned number = wal->volume_count;
+    struct tm_wal_scan_result result;
+    enum tm_err err = replay_volume(wal, generation, worker, number, &result);
+    if (err != TM_OK)
+        return err;
+    if (result.first_sequence == 0) { /* a volume that was opened has a block at least */
+        struct tm_wal_fault lost = {.kind = TM_WAL_ROT,
+                                    .span = {.partition = TM_WAL_ALL, .first = 1},
+                                    .generation = generation,
+                                    .worker = worker};
+        pass_fault(wal, &lost);
+    }
+    struct wal_volume *v = &wal->volumes[wal->volume_count++];
+    unsigned cap = 0;
+    v->generation = generation;
+    v->worker = worker;
+    for (unsigned i = 0; i < result.segment_count && err == TM_OK; i++)
+        err = add_segment(wal, generation, worker, &result.segments[i], TM_DISK_RDONLY,
+                          &v->segments, &v->count, &cap);
+    tm_wal_scan_release(&result);
+    return err;
+}
+
+static enum tm_err open_older(struct tm_wal *wal)
+{
+    wal->volume_count = 1;
+    for (unsigned i = 0; i < wal->config.older_count; i++)
+        for (uint32_t w = 0; w < wal->config.older[i].workers; w++) {
+            enum tm_err err = open_older_volume(wal, wal->config.older[i].generation, w);
+            if (err != TM_OK)
+                return err;
+        }
+    return TM_OK;
+}
+
+/* --- this WAL's own segments --- */
+
+/* Sorts what the scan found: released ones, held ones, and unused ones behind, which are ready.
+ * Ids ascend over all of them. */
+static enum tm_err open_own(struct tm_wal *wal, const struct tm_wal_scan_result *r)
+{
+    uint64_t last_used = r->last_segment;
+    for (unsigned i = 0; i < r->segment_count; i++)
+        if (r->segments[i].used)
+            last_used = tm_max_u64(last_used, r->segments[i].id);
+    for (unsigned i = 0; i < r->segment_count; i++) {
+        const struct tm_wal_scan_segment *found = &r->segments[i];
+        bool spare = found->id > last_used;
+        bool released =
+            found->id < r->first_segment || (spare && found->bytes != wal->config.segment_bytes);
+        enum tm_err err =
+            released ? add_segment(wal, wal->config.generation, wal->config.worker, found, 0,
+                                   &wal->doomed, &wal->doomed_count, &wal->doomed_cap)
+                     : add_segment(wal, wal->config.generation, wal->config.worker, found, 0,
+                                   &wal->segments, &wal->segment_count, &wal->segment_cap);
+        if (err != TM_OK)
+            return err;
+        if (!released && !spare)
+            wal->current = wal->segment_count - 1;
+        wal->next_id = tm_max_u64(wal->next_id, found->id + 1);
+    }
+    return TM_OK;
+}
+
+static enum tm_err sync_accepted(struct tm_wal *wal, const struct tm_wal_scan_result *r)
+{
+    for (unsigned i = 0; i < wal->segment_count; i++) {
+        struct wal_segment *segment = &wal->segments[i];
+        if (segment->last_sequence <= r->durable && segment->id != r->last_segment)
+            continue;
+        int64_t n = tm_disk_run_sync(wal->disk, segment->file);
+        if (n < 0)
+            return err_of(n);
+    }
+    return TM_OK;
+}
+
+static int64_t zero_file(struct tm_wal *wal, int32_t file)
+{
+    int64_t n = 0;
+    for (uint64_t at = 0; at < wal->config.segment_bytes && n >= 0;) {
+        uint64_t len = tm_min_u64(TM_MIB(1), wal->config.segment_bytes - at);
+        n = tm_disk_run_write(wal->disk, file, wal->zeros, (uint32_t)len, at, 0);
+        at += len;
+    }
+    return n < 0 ? n : tm_disk_run_sync(wal->disk, file);
+}
+
+/* Makes a segment at boot, when no ready one was found. */
+static enum tm_err make_segment(struct tm_wal *wal)
+{
+    char from[TM_WAL_NAME_MAX], to[TM_WAL_NAME_MAX];
+    struct wal_segment segment = {.id = wal_take_id(wal), .bytes = wal->config.segment_bytes};
+    tm_wal_name_new(from, wal->folder, wal->config.generation, wal->config.worker);
+    tm_wal_name_segment(to, wal->folder, wal->config.generation, wal->config.worker, segment.id);
+    int64_t file = tm_disk_run_open(wal->disk, from, TM_DISK_CREATE | TM_DISK_DIRECT);
+    if (file < 0)
+        return err_of(file);
+    segment.file = (int32_t)file;
+    int64_t n = zero_file(wal, segment.file);
+    if (n >= 0)
+        n = tm_disk_run_rename(wal->disk, from, to);
+    if (n >= 0)
+        n = tm_disk_run_sync_dir(wal->disk, wal->dir_name);
+    if (n >= 0)
+        return wal_segment_push(&wal->segments, &wal->segment_count, &wal->segment_cap, segment);
+    tm_disk_run_close(wal->disk, segment.file);
+    tm_disk_run_unlink(wal->disk, from);
+    return err_of(n);
+}
+
+/* Chooses where writing goes on; the scan's result says where the log ended. */
+static enum tm_err choose_segment(struct tm_wal *wal, const struct tm_wal_scan_result *r)
+{
+    bool used = r->segment_count > 0 && wal->segment_count > 0 &&
+                (r->last_sequence > 0 || r->torn || r->damaged);
+    bool stay = used && r->closed && !r->torn && !r->damaged &&
+                wal->segments[wal->current].id == r->last_segment &&
+                r->end_offset + TM_WAL_PAGE * 4 <= wal->segments[wal->current].bytes;
+    if (stay) {
+        wal->offset = r->end_offset;
+        return TM_OK;
+    }
+    if (used ? wal_ready(wal) == 0 : wal->segment_count == 0) {
+        enum tm_err err = make_segment(wal);
+        if (err != TM_OK)
+            return err;
+    }
+    wal->current = used ? wal->current + 1 : 0;
+    wal->offset = 0;
+    return TM_OK;
+}
+
+static void begin_life(struct tm_wal *wal, const struct tm_wal_scan_result *r)
+{
+    uint64_t first = r->max_sequence == 0 ? 1 : r->max_sequence + WAL_SEQUENCE_GAP;
+    wal->head = wal->submit = wal->next = wal->life_first = first;
+    wal->life_prev = wal->prev_sequence = wal->durable = r->last_sequence;
+    memcpy(wal->prev_hash, r->last_hash, 16);
+}
+
+static void stage_suspect(struct tm_wal *wal)
+{
+    struct tm_record *record = (void *)wal->stage->records;
+    *record = (struct tm_record){.kind = TM_RECORD_SUSPECT, .partition = TM_WAL_ALL};
+    tm_record_seal(record);
+    wal->stage->used = record->length;
+    wal->stage->record_count = 1;
+}
+
+/* Writes the first block of this start, to its end. */
+static enum tm_err write_opening(struct tm_wal *wal, bool damaged)
+{
+    wal_stage_begin(wal, false);
+    struct wal_buffer *b = wal->stage;
+    b->flags = TM_WAL_BLOCK_OPENING;
+    if (damaged)
+        stage_suspect(wal);
+    wal_seal(wal);
+    wal_encode(wal, b);
+    uint32_t flags = wal->config.sync == TM_WAL_DSYNC ? TM_DISK_DSYNC : 0;
+    int64_t n = tm_disk_run_write(wal->disk, b->file, b->image, b->disk_bytes, b->offset, flags);
+    if (n >= 0 && wal->config.sync == TM_WAL_FSYNC)
+        n = tm_disk_run_sync(wal->disk, b->file);
+    if (n < 0)
+        return err_of(n);
+    wal->durable = b->sequence;
+    b->state = WAL_FREE;
+    wal->head = wal->submit = wal->next;
+    return TM_OK;
+}
+
+static enum tm_err start_own(struct tm_wal *wal)
+{
+    struct tm_wal_scan_result r;
+    enum tm_err err = replay_volume(wal, wal->config.generation, wal->config.worker, 0, &r);
+    if (err != TM_OK)
+        return err;
+    begin_life(wal, &r);
+    err = open_own(wal, &r);
+    if (err == TM_OK)
+        err = sync_accepted(wal, &r);
+    if (err == TM_OK)
+        err = choose_segment(wal, &r);
+    if (err == TM_OK)
+        err = write_opening(wal, r.damaged);
+    tm_wal_scan_release(&r);
+    return err;
+}
+
+/* --- configuration --- */
+
+static enum tm_err take_config(struct tm_wal *wal, const struct tm_wal_config *config)
+{
+    struct tm_wal_config *c = &wal->config;
+    *c = *config;
+    if (c->segment_bytes == 0)
+        c->segment_bytes = TM_MIB(64);
+    if (c->reserve_bytes == 0)
+        c->reserve_bytes = c->segment_bytes / 8;
+    if (c->max_record_bytes == 0)
+        c->max_record_bytes = TM_RECORD_MAX;
+    if (c->flushes_under_way == 0)
+        c->flushes_under_way = 2;
+    if (c->marker_ns == 0)
+        c->marker_ns = TM_MS(50);
+    c->max_record_bytes = (uint32_t)tm_align_up(c->max_record_bytes, 8);
+    wal->record_cap = c->max_record_bytes;
+    wal->span_cap = (uint32_t)tm_min_u64(c->partitions, WAL_SPANS_MAX);
+    wal->buffer_count = c->flushes_under_way + 2;
+    uint64_t most =
+        tm_wal_disk_bytes_of(tm_wal_stream_bytes(wal->record_cap, 2ull * wal->span_cap));
+    bool good = c->partitions > 0 && c->segment_bytes % TM_KIB(64) == 0 &&
+                c->segment_bytes <= TM_WAL_SEGMENT_MAX && c->max_record_bytes <= TM_MIB(7) &&
+                c->flushes_under_way <= TM_WAL_INFLIGHT_MAX &&
+                most + c->reserve_bytes <= c->segment_bytes && strlen(c->folder) < 64 &&
+                c->generation > 0 && c->worker < 64 && c->older_count <= TM_WAL_GENERATIONS;
+    if (!good)
+        return TM_ERR_INVALID;
+    memcpy(wal->folder, c->folder, strlen(c->folder) + 1);
+    tm_wal_name_generation(wal->dir_name, wal->folder, c->generation);
+    wal->ctx = c->ctx;
+    wal->disk = c->ctx->disk;
+    wal->next_id = 1;
+    wal->last_durable_ns = tm_ctx_now(wal->ctx);
+    return TM_OK;
+}
+
+static enum tm_err make_folders(struct tm_wal *wal)
+{
+    int64_t n = tm_disk_run_mkdir(wal->disk, wal->folder);
+    if (n >= 0)
+        n = tm_disk_run_mkdir(wal->disk, wal->dir_name);
+    if (n >= 0)
+        n = tm_disk_run_sync_dir(wal->disk, wal->folder);
+    if (n >= 0)
+        n = tm_disk_run_sync_dir(wal->disk, "");
+    return err_of(n);
+}
+
+enum tm_err tm_wal_open(const struct tm_wal_config *config, struct tm_wal **out)
+{
+    struct tm_wal *wal = calloc(1, sizeof *wal);
+    if (wal == NULL)
+        return TM_ERR_NOMEM;
+    enum tm_err err = take_config(wal, config);
+    if (err != TM_OK) {
+        free(wal);
+        return err;
+    }
+    if (!alloc_buffers(wal))
+        err = TM_ERR_NOMEM;
+    if (err == TM_OK)
+        err = make_folders(wal);
+    if (err == TM_OK)
+        err = open_older(wal);
+    if (err == TM_OK)
+        err = start_own(wal);
+    if (err != TM_OK) {
+        close_files(wal);
+        tm_wal_abandon(wal);
+        return err;
+    }
+    wal_work(wal);
+    *out = wal;
+    return TM_OK;
+}
+
+void tm_wal_close(struct tm_wal *wal, bool clean)
+{
+    TM_ASSERT(wal->under_way == 0 && wal->job == WAL_JOB_NONE);
+    if (clean && !wal->failed && wal->stage == NULL && wal->next == wal->head &&
+        wal->offset + TM_WAL_PAGE * 16 <= wal->segments[wal->current].bytes) {
+        wal_stage_begin(wal, false);
+        struct wal_buffer *b = wal->stage;
+        b->flags = TM_WAL_BLOCK_CLOSED;
+        wal_seal(wal);
+        wal_encode(wal, b);
+        tm_disk_run_write(wal->disk, b->file, b->image, b->disk_bytes, b->offset, TM_DISK_DSYNC);
+    }
+    close_files(wal);
+    tm_wal_abandon(wal);
+}
+
+/* --- removing a generation --- */
+
+struct removal {
+    struct tm_disk *disk;
+    const char *folder;
+    int64_t failed;
+};
+
+static void remove_file(void *arg, const char *name)
+{
+    struct removal *r = arg;
+    char path[2 * TM_WAL_NAME_MAX];
+    size_t a = strlen(r->folder), b = strlen(name);
+    if (a + b + 2 > sizeof path)
+        return;
+    memcpy(path, r->folder, a);
+    path[a] = '/';
+    memcpy(path + a + 1, name, b + 1);
+    int64_t n = tm_disk_run_unlink(r->disk, path);
+    if (n < 0)
+        r->failed = n;
+}
+
+enum tm_err tm_wal_remove_generation(struct tm_disk *disk, const char *folder, uint32_t generation)
+{
+    char name[TM_WAL_NAME_MAX];
+    tm_wal_name_generation(name, folder, generation);
+    struct removal r = {disk, name, 0};
+    int64_t n = disk->list(disk, name, remove_file, &r);
+    if (n >= 0)
+        n = r.failed;
+    return err_of(n) == TM_ERR_NOTFOUND ? TM_OK : err_of(n);
+}

@@ -1,0 +1,589 @@
+/* Three passes.  collect() reads every segment and notes the blocks that verify, stepping on by
+ * 4096 bytes where none does.  decide() drops the dead, sorts by sequence and walks the links:
+ * it yields the list of accepted blocks, with a mark on each that has missing ones before it, and
+ * the end.  replay() reads the accepted blocks again and hands over what they hold, faults in
+ * their place.  Nothing is kept of a block between the passes but its 112-byte note.
+ *
+ * A sector that the device cannot read is taken as bad bytes, so that the same rules apply. */
+#include "storage/wal_scan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "storage/record.h"
+
+#define READ_PIECE (8u << 20)
+
+/* The note on one valid block. */
+struct note {
+    uint64_t segment;
+    uint64_t offset;
+    uint64_t sequence;
+    uint64_t prev_sequence;
+    uint64_t life_first;
+    uint64_t life_prev;
+    uint64_t durable;
+    uint64_t first_segment;
+    uint32_t disk_bytes;
+    uint32_t flags;
+    uint8_t hash[16];
+    uint8_t prev_hash[16];
+    /* Set by decide(): what is missing before an accepted block. */
+    enum { GAP_NONE, GAP_ONE, GAP_MANY } gap;
+    bool accepted;
+};
+
+struct life {
+    uint64_t first;
+    uint64_t prev;
+};
+
+struct scan {
+    const struct tm_wal_scan_config *config;
+    const struct tm_wal_scan_sink *sink;
+    struct tm_wal_scan_result *result;
+    struct note *notes;
+    size_t count, cap;
+    struct life *lives;
+    size_t life_count;
+    uint64_t floor_segment; /* below it everything was released */
+    uint8_t *image;         /* the segment that is loaded */
+    uint8_t *stream;
+    uint64_t buffer_bytes;
+    uint64_t loaded; /* its id, 0 = none */
+    uint8_t cluster[16];
+    uint64_t disk_id;
+    bool identity_known;
+    bool at_end_rot; /* rot directly before the end */
+    enum tm_err err;
+};
+
+static void fail(struct scan *s, enum tm_err err)
+{
+    if (s->err == TM_OK)
+        s->err = err;
+}
+
+/* --- files --- */
+
+static void note_segment(void *arg, const char *name)
+{
+    struct scan *s = arg;
+    struct tm_wal_scan_result *r = s->result;
+    uint32_t worker;
+    uint64_t id;
+    if (!tm_wal_name_parse(name, &worker, &id) || worker != s->config->worker)
+        return;
+    if ((r->segment_count & (r->segment_count + 1)) == 0) {
+        size_t cap = 2 * (size_t)r->segment_count + 2;
+        void *grown = realloc(r->segments, cap * sizeof *r->segments);
+        if (grown == NULL) {
+            fail(s, TM_ERR_NOMEM);
+            return;
+        }
+        r->segments = grown;
+    }
+    r->segments[r->segment_count++] = (struct tm_wal_scan_segment){.id = id};
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct tm_wal_scan_segment *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static bool grow_buffers(struct scan *s, uint64_t bytes)
+{
+    if (bytes <= s->buffer_bytes)
+        return true;
+    free(s->image);
+    free(s->stream);
+    s->image = aligned_alloc(TM_WAL_PAGE, bytes);
+    s->stream = aligned_alloc(TM_WAL_PAGE, bytes);
+    s->buffer_bytes = bytes;
+    if (s->image == NULL || s->stream == NULL)
+        fail(s, TM_ERR_NOMEM);
+    return s->err == TM_OK;
+}
+
+/* Reads a piece; where the device fails, page by page, with bad bytes for what is unreadable. */
+static void read_piece(struct scan *s, int32_t file, uint64_t at, uint32_t len)
+{
+    struct tm_disk *disk = s->config->disk;
+    if (tm_disk_run_read(disk, file, s->image + at, len, at) == (int64_t)len)
+        return;
+    for (uint32_t page = 0; page < len; page += TM_WAL_PAGE) {
+        uint8_t *to = s->image + at + page;
+        if (tm_disk_run_read(disk, file, to, TM_WAL_PAGE, at + page) != TM_WAL_PAGE)
+            memset(to, 0xff, TM_WAL_PAGE);
+    }
+}
+
+static bool load(struct scan *s, struct tm_wal_scan_segment *segment)
+{
+    if (s->loaded == segment->id)
+        return true;
+    char name[TM_WAL_NAME_MAX];
+    struct tm_disk *disk = s->config->disk;
+    tm_wal_name_segment(name, s->config->folder, s->config->generation, s->config->worker,
+                        segment->id);
+    int64_t file = tm_disk_run_open(disk, name, TM_DISK_RDONLY | TM_DISK_DIRECT);
+    int64_t size = file < 0 ? file : tm_disk_run_size(disk, (int32_t)file);
+    if (size < 0) {
+        fail(s, tm_err_from_errno((int)-size));
+        return false;
+    }
+    segment->bytes = tm_min_u64((uint64_t)size & ~(uint64_t)(TM_WAL_PAGE - 1), TM_WAL_SEGMENT_MAX);
+    s->loaded = 0;
+    if (grow_buffers(s, tm_max_u64(segment->bytes, TM_WAL_PAGE))) {
+        for (uint64_t at = 0; at < segment->bytes; at += READ_PIECE)
+            read_piece(s, (int32_t)file, at, (uint32_t)tm_min_u64(READ_PIECE, segment->bytes - at));
+        s->loaded = segment->id;
+    }
+    tm_disk_run_close(disk, (int32_t)file);
+    return s->err == TM_OK;
+}
+
+/* --- pass one: what verifies --- */
+
+static void check_identity(struct scan *s, const struct tm_wal_block *b)
+{
+    if (!s->identity_known) {
+        memcpy(s->cluster, b->cluster, 16);
+        s->disk_id = b->disk_id;
+        s->identity_known = true;
+    }
+    if (memcmp(s->cluster, b->cluster, 16) != 0 || s->disk_id != b->disk_id ||
+        b->worker != s->config->worker || b->generation != s->config->generation)
+        fail(s, TM_ERR_IDENTITY);
+}
+
+static void note_block(struct scan *s, const struct tm_wal_block *b, const uint8_t *image)
+{
+    if (s->count == s->cap) {
+        s->cap = s->cap == 0 ? 1024 : 2 * s->cap;
+        struct note *grown = realloc(s->notes, s->cap * sizeof *grown);
+        if (grown == NULL) {
+            fail(s, TM_ERR_NOMEM);
+            return;
+        }
+        s->notes = grown;
+    }
+    struct note *n = &s->notes[s->count++];
+    *n = (struct note){.segment = b->segment,
+                       .offset = b->offset,
+                       .sequence = b->sequence,
+                       .prev_sequence = b->prev_sequence,
+                       .life_first = b->life_first,
+                       .life_prev = b->life_prev,
+                       .durable = b->durable,
+                       .first_segment = b->first_segment,
+                       .disk_bytes = b->disk_bytes,
+                       .flags = b->flags};
+    memcpy(n->prev_hash, b->prev_hash, 16);
+    tm_wal_block_hash(image, b->disk_bytes, n->hash);
+    s->floor_segment = tm_max_u64(s->floor_segment, b->first_segment);
+}
+
+static void collect_segment(struct scan *s, struct tm_wal_scan_segment *segment)
+{
+    uint64_t at = 0;
+    while (at < segment->bytes && s->err == TM_OK) {
+        struct tm_wal_block b;
+        const uint8_t *image = s->image + at;
+        enum tm_err err = tm_wal_block_header(image, segment->id, at, segment->bytes - at, &b);
+        if (err == TM_ERR_VERSION)
+            fail(s, err);
+        if (err == TM_OK)
+            err = tm_wal_block_decode(image, &b, s->stream);
+        if (err == TM_OK) {
+            check_identity(s, &b);
+            note_block(s, &b, image);
+            segment->used = true;
+        }
+        at += err == TM_OK ? b.disk_bytes : TM_WAL_PAGE;
+    }
+}
+
+static void collect(struct scan *s)
+{
+    char folder[TM_WAL_NAME_MAX];
+    tm_wal_name_generation(folder, s->config->folder, s->config->generation);
+    int64_t n = s->config->disk->list(s->config->disk, folder, note_segment, s);
+    if (n < 0 && tm_err_from_errno((int)-n) != TM_ERR_NOTFOUND)
+        fail(s, tm_err_from_errno((int)-n));
+    struct tm_wal_scan_result *r = s->result;
+    if (r->segment_count > 0)
+        qsort(r->segments, r->segment_count, sizeof *r->segments, by_id);
+    for (unsigned i = 0; i < r->segment_count && s->err == TM_OK; i++)
+        if (load(s, &r->segments[i]))
+            collect_segment(s, &r->segments[i]);
+}
+
+/* --- pass two: what counts --- */
+
+static int by_sequence(const void *a, const void *b)
+{
+    const struct note *x = a, *y = b;
+    if (x->sequence != y->sequence)
+        return x->sequence < y->sequence ? -1 : 1;
+    return x->segment < y->segment ? -1 : x->segment > y->segment;
+}
+
+static bool know_life(const struct scan *s, uint64_t first)
+{
+    for (size_t i = s->life_count; i > 0; i--)
+        if (s->lives[i - 1].first == first)
+            return true;
+    return false;
+}
+
+static bool collect_lives(struct scan *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        struct note *n = &s->notes[i];
+        if (know_life(s, n->life_first))
+            continue;
+        struct life *grown = realloc(s->lives, (s->life_count + 1) * sizeof *grown);
+        if (grown == NULL) {
+            fail(s, TM_ERR_NOMEM);
+            return false;
+        }
+        s->lives = grown;
+        s->lives[s->life_count++] = (struct life){n->life_first, n->life_prev};
+    }
+    return true;
+}
+
+static int by_prev(const void *a, const void *b)
+{
+    const struct life *x = a, *y = b;
+    return x->prev < y->prev ? -1 : x->prev > y->prev;
+}
+
+/* Joins the dead ranges that overlap, so that they ascend and are disjoint. */
+static void join_lives(struct scan *s)
+{
+    size_t kept = 0;
+    if (s->life_count > 0)
+        qsort(s->lives, s->life_count, sizeof *s->lives, by_prev);
+    for (size_t i = 0; i < s->life_count; i++) {
+        struct life *to = &s->lives[kept == 0 ? 0 : kept - 1];
+        if (kept > 0 && s->lives[i].prev + 1 < to->first)
+            to->first = tm_max_u64(to->first, s->lives[i].first);
+        else
+            s->lives[kept++] = s->lives[i];
+    }
+    s->life_count = kept;
+}
+
+/* The first sequence >= `sequence` that is not dead. */
+static uint64_t next_alive(const struct scan *s, uint64_t sequence)
+{
+    for (size_t i = 0; i < s->life_count; i++)
+        if (sequence > s->lives[i].prev && sequence < s->lives[i].first)
+            return s->lives[i].first;
+    return sequence;
+}
+
+static bool counts(const struct scan *s, const struct note *n)
+{
+    return n->segment >= s->floor_segment && next_alive(s, n->sequence) == n->sequence;
+}
+
+static struct tm_wal_scan_segment *segment_by_id(struct scan *s, uint64_t id)
+{
+    for (unsigned i = 0; i < s->result->segment_count; i++)
+        if (s->result->segments[i].id == id)
+            return &s->result->segments[i];
+    return NULL;
+}
+
+/* What is missing before the first block that counts. */
+static int gap_at_start(struct scan *s, const struct note *n)
+{
+    if (n->prev_sequence == 0 || (n->segment == s->floor_segment && n->offset == 0))
+        return GAP_NONE;
+    struct tm_wal_scan_segment *segment = segment_by_id(s, n->segment);
+    if (n->segment != s->floor_segment || !load(s, segment))
+        return GAP_MANY;
+    for (uint64_t at = 0; at < n->offset; at += TM_WAL_SECTOR) {
+        uint32_t low;
+        if (tm_wal_sector_judge(s->image + at, at, &low) == TM_WAL_SECTOR_STAMPED)
+            return low == (uint32_t)n->prev_sequence ? GAP_ONE : GAP_MANY;
+    }
+    return GAP_MANY;
+}
+
+static int gap_between(const struct scan *s, const struct note *cur, const struct note *n)
+{
+    if (n->prev_sequence == cur->sequence)
+        return memcmp(n->prev_hash, cur->hash, 16) == 0 ? GAP_NONE : GAP_MANY;
+    uint64_t first = next_alive(s, cur->sequence + 1);
+    if (first > n->prev_sequence)
+        return GAP_MANY; /* the link goes where nothing alive can be */
+    return next_alive(s, first + 1) > n->prev_sequence ? GAP_ONE : GAP_MANY;
+}
+
+/* Marks the accepted blocks; returns the last one, NULL if there is none. */
+static const struct note *walk(struct scan *s)
+{
+    struct tm_wal_scan_result *r = s->result;
+    struct note *cur = NULL;
+    for (size_t i = 0; i < s->count; i++) {
+        struct note *n = &s->notes[i];
+        if (!counts(s, n) || (cur != NULL && n->prev_sequence < cur->sequence)) {
+            r->discarded++;
+            continue;
+        }
+        int gap = cur == NULL ? gap_at_start(s, n) : gap_between(s, cur, n);
+        if (gap != GAP_NONE && n->prev_sequence > r->durable) {
+            s->at_end_rot = cur == NULL || next_alive(s, cur->sequence + 1) <= r->durable;
+            r->discarded += s->count - i;
+            break;
+        }
+        n->gap = gap == GAP_NONE ? GAP_NONE : gap == GAP_ONE ? GAP_ONE : GAP_MANY;
+        n->accepted = true;
+        r->blocks++;
+        r->rot += gap != GAP_NONE;
+        if (cur == NULL)
+            r->first_sequence = n->prev_sequence + 1;
+        cur = n;
+    }
+    return cur;
+}
+
+/* Looks at every sector past the end: of this write, of an older one, or damaged. */
+static void judge_tail(struct scan *s, struct tm_wal_scan_segment *segment, uint64_t from)
+{
+    struct tm_wal_scan_result *r = s->result;
+    for (uint64_t at = from; at < segment->bytes; at += TM_WAL_SECTOR) {
+        uint32_t low;
+        switch (tm_wal_sector_judge(s->image + at, at, &low)) {
+        case TM_WAL_SECTOR_BAD:
+            r->damaged = segment->used = true;
+            break;
+        case TM_WAL_SECTOR_STAMPED: {
+            int32_t ahead = (int32_t)(low - (uint32_t)r->last_sequence);
+            if (ahead <= 0)
+                break;
+            r->torn = segment->used = true;
+            r->max_sequence = tm_max_u64(r->max_sequence, r->last_sequence + (uint32_t)ahead);
+            break;
+        }
+        case TM_WAL_SECTOR_EMPTY:
+            break;
+        }
+    }
+}
+
+static void decide(struct scan *s)
+{
+    struct tm_wal_scan_result *r = s->result;
+    if (s->count > 0)
+        qsort(s->notes, s->count, sizeof *s->notes, by_sequence);
+    if (!collect_lives(s))
+        return;
+    join_lives(s);
+    for (size_t i = 0; i < s->count; i++) {
+        r->durable = tm_max_u64(r->durable, s->notes[i].durable);
+        r->max_sequence = tm_max_u64(r->max_sequence, s->notes[i].sequence);
+    }
+    const struct note *last = walk(s);
+    if (last != NULL) {
+        r->last_sequence = last->sequence;
+        r->last_segment = last->segment;
+        r->end_offset = last->offset + last->disk_bytes;
+        r->closed = (last->flags & TM_WAL_BLOCK_CLOSED) != 0;
+        memcpy(r->last_hash, last->hash, 16);
+    }
+    r->first_segment = tm_max_u64(s->floor_segment, r->segment_count ? r->segments[0].id : 0);
+    for (unsigned i = 0; i < r->segment_count && s->err == TM_OK; i++) {
+        struct tm_wal_scan_segment *segment = &r->segments[i];
+        if (segment->id >= r->last_segment && load(s, segment))
+            judge_tail(s, segment, segment->id == r->last_segment ? r->end_offset : 0);
+    }
+}
+
+/* --- pass three: what it says --- */
+
+static void tell_fault(struct scan *s, enum tm_wal_fault_kind kind, const struct tm_wal_span *span,
+                       uint64_t sequence, uint64_t segment, uint64_t offset)
+{
+    struct tm_wal_fault fault = {.kind = kind,
+                                 .generation = s->config->generation,
+                                 .worker = s->config->worker,
+                                 .sequence = sequence,
+                                 .segment = segment,
+                                 .offset = offset};
+    fault.span = span != NULL ? *span : (struct tm_wal_span){.partition = TM_WAL_ALL, .first = 1};
+    if (s->sink->fault != NULL)
+        s->sink->fault(s->sink->host, &fault);
+}
+
+/* Tells of what is missing before the block in `stream`, that begins where `cur` ended. */
+static void tell_gap(struct scan *s, const struct note *n, const struct note *cur)
+{
+    uint64_t segment = cur == NULL ? n->segment : cur->segment;
+    uint64_t offset = cur == NULL ? 0 : cur->offset + cur->disk_bytes;
+    uint64_t first = cur == NULL ? n->prev_sequence : next_alive(s, cur->sequence + 1);
+    const struct tm_wal_block *header = (const void *)s->stream;
+    if (n->gap == GAP_MANY)
+        tell_fault(s, TM_WAL_ROT, NULL, first, segment, offset);
+    const struct tm_wal_span *prev = tm_wal_block_prev(s->stream);
+    for (uint32_t i = 0; i < header->prev_spans; i++)
+        tell_fault(s, TM_WAL_ROT, &prev[i], n->prev_sequence, segment, offset);
+}
+
+static uint64_t commit_of(const uint8_t *stream, uint32_t partition)
+{
+    const struct tm_wal_block *header = (const void *)stream;
+    const struct tm_wal_span *own = tm_wal_block_own(stream);
+    for (uint32_t i = 0; i < header->own_spans; i++)
+        if (own[i].partition == partition)
+            return own[i].commit;
+    return 0;
+}
+
+static void tell_record(struct scan *s, const struct note *n, struct tm_bytes record,
+                        uint64_t at_record)
+{
+    const struct tm_record *r = (const void *)record.data;
+    s->result->records++;
+    if (r->kind == TM_RECORD_SUSPECT && r->partition == TM_WAL_ALL)
+        tell_fault(s, TM_WAL_DAMAGED, NULL, n->sequence, n->segment, n->offset);
+    struct tm_wal_found found = {
+        .record = record,
+        .place = tm_wal_place_make(s->config->volume, n->segment, n->offset, at_record),
+        .sequence = n->sequence,
+        .generation = s->config->generation,
+        .worker = s->config->worker,
+        .commit = commit_of(s->stream, r->partition)};
+    if (s->sink->record != NULL)
+        s->sink->record(s->sink->host, &found);
+}
+
+static void replay_block(struct scan *s, const struct note *n, const struct note *cur)
+{
+    struct tm_wal_scan_segment *segment = segment_by_id(s, n->segment);
+    struct tm_wal_block header;
+    if (!load(s, segment))
+        return;
+    const uint8_t *image = s->image + n->offset;
+    if (tm_wal_block_header(image, n->segment, n->offset, segment->bytes - n->offset, &header) !=
+            TM_OK ||
+        tm_wal_block_decode(image, &header, s->stream) != TM_OK) {
+        tell_fault(s, TM_WAL_ROT, NULL, n->sequence, n->segment, n->offset);
+        return;
+    }
+    if (n->gap != GAP_NONE)
+        tell_gap(s, n, cur);
+    if (s->sink->block != NULL)
+        s->sink->block(s->sink->host, &header, s->stream);
+    struct tm_bytes all = tm_wal_block_records(s->stream), rest = all, record;
+    while (tm_wal_record_next(&rest, &record))
+        tell_record(s, n, record, (uint64_t)(record.data - all.data));
+    segment->last_sequence = n->sequence;
+}
+
+static void replay(struct scan *s)
+{
+    struct tm_wal_scan_result *r = s->result;
+    if (s->sink->begin != NULL)
+        s->sink->begin(s->sink->host, r->first_sequence);
+    const struct note *cur = NULL;
+    for (size_t i = 0; i < s->count && s->err == TM_OK; i++) {
+        const struct note *n = &s->notes[i];
+        if (!n->accepted)
+            continue;
+        replay_block(s, n, cur);
+        cur = n;
+    }
+    if (s->at_end_rot) {
+        r->rot++;
+        tell_fault(s, TM_WAL_ROT, NULL, r->last_sequence + 1, r->last_segment, r->end_offset);
+    }
+    if (r->damaged)
+        tell_fault(s, TM_WAL_DAMAGED, NULL, r->last_sequence + 1, r->last_segment, r->end_offset);
+}
+
+enum tm_err tm_wal_scan(const struct tm_wal_scan_config *config,
+                        const struct tm_wal_scan_sink *sink, struct tm_wal_scan_result *result)
+{
+    *result = (struct tm_wal_scan_result){0};
+    struct scan s = {.config = config, .sink = sink, .result = result};
+    if (config->cluster != NULL) {
+        memcpy(s.cluster, config->cluster, 16);
+        s.disk_id = config->disk_id;
+        s.identity_known = true;
+    }
+    collect(&s);
+    if (s.err == TM_OK)
+        decide(&s);
+    if (s.err == TM_OK)
+        replay(&s);
+    free(s.notes);
+    free(s.lives);
+    free(s.image);
+    free(s.stream);
+    if (s.err != TM_OK)
+        tm_wal_scan_release(result);
+    return s.err;
+}
+
+void tm_wal_scan_release(struct tm_wal_scan_result *result)
+{
+    free(result->segments);
+    result->segments = NULL;
+    result->segment_count = 0;
+}
+
+/* --- which volumes there are --- */
+
+struct volumes {
+    struct tm_disk *disk;
+    uint32_t generations[TM_WAL_GENERATIONS * 4];
+    unsigned generation_count;
+    uint64_t workers; /* bits */
+};
+
+static void note_generation(void *arg, const char *name)
+{
+    struct volumes *v = arg;
+    uint32_t generation;
+    int end = 0;
+    if (sscanf(name, "g%u%n", &generation, &end) == 1 && name[end] == '\0' &&
+        v->generation_count < TM_ARRAY_LEN(v->generations))
+        v->generations[v->generation_count++] = generation;
+}
+
+static void note_worker(void *arg, const char *name)
+{
+    struct volumes *v = arg;
+    uint32_t worker;
+    uint64_t segment;
+    if (tm_wal_name_parse(name, &worker, &segment) && worker < 64)
+        v->workers |= 1ull << worker;
+}
+
+enum tm_err tm_wal_scan_volumes(struct tm_disk *disk, const char *folder,
+                                void (*visit)(void *arg, uint32_t generation, uint32_t worker),
+                                void *arg)
+{
+    struct volumes v = {.disk = disk};
+    int64_t n = disk->list(disk, folder, note_generation, &v);
+    if (n < 0)
+        return tm_err_from_errno((int)-n);
+    for (unsigned i = 0; i < v.generation_count; i++) {
+        char name[TM_WAL_NAME_MAX];
+        tm_wal_name_generation(name, folder, v.generations[i]);
+        v.workers = 0;
+        n = disk->list(disk, name, note_worker, &v);
+        if (n < 0)
+            return tm_err_from_errno((int)-n);
+        for (uint32_t w = 0; w < 64; w++)
+            if (v.workers >> w & 1)
+                visit(arg, v.generations[i], w);
+    }
+    return TM_OK;
+}

@@ -1,0 +1,284 @@
+/* Segments.  One job runs at a time, each step one disk operation:
+ *
+ *   new:      OPEN temporary -> ZERO in pieces -> SYNC -> RENAME to its name -> SYNC_DIR -> ready
+ *   recycle:  RENAME a given-up segment to the new id -> SYNC_DIR -> ready
+ *   drop:     CLOSE -> UNLINK
+ *
+ * One segment is kept ready.  A segment that is given up becomes the next ready one if one is
+ * needed, else it is removed.  Its name is durable before anything is written into it: a block
+ * under the new id in a file that went back to its old name would be lost.  Removals need no
+ * flush: blocks say which segment is the first that is needed, and nothing given up is touched
+ * before such a block is durable, or a start would take it for lost.
+ *
+ * No space: the temporary file is removed, `starved` is set, and a new attempt is made every
+ * RETRY_NS or when a segment is given up. */
+#include "storage/wal_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define ZERO_PIECE (1u << 20)
+#define RETRY_NS   TM_MS(100)
+
+static void job_done(struct tm_disk_op *op);
+
+enum tm_err wal_segment_push(struct wal_segment **list, unsigned *count, unsigned *cap,
+                             struct wal_segment segment)
+{
+    if (*count == *cap) {
+        unsigned grown_cap = *cap == 0 ? 16 : 2 * *cap;
+        struct wal_segment *grown = realloc(*list, grown_cap * sizeof *grown);
+        if (grown == NULL)
+            return TM_ERR_NOMEM;
+        *list = grown;
+        *cap = grown_cap;
+    }
+    (*list)[(*count)++] = segment;
+    return TM_OK;
+}
+
+uint64_t wal_take_id(struct tm_wal *wal)
+{
+    uint64_t id = wal->next_id++;
+    return (id & TM_WAL_SEGMENT_MASK) == 0 ? wal->next_id++ : id;
+}
+
+static void start(struct tm_wal *wal, enum wal_job job, struct tm_disk_op op)
+{
+    wal->job = job;
+    op.done = job_done;
+    op.owner = wal;
+    wal->job_op = op;
+    wal->disk->submit(wal->disk, &wal->job_op);
+}
+
+static void start_sync_dir(struct tm_wal *wal)
+{
+    start(wal, WAL_JOB_SYNC_DIR,
+          (struct tm_disk_op){.kind = TM_DISK_SYNC_DIR, .name = wal->dir_name});
+}
+
+static void start_rename(struct tm_wal *wal)
+{
+    wal->job_segment.id = wal_take_id(wal);
+    tm_wal_name_segment(wal->job_name2, wal->folder, wal->config.generation, wal->config.worker,
+                        wal->job_segment.id);
+    start(wal, WAL_JOB_RENAME,
+          (struct tm_disk_op){
+              .kind = TM_DISK_RENAME, .name = wal->job_name, .name2 = wal->job_name2});
+}
+
+static void start_zero(struct tm_wal *wal)
+{
+    uint64_t left = wal->job_segment.bytes - wal->job_at;
+    start(wal, WAL_JOB_ZERO,
+          (struct tm_disk_op){.kind = TM_DISK_WRITE,
+                              .file = wal->job_segment.file,
+                              .buf = wal->zeros,
+                              .len = (uint32_t)tm_min_u64(left, ZERO_PIECE),
+                              .offset = wal->job_at});
+}
+
+static void starve(struct tm_wal *wal)
+{
+    wal->starved = true;
+    wal->retry_ns = tm_ctx_now(wal->ctx) + RETRY_NS;
+    wal_tell_space(wal);
+}
+
+static void start_new(struct tm_wal *wal)
+{
+    uint64_t bytes = wal->config.segment_bytes, room = wal->disk->free_bytes(wal->disk);
+    uint64_t all = tm_wal_disk_bytes(wal) + bytes;
+    if ((wal->config.max_bytes != 0 && all > wal->config.max_bytes) ||
+        (room != 0 && room < bytes)) {
+        starve(wal);
+        return;
+    }
+    wal->job_segment = (struct wal_segment){.bytes = bytes, .file = -1};
+    wal->job_at = 0;
+    tm_wal_name_new(wal->job_name, wal->folder, wal->config.generation, wal->config.worker);
+    start(wal, WAL_JOB_OPEN,
+          (struct tm_disk_op){.kind = TM_DISK_OPEN,
+                              .name = wal->job_name,
+                              .flags = TM_DISK_CREATE | TM_DISK_DIRECT});
+}
+
+/* Takes a given-up segment that nobody reads any more. */
+static bool take_doomed(struct tm_wal *wal, struct wal_segment *out)
+{
+    for (unsigned i = 0; i < wal->doomed_count && wal->durable >= wal->release_sequence; i++) {
+        if (wal->doomed[i].readers > 0)
+            continue;
+        *out = wal->doomed[i];
+        wal->doomed_count--;
+        memmove(&wal->doomed[i], &wal->doomed[i + 1],
+                (wal->doomed_count - i) * sizeof *wal->doomed);
+        return true;
+    }
+    return false;
+}
+
+void wal_work(struct tm_wal *wal)
+{
+    if (wal->job != WAL_JOB_NONE || wal->failed)
+        return;
+    bool need = wal_ready(wal) == 0;
+    if (take_doomed(wal, &wal->job_segment)) {
+        tm_wal_name_segment(wal->job_name, wal->folder, wal->config.generation, wal->config.worker,
+                            wal->job_segment.id);
+        if (need && wal->job_segment.bytes == wal->config.segment_bytes)
+            start_rename(wal);
+        else
+            start(wal, WAL_JOB_DROP_CLOSE,
+                  (struct tm_disk_op){.kind = TM_DISK_CLOSE, .file = wal->job_segment.file});
+    } else if (need) {
+        start_new(wal);
+    }
+}
+
+/* A step of preparing failed: without space we try again, anything else is the device's end. */
+static void step_failed(struct tm_wal *wal, int64_t result)
+{
+    if (result != -ENOSPC && result != -EDQUOT) {
+        wal->job = WAL_JOB_NONE;
+        wal_poison(wal, tm_err_from_errno((int)-result));
+        return;
+    }
+    if (wal->job_segment.file >= 0) {
+        start(wal, WAL_JOB_ABORT_CLOSE,
+              (struct tm_disk_op){.kind = TM_DISK_CLOSE, .file = wal->job_segment.file});
+        return;
+    }
+    wal->job = WAL_JOB_NONE;
+    starve(wal);
+}
+
+static void step_new(struct tm_wal *wal, int64_t result)
+{
+    switch (wal->job) {
+    case WAL_JOB_OPEN:
+        wal->job_segment.file = (int32_t)result;
+        start_zero(wal);
+        break;
+    case WAL_JOB_ZERO:
+        wal->job_at += (uint64_t)result;
+        if (wal->job_at < wal->job_segment.bytes)
+            start_zero(wal);
+        else
+            start(wal, WAL_JOB_SYNC,
+                  (struct tm_disk_op){.kind = TM_DISK_SYNC, .file = wal->job_segment.file});
+        break;
+    case WAL_JOB_SYNC:
+        start_rename(wal);
+        break;
+    case WAL_JOB_RENAME:
+        start_sync_dir(wal);
+        break;
+    default:
+        TM_ASSERT(wal->job == WAL_JOB_SYNC_DIR);
+        wal->job = WAL_JOB_NONE;
+        wal->job_segment.last_sequence = 0;
+        if (wal_segment_push(&wal->segments, &wal->segment_count, &wal->segment_cap,
+                             wal->job_segment) != TM_OK) {
+            wal_poison(wal, TM_ERR_NOMEM);
+            return;
+        }
+        wal->starved = false;
+        wal_work(wal);
+        wal_tell_space(wal);
+    }
+}
+
+static void job_done(struct tm_disk_op *op)
+{
+    struct tm_wal *wal = op->owner;
+    switch (wal->job) {
+    case WAL_JOB_ABORT_CLOSE:
+        start(wal, WAL_JOB_ABORT_UNLINK,
+              (struct tm_disk_op){.kind = TM_DISK_UNLINK, .name = wal->job_name});
+        return;
+    case WAL_JOB_ABORT_UNLINK:
+        wal->job = WAL_JOB_NONE;
+        starve(wal);
+        return;
+    case WAL_JOB_DROP_CLOSE:
+        start(wal, WAL_JOB_DROP_UNLINK,
+              (struct tm_disk_op){.kind = TM_DISK_UNLINK, .name = wal->job_name});
+        return;
+    case WAL_JOB_DROP_UNLINK:
+        wal->job = WAL_JOB_NONE;
+        wal_work(wal);
+        return;
+    default:
+        if (op->result < 0)
+            step_failed(wal, op->result);
+        else
+            step_new(wal, op->result);
+    }
+}
+
+void tm_wal_release(struct tm_wal *wal, uint64_t segment)
+{
+    unsigned n = 0;
+    while (n < wal->current && wal->segments[n].id < segment &&
+           wal->segments[n].last_sequence <= wal->durable) {
+        if (wal_segment_push(&wal->doomed, &wal->doomed_count, &wal->doomed_cap,
+                             wal->segments[n]) != TM_OK)
+            break; /* it stays held: the next release takes it */
+        n++;
+    }
+    if (n == 0)
+        return;
+    wal->segment_count -= n;
+    wal->current -= n;
+    memmove(wal->segments, wal->segments + n, wal->segment_count * sizeof *wal->segments);
+    wal->release_sequence = wal->submit;
+}
+
+uint64_t tm_wal_first_segment(const struct tm_wal *wal)
+{
+    return wal->segments[0].id;
+}
+
+uint64_t tm_wal_current_segment(const struct tm_wal *wal)
+{
+    return wal->segments[wal->current].id;
+}
+
+uint64_t tm_wal_segment_last_sequence(const struct tm_wal *wal, uint64_t segment)
+{
+    uint64_t last = 0;
+    for (unsigned i = 0; i < wal->current; i++)
+        if (wal->segments[i].id <= segment)
+            last = tm_max_u64(last, wal->segments[i].last_sequence);
+    return last;
+}
+
+uint64_t tm_wal_segment_of(const struct tm_wal *wal, tm_wal_place place)
+{
+    if (tm_wal_place_volume(place) != 0)
+        return 0;
+    for (unsigned i = 0; i < wal->segment_count; i++)
+        if ((wal->segments[i].id & TM_WAL_SEGMENT_MASK) == tm_wal_place_segment(place))
+            return wal->segments[i].id;
+    return 0;
+}
+
+uint64_t tm_wal_held_bytes(const struct tm_wal *wal)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i <= wal->current; i++)
+        sum += wal->segments[i].bytes;
+    return sum;
+}
+
+uint64_t tm_wal_disk_bytes(const struct tm_wal *wal)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < wal->segment_count; i++)
+        sum += wal->segments[i].bytes;
+    for (unsigned i = 0; i < wal->doomed_count; i++)
+        sum += wal->doomed[i].bytes;
+    return sum + (wal->job == WAL_JOB_NONE ? 0 : wal->job_segment.bytes);
+}

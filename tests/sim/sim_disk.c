@@ -1,0 +1,680 @@
+/* Files are inodes with two contents: what a reader sees and what is stable.  Sectors that differ
+ * are marked dirty; a SYNC copies those that were dirty when it was submitted.  Names are a table,
+ * also twofold: changes since the last SYNC_DIR of their folder are a list in order, of which a
+ * crash keeps a prefix.
+ *
+ * Numbers come from a xorshift generator, so that a seed means the same run everywhere. */
+#include "tests/sim/sim_disk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define SECTOR      512u
+#define FILES_MAX   4096u
+#define HANDLES_MAX 4096u
+#define NAME_MAX_   160u
+
+struct inode {
+    bool used;
+    unsigned links; /* names and handles, of both views */
+    uint64_t size, cap;
+    uint8_t *seen;
+    uint8_t *stable;
+    uint64_t stable_size;
+    uint8_t *dirty; /* one byte a sector: 1 = unsynced, 2 = being synced */
+};
+
+struct name {
+    char text[NAME_MAX_];
+    int inode; /* -1: removed */
+};
+
+struct names {
+    struct name *list;
+    unsigned count, cap;
+};
+
+struct change {
+    char text[NAME_MAX_];
+    char folder[NAME_MAX_];
+    int inode;
+};
+
+struct sim_disk {
+    struct tm_disk table;
+    uint64_t rng;
+    struct inode inodes[FILES_MAX];
+    int handles[HANDLES_MAX]; /* inode, -1 = free */
+    struct names seen, stable;
+    struct change *changes;
+    unsigned change_count, change_cap;
+    struct tm_disk_op *queue; /* under way, oldest first */
+    uint64_t now_ns, min_ns, max_ns;
+    bool stalled, misdirect;
+    uint64_t capacity, used;
+    int fail_errno[TM_DISK_SIZE + 1];
+    unsigned fail_count[TM_DISK_SIZE + 1];
+    uint64_t counts[TM_DISK_SIZE + 1];
+};
+
+static uint64_t draw(struct sim_disk *sd)
+{
+    sd->rng ^= sd->rng << 13;
+    sd->rng ^= sd->rng >> 7;
+    sd->rng ^= sd->rng << 17;
+    return sd->rng * 0x2545f4914f6cdd1dull;
+}
+
+static uint64_t draw_below(struct sim_disk *sd, uint64_t n)
+{
+    return (draw(sd) >> 11) % n;
+}
+
+/* --- names --- */
+
+static struct name *find_name(struct names *names, const char *text)
+{
+    for (unsigned i = 0; i < names->count; i++)
+        if (names->list[i].inode >= 0 && strcmp(names->list[i].text, text) == 0)
+            return &names->list[i];
+    return NULL;
+}
+
+static void set_name(struct names *names, const char *text, int inode)
+{
+    struct name *found = find_name(names, text);
+    for (unsigned i = 0; found == NULL && i < names->count; i++)
+        if (names->list[i].inode < 0)
+            found = &names->list[i];
+    if (found == NULL) {
+        if (names->count == names->cap) {
+            names->cap = names->cap == 0 ? 64 : 2 * names->cap;
+            names->list = realloc(names->list, names->cap * sizeof *names->list);
+            TM_ASSERT(names->list != NULL);
+        }
+        found = &names->list[names->count++];
+    }
+    TM_ASSERT(strlen(text) < NAME_MAX_);
+    memcpy(found->text, text, strlen(text) + 1);
+    found->inode = inode;
+}
+
+static void copy_names(struct names *to, const struct names *from)
+{
+    to->count = 0;
+    for (unsigned i = 0; i < from->count; i++)
+        if (from->list[i].inode >= 0)
+            set_name(to, from->list[i].text, from->list[i].inode);
+}
+
+static void folder_of(const char *name, char *out)
+{
+    const char *slash = strrchr(name, '/');
+    size_t n = slash == NULL ? 0 : (size_t)(slash - name);
+    memcpy(out, name, n);
+    out[n] = '\0';
+}
+
+static void change_name(struct sim_disk *sd, const char *text, int inode)
+{
+    if (sd->change_count == sd->change_cap) {
+        sd->change_cap = sd->change_cap == 0 ? 64 : 2 * sd->change_cap;
+        sd->changes = realloc(sd->changes, sd->change_cap * sizeof *sd->changes);
+        TM_ASSERT(sd->changes != NULL);
+    }
+    struct change *c = &sd->changes[sd->change_count++];
+    TM_ASSERT(strlen(text) < NAME_MAX_);
+    memcpy(c->text, text, strlen(text) + 1);
+    folder_of(text, c->folder);
+    c->inode = inode;
+    set_name(&sd->seen, text, inode);
+}
+
+static void sync_dir(struct sim_disk *sd, const char *folder)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < sd->change_count; i++) {
+        struct change *c = &sd->changes[i];
+        if (strcmp(c->folder, folder) == 0)
+            set_name(&sd->stable, c->text, c->inode);
+        else
+            sd->changes[kept++] = *c;
+    }
+    sd->change_count = kept;
+}
+
+/* --- inodes --- */
+
+static bool refers(const struct names *names, int inode)
+{
+    for (unsigned i = 0; i < names->count; i++)
+        if (names->list[i].inode == inode)
+            return true;
+    return false;
+}
+
+static void drop_inode(struct sim_disk *sd, int inode)
+{
+    struct inode *n = &sd->inodes[inode];
+    sd->used -= n->cap;
+    free(n->seen);
+    free(n->stable);
+    free(n->dirty);
+    *n = (struct inode){0};
+}
+
+/* Frees what no name and no handle refers to. */
+static void collect_inodes(struct sim_disk *sd)
+{
+    bool held[FILES_MAX] = {false};
+    for (unsigned i = 0; i < HANDLES_MAX; i++)
+        if (sd->handles[i] >= 0)
+            held[sd->handles[i]] = true;
+    for (unsigned i = 0; i < sd->change_count; i++)
+        if (sd->changes[i].inode >= 0)
+            held[sd->changes[i].inode] = true;
+    for (int i = 0; i < (int)FILES_MAX; i++)
+        if (sd->inodes[i].used && !held[i] && !refers(&sd->seen, i) && !refers(&sd->stable, i))
+            drop_inode(sd, i);
+}
+
+static int new_inode(struct sim_disk *sd)
+{
+    for (int i = 0; i < (int)FILES_MAX; i++)
+        if (!sd->inodes[i].used) {
+            sd->inodes[i] = (struct inode){.used = true};
+            return i;
+        }
+    abort(); /* more files than any test makes */
+}
+
+static int grow(struct sim_disk *sd, struct inode *n, uint64_t size)
+{
+    if (size > n->cap) {
+        uint64_t cap = tm_align_up(size, 4096);
+        if (sd->capacity != 0 && sd->used + (cap - n->cap) > sd->capacity)
+            return -ENOSPC;
+        n->seen = realloc(n->seen, cap);
+        n->stable = realloc(n->stable, cap);
+        n->dirty = realloc(n->dirty, cap / SECTOR);
+        TM_ASSERT(n->seen != NULL && n->stable != NULL && n->dirty != NULL);
+        memset(n->seen + n->cap, 0, cap - n->cap);
+        memset(n->stable + n->cap, 0, cap - n->cap);
+        memset(n->dirty + n->cap / SECTOR, 0, (cap - n->cap) / SECTOR);
+        sd->used += cap - n->cap;
+        n->cap = cap;
+    }
+    if (size > n->size)
+        n->size = size;
+    return 0;
+}
+
+static void stabilise(struct inode *n, uint64_t sector)
+{
+    memcpy(n->stable + sector * SECTOR, n->seen + sector * SECTOR, SECTOR);
+    n->dirty[sector] = 0;
+    n->stable_size = tm_max_u64(n->stable_size, tm_min_u64(n->size, (sector + 1) * SECTOR));
+}
+
+/* Writes the sectors for which keep() says so; whole ones only if the write is a fragment of an
+ * operation that did not complete. */
+static void write_sectors(struct sim_disk *sd, struct inode *n, const struct tm_disk_op *op,
+                          uint64_t offset, unsigned keep_percent)
+{
+    const uint8_t *from = op->buf;
+    for (uint64_t done = 0; done < op->len;) {
+        uint64_t at = offset + done;
+        uint64_t len = tm_min_u64(op->len - done, SECTOR - at % SECTOR);
+        if (keep_percent >= 100 || draw_below(sd, 100) < keep_percent) {
+            memcpy(n->seen + at, from + done, len);
+            n->dirty[at / SECTOR] = 1;
+        }
+        done += len;
+    }
+}
+
+static struct inode *inode_of(struct sim_disk *sd, int32_t file)
+{
+    TM_ASSERT(file >= 0 && file < (int32_t)HANDLES_MAX && sd->handles[file] >= 0);
+    return &sd->inodes[sd->handles[file]];
+}
+
+/* --- operations --- */
+
+static int64_t do_open(struct sim_disk *sd, const struct tm_disk_op *op)
+{
+    struct name *found = find_name(&sd->seen, op->name);
+    int inode = found == NULL ? -1 : found->inode;
+    if (inode >= 0 && (op->flags & TM_DISK_EXCL) != 0)
+        return -EEXIST;
+    if (inode < 0 && (op->flags & TM_DISK_CREATE) == 0)
+        return -ENOENT;
+    if (inode < 0) {
+        inode = new_inode(sd);
+        change_name(sd, op->name, inode);
+    }
+    for (int i = 0; i < (int)HANDLES_MAX; i++)
+        if (sd->handles[i] < 0) {
+            sd->handles[i] = inode;
+            return i;
+        }
+    return -EMFILE;
+}
+
+static int64_t do_read(struct sim_disk *sd, const struct tm_disk_op *op)
+{
+    struct inode *n = inode_of(sd, op->file);
+    if (op->offset >= n->size)
+        return 0;
+    uint64_t len = tm_min_u64(op->len, n->size - op->offset);
+    memcpy(op->buf, n->seen + op->offset, len);
+    return (int64_t)len;
+}
+
+static int64_t do_write(struct sim_disk *sd, const struct tm_disk_op *op)
+{
+    struct inode *n = inode_of(sd, op->file);
+    uint64_t offset = op->offset;
+    if (sd->misdirect) {
+        sd->misdirect = false;
+        offset += 4096 * (1 + draw_below(sd, 8));
+    }
+    int err = grow(sd, n, offset + op->len);
+    if (err < 0)
+        return err;
+    write_sectors(sd, n, op, offset, 100);
+    for (uint64_t s = offset / SECTOR;
+         (op->flags & TM_DISK_DSYNC) != 0 && s * SECTOR < offset + op->len; s++)
+        stabilise(n, s);
+    return (int64_t)op->len;
+}
+
+/* scratch[1] is set: only what was marked at submission becomes stable. */
+static int64_t do_sync(struct sim_disk *sd, const struct tm_disk_op *op)
+{
+    struct inode *n = inode_of(sd, op->file);
+    for (uint64_t s = 0; s < n->cap / SECTOR; s++)
+        if (n->dirty[s] == 2 || (n->dirty[s] == 1 && op->scratch[1] == 0))
+            stabilise(n, s);
+    n->stable_size = n->size;
+    return 0;
+}
+
+static int64_t do_truncate(struct sim_disk *sd, const struct tm_disk_op *op)
+{
+    struct inode *n = inode_of(sd, op->file);
+    int err = grow(sd, n, op->offset);
+    if (err < 0)
+        return err;
+    if (op->offset < n->size)
+        memset(n->seen + op->offset, 0, n->size - op->offset);
+    n->size = op->offset;
+    return 0;
+}
+
+static int64_t do_rename(struct sim_disk *sd, const struct tm_disk_op *op)
+{
+    struct name *from = find_name(&sd->seen, op->name);
+    if (from == NULL)
+        return -ENOENT;
+    int inode = from->inode;
+    /* One change to two names: a crash keeps both or none, so they go as a pair. */
+    change_name(sd, op->name2, inode);
+    change_name(sd, op->name, -1);
+    return 0;
+}
+
+static int64_t do_unlink(struct sim_disk *sd, const struct tm_disk_op *op)
+{
+    if (find_name(&sd->seen, op->name) == NULL)
+        return -ENOENT;
+    change_name(sd, op->name, -1);
+    collect_inodes(sd);
+    return 0;
+}
+
+static int64_t effect(struct sim_disk *sd, struct tm_disk_op *op)
+{
+    switch (op->kind) {
+    case TM_DISK_OPEN:
+        return do_open(sd, op);
+    case TM_DISK_CLOSE:
+        TM_ASSERT(op->file >= 0 && sd->handles[op->file] >= 0);
+        sd->handles[op->file] = -1;
+        collect_inodes(sd);
+        return 0;
+    case TM_DISK_READ:
+        return do_read(sd, op);
+    case TM_DISK_WRITE:
+        return do_write(sd, op);
+    case TM_DISK_SYNC:
+        return do_sync(sd, op);
+    case TM_DISK_TRUNCATE:
+        return do_truncate(sd, op);
+    case TM_DISK_RENAME:
+        return do_rename(sd, op);
+    case TM_DISK_UNLINK:
+        return do_unlink(sd, op);
+    case TM_DISK_MKDIR:
+        return 0; /* folders are prefixes of names */
+    case TM_DISK_SYNC_DIR:
+        sync_dir(sd, op->name);
+        return 0;
+    case TM_DISK_SIZE:
+        return (int64_t)inode_of(sd, op->file)->size;
+    }
+    return -EINVAL;
+}
+
+static int64_t perform(struct sim_disk *sd, struct tm_disk_op *op)
+{
+    sd->counts[op->kind]++;
+    if (sd->fail_count[op->kind] > 0) {
+        sd->fail_count[op->kind]--;
+        if (op->kind == TM_DISK_WRITE &&
+            grow(sd, inode_of(sd, op->file), op->offset + op->len) == 0)
+            write_sectors(sd, inode_of(sd, op->file), op, op->offset,
+                          (unsigned)draw_below(sd, 100));
+        return -sd->fail_errno[op->kind];
+    }
+    return effect(sd, op);
+}
+
+static void submit(struct tm_disk *disk, struct tm_disk_op *op)
+{
+    struct sim_disk *sd = disk->host;
+    struct tm_disk_op **at = &sd->queue;
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = op;
+    op->next = NULL;
+    op->scratch[0] = sd->now_ns + sd->min_ns;
+    if (sd->max_ns > sd->min_ns)
+        op->scratch[0] += draw_below(sd, sd->max_ns - sd->min_ns);
+    op->scratch[1] = op->kind == TM_DISK_SYNC;
+    if (op->kind == TM_DISK_SYNC) {
+        struct inode *n = inode_of(sd, op->file);
+        for (uint64_t s = 0; s < n->cap / SECTOR; s++)
+            if (n->dirty[s] == 1)
+                n->dirty[s] = 2;
+    }
+}
+
+static int64_t run(struct tm_disk *disk, struct tm_disk_op *op)
+{
+    op->scratch[1] = 0;
+    op->result = perform(disk->host, op);
+    return op->result;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static int64_t list(struct tm_disk *disk, const char *folder,
+                    void (*visit)(void *arg, const char *name), void *arg)
+{
+    struct sim_disk *sd = disk->host;
+    size_t n = strlen(folder);
+    char(*found)[NAME_MAX_] = calloc(sd->seen.count + 1, sizeof *found);
+    TM_ASSERT(found != NULL);
+    unsigned count = 0;
+    for (unsigned i = 0; i < sd->seen.count; i++) {
+        const char *text = sd->seen.list[i].text;
+        if (sd->seen.list[i].inode < 0 ||
+            (n > 0 && (strncmp(text, folder, n) != 0 || text[n] != '/')))
+            continue;
+        const char *rest = text + (n > 0 ? n + 1 : 0);
+        size_t len = strcspn(rest, "/");
+        bool twice = false;
+        for (unsigned k = 0; k < count; k++)
+            twice |= strlen(found[k]) == len && strncmp(found[k], rest, len) == 0;
+        if (!twice)
+            memcpy(found[count++], rest, len);
+    }
+    qsort(found, count, sizeof *found, by_text);
+    for (unsigned i = 0; i < count; i++)
+        visit(arg, found[i]);
+    free(found);
+    return count;
+}
+
+static uint64_t free_bytes(struct tm_disk *disk)
+{
+    const struct sim_disk *sd = disk->host;
+    if (sd->capacity == 0)
+        return 0;
+    return sd->capacity > sd->used ? sd->capacity - sd->used : 1;
+}
+
+/* --- the test's side --- */
+
+struct sim_disk *sim_disk_new(uint64_t seed)
+{
+    struct sim_disk *sd = calloc(1, sizeof *sd);
+    TM_ASSERT(sd != NULL);
+    sd->rng = seed * 2 + 1;
+    for (unsigned i = 0; i < 8; i++)
+        draw(sd);
+    for (unsigned i = 0; i < HANDLES_MAX; i++)
+        sd->handles[i] = -1;
+    sd->table = (struct tm_disk){
+        .host = sd, .submit = submit, .run = run, .list = list, .free_bytes = free_bytes};
+    return sd;
+}
+
+void sim_disk_free(struct sim_disk *sd)
+{
+    for (int i = 0; i < (int)FILES_MAX; i++)
+        if (sd->inodes[i].used)
+            drop_inode(sd, i);
+    free(sd->seen.list);
+    free(sd->stable.list);
+    free(sd->changes);
+    free(sd);
+}
+
+struct tm_disk *sim_disk_table(struct sim_disk *sd)
+{
+    return &sd->table;
+}
+
+static void complete(struct sim_disk *sd, struct tm_disk_op **at)
+{
+    struct tm_disk_op *op = *at;
+    *at = op->next;
+    op->result = perform(sd, op);
+    op->done(op);
+}
+
+bool sim_disk_step(struct sim_disk *sd)
+{
+    unsigned count = sim_disk_under_way(sd);
+    if (count == 0 || sd->stalled)
+        return false;
+    struct tm_disk_op **at = &sd->queue;
+    for (uint64_t skip = draw_below(sd, count); skip > 0; skip--)
+        at = &(*at)->next;
+    complete(sd, at);
+    return true;
+}
+
+void sim_disk_drain(struct sim_disk *sd)
+{
+    while (sim_disk_step(sd))
+        continue;
+}
+
+void sim_disk_set_latency(struct sim_disk *sd, uint64_t min_ns, uint64_t max_ns)
+{
+    sd->min_ns = min_ns;
+    sd->max_ns = max_ns;
+}
+
+static struct tm_disk_op **earliest(struct sim_disk *sd)
+{
+    struct tm_disk_op **best = &sd->queue;
+    for (struct tm_disk_op **at = &sd->queue; *at != NULL; at = &(*at)->next)
+        if ((*at)->scratch[0] < (*best)->scratch[0])
+            best = at;
+    return best;
+}
+
+void sim_disk_poll(struct sim_disk *sd, uint64_t now_ns)
+{
+    sd->now_ns = now_ns;
+    while (!sd->stalled && sd->queue != NULL) {
+        struct tm_disk_op **at = earliest(sd);
+        if ((*at)->scratch[0] > now_ns)
+            return;
+        complete(sd, at);
+    }
+}
+
+uint64_t sim_disk_next_due(const struct sim_disk *sd)
+{
+    uint64_t due = UINT64_MAX;
+    for (const struct tm_disk_op *op = sd->queue; op != NULL && !sd->stalled; op = op->next)
+        due = tm_min_u64(due, op->scratch[0]);
+    return due;
+}
+
+unsigned sim_disk_under_way(const struct sim_disk *sd)
+{
+    unsigned n = 0;
+    for (const struct tm_disk_op *op = sd->queue; op != NULL; op = op->next)
+        n++;
+    return n;
+}
+
+/* What an operation under way left behind. */
+static void leave_fragment(struct sim_disk *sd, struct tm_disk_op *op, unsigned keep)
+{
+    if (op->kind == TM_DISK_WRITE) {
+        struct inode *n = inode_of(sd, op->file);
+        if (grow(sd, n, op->offset + op->len) == 0)
+            write_sectors(sd, n, op, op->offset, keep);
+    } else if (op->kind == TM_DISK_RENAME || op->kind == TM_DISK_UNLINK) {
+        if (draw_below(sd, 100) < keep)
+            effect(sd, op);
+    }
+}
+
+static void forget_process(struct sim_disk *sd, unsigned keep, bool whole)
+{
+    for (struct tm_disk_op *op = sd->queue; op != NULL; op = op->next) {
+        unsigned percent = !whole ? keep : draw_below(sd, 2) == 0 ? 0 : 100;
+        leave_fragment(sd, op, percent);
+    }
+    sd->queue = NULL;
+    sd->stalled = false;
+    for (unsigned i = 0; i < HANDLES_MAX; i++)
+        sd->handles[i] = -1;
+}
+
+static void crash_inode(struct sim_disk *sd, struct inode *n, unsigned keep)
+{
+    for (uint64_t s = 0; s < n->cap / SECTOR; s++)
+        if (n->dirty[s] != 0 && draw_below(sd, 100) < keep)
+            stabilise(n, s);
+    if (n->cap > 0)
+        memcpy(n->seen, n->stable, n->cap);
+    if (n->cap > 0)
+        memset(n->dirty, 0, n->cap / SECTOR);
+    n->size = n->stable_size;
+}
+
+void sim_disk_crash(struct sim_disk *sd, int keep_percent)
+{
+    static const unsigned choices[] = {0, 10, 50, 90, 100};
+    unsigned keep =
+        keep_percent >= 0 ? (unsigned)keep_percent : choices[draw_below(sd, TM_ARRAY_LEN(choices))];
+    forget_process(sd, keep, false);
+    uint64_t prefix = draw_below(sd, sd->change_count + 1ull);
+    for (unsigned i = 0; i < prefix; i++) {
+        set_name(&sd->stable, sd->changes[i].text, sd->changes[i].inode);
+        /* The second half of a rename is no change of its own. */
+        if (i + 1 == prefix && prefix < sd->change_count && sd->changes[i].inode >= 0 &&
+            sd->changes[prefix].inode < 0)
+            prefix++;
+    }
+    sd->change_count = 0;
+    copy_names(&sd->seen, &sd->stable);
+    for (unsigned i = 0; i < FILES_MAX; i++)
+        if (sd->inodes[i].used)
+            crash_inode(sd, &sd->inodes[i], keep);
+    collect_inodes(sd);
+}
+
+void sim_disk_kill(struct sim_disk *sd)
+{
+    forget_process(sd, 100, true);
+    collect_inodes(sd);
+}
+
+void sim_disk_stall(struct sim_disk *sd, bool stalled)
+{
+    sd->stalled = stalled;
+}
+
+void sim_disk_fail(struct sim_disk *sd, enum tm_disk_kind kind, int errnum, unsigned count)
+{
+    sd->fail_errno[kind] = errnum;
+    sd->fail_count[kind] = count;
+}
+
+void sim_disk_set_capacity(struct sim_disk *sd, uint64_t bytes)
+{
+    sd->capacity = bytes;
+}
+
+uint64_t sim_disk_used(const struct sim_disk *sd)
+{
+    return sd->used;
+}
+
+void sim_disk_misdirect(struct sim_disk *sd)
+{
+    sd->misdirect = true;
+}
+
+bool sim_disk_flip(struct sim_disk *sd, const char *name, uint64_t offset, unsigned bit)
+{
+    struct name *found = find_name(&sd->seen, name);
+    if (found == NULL || offset >= sd->inodes[found->inode].size)
+        return false;
+    sd->inodes[found->inode].seen[offset] ^= (uint8_t)(1u << bit % 8);
+    sd->inodes[found->inode].stable[offset] ^= (uint8_t)(1u << bit % 8);
+    return true;
+}
+
+const uint8_t *sim_disk_data(struct sim_disk *sd, const char *name, uint64_t *size)
+{
+    struct name *found = find_name(&sd->seen, name);
+    if (found == NULL)
+        return NULL;
+    *size = sd->inodes[found->inode].size;
+    return sd->inodes[found->inode].seen;
+}
+
+bool sim_disk_exists(struct sim_disk *sd, const char *name)
+{
+    return find_name(&sd->seen, name) != NULL;
+}
+
+bool sim_disk_remove(struct sim_disk *sd, const char *name)
+{
+    if (find_name(&sd->seen, name) == NULL)
+        return false;
+    set_name(&sd->seen, name, -1);
+    if (find_name(&sd->stable, name) != NULL)
+        set_name(&sd->stable, name, -1);
+    collect_inodes(sd);
+    return true;
+}
+
+uint64_t sim_disk_count(const struct sim_disk *sd, enum tm_disk_kind kind)
+{
+    return sd->counts[kind];
+}

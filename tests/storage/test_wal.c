@@ -1,0 +1,740 @@
+/* The WAL over the simulated disk.  A model keeps every record that was appended, in order; what a
+ * start replays must be a prefix of it (behind what was released) that has at least everything
+ * that was reported durable. */
+#include "storage/wal.h"
+
+#include "storage/wal_format.h"
+#include "storage/wal_scan.h"
+#include "tests/storage/store_env.h"
+
+#define PARTITIONS 4
+#define MODEL_MAX  60000
+
+struct model_record {
+    uint64_t checksum;
+    uint64_t sequence;
+    uint64_t segment;
+    tm_wal_place place;
+    uint32_t partition;
+    uint32_t length;
+};
+
+struct fixture {
+    struct store_env env;
+    struct tm_wal_config config;
+    struct tm_wal *wal;
+    struct model_record model[MODEL_MAX];
+    unsigned count;
+    unsigned acked;    /* model[0..acked) was durable */
+    unsigned released; /* model[0..released) may be gone */
+    uint64_t durable_told;
+    /* Replay. */
+    bool replaying;
+    unsigned found;
+    unsigned first_found;
+    unsigned rot, damaged;
+    struct tm_wal_fault faults[64];
+    unsigned fault_count;
+    bool skipping; /* tests of rot: gaps are allowed */
+    unsigned skipped;
+    /* Callbacks. */
+    unsigned failed;
+    bool space;
+    unsigned space_calls;
+    uint64_t index[PARTITIONS], hash[PARTITIONS];
+};
+
+static void on_durable(void *host, uint64_t sequence, const struct tm_wal_span *spans,
+                       unsigned count)
+{
+    struct fixture *f = host;
+    CU_ASSERT_FATAL(sequence > f->durable_told);
+    f->durable_told = sequence;
+    while (f->acked < f->count && f->model[f->acked].sequence <= sequence)
+        f->acked++;
+    for (unsigned i = 0; i < count; i++)
+        CU_ASSERT_FATAL(spans[i].partition < PARTITIONS);
+}
+
+static void on_failed(void *host, enum tm_err err)
+{
+    CU_ASSERT(err == TM_ERR_IO);
+    ((struct fixture *)host)->failed++;
+}
+
+static void on_space(void *host, bool available)
+{
+    ((struct fixture *)host)->space = available;
+    ((struct fixture *)host)->space_calls++;
+}
+
+static void on_record(void *host, const struct tm_wal_found *found)
+{
+    struct fixture *f = host;
+    const struct tm_record *r = (const void *)found->record.data;
+    if (r->kind >= TM_RECORD_LOCAL_FIRST)
+        return;
+    CU_ASSERT_FATAL(tm_record_check(r, found->record.len) == TM_OK);
+    if (f->first_found == UINT32_MAX) {
+        f->found = 0;
+        while (f->found < f->count && f->model[f->found].checksum != r->checksum)
+            f->found++;
+        f->first_found = f->found;
+    }
+    while (f->skipping && f->found < f->count && f->model[f->found].checksum != r->checksum) {
+        f->found++;
+        f->skipped++;
+    }
+    CU_ASSERT_FATAL(f->found < f->count);
+    CU_ASSERT_FATAL(f->model[f->found].checksum == r->checksum);
+    CU_ASSERT_FATAL(f->model[f->found].sequence == found->sequence);
+    f->model[f->found].place = found->place;
+    f->found++;
+}
+
+static void on_fault(void *host, const struct tm_wal_fault *fault)
+{
+    struct fixture *f = host;
+    f->rot += fault->kind == TM_WAL_ROT;
+    f->damaged += fault->kind == TM_WAL_DAMAGED;
+    if (f->fault_count < TM_ARRAY_LEN(f->faults))
+        f->faults[f->fault_count++] = *fault;
+}
+
+static struct fixture *setup(uint64_t seed)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    CU_ASSERT_FATAL(f != NULL);
+    env_init(&f->env, seed);
+    f->space = true;
+    f->config =
+        (struct tm_wal_config){.ctx = &f->env.ctx,
+                               .folder = "wal",
+                               .generation = 1,
+                               .partitions = PARTITIONS,
+                               .cluster = {1, 2, 3},
+                               .disk_id = 77,
+                               .incarnation = 1,
+                               .segment_bytes = TM_KIB(128),
+                               .max_record_bytes = 16 * 1024,
+                               .callbacks = {f, on_durable, on_failed, on_space},
+                               .replay = {.host = f, .record = on_record, .fault = on_fault}};
+    return f;
+}
+
+static enum tm_err open_wal(struct fixture *f)
+{
+    f->found = f->rot = f->damaged = f->fault_count = f->skipped = 0;
+    f->first_found = UINT32_MAX;
+    f->durable_told = 0;
+    f->config.incarnation++;
+    return tm_wal_open(&f->config, &f->wal);
+}
+
+/* After a start: what was not found was never acknowledged, and is forgotten by the model. */
+static void settle(struct fixture *f)
+{
+    if (f->first_found == UINT32_MAX)
+        f->first_found = f->found = f->released;
+    CU_ASSERT_FATAL(f->first_found <= f->released);
+    CU_ASSERT_FATAL(f->found >= f->acked);
+    f->count = f->acked = f->found;
+    f->released = f->first_found;
+    memset(f->index, 0, sizeof f->index);
+    memset(f->hash, 0, sizeof f->hash);
+}
+
+static void drop(struct fixture *f)
+{
+    tm_wal_abandon(f->wal);
+    f->wal = NULL;
+}
+
+static void crash(struct fixture *f, int keep)
+{
+    sim_disk_crash(f->env.sd, keep);
+    drop(f);
+}
+
+static void close_clean(struct fixture *f)
+{
+    tm_wal_flush(f->wal);
+    sim_disk_drain(f->env.sd);
+    while (!tm_wal_idle(f->wal)) {
+        tm_wal_flush(f->wal);
+        sim_disk_drain(f->env.sd);
+    }
+    tm_wal_close(f->wal, true);
+    f->wal = NULL;
+}
+
+static void teardown(struct fixture *f)
+{
+    if (f->wal != NULL) {
+        sim_disk_kill(f->env.sd);
+        drop(f);
+    }
+    env_done(&f->env);
+    free(f);
+}
+
+static enum tm_err append_one(struct fixture *f, uint32_t partition, uint32_t body,
+                              enum tm_wal_class klass)
+{
+    _Alignas(8) static uint8_t buf[1 << 20];
+    uint64_t index = f->count + 1;
+    struct tm_record *r = env_record(buf, partition, 1, index, 0, body, env_random(&f->env));
+    struct tm_wal_span span = {.partition = partition,
+                               .first = index,
+                               .last = index,
+                               .tail_hash = r->checksum,
+                               .commit = index - 1};
+    struct tm_wal_pos pos;
+    enum tm_err err = tm_wal_append(f->wal, tm_bytes_of(r, r->length), klass, &span, 1, &pos);
+    if (err != TM_OK)
+        return err;
+    CU_ASSERT_FATAL(f->count < MODEL_MAX);
+    f->model[f->count++] = (struct model_record){.checksum = r->checksum,
+                                                 .sequence = pos.sequence,
+                                                 .segment = tm_wal_segment_of(f->wal, pos.place),
+                                                 .place = pos.place,
+                                                 .partition = partition,
+                                                 .length = r->length};
+    return TM_OK;
+}
+
+static void pass_time(struct fixture *f, uint64_t ns)
+{
+    f->env.now_ns += ns;
+    if (tm_wal_next_deadline(f->wal) <= f->env.now_ns)
+        tm_wal_tick(f->wal);
+}
+
+/* Appends n records in turns of a few, everything durable at the end. */
+static void fill(struct fixture *f, unsigned n, uint32_t body)
+{
+    while (n > 0) {
+        enum tm_err err =
+            append_one(f, (uint32_t)env_below(&f->env, PARTITIONS), body, TM_WAL_EFFECT);
+        CU_ASSERT_FATAL(err == TM_OK || err == TM_ERR_FULL);
+        n -= err == TM_OK;
+        if (err == TM_ERR_FULL || env_chance(&f->env, 30)) {
+            tm_wal_flush(f->wal);
+            sim_disk_drain(f->env.sd);
+        }
+    }
+    tm_wal_flush(f->wal);
+    sim_disk_drain(f->env.sd);
+    tm_wal_flush(f->wal);
+    sim_disk_drain(f->env.sd);
+    CU_ASSERT_FATAL(f->acked == f->count);
+}
+
+static void release_some(struct fixture *f)
+{
+    uint64_t first = tm_wal_first_segment(f->wal), current = tm_wal_current_segment(f->wal);
+    uint64_t below = first + env_below(&f->env, current - first + 1);
+    tm_wal_release(f->wal, below);
+    while (f->released < f->acked && f->model[f->released].segment < below)
+        f->released++;
+}
+
+/* One turn of a random life. */
+static void random_turn(struct fixture *f)
+{
+    struct store_env *env = &f->env;
+    unsigned records = (unsigned)env_below(env, 6);
+    for (unsigned i = 0; i < records; i++) {
+        uint32_t body =
+            (uint32_t)(env_chance(env, 5) ? env_below(env, 16000) : env_below(env, 400));
+        append_one(f, (uint32_t)env_below(env, PARTITIONS), body,
+                   env_chance(env, 90) ? TM_WAL_EFFECT : TM_WAL_RESERVED);
+    }
+    tm_wal_flush(f->wal);
+    for (uint64_t n = env_below(env, 6); n > 0; n--)
+        sim_disk_step(env->sd);
+    pass_time(f, TM_MS(env_below(env, 40)));
+    if (env_chance(env, 3))
+        release_some(f);
+}
+
+/* The segments that hold model records are known again after a start. */
+static void relearn_segments(struct fixture *f)
+{
+    for (unsigned i = f->released; i < f->count; i++)
+        f->model[i].segment = tm_wal_segment_of(f->wal, f->model[i].place);
+}
+
+static void lives(uint64_t seed, enum tm_wal_sync sync, unsigned rounds)
+{
+    struct fixture *f = setup(seed);
+    f->config.sync = sync;
+    f->config.flushes_under_way = 1 + (uint32_t)env_below(&f->env, 4);
+    for (unsigned life = 0; life < rounds; life++) {
+        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+        CU_ASSERT_FATAL(f->rot == 0 && f->damaged == 0);
+        settle(f);
+        relearn_segments(f);
+        for (uint64_t turns = env_below(&f->env, 120); turns > 0; turns--)
+            random_turn(f);
+        CU_ASSERT_FATAL(f->failed == 0);
+        unsigned end = (unsigned)env_below(&f->env, 10);
+        if (end < 6) {
+            crash(f, -1);
+        } else if (end < 8) {
+            sim_disk_kill(f->env.sd);
+            drop(f);
+        } else {
+            close_clean(f);
+        }
+    }
+    teardown(f);
+}
+
+static void what_was_durable_survives_crashes(void)
+{
+    uint64_t seed = tm_test_seed();
+    for (unsigned i = 0; i < 12; i++) {
+        lives(seed + 2 * i, TM_WAL_DSYNC, 25);
+        lives(seed + 2 * i + 1, TM_WAL_FSYNC, 25);
+    }
+}
+
+/* --- one rule each --- */
+
+static void settle_idle(struct fixture *f)
+{
+    sim_disk_drain(f->env.sd);
+    tm_wal_flush(f->wal);
+    sim_disk_drain(f->env.sd);
+}
+
+static struct fixture *opened(uint64_t seed)
+{
+    struct fixture *f = setup(seed);
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    sim_disk_drain(f->env.sd);
+    return f;
+}
+
+static void a_hole_ends_what_counts(void)
+{
+    uint64_t seed = tm_test_seed();
+    unsigned seen = 0;
+    for (unsigned i = 0; i < 40; i++) {
+        struct fixture *f = setup(seed + i);
+        f->config.flushes_under_way = 4;
+        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+        sim_disk_drain(f->env.sd);
+        fill(f, 20, 100);
+        uint64_t writes = sim_disk_count(f->env.sd, TM_DISK_WRITE);
+        for (unsigned k = 0; k < 4; k++) {
+            CU_ASSERT_FATAL(append_one(f, k, 100, TM_WAL_EFFECT) == TM_OK);
+            tm_wal_flush(f->wal);
+        }
+        CU_ASSERT(sim_disk_under_way(f->env.sd) == 4);
+        sim_disk_step(f->env.sd);
+        sim_disk_step(f->env.sd);
+        CU_ASSERT(sim_disk_count(f->env.sd, TM_DISK_WRITE) == writes + 2);
+        unsigned acked = f->acked;
+        seen += acked < 22; /* one of the two completed before an older one */
+        crash(f, 0);
+        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+        CU_ASSERT(f->rot == 0 && f->damaged == 0);
+        CU_ASSERT(f->found == acked);
+        settle(f);
+        fill(f, 20, 100); /* 12 and 13 stay dead when their sequences have been passed */
+        crash(f, 0);
+        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+        CU_ASSERT(f->found == f->count);
+        teardown(f);
+    }
+    CU_ASSERT(seen > 0);
+}
+
+struct reader {
+    struct tm_wal_read read;
+    uint64_t checksum;
+    enum tm_err err;
+    bool done;
+};
+
+static bool read_record(struct tm_wal_read *read, struct tm_bytes record, tm_wal_place place)
+{
+    struct reader *r = read->owner;
+    CU_ASSERT(place == read->place);
+    r->checksum = ((const struct tm_record *)(const void *)record.data)->checksum;
+    return false;
+}
+
+static void read_end(struct tm_wal_read *read, enum tm_err err)
+{
+    struct reader *r = read->owner;
+    r->err = err;
+    r->done = true;
+}
+
+static struct reader read_place(struct fixture *f, tm_wal_place place)
+{
+    struct reader r = {.read = {.place = place, .record = read_record, .done = read_end}};
+    r.read.owner = &r;
+    r.err = tm_wal_read(f->wal, &r.read);
+    if (r.err == TM_OK) {
+        CU_ASSERT(!r.done);
+        sim_disk_drain(f->env.sd);
+        CU_ASSERT(r.done);
+    }
+    return r;
+}
+
+static void a_record_is_read_back_by_its_place(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    fill(f, 200, 300);
+    fill(f, 5, 16000);
+    for (unsigned i = 0; i < 50; i++)
+        CU_ASSERT_FATAL(append_one(f, 1, 15000, TM_WAL_EFFECT) == TM_OK || i > 3);
+    CU_ASSERT(read_place(f, f->model[f->count - 1].place).err == TM_ERR_AGAIN);
+    settle_idle(f);
+    settle_idle(f);
+    for (unsigned i = 0; i < f->count; i++) {
+        struct reader r = read_place(f, f->model[i].place);
+        CU_ASSERT_FATAL(r.err == TM_OK && r.checksum == f->model[i].checksum);
+    }
+    crash(f, -1);
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    for (unsigned i = 0; i < f->count; i++) {
+        struct reader r = read_place(f, f->model[i].place);
+        CU_ASSERT_FATAL(r.err == TM_OK && r.checksum == f->model[i].checksum);
+    }
+    teardown(f);
+}
+
+/* The segment file and the offset of the block that holds a record. */
+static uint64_t locate(struct fixture *f, unsigned i, char *name)
+{
+    tm_wal_name_segment(name, "wal", 1, 0, tm_wal_segment_of(f->wal, f->model[i].place));
+    return tm_wal_place_offset(f->model[i].place);
+}
+
+static void flip_in(struct fixture *f, unsigned i)
+{
+    char name[TM_WAL_NAME_MAX];
+    uint64_t at = locate(f, i, name);
+    CU_ASSERT_FATAL(sim_disk_flip(f->env.sd, name, at + env_below(&f->env, 4096),
+                                  (unsigned)env_below(&f->env, 8)));
+}
+
+static void rot_before_the_durable_point_is_reported_and_nothing_is_cut(void)
+{
+    uint64_t seed = tm_test_seed();
+    for (unsigned round = 0; round < 30; round++) {
+        struct fixture *f = opened(seed + round);
+        fill(f, 300, 200);
+        unsigned victim = (unsigned)env_below(&f->env, 280);
+        flip_in(f, victim);
+        struct reader r = read_place(f, f->model[victim].place);
+        CU_ASSERT(r.err == TM_ERR_CORRUPT);
+        crash(f, -1);
+        f->skipping = true;
+        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+        CU_ASSERT(f->found == f->count && f->damaged == 0);
+        /* Every record that is missing lies in a range that was reported, and only those. */
+        unsigned in_block = 0, covered = 0;
+        for (unsigned i = 0; i < f->count; i++) {
+            const struct model_record *m = &f->model[i];
+            in_block += m->sequence == f->model[victim].sequence;
+            for (unsigned k = 0; k < f->fault_count; k++) {
+                const struct tm_wal_span *s = &f->faults[k].span;
+                CU_ASSERT(s->partition != TM_WAL_ALL);
+                covered += s->partition == m->partition && i + 1 >= s->first && i + 1 <= s->last &&
+                           m->sequence == f->model[victim].sequence;
+            }
+        }
+        CU_ASSERT(f->skipped + f->first_found == in_block && covered == in_block);
+        teardown(f);
+    }
+}
+
+static void damage_past_the_durable_point_is_remembered(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    fill(f, 50, 200);
+    flip_in(f, f->count - 1); /* no marker yet: nothing proves that this one was durable */
+    crash(f, -1);
+    f->acked = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+        CU_ASSERT(f->damaged >= 1 && f->rot == 0);
+        CU_ASSERT(f->faults[0].span.partition == TM_WAL_ALL);
+        crash(f, -1);
+    }
+    teardown(f);
+}
+
+static void an_idle_marker_makes_the_last_block_provably_durable(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    fill(f, 50, 200);
+    CU_ASSERT_FATAL(tm_wal_next_deadline(f->wal) != UINT64_MAX);
+    pass_time(f, TM_MS(51));
+    sim_disk_drain(f->env.sd);
+    CU_ASSERT(tm_wal_next_deadline(f->wal) == UINT64_MAX);
+    flip_in(f, f->count - 1);
+    crash(f, -1);
+    f->skipping = true;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    CU_ASSERT(f->damaged == 0 && f->rot >= 1);
+    CU_ASSERT(f->faults[0].span.partition != TM_WAL_ALL);
+    teardown(f);
+}
+
+static void a_misdirected_write_is_rot_not_silence(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    fill(f, 20, 200);
+    sim_disk_misdirect(f->env.sd);
+    CU_ASSERT_FATAL(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_OK);
+    settle_idle(f);
+    CU_ASSERT(f->acked == f->count);
+    pass_time(f, TM_MS(60));
+    sim_disk_drain(f->env.sd);
+    crash(f, -1);
+    f->skipping = true;
+    f->acked = 0;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    CU_ASSERT(f->rot >= 1 && f->faults[0].span.partition == 1);
+    teardown(f);
+}
+
+static void a_failed_write_poisons_for_good(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    f->config.sync = TM_WAL_DSYNC;
+    fill(f, 20, 200);
+    unsigned acked = f->acked;
+    CU_ASSERT_FATAL(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_OK);
+    sim_disk_fail(f->env.sd, TM_DISK_WRITE, 5, 1);
+    tm_wal_flush(f->wal);
+    CU_ASSERT_FATAL(append_one(f, 2, 100, TM_WAL_EFFECT) == TM_OK);
+    tm_wal_flush(f->wal);
+    sim_disk_drain(f->env.sd);
+    CU_ASSERT(f->failed == 1 && tm_wal_state(f->wal) == TM_WAL_FAILED);
+    CU_ASSERT(append_one(f, 1, 100, TM_WAL_RESERVED) == TM_ERR_IO);
+    CU_ASSERT(tm_wal_room(f->wal, 8, TM_WAL_RESERVED) == TM_ERR_IO);
+    tm_wal_flush(f->wal);
+    sim_disk_drain(f->env.sd);
+    CU_ASSERT(f->acked <= acked + 1);
+    CU_ASSERT(f->model[f->count - 2].sequence > f->durable_told);
+    teardown(f);
+}
+
+static void a_failed_flush_poisons_too(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    f->config.sync = TM_WAL_FSYNC;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    sim_disk_drain(f->env.sd);
+    fill(f, 20, 200);
+    unsigned acked = f->acked;
+    CU_ASSERT_FATAL(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_OK);
+    tm_wal_flush(f->wal);
+    sim_disk_fail(f->env.sd, TM_DISK_SYNC, 5, 1);
+    sim_disk_drain(f->env.sd);
+    CU_ASSERT(f->failed == 1 && f->acked == acked);
+    CU_ASSERT(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_ERR_IO);
+    teardown(f);
+}
+
+/* Appends until an effect is refused; the answer. */
+static enum tm_err fill_up(struct fixture *f)
+{
+    for (unsigned i = 0; i < 5000; i++) {
+        enum tm_err err = append_one(f, i % PARTITIONS, 900, TM_WAL_EFFECT);
+        if (err != TM_OK && err != TM_ERR_FULL)
+            return err;
+        tm_wal_flush(f->wal);
+        sim_disk_drain(f->env.sd);
+    }
+    return TM_OK;
+}
+
+static void a_full_disk_refuses_effects_takes_hard_state_and_resumes(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    sim_disk_set_capacity(f->env.sd, sim_disk_used(f->env.sd) + TM_KIB(200));
+    CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
+    settle_idle(f);
+    tm_wal_tick(f->wal);
+    CU_ASSERT(tm_wal_state(f->wal) == TM_WAL_FULL && !f->space && f->failed == 0);
+    unsigned taken = 0;
+    for (; taken < 3; taken++) {
+        CU_ASSERT(append_one(f, 0, 200, TM_WAL_RESERVED) == TM_OK);
+        settle_idle(f);
+    }
+    CU_ASSERT(f->acked == f->count);
+    sim_disk_set_capacity(f->env.sd, 0);
+    pass_time(f, TM_SECONDS(1));
+    sim_disk_drain(f->env.sd);
+    CU_ASSERT(f->space && tm_wal_state(f->wal) == TM_WAL_RUNNING);
+    fill(f, 100, 900);
+    crash(f, -1);
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    CU_ASSERT(f->found == f->count);
+    teardown(f);
+}
+
+static void released_segments_are_used_again_and_do_not_come_back(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    f->config.max_bytes = 4 * f->config.segment_bytes;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    sim_disk_drain(f->env.sd);
+    CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
+    CU_ASSERT(tm_wal_disk_bytes(f->wal) <= f->config.max_bytes);
+    for (unsigned i = 0; i < 20; i++) {
+        uint64_t below = tm_wal_current_segment(f->wal);
+        tm_wal_release(f->wal, below);
+        while (f->released < f->acked && f->model[f->released].segment < below)
+            f->released++;
+        settle_idle(f);
+        CU_ASSERT(tm_wal_state(f->wal) == TM_WAL_RUNNING && f->space);
+        CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
+        CU_ASSERT(read_place(f, f->model[0].place).err == TM_ERR_NOTFOUND);
+    }
+    crash(f, -1);
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    CU_ASSERT(f->rot == 0 && f->damaged == 0 && f->found == f->count);
+    CU_ASSERT(f->first_found > 0 && f->first_found <= f->released);
+    teardown(f);
+}
+
+static void a_clean_close_goes_on_in_the_same_segment(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    fill(f, 20, 200);
+    uint64_t segment = tm_wal_current_segment(f->wal);
+    close_clean(f);
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    CU_ASSERT(f->found == f->count);
+    CU_ASSERT(tm_wal_current_segment(f->wal) == segment);
+    settle(f);
+    sim_disk_drain(f->env.sd);
+    fill(f, 20, 200);
+    crash(f, -1);
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    CU_ASSERT(f->found == f->count && f->rot == 0);
+    CU_ASSERT(tm_wal_current_segment(f->wal) != segment);
+    teardown(f);
+}
+
+static void older_generations_are_replayed_first(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    fill(f, 60, 200);
+    crash(f, -1);
+    struct tm_wal_generation older[] = {{1, 1}};
+    f->config.generation = 2;
+    f->config.older = older;
+    f->config.older_count = 1;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    CU_ASSERT(f->found == f->count && f->rot == 0);
+    struct reader r = read_place(f, f->model[7].place);
+    CU_ASSERT(r.err == TM_OK && r.checksum == f->model[7].checksum);
+    sim_disk_drain(f->env.sd);
+    fill(f, 60, 200);
+    crash(f, -1);
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    CU_ASSERT(f->found == f->count && f->rot == 0);
+    teardown(f);
+}
+
+static void a_lost_volume_is_a_fault(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    fill(f, 60, 200);
+    crash(f, -1);
+    f->config.generation = 2;
+    struct tm_wal_generation older[] = {{1, 2}};
+    f->config.older = older;
+    f->config.older_count = 1;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    CU_ASSERT(f->rot == 1 && f->faults[0].worker == 1);
+    CU_ASSERT(f->faults[0].span.partition == TM_WAL_ALL);
+    teardown(f);
+}
+
+static void files_of_another_cluster_or_disk_are_refused(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    fill(f, 60, 200);
+    crash(f, -1);
+    f->config.cluster[0] = 9;
+    CU_ASSERT(open_wal(f) == TM_ERR_IDENTITY);
+    f->config.cluster[0] = 1;
+    f->config.disk_id = 78;
+    CU_ASSERT(open_wal(f) == TM_ERR_IDENTITY);
+    f->config.disk_id = 77;
+    CU_ASSERT(open_wal(f) == TM_OK);
+    teardown(f);
+}
+
+static void a_stall_is_measured(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    fill(f, 5, 200);
+    CU_ASSERT(tm_wal_stalled_ns(f->wal) == 0);
+    sim_disk_stall(f->env.sd, true);
+    CU_ASSERT_FATAL(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_OK);
+    tm_wal_flush(f->wal);
+    f->env.now_ns += TM_MS(1500);
+    CU_ASSERT(tm_wal_stalled_ns(f->wal) == TM_MS(1500));
+    sim_disk_stall(f->env.sd, false);
+    settle_idle(f);
+    CU_ASSERT(tm_wal_stalled_ns(f->wal) == 0 && f->acked == f->count);
+    teardown(f);
+}
+
+static void a_turn_is_one_block_and_gathers_while_the_disk_is_busy(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    f->config.flushes_under_way = 1;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    sim_disk_drain(f->env.sd);
+    uint64_t writes = sim_disk_count(f->env.sd, TM_DISK_WRITE);
+    for (unsigned turn = 0; turn < 10; turn++) {
+        CU_ASSERT_FATAL(append_one(f, 1, 50, TM_WAL_EFFECT) == TM_OK);
+        CU_ASSERT_FATAL(append_one(f, 2, 50, TM_WAL_EFFECT) == TM_OK);
+        tm_wal_flush(f->wal);
+        CU_ASSERT(sim_disk_under_way(f->env.sd) == 1);
+    }
+    sim_disk_drain(f->env.sd);
+    CU_ASSERT(f->acked == 2);
+    tm_wal_flush(f->wal);
+    sim_disk_drain(f->env.sd);
+    CU_ASSERT(f->acked == 20);
+    CU_ASSERT(sim_disk_count(f->env.sd, TM_DISK_WRITE) == writes + 2);
+    teardown(f);
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(a_turn_is_one_block_and_gathers_while_the_disk_is_busy),
+    TM_TEST(a_record_is_read_back_by_its_place),
+    TM_TEST(a_hole_ends_what_counts),
+    TM_TEST(what_was_durable_survives_crashes),
+    TM_TEST(rot_before_the_durable_point_is_reported_and_nothing_is_cut),
+    TM_TEST(damage_past_the_durable_point_is_remembered),
+    TM_TEST(an_idle_marker_makes_the_last_block_provably_durable),
+    TM_TEST(a_misdirected_write_is_rot_not_silence),
+    TM_TEST(a_failed_write_poisons_for_good),
+    TM_TEST(a_failed_flush_poisons_too),
+    TM_TEST(a_full_disk_refuses_effects_takes_hard_state_and_resumes),
+    TM_TEST(released_segments_are_used_again_and_do_not_come_back),
+    TM_TEST(a_clean_close_goes_on_in_the_same_segment),
+    TM_TEST(older_generations_are_replayed_first),
+    TM_TEST(a_lost_volume_is_a_fault),
+    TM_TEST(files_of_another_cluster_or_disk_are_refused),
+    TM_TEST(a_stall_is_measured),
+};
+
+TM_TEST_MAIN("storage/wal", tests)
