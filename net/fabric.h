@@ -19,7 +19,8 @@ enum tm_fabric_event {
     TM_FABRIC_PEER_DOWN /* a hint that the node's process is gone (EOF, link down): at once */
 };
 
-/* What a fabric tells its owner; called from poll only. */
+/* What a fabric tells its owner; called from poll only (by tcp: from the worker's completions,
+ * which run between polls and flushes of a turn), never from send or flush. */
 struct tm_fabric_sink {
     void *host;
     /* A frame from (node, worker).  data is valid during the call and may be changed in place. */
