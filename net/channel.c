@@ -62,9 +62,9 @@ enum tm_err tm_channel_new(const struct tm_channel_config *cfg, struct tm_channe
     const uint64_t message = TM_CHANNEL_MESSAGE_MAX + TM_FRAME_PREFIX;
     tm_slide_init(&ch->tx.bytes, 2 * (c.send_window + message));
     tm_slide_init(&ch->rx.bytes, 2 * (c.recv_window + message));
-    send_start(ch);
-    recv_start(ch);
-    hello_round(ch, 0);
+    tm_channel_send_start(ch);
+    tm_channel_recv_start(ch);
+    tm_channel_hello_round(ch, 0);
     *out = ch;
     return TM_OK;
 }
@@ -81,8 +81,8 @@ void tm_channel_free(struct tm_channel *ch)
     free(ch);
 }
 
-void channel_head(struct tm_channel *ch, struct tm_frame_head *head, enum tm_frame_kind kind,
-                  uint64_t dst, uint64_t now)
+void tm_channel_head(struct tm_channel *ch, struct tm_frame_head *head, enum tm_frame_kind kind,
+                     uint64_t dst, uint64_t now)
 {
     *head = (struct tm_frame_head){
         .kind = (uint8_t)kind,
@@ -104,7 +104,7 @@ static void emit_failed(struct tm_channel *ch, enum tm_err err, uint64_t now)
     if (err != TM_ERR_FULL) {
         /* If it lives, it sends again what it heard no acknowledgement of. */
         ch->down_until = now + PEER_RETRY_NS;
-        recv_acked(ch);
+        tm_channel_recv_acked(ch);
         return;
     }
     ch->retry_pause =
@@ -112,8 +112,8 @@ static void emit_failed(struct tm_channel *ch, enum tm_err err, uint64_t now)
     ch->retry_at = now + ch->retry_pause;
 }
 
-bool channel_emit(struct tm_channel *ch, struct tm_frame_head *head, struct tm_bytes payload,
-                  uint64_t now)
+bool tm_channel_emit(struct tm_channel *ch, struct tm_frame_head *head, struct tm_bytes payload,
+                     uint64_t now)
 {
     tm_frame_seal(head, payload);
     struct tm_bytes pieces[2] = {tm_bytes_of(head, TM_FRAME_HEAD + 8u * head->sack_words), payload};
@@ -162,7 +162,7 @@ static bool for_this_channel(const struct tm_channel *ch, const struct tm_frame_
 static void input_stale(struct tm_channel *ch, uint64_t now)
 {
     ch->stats.stale++;
-    hello_stale(ch, now);
+    tm_channel_hello_stale(ch, now);
 }
 
 void tm_channel_input(struct tm_channel *ch, const uint8_t *frame, size_t len, uint64_t now)
@@ -181,16 +181,16 @@ void tm_channel_input(struct tm_channel *ch, const uint8_t *frame, size_t len, u
     const uint8_t *bits = frame + TM_FRAME_HEAD;
     struct tm_bytes payload = tm_bytes_of(bits + 8u * head.sack_words, head.payload);
     if (head.kind != TM_FRAME_DATA) {
-        hello_input(ch, &head, payload, now);
+        tm_channel_hello_input(ch, &head, payload, now);
         return;
     }
     if (head.dst_boot != ch->cfg.boot || head.src_boot != ch->peer_boot) {
         input_stale(ch, now);
         return;
     }
-    send_acked(ch, &head, bits, now);
+    tm_channel_send_acked(ch, &head, bits, now);
     if (!ch->broken)
-        recv_data(ch, &head, payload, now);
+        tm_channel_recv_data(ch, &head, payload, now);
 }
 
 void tm_channel_resume(struct tm_channel *ch)
@@ -200,7 +200,7 @@ void tm_channel_resume(struct tm_channel *ch)
         return;
     ch->rx.stalled = false;
     ch->rx.ack_now = true;
-    recv_deliver(ch);
+    tm_channel_recv_deliver(ch);
 }
 
 static void tell_writable(struct tm_channel *ch)
@@ -220,7 +220,7 @@ void tm_channel_tick(struct tm_channel *ch, uint64_t now)
     if (now >= ch->retry_at)
         ch->retry_at = 0;
     if (ch->peer_boot != 0)
-        send_tick(ch, now);
+        tm_channel_send_tick(ch, now);
     if (now >= ch->rx.ack_at)
         ch->rx.ack_now = true;
 }
@@ -232,8 +232,8 @@ void tm_channel_flush(struct tm_channel *ch, uint64_t now)
     tell_writable(ch);
     if (ch->down_until != 0)
         return;
-    if (hello_flush(ch, now) && ch->peer_boot != 0)
-        (void)send_flush(ch, now);
+    if (tm_channel_hello_flush(ch, now) && ch->peer_boot != 0)
+        (void)tm_channel_send_flush(ch, now);
 }
 
 static uint64_t earliest_timer(const struct tm_channel *ch)
@@ -258,7 +258,7 @@ bool tm_channel_pending(const struct tm_channel *ch)
 {
     if (ch->tx.want_writable && tm_channel_queued(ch) <= ch->cfg.send_window / 2)
         return true;
-    return hello_due(ch) || (ch->peer_boot != 0 && send_has_work(ch));
+    return tm_channel_hello_due(ch) || (ch->peer_boot != 0 && tm_channel_send_has_work(ch));
 }
 
 void tm_channel_peer_down(struct tm_channel *ch, uint64_t now)
@@ -271,9 +271,9 @@ void tm_channel_peer_up(struct tm_channel *ch, uint64_t now)
     ch->down_until = 0;
     ch->retry_at = 0;
     ch->tx.backoff = 0;
-    send_lose_all(ch);
+    tm_channel_send_lose_all(ch);
     if (ch->peer_boot == 0)
-        hello_round(ch, now);
+        tm_channel_hello_round(ch, now);
 }
 
 bool tm_channel_is_up(const struct tm_channel *ch)
@@ -289,7 +289,7 @@ uint64_t tm_channel_peer_boot(const struct tm_channel *ch)
 bool tm_channel_idle(const struct tm_channel *ch)
 {
     return tm_channel_queued(ch) == 0 && ch->rx.ack_at == NEVER && !ch->rx.stalled &&
-           !hello_due(ch);
+           !tm_channel_hello_due(ch);
 }
 
 uint64_t tm_channel_received_seq(const struct tm_channel *ch)

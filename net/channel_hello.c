@@ -10,7 +10,7 @@
  * asks again every second, for the reason may go away. */
 #include "net/channel_internal.h"
 
-void hello_round(struct tm_channel *ch, uint64_t at)
+void tm_channel_hello_round(struct tm_channel *ch, uint64_t at)
 {
     struct hello *h = &ch->hello;
     if (h->asked == 0)
@@ -28,10 +28,10 @@ static void ask_within(struct hello *h, uint64_t at)
     h->pause = HELLO_FIRST_NS;
 }
 
-void hello_stale(struct tm_channel *ch, uint64_t now)
+void tm_channel_hello_stale(struct tm_channel *ch, uint64_t now)
 {
     if (ch->hello.asked == 0)
-        hello_round(ch, now);
+        tm_channel_hello_round(ch, now);
     ask_within(&ch->hello, now + TM_MS(1));
 }
 
@@ -60,8 +60,8 @@ static void adopt(struct tm_channel *ch, uint64_t boot, uint64_t credit, struct 
     bool replaced = ch->peer_boot != 0;
     uint64_t dropped = replaced ? ch->tx.messages : 0;
     if (replaced) {
-        send_start(ch);
-        recv_start(ch);
+        tm_channel_send_start(ch);
+        tm_channel_recv_start(ch);
         ch->stats.resets++;
         ch->stats.dropped += dropped;
     }
@@ -158,8 +158,8 @@ static void on_refuse(struct tm_channel *ch, const struct tm_frame_head *head, s
     ch->busy = false;
 }
 
-void hello_input(struct tm_channel *ch, const struct tm_frame_head *head, struct tm_bytes payload,
-                 uint64_t now)
+void tm_channel_hello_input(struct tm_channel *ch, const struct tm_frame_head *head,
+                            struct tm_bytes payload, uint64_t now)
 {
     if (head->kind != TM_FRAME_HELLO && head->dst_boot != ch->cfg.boot)
         ch->stats.stale++;
@@ -177,10 +177,10 @@ static bool emit_hello(struct tm_channel *ch, enum tm_frame_kind kind, uint64_t 
                        uint64_t echo, struct tm_bytes payload, uint64_t now)
 {
     struct tm_frame_head head;
-    channel_head(ch, &head, kind, dst, now);
+    tm_channel_head(ch, &head, kind, dst, now);
     head.seq = nonce;
     head.offset = echo;
-    return channel_emit(ch, &head, payload, now);
+    return tm_channel_emit(ch, &head, payload, now);
 }
 
 static bool flush_answers(struct tm_channel *ch, uint64_t now)
@@ -207,7 +207,7 @@ static bool flush_answers(struct tm_channel *ch, uint64_t now)
     return true;
 }
 
-bool hello_flush(struct tm_channel *ch, uint64_t now)
+bool tm_channel_hello_flush(struct tm_channel *ch, uint64_t now)
 {
     struct hello *h = &ch->hello;
     if (!flush_answers(ch, now))
@@ -222,7 +222,7 @@ bool hello_flush(struct tm_channel *ch, uint64_t now)
     return true;
 }
 
-bool hello_due(const struct tm_channel *ch)
+bool tm_channel_hello_due(const struct tm_channel *ch)
 {
     const struct hello *h = &ch->hello;
     return h->welcome_due || h->confirm_boot != 0 || h->refuse_boot != 0;

@@ -129,40 +129,41 @@ struct tm_channel {
 
 /* channel.c */
 /* Fills in what all frames to `dst` have in common. */
-void channel_head(struct tm_channel *ch, struct tm_frame_head *head, enum tm_frame_kind kind,
-                  uint64_t dst, uint64_t now);
+void tm_channel_head(struct tm_channel *ch, struct tm_frame_head *head, enum tm_frame_kind kind,
+                     uint64_t dst, uint64_t now);
 /* Seals and emits; false: stop for this turn (retry or down times are set). */
-bool channel_emit(struct tm_channel *ch, struct tm_frame_head *head, struct tm_bytes payload,
-                  uint64_t now);
+bool tm_channel_emit(struct tm_channel *ch, struct tm_frame_head *head, struct tm_bytes payload,
+                     uint64_t now);
 
 /* channel_hello.c */
-void hello_round(struct tm_channel *ch, uint64_t at);
+void tm_channel_hello_round(struct tm_channel *ch, uint64_t at);
 /* A frame of or to a process that is not known (any more): ask, so that both learn. */
-void hello_stale(struct tm_channel *ch, uint64_t now);
-bool hello_due(const struct tm_channel *ch);
-void hello_input(struct tm_channel *ch, const struct tm_frame_head *head, struct tm_bytes payload,
-                 uint64_t now);
-bool hello_flush(struct tm_channel *ch, uint64_t now);
+void tm_channel_hello_stale(struct tm_channel *ch, uint64_t now);
+bool tm_channel_hello_due(const struct tm_channel *ch);
+void tm_channel_hello_input(struct tm_channel *ch, const struct tm_frame_head *head,
+                            struct tm_bytes payload, uint64_t now);
+bool tm_channel_hello_flush(struct tm_channel *ch, uint64_t now);
 
 /* channel_send.c */
-void send_start(struct tm_channel *ch);
+void tm_channel_send_start(struct tm_channel *ch);
 /* Takes in ack, SACK bitmap (at bits, any alignment), credit and echo of a frame. */
-void send_acked(struct tm_channel *ch, const struct tm_frame_head *head, const uint8_t *bits,
-                uint64_t now);
-void send_lose_all(struct tm_channel *ch);
-void send_tick(struct tm_channel *ch, uint64_t now);
-bool send_flush(struct tm_channel *ch, uint64_t now);
-bool send_has_work(const struct tm_channel *ch);
+void tm_channel_send_acked(struct tm_channel *ch, const struct tm_frame_head *head,
+                           const uint8_t *bits, uint64_t now);
+void tm_channel_send_lose_all(struct tm_channel *ch);
+void tm_channel_send_tick(struct tm_channel *ch, uint64_t now);
+bool tm_channel_send_flush(struct tm_channel *ch, uint64_t now);
+bool tm_channel_send_has_work(const struct tm_channel *ch);
 
 /* channel_recv.c */
-void recv_start(struct tm_channel *ch);
-void recv_data(struct tm_channel *ch, const struct tm_frame_head *head, struct tm_bytes payload,
-               uint64_t now);
-void recv_deliver(struct tm_channel *ch);
+void tm_channel_recv_start(struct tm_channel *ch);
+void tm_channel_recv_data(struct tm_channel *ch, const struct tm_frame_head *head,
+                          struct tm_bytes payload, uint64_t now);
+void tm_channel_recv_deliver(struct tm_channel *ch);
 /* Writes ack, credit, echo, and behind head the bitmap, which has `room` words there (16 are
  * enough). */
-void recv_fill_ack(struct tm_channel *ch, struct tm_frame_head *head, unsigned room, uint64_t now);
+void tm_channel_recv_fill_ack(struct tm_channel *ch, struct tm_frame_head *head, unsigned room,
+                              uint64_t now);
 /* The frame with what fill_ack wrote was emitted. */
-void recv_acked(struct tm_channel *ch);
+void tm_channel_recv_acked(struct tm_channel *ch);
 
 #endif

@@ -9,7 +9,7 @@
  * is believed before it was compared with what was announced. */
 #include "net/channel_internal.h"
 
-void recv_start(struct tm_channel *ch)
+void tm_channel_recv_start(struct tm_channel *ch)
 {
     struct receiver *rx = &ch->rx;
     struct tm_slide bytes = rx->bytes;
@@ -70,7 +70,7 @@ static size_t deliver_run(struct tm_channel *ch, const uint8_t *p, size_t len)
     return at;
 }
 
-void recv_deliver(struct tm_channel *ch)
+void tm_channel_recv_deliver(struct tm_channel *ch)
 {
     struct receiver *rx = &ch->rx;
     if (rx->stalled || ch->broken || rx->offset == rx->bytes.low)
@@ -111,7 +111,7 @@ static void in_order(struct tm_channel *ch, struct tm_bytes payload)
     bool more = taken == 0 || is_ahead(rx, rx->next);
     catch_up(ch);
     if (more)
-        recv_deliver(ch);
+        tm_channel_recv_deliver(ch);
 }
 
 static void out_of_order(struct tm_channel *ch, uint64_t seq, uint64_t offset,
@@ -153,8 +153,8 @@ static void owe_ack(struct tm_channel *ch, const struct tm_frame_head *head, uin
         rx->ack_now = true;
 }
 
-void recv_data(struct tm_channel *ch, const struct tm_frame_head *head, struct tm_bytes payload,
-               uint64_t now)
+void tm_channel_recv_data(struct tm_channel *ch, const struct tm_frame_head *head,
+                          struct tm_bytes payload, uint64_t now)
 {
     struct receiver *rx = &ch->rx;
     rx->ack_now |= (head->flags & TM_FRAME_ACK_NOW) != 0;
@@ -191,7 +191,8 @@ static uint64_t ring_word(const struct receiver *rx, uint64_t seq)
     return word;
 }
 
-void recv_fill_ack(struct tm_channel *ch, struct tm_frame_head *head, unsigned room, uint64_t now)
+void tm_channel_recv_fill_ack(struct tm_channel *ch, struct tm_frame_head *head, unsigned room,
+                              uint64_t now)
 {
     struct receiver *rx = &ch->rx;
     rx->edge = credit(ch);
@@ -208,7 +209,7 @@ void recv_fill_ack(struct tm_channel *ch, struct tm_frame_head *head, unsigned r
         tm_store64(bits + 8 * w, ring_word(rx, rx->next + 1 + 64 * w));
 }
 
-void recv_acked(struct tm_channel *ch)
+void tm_channel_recv_acked(struct tm_channel *ch)
 {
     ch->rx.unacked = 0;
     ch->rx.ack_now = false;

@@ -24,7 +24,7 @@ static struct sent *slot(const struct sender *tx, uint64_t seq)
     return &tx->sent[seq % TM_FRAME_WINDOW];
 }
 
-void send_start(struct tm_channel *ch)
+void tm_channel_send_start(struct tm_channel *ch)
 {
     struct sender *tx = &ch->tx;
     struct tm_slide bytes = tx->bytes;
@@ -197,8 +197,8 @@ static void grow_flight(struct sender *tx, uint32_t news)
         tx->flight = TM_FRAME_WINDOW;
 }
 
-void send_acked(struct tm_channel *ch, const struct tm_frame_head *head, const uint8_t *bits,
-                uint64_t now)
+void tm_channel_send_acked(struct tm_channel *ch, const struct tm_frame_head *head,
+                           const uint8_t *bits, uint64_t now)
 {
     struct sender *tx = &ch->tx;
     if (head->ack > tx->next) {
@@ -224,7 +224,7 @@ void send_acked(struct tm_channel *ch, const struct tm_frame_head *head, const u
         find_losses(ch);
 }
 
-void send_lose_all(struct tm_channel *ch)
+void tm_channel_send_lose_all(struct tm_channel *ch)
 {
     struct sender *tx = &ch->tx;
     for (uint64_t seq = tx->base; tx->flying > 0; seq++)
@@ -241,14 +241,14 @@ static void timed_out(struct tm_channel *ch)
         tx->flight = FLIGHT_TIMEOUT;
         tx->flight_count = 0;
         tx->recovery = tx->turns;
-        send_lose_all(ch);
+        tm_channel_send_lose_all(ch);
     }
     if (tx->backoff < BACKOFF_MAX)
         tx->backoff++;
     tx->ack_now = true;
 }
 
-void send_tick(struct tm_channel *ch, uint64_t now)
+void tm_channel_send_tick(struct tm_channel *ch, uint64_t now)
 {
     struct sender *tx = &ch->tx;
     if (now >= tx->rto_at) {
@@ -306,18 +306,19 @@ static bool emit_data(struct tm_channel *ch, uint64_t seq, uint64_t offset, size
         struct tm_frame_head head;
         uint8_t sack[8 * TM_FRAME_SACK_WORDS];
     } f;
-    channel_head(ch, &f.head, TM_FRAME_DATA, ch->peer_boot, now);
+    tm_channel_head(ch, &f.head, TM_FRAME_DATA, ch->peer_boot, now);
     f.head.seq = seq;
     f.head.offset = offset;
     f.head.flags = ch->tx.ack_now ? TM_FRAME_ACK_NOW : 0;
-    recv_fill_ack(ch, &f.head, (unsigned)((ch->cfg.max_frame - TM_FRAME_HEAD - len) / 8), now);
+    tm_channel_recv_fill_ack(ch, &f.head, (unsigned)((ch->cfg.max_frame - TM_FRAME_HEAD - len) / 8),
+                             now);
     struct tm_bytes payload = {0};
     if (len > 0)
         payload = tm_bytes_of(tm_slide_at(&ch->tx.bytes, offset), len);
-    if (!channel_emit(ch, &f.head, payload, now))
+    if (!tm_channel_emit(ch, &f.head, payload, now))
         return false;
     ch->tx.ack_now = false;
-    recv_acked(ch);
+    tm_channel_recv_acked(ch);
     return true;
 }
 
@@ -379,7 +380,7 @@ static void arm_timers(struct tm_channel *ch, uint64_t now)
         tx->probe_at = now + rto(ch);
 }
 
-bool send_flush(struct tm_channel *ch, uint64_t now)
+bool tm_channel_send_flush(struct tm_channel *ch, uint64_t now)
 {
     struct sender *tx = &ch->tx;
     bool room = flush_lost(ch, now) && flush_new(ch, now);
@@ -394,7 +395,7 @@ bool send_flush(struct tm_channel *ch, uint64_t now)
     return true;
 }
 
-bool send_has_work(const struct tm_channel *ch)
+bool tm_channel_send_has_work(const struct tm_channel *ch)
 {
     const struct sender *tx = &ch->tx;
     if (ch->rx.ack_now || tx->probe_due)

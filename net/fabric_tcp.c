@@ -26,7 +26,7 @@ static enum tm_err actor_start(void *self, struct tm_worker *worker, char *why, 
     struct tcp *t = self;
     struct tm_socket_handler handler;
     t->counters = worker->ctx.counters;
-    if (tm_socket_accept(t->hub, t->cfg.listen_fd, tcp_handler(t, &handler), NULL) == NULL) {
+    if (tm_socket_accept(t->hub, t->cfg.listen_fd, tm_tcp_handler(t, &handler), NULL) == NULL) {
         snprintf(why, why_len, "no memory for the listener of the tcp fabric");
         return TM_ERR_NOMEM;
     }
@@ -43,16 +43,16 @@ static unsigned attend_pairs(struct tcp *t, uint64_t now)
 {
     unsigned done = 0;
     for (unsigned node = t->cfg.node + 1; node < TM_NODES_MAX; node++) {
-        struct tcp_peer *peer = t->peers[node];
-        for (unsigned w = 0; peer != NULL && w < peer->cfg.workers; w++) {
+        struct tcp_peer *peer = &t->peers[node];
+        for (unsigned w = 0; w < peer->cfg.workers; w++) {
             struct tcp_pair *pair = &peer->pairs[w];
             if (!pair->wanted || pair->link != NULL)
                 continue;
             if (now < pair->retry_at) {
-                tcp_wake_within(t, pair->retry_at);
+                tm_tcp_wake_within(t, pair->retry_at);
                 continue;
             }
-            tcp_connect(t, pair);
+            tm_tcp_connect(t, pair);
             done++;
         }
     }
@@ -67,10 +67,10 @@ static unsigned attend_links(struct tcp *t, uint64_t now)
             continue;
         uint64_t until = l->since + (l->state == LINK_CONNECTING ? TCP_CONNECT_NS : TCP_GREET_NS);
         if (now < until) {
-            tcp_wake_within(t, until);
+            tm_tcp_wake_within(t, until);
             continue;
         }
-        tcp_link_abort(t, l, "no answer in time");
+        tm_tcp_link_abort(t, l, "no answer in time");
         done++;
     }
     return done;
@@ -79,7 +79,7 @@ static unsigned attend_links(struct tcp *t, uint64_t now)
 static unsigned actor_poll(void *self)
 {
     struct tcp *t = self;
-    uint64_t now = tcp_now(t);
+    uint64_t now = tm_tcp_now(t);
     if (now < t->wake_at)
         return 0;
     t->wake_at = TCP_NEVER;
@@ -112,7 +112,7 @@ static enum tm_err table_send(struct tm_fabric *f, unsigned node, unsigned worke
                               const struct tm_bytes *pieces, unsigned count)
 {
     struct tcp *t = f->host;
-    struct tcp_pair *pair = tcp_find_pair(t, node, worker);
+    struct tcp_pair *pair = tm_tcp_find_pair(t, node, worker);
     struct tm_bytes all[1 + PIECES_MAX];
     uint8_t prefix[TCP_PREFIX];
     size_t len = 0;
@@ -122,7 +122,7 @@ static enum tm_err table_send(struct tm_fabric *f, unsigned node, unsigned worke
     if (pair->link == NULL || pair->link->state != LINK_OPEN) {
         if (!pair->wanted && node > t->cfg.node) {
             pair->wanted = true;
-            tcp_wake_within(t, 0);
+            tm_tcp_wake_within(t, 0);
         }
         return dropped(t, TM_ERR_CLOSED);
     }
@@ -168,15 +168,10 @@ static void table_unpark(struct tm_fabric *f)
 
 static void free_all(struct tcp *t)
 {
-    while (t->links != NULL)
-        tcp_link_free(t, t->links);
-    for (unsigned n = 0; n < TM_NODES_MAX; n++) {
-        if (t->peers[n] != NULL)
-            free(t->peers[n]->pairs);
-        free(t->peers[n]);
-    }
     if (t->hub != NULL)
         tm_socket_hub_delete(t->hub);
+    free(t->all_links);
+    free(t->all_pairs);
     free(t);
 }
 
@@ -201,39 +196,34 @@ static bool config_valid(const struct tm_fabric_tcp_config *cfg)
     return true;
 }
 
-static bool add_peer(struct tcp *t, unsigned node, const struct tm_fabric_tcp_peer *cfg)
+static unsigned count_workers(const struct tcp *t)
 {
-    struct tcp_peer *peer = calloc(1, sizeof *peer);
-    t->peers[node] = peer;
-    if (peer == NULL)
-        return false;
-    peer->cfg = *cfg;
-    peer->node = node;
-    peer->pairs = calloc(cfg->workers, sizeof *peer->pairs);
-    for (unsigned w = 0; peer->pairs != NULL && w < cfg->workers; w++)
-        peer->pairs[w] = (struct tcp_pair){.peer = peer, .worker = w};
-    return peer->pairs != NULL;
+    unsigned workers = 0;
+    for (unsigned n = 0; n < TM_NODES_MAX; n++)
+        workers += n != t->cfg.node ? t->cfg.peers[n].workers : 0;
+    return workers;
 }
 
-static bool add_peers(struct tcp *t, unsigned *workers)
+static void add_peers(struct tcp *t)
 {
+    struct tcp_pair *pair = t->all_pairs;
     for (unsigned n = 0; n < TM_NODES_MAX; n++) {
-        const struct tm_fabric_tcp_peer *cfg = &t->cfg.peers[n];
-        if (n == t->cfg.node || cfg->workers == 0)
+        struct tcp_peer *peer = &t->peers[n];
+        peer->node = n;
+        if (n == t->cfg.node)
             continue;
-        if (!add_peer(t, n, cfg))
-            return false;
-        *workers += cfg->workers;
+        peer->cfg = t->cfg.peers[n];
+        peer->pairs = pair;
+        for (unsigned w = 0; w < peer->cfg.workers; w++)
+            *pair++ = (struct tcp_pair){.peer = peer, .worker = w};
     }
     t->cfg.peers = NULL;
-    return true;
 }
 
-static struct tm_socket_hub *make_hub(const struct tcp *t, unsigned workers)
+static struct tm_socket_hub *make_hub(const struct tcp *t, unsigned connections)
 {
     struct tm_socket_config config = {
-        /* A replaced connection may still be there beside the new one. */
-        .max_connections = 2 * workers + TCP_STRANGERS,
+        .max_connections = connections,
         .recv_buffers = RECV_BUFFERS,
         .recv_bytes = RECV_BYTES,
         .output_limit = t->cfg.output_limit != 0 ? t->cfg.output_limit : OUTPUT_LIMIT,
@@ -243,19 +233,34 @@ static struct tm_socket_hub *make_hub(const struct tcp *t, unsigned workers)
     return tm_socket_hub_new(&config);
 }
 
+/* All the memory that the fabric ever uses. */
+static bool make_all(struct tcp *t)
+{
+    unsigned workers = count_workers(t);
+    /* A replaced connection may still be there beside the new one. */
+    unsigned links = 2 * workers + TCP_STRANGERS;
+    t->all_pairs = calloc(workers + 1, sizeof *t->all_pairs);
+    t->all_links = calloc(links, sizeof *t->all_links);
+    if (t->all_pairs == NULL || t->all_links == NULL)
+        return false;
+    for (unsigned i = 0; i + 1 < links; i++)
+        t->all_links[i].next = &t->all_links[i + 1];
+    t->spare = t->all_links;
+    add_peers(t);
+    t->hub = make_hub(t, links);
+    return t->hub != NULL;
+}
+
 enum tm_err tm_fabric_tcp_new(const struct tm_fabric_tcp_config *cfg, struct tm_worker *worker,
                               const struct tm_fabric_sink *sink, struct tm_fabric **out)
 {
-    unsigned workers = 0;
     if (!config_valid(cfg))
         return TM_ERR_INVALID;
     struct tcp *t = calloc(1, sizeof *t);
     if (t == NULL)
         return TM_ERR_NOMEM;
     *t = (struct tcp){.cfg = *cfg, .sink = *sink, .worker = worker, .wake_at = TCP_NEVER};
-    if (add_peers(t, &workers))
-        t->hub = make_hub(t, workers);
-    if (t->hub == NULL) {
+    if (!make_all(t)) {
         free_all(t);
         return TM_ERR_NOMEM;
     }

@@ -55,37 +55,40 @@ struct tcp {
     struct tm_worker *worker;
     struct tm_socket_hub *hub;
     struct tm_counters *counters;
-    struct tcp_link *links;
-    unsigned strangers; /* links without a pair */
-    uint64_t wake_at;   /* when attend has something to do */
-    bool listening;     /* listen_fd is the hub's */
+    struct tcp_link *links; /* in use */
+    struct tcp_link *spare; /* not in use, by next */
+    unsigned strangers;     /* links without a pair */
+    uint64_t wake_at;       /* when attend has something to do */
+    bool listening;         /* listen_fd is the hub's */
     bool stopped;
-    struct tcp_peer *peers[TM_NODES_MAX];
+    struct tcp_link *all_links; /* memory of all */
+    struct tcp_pair *all_pairs;
+    struct tcp_peer peers[TM_NODES_MAX]; /* cfg.workers 0: no such node */
 };
 
-static inline uint64_t tcp_now(const struct tcp *t)
+static inline uint64_t tm_tcp_now(const struct tcp *t)
 {
     return tm_ctx_now(&t->worker->ctx);
 }
 
-static inline void tcp_wake_within(struct tcp *t, uint64_t at)
+static inline void tm_tcp_wake_within(struct tcp *t, uint64_t at)
 {
     t->wake_at = tm_min_u64(t->wake_at, at);
 }
 
 /* The pair of this worker and that one; NULL: there is no such. */
-struct tcp_pair *tcp_find_pair(struct tcp *t, unsigned node, unsigned worker);
+struct tcp_pair *tm_tcp_find_pair(struct tcp *t, unsigned node, unsigned worker);
 
 /* What sockets of this fabric report to; valid as long as h. */
-const struct tm_socket_handler *tcp_handler(struct tcp *t, struct tm_socket_handler *h);
+const struct tm_socket_handler *tm_tcp_handler(struct tcp *t, struct tm_socket_handler *h);
 
 /* Begins a connection of the pair, which has no link; on failure it is tried again later. */
-void tcp_connect(struct tcp *t, struct tcp_pair *pair);
+void tm_tcp_connect(struct tcp *t, struct tcp_pair *pair);
 
 /* Ends a link of our own accord; it is freed when its connection is gone. */
-void tcp_link_abort(struct tcp *t, struct tcp_link *l, const char *reason);
+void tm_tcp_link_abort(struct tcp *t, struct tcp_link *l, const char *reason);
 
 /* Forgets a link without a word to its connection. */
-void tcp_link_free(struct tcp *t, struct tcp_link *l);
+void tm_tcp_link_free(struct tcp *t, struct tcp_link *l);
 
 #endif

@@ -11,7 +11,6 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdlib.h>
 
 #define PAUSE_FIRST_NS  TM_MS(10)
 #define PAUSE_LAST_NS   TM_MS(500)
@@ -36,23 +35,25 @@ TM_STATIC_ASSERT(sizeof(struct greeting) == 24, "on the wire");
 TM_STATIC_ASSERT(offsetof(struct greeting, dst_worker) == 8, "on the wire");
 TM_STATIC_ASSERT(offsetof(struct greeting, cluster) == 16, "on the wire");
 
-struct tcp_pair *tcp_find_pair(struct tcp *t, unsigned node, unsigned worker)
+struct tcp_pair *tm_tcp_find_pair(struct tcp *t, unsigned node, unsigned worker)
 {
-    struct tcp_peer *peer = node < TM_NODES_MAX ? t->peers[node] : NULL;
-    return peer != NULL && worker < peer->cfg.workers ? &peer->pairs[worker] : NULL;
+    if (node >= TM_NODES_MAX || worker >= t->peers[node].cfg.workers)
+        return NULL;
+    return &t->peers[node].pairs[worker];
 }
 
 /* --- links ------------------------------------------------------------------------------------ */
 
 static struct tcp_link *link_new(struct tcp *t, struct tcp_pair *pair, enum tcp_link_state state)
 {
-    struct tcp_link *l = malloc(sizeof *l);
+    struct tcp_link *l = t->spare;
     if (l == NULL)
         return NULL;
+    t->spare = l->next;
     l->conn = NULL;
     l->pair = pair;
     l->state = state;
-    l->since = tcp_now(t);
+    l->since = tm_tcp_now(t);
     l->fill = 0;
     l->prev = NULL;
     l->next = t->links;
@@ -60,11 +61,11 @@ static struct tcp_link *link_new(struct tcp *t, struct tcp_pair *pair, enum tcp_
         t->links->prev = l;
     t->links = l;
     t->strangers += pair == NULL;
-    tcp_wake_within(t, l->since + (state == LINK_CONNECTING ? TCP_CONNECT_NS : TCP_GREET_NS));
+    tm_tcp_wake_within(t, l->since + (state == LINK_CONNECTING ? TCP_CONNECT_NS : TCP_GREET_NS));
     return l;
 }
 
-void tcp_link_free(struct tcp *t, struct tcp_link *l)
+void tm_tcp_link_free(struct tcp *t, struct tcp_link *l)
 {
     if (l->prev != NULL)
         l->prev->next = l->next;
@@ -73,7 +74,8 @@ void tcp_link_free(struct tcp *t, struct tcp_link *l)
     if (l->next != NULL)
         l->next->prev = l->prev;
     t->strangers -= l->pair == NULL;
-    free(l);
+    l->next = t->spare;
+    t->spare = l;
 }
 
 static void tell(struct tcp *t, const struct tcp_peer *peer, enum tm_fabric_event event)
@@ -98,7 +100,7 @@ static bool link_leave(struct tcp_link *l)
 static void link_open(struct tcp *t, struct tcp_link *l)
 {
     l->state = LINK_OPEN;
-    l->since = tcp_now(t);
+    l->since = tm_tcp_now(t);
     l->fill = 0;
     l->pair->peer->open++;
     tell(t, l->pair->peer, TM_FABRIC_PEER_UP);
@@ -109,8 +111,8 @@ static void link_open(struct tcp *t, struct tcp_link *l)
 static void try_later(struct tcp *t, struct tcp_pair *pair)
 {
     pair->pause = pair->pause == 0 ? PAUSE_FIRST_NS : tm_min_u64(2 * pair->pause, PAUSE_LAST_NS);
-    pair->retry_at = tcp_now(t) + pair->pause;
-    tcp_wake_within(t, pair->retry_at);
+    pair->retry_at = tm_tcp_now(t) + pair->pause;
+    tm_tcp_wake_within(t, pair->retry_at);
 }
 
 static void try_again(struct tcp *t, struct tcp_pair *pair, bool at_once)
@@ -120,11 +122,11 @@ static void try_again(struct tcp *t, struct tcp_pair *pair, bool at_once)
         return;
     }
     pair->pause = 0;
-    pair->retry_at = tcp_now(t);
-    tcp_wake_within(t, pair->retry_at);
+    pair->retry_at = tm_tcp_now(t);
+    tm_tcp_wake_within(t, pair->retry_at);
 }
 
-void tcp_link_abort(struct tcp *t, struct tcp_link *l, const char *reason)
+void tm_tcp_link_abort(struct tcp *t, struct tcp_link *l, const char *reason)
 {
     struct tcp_pair *pair = l->pair;
     bool last = link_leave(l);
@@ -135,15 +137,15 @@ void tcp_link_abort(struct tcp *t, struct tcp_link *l, const char *reason)
         tell(t, pair->peer, TM_FABRIC_PEER_DOWN);
 }
 
-void tcp_connect(struct tcp *t, struct tcp_pair *pair)
+void tm_tcp_connect(struct tcp *t, struct tcp_pair *pair)
 {
     struct tm_addr addr = pair->peer->cfg.addr;
     struct tm_socket_handler handler;
     tm_addr_set_port(&addr, pair->peer->cfg.port[pair->worker]);
     struct tcp_link *l = link_new(t, pair, LINK_CONNECTING);
     if (l != NULL &&
-        tm_socket_connect(t->hub, &addr, tcp_handler(t, &handler), l, &l->conn) != TM_OK) {
-        tcp_link_free(t, l);
+        tm_socket_connect(t->hub, &addr, tm_tcp_handler(t, &handler), l, &l->conn) != TM_OK) {
+        tm_tcp_link_free(t, l);
         l = NULL;
     }
     pair->link = l;
@@ -191,8 +193,8 @@ static void on_opened(void *host, struct tm_conn *conn)
         return;
     l->conn = conn;
     l->state = LINK_GREETING;
-    l->since = tcp_now(t);
-    tcp_wake_within(t, l->since + TCP_GREET_NS);
+    l->since = tm_tcp_now(t);
+    tm_tcp_wake_within(t, l->since + TCP_GREET_NS);
     greet(t, l);
 }
 
@@ -204,12 +206,12 @@ static void on_closed(void *host, struct tm_conn *conn, const char *reason, int 
         return;
     struct tcp_pair *pair = l->pair;
     bool surprise = l->state != LINK_GONE;
-    bool lasted = l->state == LINK_OPEN && tcp_now(t) - l->since >= LASTED_NS;
+    bool lasted = l->state == LINK_OPEN && tm_tcp_now(t) - l->since >= LASTED_NS;
     bool last = link_leave(l);
     tm_ctx_log(&t->worker->ctx, TM_LOG_DEBUG, "fabric_link_closed",
                "peer=%d worker=%d reason=\"%s\" errno=%d", pair ? (int)pair->peer->node : -1,
                pair ? (int)pair->worker : -1, reason, errnum);
-    tcp_link_free(t, l);
+    tm_tcp_link_free(t, l);
     if (surprise && pair != NULL && pair->wanted)
         try_again(t, pair, lasted);
     if (last)
@@ -225,7 +227,7 @@ static struct tcp_pair *introduced(struct tcp *t, const struct greeting *g)
         g->cluster != t->cfg.cluster || g->dst_node != t->cfg.node ||
         g->dst_worker != t->cfg.worker)
         return NULL;
-    return tcp_find_pair(t, g->src_node, g->src_worker);
+    return tm_tcp_find_pair(t, g->src_node, g->src_worker);
 }
 
 /* False: the link is gone. */
@@ -237,7 +239,7 @@ static bool greeted(struct tcp *t, struct tcp_link *l, const struct greeting *g)
         tm_ctx_log(&t->worker->ctx, TM_LOG_WARN, "fabric_stranger",
                    "fabric=tcp peer=%u worker=%u cluster=%016llx", g->src_node, g->src_worker,
                    (unsigned long long)g->cluster);
-        tcp_link_abort(t, l, "greeting not to the point");
+        tm_tcp_link_abort(t, l, "greeting not to the point");
         return false;
     }
     if (!ours) {
@@ -292,7 +294,7 @@ static size_t complete_part(struct tcp *t, struct tcp_link *l, const uint8_t *da
     for (;;) {
         size_t size = unit_size(l, l->part, l->fill);
         if (size == 0) {
-            tcp_link_abort(t, l, "frame length out of range");
+            tm_tcp_link_abort(t, l, "frame length out of range");
             return SIZE_MAX;
         }
         if (l->fill == size && size > TCP_PREFIX)
@@ -331,7 +333,7 @@ static void on_input(void *host, struct tm_conn *conn, uint8_t *data, size_t len
     }
 }
 
-const struct tm_socket_handler *tcp_handler(struct tcp *t, struct tm_socket_handler *h)
+const struct tm_socket_handler *tm_tcp_handler(struct tcp *t, struct tm_socket_handler *h)
 {
     *h = (struct tm_socket_handler){
         .host = t, .opened = on_opened, .input = on_input, .closed = on_closed};
