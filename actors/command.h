@@ -32,7 +32,8 @@ enum tm_command_flags {
     TM_CMD_FAST = 1 << 6,      /* constant time */
     TM_CMD_DENYOOM = 1 << 7,   /* refused with -OOM above --memory-limit */
     TM_CMD_NOMULTI = 1 << 8,   /* not inside MULTI */
-    TM_CMD_ADMIN = 1 << 9
+    TM_CMD_ADMIN = 1 << 9,
+    TM_CMD_NUMKEYS = 1 << 10 /* argv[first_key - 1] says how many keys stand from first_key on */
 };
 
 /* One evaluation.  Lives for the call only; the leader's partition fills it. */

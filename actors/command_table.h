@@ -15,6 +15,7 @@ enum tm_command_class {
     TM_CLASS_READ_FAST = TM_CMD_READONLY | TM_CMD_FAST,
     TM_CLASS_READ_SCATTER = TM_CMD_READONLY | TM_CMD_FAST | TM_CMD_SCATTER,
     TM_CLASS_READ_ALL = TM_CMD_READONLY | TM_CMD_BROADCAST | TM_CMD_NOMULTI,
+    TM_CLASS_READ_NUMKEYS = TM_CMD_READONLY | TM_CMD_NUMKEYS,
     TM_CLASS_WRITE = TM_CMD_WRITE, /* frees or keeps memory: allowed when there is none left */
     TM_CLASS_WRITE_FAST = TM_CMD_WRITE | TM_CMD_FAST,
     TM_CLASS_WRITE_SCATTER = TM_CMD_WRITE | TM_CMD_SCATTER,
@@ -115,6 +116,7 @@ enum tm_command_class {
     X(srandmember, "SRANDMEMBER", -2, 1, 1, 1, READ, "set", "Returns members by chance")           \
     X(smove, "SMOVE", 4, 1, 2, 1, STORE_FAST, "set", "Moves a member to another set")              \
     X(sinter, "SINTER", -2, 1, -1, 1, READ, "set", "Intersects sets")                              \
+    X(sintercard, "SINTERCARD", -3, 2, 2, 1, READ_NUMKEYS, "set", "Counts an intersection")        \
     X(sunion, "SUNION", -2, 1, -1, 1, READ, "set", "Unites sets")                                  \
     X(sdiff, "SDIFF", -2, 1, -1, 1, READ, "set", "Subtracts sets")                                 \
     X(sinterstore, "SINTERSTORE", -3, 1, -1, 1, STORE, "set", "Stores an intersection")            \

@@ -33,9 +33,7 @@ struct tm_session_limits {
     uint32_t clients;          /* connections of this worker; fixed at creation */
     uint32_t pipeline;         /* requests of one connection under way, 1..65536 */
     uint32_t args;             /* words of one command, at least 16; fixed at creation */
-    uint32_t arg_bytes;        /* one word */
-    uint32_t query_bytes;      /* input of one connection not yet executed: a command in part, or a
-                                  transaction; larger than arg_bytes */
+    uint32_t query_bytes;      /* one command, and all commands queued by a MULTI */
     uint32_t max_entity_bytes; /* a word of a write command larger than this is refused at once */
     uint32_t output_pause;     /* unsent bytes at which reading pauses */
     uint32_t output_bytes;     /* unsent bytes at which a connection is closed */
@@ -106,9 +104,9 @@ void tm_session_close(struct tm_session *s);
 uint64_t tm_session_id(const struct tm_session *s);
 void *tm_session_owner(const struct tm_session *s);
 
-/* Received bytes; may be changed in place, and are not needed after the call.  Bytes that arrive
- * although the session asked not to be read are kept within limits.query_bytes. */
-void tm_session_input(struct tm_session *s, uint8_t *data, size_t len);
+/* Received bytes; not needed after the call.  Bytes that arrive although the session asked not to
+ * be read are kept, within limits.total_bytes. */
+void tm_session_input(struct tm_session *s, const uint8_t *data, size_t len);
 
 /* The next unsent bytes, as up to max pieces; returns their number, 0 = nothing to send.  They
  * stay where they are until tm_session_sent or tm_session_close, also while more is appended. */

@@ -33,6 +33,7 @@ struct tm_resp_limits {
     uint32_t max_args;      /* words of one command, at least 16 */
     uint32_t max_arg_bytes; /* bytes of one word */
     bool unauthenticated;   /* redis's narrow limits before AUTH: 10 words of 16 KiB */
+    uint8_t *unquoted;      /* room of TM_RESP_INLINE_MAX bytes for the words of inline commands */
 };
 
 /* Where the parsing of one command stands.  All zero = at the start of a command. */
@@ -49,14 +50,14 @@ struct tm_resp_parser {
 
 /* Looks for one command at the start of data[0..len).
  * TM_RESP_DONE: *used = its length, *argc words in argv (0 words: an empty line, skip it), and the
- *   parser is ready for the next one.  The words live as long as data; inline commands are
- *   unquoted in place, so data is changed.
+ *   parser is ready for the next one.  The words live as long as data; those of an inline
+ *   command until the next call with the same limits->unquoted.
  * TM_RESP_MORE: call again with the same bytes (they may have moved) and more behind them.
  * TM_RESP_BROKEN: tm_resp_parse_error gives the text.
  * argv has room for limits->max_args words. */
 enum tm_resp_status tm_resp_parse(struct tm_resp_parser *p, const struct tm_resp_limits *limits,
-                                  uint8_t *data, size_t len, struct tm_bytes *argv, unsigned *argc,
-                                  size_t *used);
+                                  const uint8_t *data, size_t len, struct tm_bytes *argv,
+                                  unsigned *argc, size_t *used);
 
 /* After TM_RESP_BROKEN: redis's text ("Protocol error: ...", without "ERR") into buf; returns its
  * length, at most cap - 1. */

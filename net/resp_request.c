@@ -4,9 +4,10 @@
  * they pass.  Where bytes are missing, the parser keeps how far it came, not the words (the buffer
  * may move): when the rest is there a second pass over bytes known to be right collects them.
  *
- * Inline commands are looked at only when their line is complete; quotes are taken away in place,
- * which can only shorten a word.  What redis accepts is accepted, the unchecked two bytes after a
- * bulk included; what it refuses is refused with its text. */
+ * Inline commands are looked at only when their line is complete; their words are unquoted into a
+ * buffer of the caller's, so that the received bytes stay as they are.  What redis accepts is
+ * accepted, the unchecked two bytes after a bulk included; what it refuses is refused with its
+ * text. */
 #include "net/resp.h"
 
 #include <stdio.h>
@@ -225,72 +226,80 @@ static uint8_t unescape(const uint8_t *line, size_t len, size_t *at)
     }
 }
 
-/* Copies what stands in quotes down to *out; *at is behind the opening quote and ends behind the
- * closing one.  False: no closing quote, or no blank behind it. */
-static bool read_quoted(uint8_t *line, size_t len, size_t *at, size_t *out, uint8_t quote)
+struct inline_reader {
+    const uint8_t *line;
+    size_t len, at;
+    uint8_t *out; /* where the next byte of a word goes; words never get longer by unquoting */
+};
+
+/* Takes what stands in quotes; at is behind the opening quote and ends behind the closing one.
+ * False: no closing quote, or no blank behind it. */
+static bool read_quoted(struct inline_reader *r, uint8_t quote)
 {
-    while (*at < len && line[*at] != quote) {
-        bool escape = line[*at] == '\\' && *at + 1 < len;
+    while (r->at < r->len && r->line[r->at] != quote) {
+        bool escape = r->line[r->at] == '\\' && r->at + 1 < r->len;
         if (escape && quote == '"') {
-            (*at)++;
-            line[(*out)++] = unescape(line, len, at);
+            r->at++;
+            *r->out++ = unescape(r->line, r->len, &r->at);
         } else {
-            if (escape && line[*at + 1] == '\'')
-                (*at)++;
-            line[(*out)++] = line[(*at)++];
+            if (escape && r->line[r->at + 1] == '\'')
+                r->at++;
+            *r->out++ = r->line[r->at++];
         }
     }
-    if (*at >= len)
+    if (r->at >= r->len)
         return false;
-    (*at)++;
-    return *at == len || is_blank(line[*at]) || line[*at] == 0;
+    r->at++;
+    return r->at == r->len || is_blank(r->line[r->at]) || r->line[r->at] == 0;
 }
 
-/* One word of an inline command, from *at (no blank there). */
-static bool read_inline_word(uint8_t *line, size_t len, size_t *at, struct tm_bytes *word)
+/* One word of an inline command, from at (no blank there). */
+static bool read_inline_word(struct inline_reader *r, struct tm_bytes *word)
 {
-    size_t start = *at, out = *at;
-    while (*at < len && !is_blank(line[*at]) && line[*at] != 0) {
-        uint8_t c = line[(*at)++];
-        if (c != '"' && c != '\'')
-            line[out++] = c;
-        else if (!read_quoted(line, len, at, &out, c))
-            return false;
-        else
+    uint8_t *start = r->out;
+    while (r->at < r->len && !is_blank(r->line[r->at]) && r->line[r->at] != 0) {
+        uint8_t c = r->line[r->at++];
+        if (c == '"' || c == '\'') {
+            if (!read_quoted(r, c))
+                return false;
             break;
+        }
+        *r->out++ = c;
     }
-    *word = tm_bytes_of(line + start, out - start);
+    *word = tm_bytes_of(start, (size_t)(r->out - start));
     return true;
 }
 
 static enum tm_resp_status parse_inline(struct tm_resp_parser *p,
-                                        const struct tm_resp_limits *limits, uint8_t *data,
+                                        const struct tm_resp_limits *limits, const uint8_t *data,
                                         size_t len, struct tm_bytes *argv, unsigned *argc)
 {
     const uint8_t *end = memchr(data + p->pos, '\n', len - p->pos);
-    if (end == NULL) {
-        p->pos = len;
-        return len > TM_RESP_INLINE_MAX ? broken(p, BAD_INLINE_TOO_BIG) : TM_RESP_MORE;
-    }
-    size_t line = (size_t)(end - data), at = 0;
-    p->pos = line + 1;
+    size_t line = end != NULL ? (size_t)(end - data) : len;
+    if (line > TM_RESP_INLINE_MAX)
+        return broken(p, BAD_INLINE_TOO_BIG);
+    p->pos = line;
+    if (end == NULL)
+        return TM_RESP_MORE;
+    p->pos++;
     if (line > 0 && data[line - 1] == '\r')
         line--;
+    struct inline_reader r = {.line = data, .len = line, .out = limits->unquoted};
     for (;;) {
-        while (at < line && is_blank(data[at]))
-            at++;
-        if (at == line || data[at] == 0)
+        while (r.at < line && is_blank(data[r.at]))
+            r.at++;
+        if (r.at == line || data[r.at] == 0)
             return TM_RESP_DONE;
         if (*argc == limits->max_args)
             return broken(p, BAD_COUNT);
-        if (!read_inline_word(data, line, &at, &argv[(*argc)++]))
+        if (!read_inline_word(&r, &argv[(*argc)++]))
             return broken(p, BAD_QUOTES);
     }
 }
 
 enum tm_resp_status tm_resp_parse(struct tm_resp_parser *p, const struct tm_resp_limits *limits,
-                                  uint8_t *data, size_t len, struct tm_bytes *argv, unsigned *argc,
-                                  size_t *used)
+                                  const uint8_t *data, size_t len, struct tm_bytes *argv,
+                                  unsigned *argc, size_t *used)
 {
     enum tm_resp_status st;
     *argc = 0;

@@ -4,7 +4,9 @@
 
 #define ARGS_MAX 64
 
-static const struct tm_resp_limits limits = {.max_args = ARGS_MAX, .max_arg_bytes = 100000};
+static uint8_t unquoted[TM_RESP_INLINE_MAX];
+static const struct tm_resp_limits limits = {
+    .max_args = ARGS_MAX, .max_arg_bytes = 100000, .unquoted = unquoted};
 
 struct parsed {
     enum tm_resp_status status;
