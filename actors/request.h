@@ -12,7 +12,8 @@
 enum tm_request_kind {
     TM_REQUEST_EXEC,    /* one command */
     TM_REQUEST_MULTI,   /* EXEC of a transaction: all commands, one record; the reply is the array.
-                           watch_token != 0: only if that watch is clean, else the null array */
+                           watch_token != 0: only if that watch is clean, else the null array
+                           (count may be 0 then).  The token is spent, whatever the answer */
     TM_REQUEST_WATCH,   /* argv of one command = the keys; watch_token = an earlier token to extend,
                            or 0; the answer's token is to be used from then on */
     TM_REQUEST_UNWATCH, /* forget watch_token; not answered */

@@ -45,9 +45,11 @@ static bool alloc_tables(struct tm_sessions *all)
     all->part_of_key = malloc(args * sizeof all->part_of_key[0]);
     all->mark = calloc(partitions, sizeof all->mark[0]);
     all->part_of = malloc(partitions * sizeof all->part_of[0]);
+    all->part_start = malloc((partitions + 1) * sizeof all->part_start[0]);
     all->parse.unquoted = malloc(TM_RESP_INLINE_MAX);
     return all->table != NULL && all->argv != NULL && all->words != NULL &&
            all->part_of_key != NULL && all->mark != NULL && all->part_of != NULL &&
+           all->part_start != NULL &&
            all->parse.unquoted != NULL;
 }
 
@@ -65,6 +67,7 @@ struct tm_sessions *tm_sessions_new(const struct tm_ctx *ctx, const struct tm_ro
     all->worker = worker;
     tm_resp_writer_init(&all->scratch, limits->output_bytes);
     tm_resp_writer_init(&all->inner, limits->output_bytes);
+    tm_resp_writer_init(&all->text, limits->output_bytes);
     if (!alloc_tables(all)) {
         tm_sessions_delete(all);
         return NULL;
@@ -86,7 +89,9 @@ void tm_sessions_delete(struct tm_sessions *all)
     tm_sessions_pool_free(all);
     tm_resp_writer_free(&all->scratch);
     tm_resp_writer_free(&all->inner);
+    tm_resp_writer_free(&all->text);
     free(all->parse.unquoted);
+    free(all->part_start);
     free(all->part_of);
     free(all->mark);
     free(all->part_of_key);
@@ -296,8 +301,7 @@ void tm_session_close(struct tm_session *s)
     tm_session_out_free(s);
     tm_session_written_free(s);
     tm_multi_free(s, &s->multi);
-    tm_session_free(all, s->names, 3 * TM_NAME_MAX);
-    s->names = NULL;
+    tm_session_names_free(s);
     tm_session_free_if_done(s);
 }
 

@@ -141,6 +141,13 @@ struct tm_resp_writer *tm_session_scratch(struct tm_session *s, uint8_t resp)
     return &s->all->scratch;
 }
 
+struct tm_resp_writer *tm_session_text(struct tm_session *s)
+{
+    s->all->text.limit = s->all->limits.output_bytes;
+    tm_resp_writer_reset(&s->all->text, 2, TM_MIB(1));
+    return &s->all->text;
+}
+
 void tm_session_entry_scratch(struct tm_session *s, struct tm_entry *e)
 {
     struct tm_resp_writer *w = &s->all->scratch;
@@ -151,8 +158,7 @@ void tm_session_entry_scratch(struct tm_session *s, struct tm_entry *e)
     tm_session_entry_reply(s, e, tm_resp_writer_bytes(w));
 }
 
-/* What stands in the scratch writer becomes an entry of its own. */
-static void add_scratch(struct tm_session *s)
+void tm_session_add_scratch(struct tm_session *s)
 {
     struct tm_entry *e = tm_session_entry(s, TM_ENTRY_TEXT);
     if (e == NULL)
@@ -165,13 +171,13 @@ void tm_session_error(struct tm_session *s, const char *text)
 {
     s->all->stats.errors++;
     tm_resp_error(tm_session_scratch(s, s->resp), text);
-    add_scratch(s);
+    tm_session_add_scratch(s);
 }
 
 void tm_session_simple(struct tm_session *s, const char *text)
 {
     tm_resp_simple(tm_session_scratch(s, s->resp), text);
-    add_scratch(s);
+    tm_session_add_scratch(s);
 }
 
 /* ---- Answers ---- */
@@ -244,10 +250,12 @@ static void answer_exec(struct tm_session *s, struct tm_entry *e, const struct t
         answer_single(s, e, a);
         return;
     }
-    e->block = tm_session_copy(s->all, a->reply);
-    if (e->block == NULL)
+    if (!e->mute)
+        e->multi->reply = tm_session_copy(s->all, a->reply);
+    if (e->multi->reply != NULL)
+        e->multi->reply_len = a->reply.len;
+    else if (!e->mute)
         tm_session_doom(s, "memory");
-    e->len = e->block != NULL ? (uint32_t)a->reply.len : 0;
     e->done = true;
 }
 
@@ -315,7 +323,7 @@ static void unknown_command(struct tm_session *s, const struct tm_bytes *argv, u
     tm_resp_errorf(tm_session_scratch(s, s->resp),
                    "ERR unknown command '%.*s', with args beginning with: %s",
                    (int)tm_min_u64(argv[0].len, 128), (const char *)argv[0].data, args);
-    add_scratch(s);
+    tm_session_add_scratch(s);
 }
 
 /* What redis checks before it looks at what the command is; true: an error was answered. */
@@ -327,7 +335,7 @@ static bool refused(struct tm_session *s, const struct tm_command *c, const stru
     } else if (!tm_command_arity_ok(c, argc)) {
         tm_session_wrong_arity(tm_session_scratch(s, s->resp), argv);
         s->all->stats.errors++;
-        add_scratch(s);
+        tm_session_add_scratch(s);
     } else if (!s->authenticated && (c->flags & TM_CMD_NOAUTH) == 0) {
         tm_session_error(s, "NOAUTH Authentication required.");
     } else if (s->multi != NULL && (c->flags & TM_CMD_NOMULTI) != 0) {
@@ -414,19 +422,13 @@ static enum tm_step dispatch_keyed(struct tm_session *s, const struct tm_command
     return TM_STEP_DONE;
 }
 
-void tm_session_run_local(struct tm_session *s, const struct tm_command *c,
-                          struct tm_resp_writer *w, const struct tm_bytes *argv, unsigned argc)
-{
-    c->local(s, w, argv, argc);
-}
-
 static void dispatch_local(struct tm_session *s, const struct tm_command *c,
                            const struct tm_bytes *argv, unsigned argc)
 {
     struct tm_resp_writer *w = tm_session_scratch(s, s->resp);
-    tm_session_run_local(s, c, w, argv, argc);
+    c->local(s, w, argv, argc);
     if (w->len > 0 || w->overflow)
-        add_scratch(s);
+        tm_session_add_scratch(s);
 }
 
 enum tm_step tm_session_dispatch(struct tm_session *s, const struct tm_bytes *argv, unsigned argc)

@@ -80,7 +80,7 @@ struct tm_gather {
     bool some_done;
     uint32_t parts, submitted, answered;
     uint32_t keys;
-    uint32_t copies; /* WAIT: asked for, then the fewest seen */
+    uint32_t wanted, copies; /* WAIT: asked for; the fewest seen */
     uint64_t timeout_ms;
     int64_t sum;
     uint32_t error_len; /* the first error reply of a part */
@@ -101,6 +101,8 @@ struct tm_multi {
     uint32_t word_count; /* of the keyed ones */
     int32_t slot;        /* -1: no key yet */
     bool aborted;
+    uint8_t *reply; /* of the partition, once EXEC was answered */
+    size_t reply_len, reply_at;
 };
 
 /* A partition this connection wrote to, and the last record there. */
@@ -177,7 +179,8 @@ struct tm_sessions {
     struct tm_session *stalled_first;
 
     struct tm_resp_writer scratch; /* replies of local commands */
-    struct tm_resp_writer inner;   /* local commands inside EXEC */
+    struct tm_resp_writer inner;   /* the reply of an EXEC with local commands */
+    struct tm_resp_writer text;    /* texts that become one bulk: INFO, CLIENT LIST */
     struct tm_resp_limits parse;
     struct tm_bytes *argv;  /* limits.args */
     struct tm_bytes *words; /* 2 x limits.args: the words of parts */
@@ -185,6 +188,8 @@ struct tm_sessions {
     uint32_t *mark;         /* per partition: mark_now if it is a part of this command */
     uint16_t *part_of;      /* per partition: which */
     uint32_t mark_now;
+    uint32_t *part_start;              /* partitions + 1: where a part's words start */
+    struct tm_request_command command; /* of the part being submitted */
     void *pool[TM_POOL_CLASSES];
     uint64_t pool_bytes; /* kept for reuse */
 };
@@ -243,6 +248,8 @@ void tm_session_entry_undo(struct tm_session *s);
 void tm_session_entry_reply(struct tm_session *s, struct tm_entry *e, struct tm_bytes reply);
 /* The same with what stands in the scratch writer. */
 void tm_session_entry_scratch(struct tm_session *s, struct tm_entry *e);
+/* What stands in the scratch writer as an entry of its own. */
+void tm_session_add_scratch(struct tm_session *s);
 /* An error reply as an entry of its own. */
 void tm_session_error(struct tm_session *s, const char *text);
 /* An entry with that simple string. */
@@ -259,9 +266,6 @@ void tm_session_on_answer(struct tm_session *s, const struct tm_answer *a);
 /* Submits for entry number; a refusal that is not FULL comes back as an answer.  False: full. */
 bool tm_session_submit(struct tm_session *s, uint64_t number, uint32_t part,
                        struct tm_request *r);
-/* Runs a local command, with its reply into w. */
-void tm_session_run_local(struct tm_session *s, const struct tm_command *c,
-                          struct tm_resp_writer *w, const struct tm_bytes *argv, unsigned argc);
 /* The one slot of all keys of the command: >= 0; -1: it has none; -2: several; -3: the words do
  * not say. */
 int32_t tm_session_slot(const struct tm_command *c, const struct tm_bytes *argv, unsigned argc);
@@ -311,15 +315,29 @@ void tm_session_written_free(struct tm_session *s);
 
 /* ---- session_connection.c, session_client.c ---- */
 
+/* The redis whose behaviour is followed: clients look at it. */
+#define TM_REDIS_VERSION "7.0.15"
+
+/* One subcommand of a container (CLIENT, CONFIG ...); arity as in struct tm_command. */
+struct tm_subcommand {
+    const char *name;
+    int arity;
+    void (*run)(struct tm_session *s, struct tm_resp_writer *w, const struct tm_bytes *argv,
+                unsigned argc);
+};
+
+/* Runs the subcommand argv[1], or writes redis's error. */
+void tm_subcommand_dispatch(struct tm_session *s, struct tm_resp_writer *w,
+                            const struct tm_subcommand *subs, unsigned count,
+                            const struct tm_bytes *argv, unsigned argc);
 bool tm_word_is(struct tm_bytes word, const char *upper); /* equal in any case */
-void tm_session_unknown_subcommand(struct tm_resp_writer *w, const struct tm_bytes *argv);
 void tm_session_wrong_arity(struct tm_resp_writer *w, const struct tm_bytes *argv);
 void tm_session_wrong_sub_arity(struct tm_resp_writer *w, const struct tm_bytes *argv);
-/* Makes the connection as new: RESET. */
-void tm_session_reset(struct tm_session *s);
-/* Redis's rule for names of connections; false, and the error is written. */
+void tm_session_unknown_subcommand(struct tm_resp_writer *w, const struct tm_bytes *argv);
+/* Names the connection; false: redis's error is written. */
 bool tm_session_set_name(struct tm_session *s, struct tm_resp_writer *w, struct tm_bytes name);
-/* glob pattern match as redis's stringmatchlen, in any case. */
-bool tm_glob(struct tm_bytes pattern, struct tm_bytes text);
+void tm_session_names_free(struct tm_session *s);
+/* The writer for a text that becomes one bulk, empty. */
+struct tm_resp_writer *tm_session_text(struct tm_session *s);
 
 #endif

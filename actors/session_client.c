@@ -1,0 +1,304 @@
+/* session_client.c: CLIENT: this connection, and the others of this worker.
+ *
+ * Each worker is a member of the cluster of its own, so LIST and KILL speak of the connections of
+ * the worker that answers. */
+#include "actors/session_internal.h"
+
+#include <stdio.h>
+
+static struct tm_bytes name_of(const struct tm_session *s, unsigned which)
+{
+    return tm_bytes_str(s->names != NULL ? s->names + which * TM_NAME_MAX : "");
+}
+
+void tm_session_names_free(struct tm_session *s)
+{
+    tm_session_free(s->all, s->names, 3 * TM_NAME_MAX);
+    s->names = NULL;
+}
+
+static bool store_name(struct tm_session *s, struct tm_resp_writer *w, unsigned which,
+                       const char *what, struct tm_bytes name)
+{
+    for (size_t i = 0; i < name.len; i++)
+        if (name.data[i] < '!' || name.data[i] > '~') {
+            tm_resp_errorf(w, "ERR %s cannot contain spaces, newlines or special characters.",
+                           what);
+            return false;
+        }
+    if (name.len >= TM_NAME_MAX) {
+        tm_resp_errorf(w, "ERR %s is longer than %d bytes", what, TM_NAME_MAX - 1);
+        return false;
+    }
+    if (s->names == NULL) {
+        s->names = tm_session_alloc(s->all, 3 * TM_NAME_MAX);
+        if (s->names == NULL) {
+            tm_session_doom(s, "memory");
+            return false;
+        }
+        memset(s->names, 0, 3 * TM_NAME_MAX);
+    }
+    char *at = s->names + which * TM_NAME_MAX;
+    memset(at, 0, TM_NAME_MAX);
+    if (name.len > 0)
+        memcpy(at, name.data, name.len);
+    return true;
+}
+
+bool tm_session_set_name(struct tm_session *s, struct tm_resp_writer *w, struct tm_bytes name)
+{
+    return store_name(s, w, 0, "Client names", name);
+}
+
+static void client_id(struct tm_session *s, struct tm_resp_writer *w, const struct tm_bytes *argv,
+                      unsigned argc)
+{
+    (void)argv, (void)argc;
+    tm_resp_integer(w, (int64_t)s->id);
+}
+
+static void client_getname(struct tm_session *s, struct tm_resp_writer *w,
+                           const struct tm_bytes *argv, unsigned argc)
+{
+    struct tm_bytes name = name_of(s, 0);
+    (void)argv, (void)argc;
+    if (name.len > 0)
+        tm_resp_bulk(w, name);
+    else
+        tm_resp_null(w);
+}
+
+static void client_setname(struct tm_session *s, struct tm_resp_writer *w,
+                           const struct tm_bytes *argv, unsigned argc)
+{
+    (void)argc;
+    if (tm_session_set_name(s, w, argv[2]))
+        tm_resp_simple(w, "OK");
+}
+
+static void client_setinfo(struct tm_session *s, struct tm_resp_writer *w,
+                           const struct tm_bytes *argv, unsigned argc)
+{
+    bool ok = false;
+    (void)argc;
+    if (tm_word_is(argv[2], "LIB-NAME"))
+        ok = store_name(s, w, 1, "lib-name", argv[3]);
+    else if (tm_word_is(argv[2], "LIB-VER"))
+        ok = store_name(s, w, 2, "lib-ver", argv[3]);
+    else
+        tm_resp_errorf(w, "ERR Unrecognized option '%.*s'", (int)tm_min_u64(argv[2].len, 64),
+                       (const char *)argv[2].data);
+    if (ok)
+        tm_resp_simple(w, "OK");
+}
+
+/* ---- LIST, INFO ---- */
+
+/* One line as redis 7 writes it. */
+static void write_line(const struct tm_session *s, struct tm_resp_writer *text)
+{
+    char line[768];
+    uint64_t now = tm_session_now_ms(s->all);
+    int n = snprintf(
+        line, sizeof line,
+        "id=%llu addr=%s laddr=%s fd=%d name=%s age=%llu idle=%llu flags=%s db=0 sub=0 psub=0 "
+        "ssub=0 multi=%d qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%zu obl=%zu oll=%llu omem=%zu "
+        "tot-mem=%zu events=%s cmd=%s user=default redir=-1 resp=%u lib-name=%s lib-ver=%s\n",
+        (unsigned long long)s->id, s->peer.addr, s->peer.laddr, s->peer.fd,
+        (const char *)name_of(s, 0).data, (unsigned long long)((now - s->opened_ms) / 1000),
+        (unsigned long long)((now - s->last_ms) / 1000), s->multi != NULL ? "x" : "N",
+        s->multi != NULL ? (int)s->multi->commands : -1, s->in_len - s->in_at,
+        s->in_cap - s->in_len, s->multi != NULL ? s->multi->words.cap : 0, s->out_bytes,
+        (unsigned long long)(s->tail - s->head), s->out_bytes,
+        sizeof *s + s->in_cap + s->out_bytes + s->ring_cap * sizeof s->ring[0],
+        s->out_bytes > 0 ? "rw" : "r", s->last_command != NULL ? s->last_command->name : "NULL",
+        s->resp, (const char *)name_of(s, 1).data, (const char *)name_of(s, 2).data);
+    tm_resp_raw(text, tm_bytes_of(line, tm_min_u64((uint64_t)n, sizeof line - 1)));
+}
+
+static void send_text(struct tm_session *s, struct tm_resp_writer *w)
+{
+    struct tm_resp_writer *text = &s->all->text;
+    w->overflow |= text->overflow;
+    tm_resp_verbatim(w, tm_resp_writer_bytes(text));
+}
+
+static void client_info(struct tm_session *s, struct tm_resp_writer *w, const struct tm_bytes *argv,
+                        unsigned argc)
+{
+    (void)argv, (void)argc;
+    write_line(s, tm_session_text(s));
+    send_text(s, w);
+}
+
+static bool id_listed(uint64_t id, const struct tm_bytes *ids, unsigned count)
+{
+    int64_t wanted;
+    for (unsigned i = 0; i < count; i++)
+        if (tm_resp_to_i64(ids[i], &wanted) && (uint64_t)wanted == id)
+            return true;
+    return false;
+}
+
+static void client_list(struct tm_session *s, struct tm_resp_writer *w, const struct tm_bytes *argv,
+                        unsigned argc)
+{
+    struct tm_resp_writer *text = tm_session_text(s);
+    bool by_id = argc > 3 && tm_word_is(argv[2], "ID");
+    bool by_type = argc == 4 && tm_word_is(argv[2], "TYPE");
+    bool nobody = by_type && !tm_word_is(argv[3], "NORMAL");
+    if (argc > 2 && !by_id && !by_type) {
+        tm_resp_error(w, "ERR syntax error");
+        return;
+    }
+    for (uint32_t i = 0; i < s->all->table_cap && !nobody; i++) {
+        const struct tm_session *other = s->all->table[i];
+        if (other != NULL && !other->closed &&
+            (!by_id || id_listed(other->id, argv + 3, argc - 3)))
+            write_line(other, text);
+    }
+    send_text(s, w);
+}
+
+/* ---- KILL, REPLY ---- */
+
+struct kill_filter {
+    struct tm_bytes addr, laddr;
+    int64_t id; /* 0: any */
+    bool skip_me;
+    bool nobody; /* another user or type: none of ours */
+};
+
+static bool kill_matches(const struct kill_filter *f, const struct tm_session *s)
+{
+    return !f->nobody && (f->id == 0 || (uint64_t)f->id == s->id) &&
+           (f->addr.data == NULL || tm_bytes_equal(f->addr, tm_bytes_str(s->peer.addr))) &&
+           (f->laddr.data == NULL || tm_bytes_equal(f->laddr, tm_bytes_str(s->peer.laddr)));
+}
+
+/* Closes what matches; the killer itself only after its reply. */
+static int64_t kill_matching(struct tm_session *s, const struct kill_filter *f)
+{
+    int64_t killed = 0;
+    for (uint32_t i = 0; i < s->all->table_cap; i++) {
+        struct tm_session *other = s->all->table[i];
+        if (other == NULL || other->closed || other->dead || !kill_matches(f, other) ||
+            (other == s && f->skip_me))
+            continue;
+        killed++;
+        if (other == s)
+            s->ending = true;
+        else
+            tm_session_doom(other, "killed");
+    }
+    return killed;
+}
+
+static bool parse_kill(struct tm_resp_writer *w, const struct tm_bytes *argv, unsigned argc,
+                       struct kill_filter *f)
+{
+    bool ok = argc % 2 == 0;
+    for (unsigned i = 2; ok && i + 1 < argc; i += 2) {
+        struct tm_bytes value = argv[i + 1];
+        if (tm_word_is(argv[i], "ID")) {
+            if (!tm_resp_to_i64(value, &f->id) || f->id <= 0) {
+                tm_resp_error(w, "ERR client-id should be greater than 0");
+                return false;
+            }
+        } else if (tm_word_is(argv[i], "ADDR")) {
+            f->addr = value;
+        } else if (tm_word_is(argv[i], "LADDR")) {
+            f->laddr = value;
+        } else if (tm_word_is(argv[i], "USER")) {
+            f->nobody |= !tm_bytes_equal(value, tm_bytes_str("default"));
+        } else if (tm_word_is(argv[i], "TYPE")) {
+            f->nobody |= !tm_word_is(value, "NORMAL");
+        } else if (tm_word_is(argv[i], "SKIPME")) {
+            f->skip_me = tm_word_is(value, "YES");
+            ok = f->skip_me || tm_word_is(value, "NO");
+        } else {
+            ok = false;
+        }
+    }
+    if (!ok)
+        tm_resp_error(w, "ERR syntax error");
+    return ok;
+}
+
+static void client_kill(struct tm_session *s, struct tm_resp_writer *w, const struct tm_bytes *argv,
+                        unsigned argc)
+{
+    struct kill_filter f = {.skip_me = argc > 3};
+    if (argc == 3) {
+        f.addr = argv[2];
+        if (kill_matching(s, &f) > 0)
+            tm_resp_simple(w, "OK");
+        else
+            tm_resp_error(w, "ERR No such client");
+    } else if (parse_kill(w, argv, argc, &f)) {
+        tm_resp_integer(w, kill_matching(s, &f));
+    }
+}
+
+static void client_reply(struct tm_session *s, struct tm_resp_writer *w,
+                         const struct tm_bytes *argv, unsigned argc)
+{
+    (void)argc;
+    if (tm_word_is(argv[2], "ON")) {
+        s->reply_off = s->skip_reply = false;
+        tm_resp_simple(w, "OK");
+    } else if (tm_word_is(argv[2], "OFF")) {
+        s->reply_off = true;
+    } else if (tm_word_is(argv[2], "SKIP")) {
+        s->skip_next = !s->reply_off;
+    } else {
+        tm_resp_error(w, "ERR syntax error");
+    }
+}
+
+static void set_switch(struct tm_resp_writer *w, struct tm_bytes word, bool *flag)
+{
+    if (!tm_word_is(word, "ON") && !tm_word_is(word, "OFF")) {
+        tm_resp_error(w, "ERR syntax error");
+        return;
+    }
+    *flag = tm_word_is(word, "ON");
+    tm_resp_simple(w, "OK");
+}
+
+static void client_no_evict(struct tm_session *s, struct tm_resp_writer *w,
+                            const struct tm_bytes *argv, unsigned argc)
+{
+    (void)argc;
+    set_switch(w, argv[2], &s->no_evict);
+}
+
+static void client_no_touch(struct tm_session *s, struct tm_resp_writer *w,
+                            const struct tm_bytes *argv, unsigned argc)
+{
+    (void)argc;
+    set_switch(w, argv[2], &s->no_touch);
+}
+
+static void client_tracking(struct tm_session *s, struct tm_resp_writer *w,
+                            const struct tm_bytes *argv, unsigned argc)
+{
+    (void)s, (void)argc;
+    if (tm_word_is(argv[2], "OFF"))
+        tm_resp_simple(w, "OK");
+    else
+        tm_resp_error(w, "ERR client tracking is not supported");
+}
+
+void tm_session_local_client(struct tm_session *s, struct tm_resp_writer *w,
+                             const struct tm_bytes *argv, unsigned argc)
+{
+    static const struct tm_subcommand subs[] = {
+        {"ID", 2, client_id},           {"GETNAME", 2, client_getname},
+        {"SETNAME", 3, client_setname}, {"SETINFO", 4, client_setinfo},
+        {"LIST", -2, client_list},      {"INFO", 2, client_info},
+        {"KILL", -3, client_kill},      {"REPLY", 3, client_reply},
+        {"NO-EVICT", 3, client_no_evict}, {"NO-TOUCH", 3, client_no_touch},
+        {"TRACKING", -3, client_tracking}};
+    tm_subcommand_dispatch(s, w, subs, TM_ARRAY_LEN(subs), argv, argc);
+}

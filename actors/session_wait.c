@@ -1,0 +1,145 @@
+/* session_wait.c: WAIT and WAITAOF: how many durable copies this connection's writes have.
+ *
+ * A session remembers for each partition that it wrote to the index of its last record there: in a
+ * small table that grows with the number of such partitions.  WAIT n asks each of these leaders to
+ * answer when n + 1 data copies (its own included) hold that index durably, or when the time is
+ * over; the reply is the fewest copies any of them has, less the leader's own.  It waits until all
+ * earlier commands are answered, for only then the indices are known. */
+#include "actors/session_internal.h"
+
+#define FIRST_CAP 4
+
+static struct tm_written *find(const struct tm_session *s, uint32_t partition)
+{
+    uint32_t mask = s->written_cap - 1, at = partition & mask;
+    while (s->written[at].used && s->written[at].partition != partition)
+        at = (at + 1) & mask;
+    return &s->written[at];
+}
+
+static bool grow(struct tm_session *s)
+{
+    uint32_t old_cap = s->written_cap, cap = old_cap > 0 ? old_cap * 2 : FIRST_CAP;
+    struct tm_written *old = s->written;
+    struct tm_written *table = tm_session_alloc(s->all, cap * sizeof *table);
+    if (table == NULL)
+        return false;
+    memset(table, 0, cap * sizeof *table);
+    s->written = table;
+    s->written_cap = cap;
+    for (uint32_t i = 0; i < old_cap; i++)
+        if (old[i].used)
+            *find(s, old[i].partition) = old[i];
+    tm_session_free(s->all, old, old_cap * sizeof *old);
+    return true;
+}
+
+void tm_session_note_write(struct tm_session *s, uint32_t partition, uint64_t index)
+{
+    if (s->written_count * 4 >= s->written_cap * 3 && !grow(s)) {
+        tm_session_doom(s, "memory");
+        return;
+    }
+    struct tm_written *w = find(s, partition);
+    if (!w->used) {
+        *w = (struct tm_written){.partition = partition, .used = true};
+        s->written_count++;
+    }
+    w->index = tm_max_u64(w->index, index);
+}
+
+void tm_session_written_free(struct tm_session *s)
+{
+    tm_session_free(s->all, s->written, s->written_cap * sizeof s->written[0]);
+    s->written = NULL;
+    s->written_cap = s->written_count = 0;
+}
+
+static void fill_wait(struct tm_session *s, struct tm_gather *g, uint32_t part,
+                      struct tm_request *r)
+{
+    (void)s;
+    r->kind = TM_REQUEST_WAIT;
+    r->index = g->part[part].index;
+    r->copies = g->wanted;
+    r->timeout_ms = g->timeout_ms;
+}
+
+/* One part per partition written to; with none, any partition tells how many copies there are. */
+static bool begin(struct tm_session *s, enum tm_gather_how how, uint32_t copies, uint64_t timeout)
+{
+    uint32_t parts = s->written_count > 0 ? s->written_count : 1, at = 0;
+    struct tm_gather *g = tm_gather_new(s, parts, 0);
+    struct tm_entry *e = g != NULL ? tm_session_entry(s, TM_ENTRY_GATHER) : NULL;
+    if (e == NULL) {
+        tm_gather_free(s, g);
+        return false;
+    }
+    e->gather = g;
+    g->how = (uint8_t)how;
+    g->wanted = copies;
+    g->copies = UINT32_MAX;
+    g->timeout_ms = timeout;
+    for (uint32_t i = 0; i < s->written_cap; i++)
+        if (s->written[i].used) {
+            g->part[at].partition = s->written[i].partition;
+            g->part[at++].index = s->written[i].index;
+        }
+    return true;
+}
+
+static enum tm_step wait_for(struct tm_session *s, enum tm_gather_how how, uint32_t copies,
+                             uint64_t timeout)
+{
+    if (!s->partial && s->head != s->tail)
+        return TM_STEP_BARRIER;
+    if (!s->partial && !begin(s, how, copies, timeout))
+        return TM_STEP_DONE;
+    return tm_gather_submit(s, fill_wait);
+}
+
+/* A number of copies: at most UINT32_MAX - 1 counts. */
+static bool parse_copies(struct tm_session *s, struct tm_bytes word, int64_t *n)
+{
+    if (tm_resp_to_i64(word, n) && *n >= 0 && *n < UINT32_MAX)
+        return true;
+    tm_session_error(s, "ERR value is out of range, must be positive");
+    return false;
+}
+
+static bool parse_timeout(struct tm_session *s, struct tm_bytes word, int64_t *timeout)
+{
+    if (!tm_resp_to_i64(word, timeout))
+        tm_session_error(s, "ERR timeout is not an integer or out of range");
+    else if (*timeout < 0)
+        tm_session_error(s, "ERR timeout is negative");
+    else
+        return true;
+    return false;
+}
+
+enum tm_step tm_session_steer_wait(struct tm_session *s, const struct tm_bytes *argv,
+                                   unsigned argc)
+{
+    int64_t replicas, timeout;
+    (void)argc;
+    if (!parse_copies(s, argv[1], &replicas) || !parse_timeout(s, argv[2], &timeout))
+        return TM_STEP_DONE;
+    return wait_for(s, TM_GATHER_WAIT, (uint32_t)replicas + 1, (uint64_t)timeout);
+}
+
+enum tm_step tm_session_steer_waitaof(struct tm_session *s, const struct tm_bytes *argv,
+                                      unsigned argc)
+{
+    int64_t local, replicas, timeout;
+    (void)argc;
+    if (!parse_copies(s, argv[1], &local) || !parse_copies(s, argv[2], &replicas) ||
+        !parse_timeout(s, argv[3], &timeout))
+        return TM_STEP_DONE;
+    if (local > 1) {
+        tm_session_error(s, "ERR WAITAOF cannot be used when numlocal is greater than 1");
+        return TM_STEP_DONE;
+    }
+    uint32_t copies = replicas > 0 ? (uint32_t)replicas + 1 : (uint32_t)local;
+    return wait_for(s, TM_GATHER_WAITAOF, copies, (uint64_t)timeout);
+}
