@@ -6,26 +6,13 @@
 #include "actors/command.h"
 
 #include "actors/command_table.h"
-#include "actors/session_internal.h"
 #include "net/resp.h"
 
 #define NAME_MAX_LEN 15
 #define SLOTS        512
 
-#define X(symbol, ...)                                                                             \
-    void tm_cmd_##symbol(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc)            \
-        __attribute__((weak));
+#define X(symbol, ...) __attribute__((weak)) extern __typeof__(tm_cmd_##symbol) tm_cmd_##symbol;
 TM_COMMAND_KEYED_LIST(X)
-#undef X
-#define X(symbol, ...)                                                                             \
-    void tm_session_local_##symbol(struct tm_session *s, struct tm_resp_writer *w,                 \
-                                   const struct tm_bytes *argv, unsigned argc);
-TM_COMMAND_LOCAL_LIST(X)
-#undef X
-#define X(symbol, ...)                                                                             \
-    enum tm_step tm_session_steer_##symbol(struct tm_session *s, const struct tm_bytes *argv,      \
-                                           unsigned argc);
-TM_COMMAND_STEER_LIST(X)
 #undef X
 
 #define ROW(name, arity, first, last, step, class, group, summary)                                 \

@@ -156,4 +156,19 @@ enum tm_command_class {
     TM_COMMAND_SET_LIST(X)                                                                         \
     TM_COMMAND_GENERIC_LIST(X)
 
+#define X(symbol, ...)                                                                             \
+    void tm_cmd_##symbol(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc);
+TM_COMMAND_KEYED_LIST(X)
+#undef X
+#define X(symbol, ...)                                                                             \
+    void tm_session_local_##symbol(struct tm_session *s, struct tm_resp_writer *w,                 \
+                                   const struct tm_bytes *argv, unsigned argc);
+TM_COMMAND_LOCAL_LIST(X)
+#undef X
+#define X(symbol, ...)                                                                             \
+    enum tm_step tm_session_steer_##symbol(struct tm_session *s, const struct tm_bytes *argv,      \
+                                           unsigned argc);
+TM_COMMAND_STEER_LIST(X)
+#undef X
+
 #endif

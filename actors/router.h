@@ -11,8 +11,8 @@
 
 #include "actors/request.h"
 #include "runtime/base.h"
+#include "runtime/crc16.h"
 
-#define TM_SLOTS       16384
 #define TM_MEMBER_NONE UINT32_MAX
 
 static inline uint32_t tm_partition_of_slot(uint32_t slot, uint32_t partitions)
@@ -91,9 +91,9 @@ struct tm_router {
     /* Takes a request of one session to the leader of its partition.  Everything it points to is
      * copied before submit returns.  TM_OK: it will be answered exactly once by
      * tm_sessions_answer(session, ...) (TM_REQUEST_UNWATCH: never); this answer may come before
-     * submit returned, but no answer to another request; requests of one session to one partition are evaluated in the order of their
-     * submission.  TM_ERR_FULL: no room now, nothing was taken; the worker calls
-     * tm_sessions_resume when there is.  TM_ERR_TOOBIG: it will never fit. */
+     * submit returned, but no answer to another request; requests of one session to one partition
+     * are evaluated in the order of their submission.  TM_ERR_FULL: no room now, nothing was taken;
+     * the worker calls tm_sessions_resume when there is.  TM_ERR_TOOBIG: it will never fit. */
     enum tm_err (*submit)(void *host, uint64_t session, const struct tm_request *request);
 
     /* Members are numbered from 0; the same worker keeps its number while the process runs. */

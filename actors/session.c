@@ -49,8 +49,7 @@ static bool alloc_tables(struct tm_sessions *all)
     all->parse.unquoted = malloc(TM_RESP_INLINE_MAX);
     return all->table != NULL && all->argv != NULL && all->words != NULL &&
            all->part_of_key != NULL && all->mark != NULL && all->part_of != NULL &&
-           all->part_start != NULL &&
-           all->parse.unquoted != NULL;
+           all->part_start != NULL && all->parse.unquoted != NULL;
 }
 
 struct tm_sessions *tm_sessions_new(const struct tm_ctx *ctx, const struct tm_router *router,
@@ -312,8 +311,8 @@ void tm_session_doom(struct tm_session *s, const char *reason)
     s->dead = true;
     s->all->stats.closed_by_limit++;
     tm_ctx_log(s->all->ctx, TM_LOG_WARN, "client_closed",
-               "reason=%s id=%llu addr=%s unsent=%zu unread=%zu", reason,
-               (unsigned long long)s->id, s->peer.addr, s->out_bytes, s->in_len - s->in_at);
+               "reason=%s id=%llu addr=%s unsent=%zu unread=%zu", reason, (unsigned long long)s->id,
+               s->peer.addr, s->out_bytes, s->in_len - s->in_at);
     tm_session_mark_ready(s);
 }
 

@@ -24,7 +24,7 @@ struct tm_chain {
     uint64_t want, found;
     uint32_t visits;
     uint32_t argc;
-    struct tm_bytes *argv;      /* argc of them, pointing into words */
+    struct tm_bytes *argv; /* argc of them, pointing into words */
     struct tm_words words;
     struct tm_words found_keys; /* RESP elements, one after the other */
     bool failed;                /* then found_keys is the reply: an error */

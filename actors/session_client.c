@@ -153,8 +153,7 @@ static void client_list(struct tm_session *s, struct tm_resp_writer *w, const st
     }
     for (uint32_t i = 0; i < s->all->table_cap && !nobody; i++) {
         const struct tm_session *other = s->all->table[i];
-        if (other != NULL && !other->closed &&
-            (!by_id || id_listed(other->id, argv + 3, argc - 3)))
+        if (other != NULL && !other->closed && (!by_id || id_listed(other->id, argv + 3, argc - 3)))
             write_line(other, text);
     }
     send_text(s, w);
@@ -293,12 +292,16 @@ static void client_tracking(struct tm_session *s, struct tm_resp_writer *w,
 void tm_session_local_client(struct tm_session *s, struct tm_resp_writer *w,
                              const struct tm_bytes *argv, unsigned argc)
 {
-    static const struct tm_subcommand subs[] = {
-        {"ID", 2, client_id},           {"GETNAME", 2, client_getname},
-        {"SETNAME", 3, client_setname}, {"SETINFO", 4, client_setinfo},
-        {"LIST", -2, client_list},      {"INFO", 2, client_info},
-        {"KILL", -3, client_kill},      {"REPLY", 3, client_reply},
-        {"NO-EVICT", 3, client_no_evict}, {"NO-TOUCH", 3, client_no_touch},
-        {"TRACKING", -3, client_tracking}};
+    static const struct tm_subcommand subs[] = {{"ID", 2, client_id},
+                                                {"GETNAME", 2, client_getname},
+                                                {"SETNAME", 3, client_setname},
+                                                {"SETINFO", 4, client_setinfo},
+                                                {"LIST", -2, client_list},
+                                                {"INFO", 2, client_info},
+                                                {"KILL", -3, client_kill},
+                                                {"REPLY", 3, client_reply},
+                                                {"NO-EVICT", 3, client_no_evict},
+                                                {"NO-TOUCH", 3, client_no_touch},
+                                                {"TRACKING", -3, client_tracking}};
     tm_subcommand_dispatch(s, w, subs, TM_ARRAY_LEN(subs), argv, argc);
 }

@@ -122,10 +122,10 @@ static void node_line(const struct tm_router *r, uint32_t i, struct tm_resp_writ
     uint32_t partition = 0;
     char buf[256];
     r->member(r->host, i, &m);
-    int n = snprintf(buf, sizeof buf, "%s %s:%u@%u %smaster%s - 0 0 %llu %s", m.id, m.ip, m.port,
-                     m.port + BUS_PORT_OFFSET, i == r->self ? "myself," : "",
-                     m.alive ? "" : ",fail", (unsigned long long)r->epoch(r->host),
-                     m.alive ? "connected" : "disconnected");
+    int n =
+        snprintf(buf, sizeof buf, "%s %s:%u@%u %smaster%s - 0 0 %llu %s", m.id, m.ip, m.port,
+                 m.port + BUS_PORT_OFFSET, i == r->self ? "myself," : "", m.alive ? "" : ",fail",
+                 (unsigned long long)r->epoch(r->host), m.alive ? "connected" : "disconnected");
     tm_resp_raw(text, tm_bytes_of(buf, (size_t)n));
     while (next_range(r, &partition, &range)) {
         if (range.owner != i)
@@ -213,13 +213,13 @@ void tm_session_local_cluster(struct tm_session *s, struct tm_resp_writer *w,
                               const struct tm_bytes *argv, unsigned argc)
 {
     static const struct tm_subcommand subs[] = {
-        {"SLOTS", 2, cluster_slots},         {"SHARDS", 2, cluster_shards},
-        {"NODES", 2, cluster_nodes},         {"INFO", 2, cluster_info},
-        {"KEYSLOT", 3, cluster_keyslot},     {"MYID", 2, cluster_myid},
-        {"REPLICAS", 3, cluster_replicas},   {"SLAVES", 3, cluster_replicas},
-        {"RESET", -2, cluster_refuse},       {"MEET", -2, cluster_refuse},
-        {"FORGET", -2, cluster_refuse},      {"ADDSLOTS", -2, cluster_refuse},
-        {"DELSLOTS", -2, cluster_refuse},    {"SETSLOT", -2, cluster_refuse},
-        {"FAILOVER", -2, cluster_refuse},    {"REPLICATE", -2, cluster_refuse}};
+        {"SLOTS", 2, cluster_slots},       {"SHARDS", 2, cluster_shards},
+        {"NODES", 2, cluster_nodes},       {"INFO", 2, cluster_info},
+        {"KEYSLOT", 3, cluster_keyslot},   {"MYID", 2, cluster_myid},
+        {"REPLICAS", 3, cluster_replicas}, {"SLAVES", 3, cluster_replicas},
+        {"RESET", -2, cluster_refuse},     {"MEET", -2, cluster_refuse},
+        {"FORGET", -2, cluster_refuse},    {"ADDSLOTS", -2, cluster_refuse},
+        {"DELSLOTS", -2, cluster_refuse},  {"SETSLOT", -2, cluster_refuse},
+        {"FAILOVER", -2, cluster_refuse},  {"REPLICATE", -2, cluster_refuse}};
     tm_subcommand_dispatch(s, w, subs, TM_ARRAY_LEN(subs), argv, argc);
 }

@@ -38,9 +38,8 @@ static void write_flags(struct tm_resp_writer *w, uint32_t flags, const struct f
 static void write_redis_flags(struct tm_resp_writer *w, const struct tm_command *c)
 {
     static const struct flag_word words[] = {
-        {TM_CMD_READONLY, "readonly"}, {TM_CMD_WRITE, "write"},
-        {TM_CMD_DENYOOM, "denyoom"},   {TM_CMD_ADMIN, "admin"},
-        {TM_CMD_FAST, "fast"},         {TM_CMD_NOAUTH, "no_auth"},
+        {TM_CMD_READONLY, "readonly"}, {TM_CMD_WRITE, "write"},        {TM_CMD_DENYOOM, "denyoom"},
+        {TM_CMD_ADMIN, "admin"},       {TM_CMD_FAST, "fast"},          {TM_CMD_NOAUTH, "no_auth"},
         {TM_CMD_NOMULTI, "no_multi"},  {TM_CMD_NUMKEYS, "movablekeys"}};
     write_flags(w, c->flags, words, TM_ARRAY_LEN(words));
 }
@@ -83,9 +82,9 @@ static void write_key_spec(struct tm_resp_writer *w, const struct tm_command *c)
     write_field(w, "index", counted ? c->first_key - 1 : c->first_key);
     write_spec_part(w, "find_keys", counted ? "keynum" : "range", 3);
     write_field(w, counted ? "keynumidx" : "lastkey",
-                counted             ? 0
-                : c->last_key < 0   ? c->last_key
-                                    : c->last_key - c->first_key);
+                counted           ? 0
+                : c->last_key < 0 ? c->last_key
+                                  : c->last_key - c->first_key);
     write_field(w, counted ? "firstkey" : "keystep", counted ? 1 : c->key_step);
     write_field(w, counted ? "keystep" : "limit", counted ? c->key_step : 0);
 }

@@ -125,8 +125,7 @@ void tm_session_flush(struct tm_session *s)
         else if (e->kind == TM_ENTRY_EXEC)
             tm_multi_compose(s, e);
         else if (e->len > 0)
-            tm_session_out(
-                s, tm_bytes_of(e->len > TM_SMALL_REPLY ? e->block : e->small, e->len));
+            tm_session_out(s, tm_bytes_of(e->len > TM_SMALL_REPLY ? e->block : e->small, e->len));
         free_entry(s, e);
         s->head++;
     }
@@ -315,8 +314,8 @@ static void unknown_command(struct tm_session *s, const struct tm_bytes *argv, u
     for (unsigned i = 1; i < argc && len < 128; i++) {
         int room = 128 - (int)len;
         int take = argv[i].len < (size_t)room ? (int)argv[i].len : room;
-        int n = snprintf(args + len, sizeof args - len, "'%.*s' ", take,
-                         (const char *)argv[i].data);
+        int n =
+            snprintf(args + len, sizeof args - len, "'%.*s' ", take, (const char *)argv[i].data);
         len = (size_t)tm_min_u64(len + (size_t)n, sizeof args - 1);
     }
     s->all->stats.errors++;

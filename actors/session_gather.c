@@ -16,8 +16,8 @@
 
 struct tm_gather *tm_gather_new(struct tm_session *s, uint32_t parts, uint32_t keys)
 {
-    size_t size = sizeof(struct tm_gather) + parts * sizeof(struct tm_part) +
-                  keys * sizeof(uint16_t);
+    size_t size =
+        sizeof(struct tm_gather) + parts * sizeof(struct tm_part) + keys * sizeof(uint16_t);
     struct tm_gather *g = tm_session_alloc(s->all, size);
     if (g == NULL) {
         tm_session_doom(s, "memory");
@@ -42,8 +42,8 @@ void tm_gather_free(struct tm_session *s, struct tm_gather *g)
 }
 
 enum tm_step tm_gather_submit(struct tm_session *s,
-                              void (*fill)(struct tm_session *s, struct tm_gather *g,
-                                           uint32_t part, struct tm_request *r))
+                              void (*fill)(struct tm_session *s, struct tm_gather *g, uint32_t part,
+                                           struct tm_request *r))
 {
     uint64_t number = s->tail - 1;
     s->partial = true;
@@ -80,8 +80,8 @@ static void mark_key(void *host, unsigned position)
 {
     struct cut *cut = host;
     struct tm_sessions *all = cut->all;
-    uint32_t partition = tm_partition_of_slot(tm_slot_of_key(cut->argv[position]),
-                                              all->router->partitions);
+    uint32_t partition =
+        tm_partition_of_slot(tm_slot_of_key(cut->argv[position]), all->router->partitions);
     if (all->mark[partition] != all->mark_now) {
         all->mark[partition] = all->mark_now;
         all->part_of[partition] = (uint16_t)cut->parts++;
@@ -135,9 +135,9 @@ static void fill_scatter(struct tm_session *s, struct tm_gather *g, uint32_t par
 {
     struct tm_sessions *all = s->all;
     (void)g;
-    all->command = (struct tm_request_command){
-        .argv = all->words + all->part_start[part],
-        .argc = all->part_start[part + 1] - all->part_start[part]};
+    all->command =
+        (struct tm_request_command){.argv = all->words + all->part_start[part],
+                                    .argc = all->part_start[part + 1] - all->part_start[part]};
     r->commands = &all->command;
     r->count = 1;
 }
@@ -147,8 +147,11 @@ static enum tm_gather_how how_of(const struct tm_command *c)
     static const struct {
         const char *name;
         enum tm_gather_how how;
-    } hows[] = {{"MGET", TM_GATHER_BY_KEY}, {"MSET", TM_GATHER_OK},   {"FLUSHALL", TM_GATHER_OK},
-                {"FLUSHDB", TM_GATHER_OK},  {"KEYS", TM_GATHER_CONCAT}};
+    } hows[] = {{"MGET", TM_GATHER_BY_KEY},
+                {"MSET", TM_GATHER_OK},
+                {"FLUSHALL", TM_GATHER_OK},
+                {"FLUSHDB", TM_GATHER_OK},
+                {"KEYS", TM_GATHER_CONCAT}};
     for (size_t i = 0; i < TM_ARRAY_LEN(hows); i++)
         if (strcmp(c->name, hows[i].name) == 0)
             return hows[i].how;
@@ -190,11 +193,10 @@ enum tm_step tm_session_scatter(struct tm_session *s, const struct tm_command *c
         return TM_STEP_DONE;
     }
     memcpy(g->part_of_key, all->part_of_key, cut.keys * sizeof g->part_of_key[0]);
-    for (uint32_t k = 0; k < cut.keys; k++) {
-        struct tm_bytes key = argv[(uint32_t)c->first_key + k * (uint32_t)c->key_step];
+    const struct tm_bytes *key = argv + c->first_key;
+    for (uint32_t k = 0; k < cut.keys; k++, key += c->key_step)
         g->part[g->part_of_key[k]].partition =
-            tm_partition_of_slot(tm_slot_of_key(key), all->router->partitions);
-    }
+            tm_partition_of_slot(tm_slot_of_key(*key), all->router->partitions);
     deal_words(s, c, argv, g);
     return tm_gather_submit(s, fill_scatter);
 }
@@ -288,8 +290,8 @@ static void send_concat(struct tm_session *s, struct tm_entry *e)
     struct tm_gather *g = e->gather;
     send_header(s, e, (uint64_t)g->sum);
     for (uint32_t i = 0; i < g->parts; i++)
-        tm_session_out(s, tm_bytes_of(g->part[i].reply + g->part[i].at,
-                                      g->part[i].len - g->part[i].at));
+        tm_session_out(
+            s, tm_bytes_of(g->part[i].reply + g->part[i].at, g->part[i].len - g->part[i].at));
 }
 
 /* Deals the elements out in the order of the keys.  A part that answered too few gives nulls. */

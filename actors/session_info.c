@@ -1,7 +1,8 @@
 /* session_info.c: INFO: how the node is, under the names redis uses, and our own behind them.
  *
  * Only what is true is shown: where redis has a field that means nothing here it is left out, or
- * has the one value that is right (no snapshot is ever in progress in a fork, no key is evicted). */
+ * has the one value that is right (no snapshot is ever in progress in a fork, no key is evicted).
+ */
 #include "actors/session_internal.h"
 
 #include <stdarg.h>

@@ -15,7 +15,7 @@
 #ifndef TM_ACTORS_SESSION_INTERNAL_H
 #define TM_ACTORS_SESSION_INTERNAL_H
 
-#include "actors/command.h"
+#include "actors/command_table.h"
 #include "actors/session.h"
 #include "net/resp.h"
 
@@ -129,7 +129,7 @@ struct tm_session {
     struct tm_resp_parser parser;
 
     struct tm_entry *ring;
-    uint32_t ring_cap; /* 0 or a power of two */
+    uint32_t ring_cap;   /* 0 or a power of two */
     uint64_t head, tail; /* entries [head, tail) are under way; numbers start at 1 */
 
     struct tm_chunk *out_first, *out_last;
@@ -264,8 +264,7 @@ void tm_session_flush(struct tm_session *s);
 void tm_session_entries_free(struct tm_session *s);
 void tm_session_on_answer(struct tm_session *s, const struct tm_answer *a);
 /* Submits for entry number; a refusal that is not FULL comes back as an answer.  False: full. */
-bool tm_session_submit(struct tm_session *s, uint64_t number, uint32_t part,
-                       struct tm_request *r);
+bool tm_session_submit(struct tm_session *s, uint64_t number, uint32_t part, struct tm_request *r);
 /* The one slot of all keys of the command: >= 0; -1: it has none; -2: several; -3: the words do
  * not say. */
 int32_t tm_session_slot(const struct tm_command *c, const struct tm_bytes *argv, unsigned argc);
@@ -280,8 +279,8 @@ struct tm_gather *tm_gather_new(struct tm_session *s, uint32_t parts, uint32_t k
 void tm_gather_free(struct tm_session *s, struct tm_gather *g);
 /* Submits the parts not yet submitted through fill; the entry is the one at the tail. */
 enum tm_step tm_gather_submit(struct tm_session *s,
-                              void (*fill)(struct tm_session *s, struct tm_gather *g,
-                                           uint32_t part, struct tm_request *r));
+                              void (*fill)(struct tm_session *s, struct tm_gather *g, uint32_t part,
+                                           struct tm_request *r));
 void tm_gather_answer(struct tm_session *s, struct tm_entry *e, uint32_t part,
                       const struct tm_answer *a);
 /* Sends the joined reply. */

@@ -145,13 +145,13 @@ enum tm_step tm_session_steer_watch(struct tm_session *s, const struct tm_bytes 
         return TM_STEP_DONE;
     }
     struct tm_request_command command = {.argv = argv + 1, .argc = argc - 1};
-    struct tm_request r = {
-        .kind = TM_REQUEST_WATCH,
-        .partition = tm_partition_of_slot((uint32_t)slot, s->all->router->partitions),
-        .resp = s->resp,
-        .commands = &command,
-        .count = 1,
-        .watch_token = s->watch_token};
+    struct tm_request r = {.kind = TM_REQUEST_WATCH,
+                           .partition =
+                               tm_partition_of_slot((uint32_t)slot, s->all->router->partitions),
+                           .resp = s->resp,
+                           .commands = &command,
+                           .count = 1,
+                           .watch_token = s->watch_token};
     int32_t before = s->watch_slot;
     if (tm_session_entry(s, TM_ENTRY_WATCH) == NULL)
         return TM_STEP_DONE;
@@ -204,8 +204,7 @@ enum tm_step tm_session_steer_discard(struct tm_session *s, const struct tm_byte
 static struct tm_request_command *list_keyed(struct tm_session *s, const struct tm_multi *m,
                                              size_t *bytes)
 {
-    *bytes = m->keyed * sizeof(struct tm_request_command) +
-             m->word_count * sizeof(struct tm_bytes);
+    *bytes = m->keyed * sizeof(struct tm_request_command) + m->word_count * sizeof(struct tm_bytes);
     struct tm_request_command *list = tm_session_alloc(s->all, *bytes);
     if (list == NULL)
         return NULL;
@@ -245,14 +244,13 @@ static enum tm_step submit_multi(struct tm_session *s)
     }
     uint64_t token = s->watch_token;
     int32_t watch_slot = s->watch_slot;
-    struct tm_request r = {
-        .kind = TM_REQUEST_MULTI,
-        .partition = tm_partition_of_slot(slot < 0 ? 0 : (uint32_t)slot,
-                                          s->all->router->partitions),
-        .resp = s->resp,
-        .commands = list,
-        .count = m->keyed,
-        .watch_token = token};
+    struct tm_request r = {.kind = TM_REQUEST_MULTI,
+                           .partition = tm_partition_of_slot(slot < 0 ? 0 : (uint32_t)slot,
+                                                             s->all->router->partitions),
+                           .resp = s->resp,
+                           .commands = list,
+                           .count = m->keyed,
+                           .watch_token = token};
     e->partition = r.partition;
     e->multi = mixed ? m : NULL;
     s->multi = NULL;

@@ -118,8 +118,7 @@ static bool parse_timeout(struct tm_session *s, struct tm_bytes word, int64_t *t
     return false;
 }
 
-enum tm_step tm_session_steer_wait(struct tm_session *s, const struct tm_bytes *argv,
-                                   unsigned argc)
+enum tm_step tm_session_steer_wait(struct tm_session *s, const struct tm_bytes *argv, unsigned argc)
 {
     int64_t replicas, timeout;
     (void)argc;
