@@ -45,9 +45,9 @@ void tm_directory_propose(struct tm_directory *d, const struct tm_directory_spec
     for (unsigned i = 0; i < spec->count; i++)
         snprintf(d->nodes[i].name, sizeof d->nodes[i].name, "%s", spec->names[i]);
     for (uint32_t p = 0; p < spec->partitions; p++)
-        tm_placement_compute(p, spec->names, spec->count, spec->copies, &d->placement[p]);
-    tm_placement_compute(spec->partitions, spec->names, spec->count, system_copies(spec->count),
-                         &d->placement[spec->partitions]);
+        tm_holders_compute(p, spec->names, spec->count, spec->copies, &d->placement[p]);
+    tm_holders_compute(spec->partitions, spec->names, spec->count, system_copies(spec->count),
+                       &d->placement[spec->partitions]);
 }
 
 size_t tm_directory_size(const struct tm_directory *d)

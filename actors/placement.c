@@ -7,8 +7,8 @@ static uint64_t score(uint32_t partition, const char *name)
     return XXH3_64bits_withSeed(name, strlen(name), 0x7469646d696c6cULL + partition);
 }
 
-void tm_placement_compute(uint32_t partition, const char *const *names, unsigned count,
-                          unsigned copies, struct tm_holders *out)
+void tm_holders_compute(uint32_t partition, const char *const *names, unsigned count,
+                        unsigned copies, struct tm_holders *out)
 {
     TM_ASSERT(count >= 1 && count <= TM_NODES_MAX && copies >= 1 && copies <= TM_COPIES_MAX &&
               copies <= count);
@@ -30,7 +30,7 @@ void tm_placement_compute(uint32_t partition, const char *const *names, unsigned
         out->witness = order[2];
 }
 
-bool tm_placement_has(const struct tm_holders *p, unsigned node)
+bool tm_holders_include(const struct tm_holders *p, unsigned node)
 {
     for (unsigned i = 0; i < p->copies; i++)
         if (p->data[i] == node)

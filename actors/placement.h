@@ -21,10 +21,10 @@ struct tm_holders {
 
 /* Places `partition` among count nodes (1..64) of the given names; copies is 1..5 and at most
  * count. */
-void tm_placement_compute(uint32_t partition, const char *const *names, unsigned count,
-                          unsigned copies, struct tm_holders *out);
+void tm_holders_compute(uint32_t partition, const char *const *names, unsigned count,
+                        unsigned copies, struct tm_holders *out);
 
 /* True if node holds data or is the witness. */
-bool tm_placement_has(const struct tm_holders *p, unsigned node);
+bool tm_holders_include(const struct tm_holders *p, unsigned node);
 
 #endif

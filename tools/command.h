@@ -9,12 +9,12 @@
 
 enum tm_exit { TM_EXIT_DONE = 0, TM_EXIT_FAILED = 1, TM_EXIT_USAGE = 2 };
 
-/* X(name, usage, summary): each has int tm_cmd_<name>(int argc, char **argv), which gets what
+/* X(name, usage, summary): each has int tm_main_<name>(int argc, char **argv), which gets what
  * follows the name and returns the exit status. */
 #define TM_SUBCOMMAND_LIST(X)                                                                      \
     X(plan, "plan FILE [--json]", "check a topology file and say what it means")
 
-#define X(name, usage, summary) int tm_cmd_##name(int argc, char **argv);
+#define X(name, usage, summary) int tm_main_##name(int argc, char **argv);
 TM_SUBCOMMAND_LIST(X)
 #undef X
 

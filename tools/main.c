@@ -14,7 +14,7 @@ struct subcommand {
 };
 
 static const struct subcommand subcommands[] = {
-#define X(name, usage, summary) {#name, tm_cmd_##name, usage, summary},
+#define X(name, usage, summary) {#name, tm_main_##name, usage, summary},
     TM_SUBCOMMAND_LIST(X)
 #undef X
 };

@@ -18,8 +18,8 @@ static void count_shares(const struct tm_cluster_spec *c, struct shares *s)
     *s = (struct shares){0};
     for (unsigned p = 0; p < c->partitions; p++) {
         struct tm_holders pl;
-        tm_placement_compute(p, (const char *const *)c->nodes.names, c->nodes.count,
-                             c->replication_factor, &pl);
+        tm_holders_compute(p, (const char *const *)c->nodes.names, c->nodes.count,
+                           c->replication_factor, &pl);
         s->leads[pl.data[0]]++;
         for (unsigned i = 0; i < pl.copies; i++)
             s->holds[pl.data[i]]++;
@@ -127,7 +127,7 @@ static void print_json(const struct tm_topology *t)
     json_decref(all);
 }
 
-int tm_cmd_plan(int argc, char **argv)
+int tm_main_plan(int argc, char **argv)
 {
     bool json = false;
     const struct tm_arg args[] = {{"--json", &json, NULL}, {NULL, NULL, NULL}};

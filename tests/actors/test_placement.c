@@ -10,7 +10,7 @@ static void placement_is_frozen(void)
     uint64_t digest = 14695981039346656037ULL;
     for (uint32_t p = 0; p < 256; p++) {
         struct tm_holders out;
-        tm_placement_compute(p, three, 3, 2, &out);
+        tm_holders_compute(p, three, 3, 2, &out);
         CU_ASSERT_EQUAL(out.copies, 2);
         const uint8_t cells[] = {out.data[0], out.data[1], out.witness};
         for (unsigned i = 0; i < 3; i++)
@@ -26,12 +26,12 @@ static void copies_are_distinct_and_the_witness_is_no_copy(void)
     for (uint32_t p = 0; p < 512; p++)
         for (unsigned copies = 1; copies <= 5; copies++) {
             struct tm_holders out;
-            tm_placement_compute(p, many, 7, copies, &out);
+            tm_holders_compute(p, many, 7, copies, &out);
             uint64_t seen = 0;
             for (unsigned i = 0; i < copies; i++) {
                 CU_ASSERT(out.data[i] < 7 && (seen & (1u << out.data[i])) == 0);
                 seen |= 1u << out.data[i];
-                CU_ASSERT(tm_placement_has(&out, out.data[i]));
+                CU_ASSERT(tm_holders_include(&out, out.data[i]));
             }
             CU_ASSERT_EQUAL(out.witness != TM_NO_NODE, copies == 2);
             if (out.witness != TM_NO_NODE)
@@ -42,9 +42,9 @@ static void copies_are_distinct_and_the_witness_is_no_copy(void)
 static void two_nodes_have_no_witness(void)
 {
     struct tm_holders out;
-    tm_placement_compute(7, three, 2, 2, &out);
+    tm_holders_compute(7, three, 2, 2, &out);
     CU_ASSERT_EQUAL(out.witness, TM_NO_NODE);
-    CU_ASSERT_FALSE(tm_placement_has(&out, 2));
+    CU_ASSERT_FALSE(tm_holders_include(&out, 2));
 }
 
 static void leaders_are_spread(void)
@@ -52,7 +52,7 @@ static void leaders_are_spread(void)
     unsigned led[7] = {0};
     for (uint32_t p = 0; p < 1024; p++) {
         struct tm_holders out;
-        tm_placement_compute(p, many, 7, 3, &out);
+        tm_holders_compute(p, many, 7, 3, &out);
         led[out.data[0]]++;
     }
     for (unsigned i = 0; i < 7; i++)
@@ -63,10 +63,10 @@ static void a_node_more_moves_only_what_it_takes(void)
 {
     for (uint32_t p = 0; p < 256; p++) {
         struct tm_holders before, after;
-        tm_placement_compute(p, many, 6, 3, &before);
-        tm_placement_compute(p, many, 7, 3, &after);
+        tm_holders_compute(p, many, 6, 3, &before);
+        tm_holders_compute(p, many, 7, 3, &after);
         for (unsigned i = 0; i < 3; i++)
-            CU_ASSERT(after.data[i] == 6 || tm_placement_has(&before, after.data[i]));
+            CU_ASSERT(after.data[i] == 6 || tm_holders_include(&before, after.data[i]));
     }
 }
 

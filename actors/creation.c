@@ -1,0 +1,359 @@
+#include "actors/creation.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define REPEAT_NS TM_MS(200)
+
+/* The body of STATE. */
+struct state {
+    uint8_t uuid[16]; /* zero: holds no directory yet */
+    uint64_t disk_id;
+    uint64_t version; /* of its directory */
+    uint8_t created;
+    uint8_t reserved[7];
+};
+TM_STATIC_ASSERT(sizeof(struct state) == 40, "frozen on the wire");
+
+static bool is_zero(const uint8_t uuid[16])
+{
+    static const uint8_t zero[16];
+    return memcmp(uuid, zero, 16) == 0;
+}
+
+static bool is_founder(const struct tm_creation *c)
+{
+    return c->node->self == 0;
+}
+
+static void say_once(struct tm_creation *c, const char *event, const char *text, unsigned node)
+{
+    if (!c->broken)
+        tm_ctx_log(c->ctx, TM_LOG_ERROR, event, "node=%s text=\"%s\"", c->node->spec.names[node],
+                   text);
+    c->broken = true;
+}
+
+/* ---- the directory at rest ---- */
+
+static enum tm_err store_directory(struct tm_creation *c)
+{
+    size_t len = tm_directory_size(c->directory);
+    uint8_t *bytes = malloc(len);
+    if (bytes == NULL)
+        return TM_ERR_NOMEM;
+    tm_directory_encode(c->directory, bytes);
+    struct tm_disk *disk = c->ctx->disk;
+    int64_t file = tm_disk_run_open(disk, TM_DIRECTORY_FILE ".tmp", TM_DISK_CREATE);
+    int64_t e = file;
+    if (file >= 0) {
+        e = tm_disk_run_write(disk, (int32_t)file, bytes, (uint32_t)len, 0, 0);
+        if (e >= 0)
+            e = tm_disk_run_sync(disk, (int32_t)file);
+        tm_disk_run_close(disk, (int32_t)file);
+    }
+    free(bytes);
+    if (e >= 0)
+        e = tm_disk_run_rename(disk, TM_DIRECTORY_FILE ".tmp", TM_DIRECTORY_FILE);
+    if (e >= 0)
+        e = tm_disk_run_sync_dir(disk, "");
+    return e < 0 ? tm_err_from_errno((int)-e) : TM_OK;
+}
+
+static enum tm_err load_directory(struct tm_creation *c)
+{
+    struct tm_disk *disk = c->ctx->disk;
+    int64_t file = tm_disk_run_open(disk, TM_DIRECTORY_FILE, TM_DISK_RDONLY);
+    if (file < 0)
+        return tm_err_from_errno((int)-file);
+    int64_t len = tm_disk_run_size(disk, (int32_t)file);
+    uint8_t *bytes = len > 0 && len < (int64_t)TM_MIB(1) ? malloc((size_t)len) : NULL;
+    enum tm_err e = TM_ERR_CORRUPT;
+    if (bytes != NULL && tm_disk_run_read(disk, (int32_t)file, bytes, (uint32_t)len, 0) == len)
+        e = tm_directory_decode(tm_bytes_of(bytes, (size_t)len), c->directory);
+    free(bytes);
+    tm_disk_run_close(disk, (int32_t)file);
+    return e;
+}
+
+static bool write_identity(struct tm_creation *c)
+{
+    struct tm_datadir_error err;
+    if (tm_datadir_write(c->ctx->disk, c->identity, &err) == TM_OK)
+        return true;
+    say_once(c, "creation_failed", err.text, c->node->self);
+    return false;
+}
+
+/* Stores c->directory as this node's, durably. */
+static bool adopt(struct tm_creation *c)
+{
+    enum tm_err e = store_directory(c);
+    if (e != TM_OK) {
+        say_once(c, "creation_failed", tm_err_text(e), c->node->self);
+        return false;
+    }
+    c->have_directory = true;
+    memcpy(c->identity->creation_token, c->directory->uuid, 16);
+    c->identity->partitions = c->directory->partitions;
+    return write_identity(c);
+}
+
+static void run(struct tm_creation *c)
+{
+    c->running = true;
+    struct tm_directory *d = c->directory;
+    c->directory = NULL;
+    tm_ctx_log(c->ctx, TM_LOG_INFO, "cluster_runs", "cluster=%s nodes=%u partitions=%u copies=%u",
+               d->cluster, d->members, d->partitions, d->copies);
+    c->ops.run(c->ops.host, d);
+}
+
+static void become_created(struct tm_creation *c)
+{
+    memcpy(c->identity->cluster_uuid, c->directory->uuid, 16);
+    c->identity->created = true;
+    if (write_identity(c))
+        run(c);
+}
+
+/* ---- sending ---- */
+
+static void send_state(struct tm_creation *c, unsigned node)
+{
+    struct state s = {.disk_id = c->identity->disk_id, .created = c->identity->created};
+    if (c->have_directory || c->running)
+        memcpy(s.uuid, c->identity->creation_token, 16);
+    struct tm_message_head head = {.type = TM_MESSAGE_STATE};
+    c->ops.send(c->ops.host, node, head, tm_bytes_of(&s, sizeof s));
+}
+
+static void send_directory(struct tm_creation *c, unsigned node, enum tm_message_type type,
+                           const struct tm_directory *d)
+{
+    size_t len = tm_directory_size(d);
+    uint8_t *bytes = malloc(len);
+    if (bytes == NULL)
+        return; /* sent again by the next tick */
+    tm_directory_encode(d, bytes);
+    struct tm_message_head head = {.type = (uint16_t)type};
+    c->ops.send(c->ops.host, node, head, tm_bytes_of(bytes, len));
+    free(bytes);
+}
+
+static void send_token(struct tm_creation *c, unsigned node, enum tm_message_type type,
+                       const uint8_t token[16])
+{
+    struct tm_message_head head = {.type = (uint16_t)type};
+    c->ops.send(c->ops.host, node, head, tm_bytes_of(token, 16));
+}
+
+/* ---- the founder ---- */
+
+/* A directory for the disks that everybody reported; the one stored before, brought up to date, if
+ * a creation was under way. */
+static bool propose(struct tm_creation *c)
+{
+    struct tm_directory *d = c->directory;
+    bool same = c->have_directory;
+    if (!c->have_directory) {
+        tm_directory_propose(d, &c->node->spec);
+        for (unsigned i = 0; i < 16; i += 8)
+            tm_store64(d->uuid + i, tm_ctx_random(c->ctx));
+        d->token = tm_load64(d->uuid);
+        d->version = 0;
+    }
+    c->disk[c->node->self] = c->identity->disk_id;
+    for (unsigned i = 0; i < d->members; i++) {
+        same &= d->nodes[i].disk_id == c->disk[i];
+        d->nodes[i].disk_id = c->disk[i];
+    }
+    if (same)
+        return true;
+    d->version++;
+    c->created = 0;
+    return adopt(c);
+}
+
+static void found(struct tm_creation *c)
+{
+    uint64_t all = (c->node->spec.count == 64 ? 0 : 1ULL << c->node->spec.count) - 1;
+    if (!is_founder(c) || c->running || c->broken || (c->heard | 1) != all || !propose(c))
+        return;
+    c->created |= 1;
+    if (c->created == all) {
+        become_created(c);
+        return;
+    }
+    for (unsigned i = 1; i < c->node->spec.count; i++)
+        if ((c->created >> i & 1) == 0)
+            send_directory(c, i, TM_MESSAGE_CREATE, c->directory);
+}
+
+/* ---- receiving ---- */
+
+static void on_state(struct tm_creation *c, unsigned node, struct tm_bytes body)
+{
+    struct state s;
+    if (body.len != sizeof s)
+        return;
+    memcpy(&s, body.data, sizeof s);
+    c->heard |= 1ULL << node;
+    c->disk[node] = s.disk_id;
+    bool same = memcmp(s.uuid, c->identity->creation_token, 16) == 0;
+    if (c->running) {
+        if (is_zero(s.uuid) || (same && !s.created))
+            send_directory(c, node, TM_MESSAGE_DIRECTORY, c->node->directory);
+        else if (!same)
+            tm_ctx_log(c->ctx, TM_LOG_ERROR, "foreign_node",
+                       "node=%s text=\"its data directory belongs to another cluster of this "
+                       "name: empty it, or point --data-dir to the right one\"",
+                       c->node->spec.names[node]);
+        return;
+    }
+    if (!is_zero(s.uuid) && !is_zero(c->identity->creation_token) && !same) {
+        say_once(c, "foreign_node",
+                 "its data directory holds another cluster of this name than ours: empty the one "
+                 "that is wrong",
+                 node);
+        return;
+    }
+    if (!is_zero(s.uuid) && !same && is_founder(c) && !s.created) {
+        /* The founder lost its disk during creation; the others hold what it had proposed. */
+        say_once(c, "creation_interrupted",
+                 "the first node was wiped during creation: empty the data directories of all "
+                 "nodes and start again; nothing was ever acknowledged",
+                 node);
+        return;
+    }
+    found(c);
+}
+
+/* Reads a directory sent by another node into c->directory; false if it is not for us. */
+static bool take_directory(struct tm_creation *c, unsigned node, struct tm_bytes body)
+{
+    struct tm_directory *d = malloc(sizeof *d);
+    bool ok = d != NULL && tm_directory_decode(body, d) == TM_OK &&
+              strcmp(d->cluster, c->node->spec.cluster) == 0 && c->node->self < d->members &&
+              strcmp(d->nodes[c->node->self].name, c->node->spec.names[c->node->self]) == 0;
+    bool ours = ok && (is_zero(c->identity->creation_token) ||
+                       memcmp(d->uuid, c->identity->creation_token, 16) == 0);
+    if (ok && !ours)
+        say_once(c, "foreign_node",
+                 "it belongs to another cluster of this name than our data "
+                 "directory: empty ours, or use the right one",
+                 node);
+    if (ours)
+        *c->directory = *d;
+    free(d);
+    return ours;
+}
+
+static void on_create(struct tm_creation *c, unsigned node, struct tm_bytes body)
+{
+    if (c->running || node != 0 || !take_directory(c, node, body) ||
+        c->directory->nodes[c->node->self].disk_id != c->identity->disk_id || !adopt(c))
+        return;
+    send_token(c, node, TM_MESSAGE_CREATED, c->directory->uuid);
+}
+
+static void on_created(struct tm_creation *c, unsigned node, struct tm_bytes body)
+{
+    if (!is_founder(c) || c->running || !c->have_directory || body.len != 16 ||
+        memcmp(body.data, c->directory->uuid, 16) != 0)
+        return;
+    c->created |= 1ULL << node;
+    found(c);
+    for (unsigned i = 1; c->running && i < c->node->spec.count; i++)
+        send_token(c, i, TM_MESSAGE_START, c->identity->cluster_uuid);
+}
+
+static void on_start(struct tm_creation *c, struct tm_bytes body)
+{
+    if (!c->running && c->have_directory && body.len == 16 &&
+        memcmp(body.data, c->directory->uuid, 16) == 0)
+        become_created(c);
+}
+
+static void on_directory(struct tm_creation *c, unsigned node, struct tm_bytes body)
+{
+    if (!c->running && take_directory(c, node, body) && adopt(c))
+        become_created(c);
+}
+
+void tm_creation_message(struct tm_creation *c, const struct tm_message_head *head,
+                         struct tm_bytes body)
+{
+    if (head->node >= c->node->spec.count)
+        return;
+    switch (head->type) {
+    case TM_MESSAGE_STATE:
+        on_state(c, head->node, body);
+        break;
+    case TM_MESSAGE_CREATE:
+        on_create(c, head->node, body);
+        break;
+    case TM_MESSAGE_CREATED:
+        on_created(c, head->node, body);
+        break;
+    case TM_MESSAGE_START:
+        on_start(c, body);
+        break;
+    case TM_MESSAGE_DIRECTORY:
+        on_directory(c, head->node, body);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- life ---- */
+
+enum tm_err tm_creation_start(struct tm_creation *c, const struct tm_ctx *ctx, struct tm_node *node,
+                              struct tm_datadir_identity *identity,
+                              const struct tm_creation_ops *ops)
+{
+    *c = (struct tm_creation){.ctx = ctx, .node = node, .identity = identity, .ops = *ops};
+    c->directory = calloc(1, sizeof *c->directory);
+    if (c->directory == NULL)
+        return TM_ERR_NOMEM;
+    if (!is_zero(identity->creation_token)) {
+        enum tm_err e = load_directory(c);
+        if (e != TM_OK)
+            return e == TM_ERR_NOTFOUND ? TM_ERR_CORRUPT : e;
+        c->have_directory = true;
+    }
+    if (identity->created)
+        run(c);
+    else
+        found(c); /* a cluster of one node */
+    return TM_OK;
+}
+
+void tm_creation_end(struct tm_creation *c)
+{
+    free(c->directory);
+    c->directory = NULL;
+}
+
+void tm_creation_peer_up(struct tm_creation *c, unsigned node)
+{
+    send_state(c, node);
+}
+
+void tm_creation_tick(struct tm_creation *c)
+{
+    uint64_t now = tm_ctx_now(c->ctx);
+    if (c->running || now < c->next_send)
+        return;
+    c->next_send = now + REPEAT_NS;
+    for (unsigned i = 0; i < c->node->spec.count; i++)
+        if (i != c->node->self)
+            send_state(c, i);
+    found(c);
+}
+
+uint64_t tm_creation_next_deadline(const struct tm_creation *c)
+{
+    return c->running ? UINT64_MAX : c->next_send;
+}

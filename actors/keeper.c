@@ -1,0 +1,631 @@
+/* Four parts: what was there at the start; the one snapshot being taken; sends, one per (partition,
+ * node); receipts, one per partition. */
+#include "actors/keeper.h"
+#include "actors/shard_internal.h"
+#include "storage/snapshot.h"
+
+#include <stdlib.h>
+
+#define SLICE_BYTES  TM_KIB(64)
+#define SENDS_MAX    64
+#define RECEIPTS_MAX 64
+#define SILENCE_NS   TM_SECONDS(10) /* a transfer that does not move so long is given up */
+
+struct item_head {
+    uint64_t cursor;
+    uint64_t index;
+};
+
+/* What came of the snapshots on disk. */
+struct found {
+    struct tm_store *store; /* until it is handed over */
+    struct tm_snapshot_info info;
+    bool there;
+};
+
+struct taking {
+    struct tm_partition *p; /* NULL: nothing is being taken */
+    struct tm_snapshot_writer *writer;
+    uint64_t cursor, walked_to;
+    bool walked, moved;
+    uint8_t *buf; /* an item: head and slice */
+    size_t cap, len;
+};
+
+struct sending {
+    struct tm_partition *p; /* NULL: free */
+    struct tm_snapshot_reader *reader;
+    struct tm_snapshot_info info;
+    struct tm_keeper *keeper;
+    unsigned node;
+    uint64_t chunk;
+    uint64_t moved_at;
+    bool reading;
+};
+
+struct receipt {
+    struct tm_partition *p; /* NULL: free */
+    struct tm_keeper *keeper;
+    struct tm_snapshot_writer *writer;
+    struct tm_snapshot_info info;
+    struct tm_store *store;
+    struct tm_place from;
+    uint64_t moved_at;
+    bool installed;
+};
+
+struct tm_keeper {
+    struct tm_shard *shard;
+    struct found *found; /* by id / workers */
+    struct taking taking;
+    struct sending sends[SENDS_MAX];
+    struct receipt receipts[RECEIPTS_MAX];
+};
+
+/* The body of SNAPSHOT: this, then the chunk. */
+struct transfer {
+    struct tm_snapshot_info info;
+};
+enum { ACK_NEXT, ACK_DONE, ACK_FAILED }; /* arg2 of SNAPSHOT_ACK; arg is the next chunk */
+
+static uint64_t now(const struct tm_keeper *k)
+{
+    return tm_ctx_now(k->shard->ctx);
+}
+
+static struct tm_counters *counters(const struct tm_keeper *k)
+{
+    return k->shard->ctx->counters;
+}
+
+/* ---- members in a snapshot's header ---- */
+
+static void members_to_config(const struct tm_members *m, struct tm_voter_config *c)
+{
+    *c = (struct tm_voter_config){.epoch = m->index};
+    for (unsigned i = 0; i < m->count && c->count < TM_VOTERS_MAX; i++)
+        c->voters[c->count++] = (struct tm_voter){
+            .disk_id = m->at[i].id.disk, .node = m->at[i].id.node, .role = (uint32_t)m->at[i].role};
+}
+
+static void config_to_members(const struct tm_voter_config *c, struct tm_members *m)
+{
+    *m = (struct tm_members){.index = c->epoch};
+    for (unsigned i = 0; i < c->count && i < TM_VOTERS_MAX; i++)
+        m->at[m->count++] = (struct tm_member){
+            .id = {.disk = c->voters[i].disk_id, .node = (uint8_t)c->voters[i].node},
+            .role = (enum tm_member_role)c->voters[i].role};
+    if (!tm_members_valid(m))
+        *m = (struct tm_members){0};
+}
+
+/* ---- at the start ---- */
+
+static enum tm_err load_item(void *arg, struct tm_bytes item)
+{
+    struct tm_store *store = arg;
+    struct item_head h;
+    if (item.len < sizeof h)
+        return TM_ERR_CORRUPT;
+    memcpy(&h, item.data, sizeof h);
+    return tm_store_load_slice(store, item.data + sizeof h, item.len - sizeof h, h.cursor, h.index);
+}
+
+static enum tm_err load_found(struct tm_keeper *k, uint32_t partition, struct found *f)
+{
+    struct tm_snapshot_info infos[2];
+    unsigned count;
+    bool damaged;
+    enum tm_err e = tm_snapshot_list(k->shard->ctx, partition, k->shard->node->directory->uuid,
+                                     infos, &count, &damaged);
+    for (unsigned i = 0; e == TM_OK && i < count && !f->there; i++) {
+        f->store = tm_store_new(&k->shard->arena, partition);
+        f->info = infos[i];
+        tm_store_load_begin(f->store, infos[i].walked_from);
+        f->there = tm_snapshot_load(k->shard->ctx, &infos[i], load_item, f->store) == TM_OK;
+        if (f->there) {
+            tm_counter_add(counters(k), TM_COUNTER_snapshots_loaded, 1);
+        } else {
+            tm_ctx_log(k->shard->ctx, TM_LOG_ERROR, "snapshot_damaged",
+                       "partition=%u index=%llu action=\"the older one is tried\"", partition,
+                       (unsigned long long)infos[i].walked_from);
+            tm_store_delete(f->store);
+            f->store = NULL;
+        }
+    }
+    return e;
+}
+
+enum tm_err tm_keeper_new(struct tm_shard *shard, struct tm_keeper **out)
+{
+    struct tm_keeper *k = calloc(1, sizeof *k);
+    if (k == NULL)
+        return TM_ERR_NOMEM;
+    k->shard = shard;
+    k->found = calloc(shard->slots, sizeof *k->found);
+    *out = k;
+    if (k->found == NULL)
+        return TM_ERR_NOMEM;
+    const struct tm_directory *d = shard->node->directory;
+    enum tm_err e = TM_OK;
+    for (uint32_t id = shard->self.worker; e == TM_OK && id <= d->partitions;
+         id += shard->node->workers)
+        e = load_found(k, id, &k->found[id / shard->node->workers]);
+    return e;
+}
+
+bool tm_keeper_base(const struct tm_keeper *k, uint32_t partition, struct tm_log_base *out)
+{
+    const struct found *f = &k->found[partition / k->shard->node->workers];
+    if (f->there)
+        *out = (struct tm_log_base){
+            .index = f->info.walked_from, .term = f->info.term, .hash = f->info.hash};
+    return f->there;
+}
+
+enum tm_err tm_keeper_load(struct tm_keeper *k, uint32_t partition, struct tm_store **store,
+                           struct tm_members *members)
+{
+    struct found *f = &k->found[partition / k->shard->node->workers];
+    *store = f->store;
+    f->store = NULL;
+    if (f->there)
+        config_to_members(&f->info.config, members);
+    return TM_OK;
+}
+
+/* ---- taking ---- */
+
+static void writer_moved(void *host, struct tm_snapshot_writer *writer)
+{
+    (void)writer;
+    ((struct tm_keeper *)host)->taking.moved = true;
+}
+
+static void take_end(struct tm_keeper *k, bool ok)
+{
+    struct taking *t = &k->taking;
+    tm_counter_add(counters(k), ok ? TM_COUNTER_snapshots_written : TM_COUNTER_snapshots_failed, 1);
+    if (t->writer != NULL)
+        tm_snapshot_writer_close(t->writer);
+    free(t->buf);
+    *t = (struct taking){0};
+}
+
+static bool take_begin(struct tm_keeper *k, struct tm_partition *p)
+{
+    struct taking *t = &k->taking;
+    if (t->p != NULL || p->store == NULL || p->stopping)
+        return false;
+    struct tm_snapshot_info info = {.partition = p->id,
+                                    .walked_from = tm_store_committed(p->store)};
+    if (tm_store_applied(p->store) < tm_store_load_until(p->store) ||
+        !tm_log_term_at(p->log, info.walked_from, &info.term) ||
+        !tm_log_hash_at(p->log, info.walked_from, &info.hash))
+        return false;
+    const struct tm_members *m = &p->replica.members;
+    members_to_config(m->index <= info.walked_from ? m : &p->replica.previous, &info.config);
+    memcpy(info.cluster, k->shard->node->directory->uuid, 16);
+    t->cap = SLICE_BYTES;
+    t->buf = malloc(sizeof(struct item_head) + t->cap);
+    if (t->buf == NULL ||
+        tm_snapshot_writer_new(k->shard->ctx, &info, writer_moved, k, &t->writer) != TM_OK) {
+        free(t->buf);
+        *t = (struct taking){0};
+        return false;
+    }
+    t->p = p;
+    t->walked_to = info.walked_from;
+    t->moved = true;
+    return true;
+}
+
+/* The next item into t->buf; false at the end of the walk. */
+static bool take_slice(struct taking *t)
+{
+    size_t used;
+    struct item_head h;
+    if (t->walked)
+        return false;
+    enum tm_err e;
+    uint8_t *slice = t->buf + sizeof h;
+    while ((e = tm_store_snapshot(t->p->store, &t->cursor, slice, t->cap, &used, &h.index)) ==
+           TM_ERR_TOOBIG) {
+        uint8_t *larger = realloc(t->buf, sizeof h + used);
+        TM_ASSERT(larger != NULL); /* one entity, bounded by --max-entity-bytes */
+        t->buf = larger;
+        t->cap = used;
+        slice = larger + sizeof h;
+    }
+    TM_ASSERT(e == TM_OK);
+    h.cursor = t->cursor;
+    memcpy(t->buf, &h, sizeof h);
+    t->len = sizeof h + used;
+    t->walked = t->cursor == 0;
+    t->walked_to = tm_max_u64(t->walked_to, h.index);
+    return true;
+}
+
+/* Goes on writing; one slice at a time, so that a turn stays short. */
+static bool take_write(struct tm_keeper *k)
+{
+    struct taking *t = &k->taking;
+    if (t->len == 0 && !take_slice(t)) {
+        tm_snapshot_writer_finish(t->writer, t->walked_to, NULL);
+        return false;
+    }
+    enum tm_err e = tm_snapshot_writer_item(t->writer, tm_bytes_of(t->buf, t->len));
+    if (e == TM_OK)
+        t->len = 0;
+    else if (e != TM_ERR_FULL)
+        take_end(k, false);
+    return e == TM_OK;
+}
+
+static void take_published(struct tm_keeper *k)
+{
+    struct taking *t = &k->taking;
+    const struct tm_snapshot_info *info = tm_snapshot_writer_info(t->writer);
+    if (info->walked_from > tm_log_first(t->p->log) - 1)
+        tm_log_compact(t->p->log, info->walked_from);
+    struct found *f = &k->found[t->p->id / k->shard->node->workers];
+    f->info = *info;
+    f->there = true;
+    take_end(k, true);
+}
+
+static bool take_turn(struct tm_keeper *k)
+{
+    struct taking *t = &k->taking;
+    if (t->p == NULL)
+        return false;
+    switch (tm_snapshot_writer_state(t->writer)) {
+    case TM_SNAPSHOT_OPENING:
+    case TM_SNAPSHOT_SYNCING:
+    case TM_SNAPSHOT_FLIPPING:
+        return false;
+    case TM_SNAPSHOT_WRITING:
+        return take_write(k);
+    case TM_SNAPSHOT_COMPLETE:
+        if (tm_log_durable(t->p->log) >= t->walked_to)
+            tm_snapshot_writer_publish(t->writer);
+        return false;
+    case TM_SNAPSHOT_PUBLISHED:
+        take_published(k);
+        return false;
+    case TM_SNAPSHOT_FAILED:
+        tm_ctx_log(k->shard->ctx, TM_LOG_ERROR, "snapshot_failed", "partition=%u error=\"%s\"",
+                   t->p->id, tm_err_text(tm_snapshot_writer_error(t->writer)));
+        take_end(k, false);
+        return false;
+    }
+    return false;
+}
+
+/* Takes the snapshot that would let the log give up its oldest segments, once half of what it may
+ * take is in use. */
+static void take_if_due(struct tm_keeper *k)
+{
+    uint32_t id;
+    uint64_t segments;
+    struct tm_wal *wal = tm_log_set_wal(k->shard->logs);
+    if (k->taking.p != NULL)
+        return;
+    if (!tm_log_set_needs_older(k->shard->logs, &id)) {
+        if (tm_wal_held_bytes(wal) * 2 < k->shard->options.wal_bytes ||
+            !tm_log_set_pinner(k->shard->logs, &id, &segments))
+            return;
+    }
+    struct tm_partition *p = tm_shard_find(k->shard, id);
+    if (p != NULL)
+        take_begin(k, p);
+}
+
+/* ---- sending ---- */
+
+static void send_end(struct sending *s, bool ok)
+{
+    struct tm_partition *p = s->p;
+    if (s->reader != NULL)
+        tm_snapshot_reader_close(s->reader);
+    tm_counter_add(counters(s->keeper),
+                   ok ? TM_COUNTER_snapshots_sent : TM_COUNTER_snapshots_failed, 1);
+    unsigned node = s->node;
+    uint64_t index = s->info.walked_from;
+    *s = (struct sending){0};
+    tm_replica_snapshot_sent(&p->replica, node, index, ok);
+}
+
+static void send_chunk(void *host, enum tm_err err, uint64_t chunk, struct tm_bytes bytes)
+{
+    struct sending *s = host;
+    s->reading = false;
+    if (s->p == NULL || s->p->stopping)
+        return;
+    if (err != TM_OK) {
+        send_end(s, false);
+        return;
+    }
+    struct tm_shard *shard = s->keeper->shard;
+    struct transfer t = {.info = s->info};
+    struct tm_bytes pieces[2] = {tm_bytes_of(&t, sizeof t), bytes};
+    struct tm_message_head head = {.type = TM_MESSAGE_SNAPSHOT,
+                                   .partition = s->p->id,
+                                   .arg = chunk,
+                                   .arg2 = s->p->replica.hs.term};
+    struct tm_place to = {.node = (uint8_t)s->node,
+                          .worker = (uint8_t)tm_node_worker_of(shard->node, s->node, s->p->id)};
+    if (tm_post_send(shard->post, to, head, pieces, 2) != TM_OK)
+        send_end(s, false);
+}
+
+static void send_next(struct sending *s)
+{
+    if (s->reading)
+        return;
+    enum tm_err e = tm_snapshot_read(s->reader, s->chunk, send_chunk, s);
+    s->reading = e == TM_OK;
+    if (e != TM_OK)
+        send_end(s, false);
+}
+
+/* Begins the transfer, with a snapshot that reaches the log; takes one first if there is none. */
+static void send_begin(struct tm_keeper *k, struct sending *s)
+{
+    const struct found *f = &k->found[s->p->id / k->shard->node->workers];
+    if (!f->there || f->info.walked_from + 1 < tm_log_first(s->p->log)) {
+        take_begin(k, s->p);
+        return;
+    }
+    s->info = f->info;
+    if (tm_snapshot_reader_new(k->shard->ctx, &s->info, &s->reader) != TM_OK)
+        send_end(s, false);
+    else
+        send_next(s);
+}
+
+void tm_keeper_send(struct tm_keeper *k, struct tm_partition *p, unsigned node)
+{
+    struct sending *free_one = NULL;
+    for (unsigned i = 0; i < SENDS_MAX; i++) {
+        struct sending *s = &k->sends[i];
+        if (s->p == p && s->node == node)
+            return; /* under way */
+        if (s->p == NULL && free_one == NULL && !s->reading)
+            free_one = s;
+    }
+    if (free_one != NULL)
+        *free_one = (struct sending){.p = p, .keeper = k, .node = node, .moved_at = now(k)};
+}
+
+static void on_ack(struct tm_keeper *k, const struct tm_message_head *head)
+{
+    for (unsigned i = 0; i < SENDS_MAX; i++) {
+        struct sending *s = &k->sends[i];
+        if (s->p == NULL || s->p->id != head->partition || s->node != head->node ||
+            s->reader == NULL)
+            continue;
+        s->moved_at = now(k);
+        s->chunk = head->arg;
+        if (head->arg2 != ACK_NEXT)
+            send_end(s, head->arg2 == ACK_DONE);
+        else if (s->chunk < s->info.chunks)
+            send_next(s);
+        return;
+    }
+}
+
+/* ---- receiving ---- */
+
+static void ack(struct receipt *r, uint64_t status)
+{
+    struct tm_message_head head = {.type = TM_MESSAGE_SNAPSHOT_ACK,
+                                   .partition = r->p->id,
+                                   .arg = tm_snapshot_writer_chunks(r->writer),
+                                   .arg2 = status};
+    tm_post_send(r->keeper->shard->post, r->from, head, NULL, 0);
+}
+
+static void receipt_end(struct receipt *r)
+{
+    if (r->store != NULL)
+        tm_store_delete(r->store);
+    if (r->writer != NULL)
+        tm_snapshot_writer_close(r->writer);
+    *r = (struct receipt){0};
+}
+
+static void receipt_fail(struct receipt *r)
+{
+    tm_counter_add(counters(r->keeper), TM_COUNTER_snapshots_failed, 1);
+    ack(r, ACK_FAILED);
+    receipt_end(r);
+}
+
+static void receipt_moved(void *host, struct tm_snapshot_writer *writer)
+{
+    /* Looked at by the next turn. */
+    (void)host;
+    (void)writer;
+}
+
+static struct receipt *receipt_begin(struct tm_keeper *k, struct tm_partition *p,
+                                     const struct tm_message_head *head,
+                                     const struct tm_snapshot_info *info)
+{
+    struct receipt *r = NULL;
+    for (unsigned i = 0; i < RECEIPTS_MAX && r == NULL; i++)
+        if (k->receipts[i].p == NULL)
+            r = &k->receipts[i];
+    if (r == NULL || p->store == NULL || info->partition != p->id ||
+        memcmp(info->cluster, k->shard->node->directory->uuid, 16) != 0 ||
+        !tm_replica_snapshot_wanted(&p->replica, head->node, head->arg2, info->walked_from))
+        return NULL;
+    *r = (struct receipt){
+        .keeper = k, .info = *info, .from = {.node = head->node, .worker = head->worker}};
+    if (tm_snapshot_writer_new(k->shard->ctx, info, receipt_moved, k, &r->writer) != TM_OK)
+        return NULL;
+    r->p = p;
+    r->store = tm_store_new(&k->shard->arena, p->id);
+    tm_store_load_begin(r->store, info->walked_from);
+    return r;
+}
+
+static struct receipt *receipt_of(struct tm_keeper *k, uint32_t partition)
+{
+    for (unsigned i = 0; i < RECEIPTS_MAX; i++)
+        if (k->receipts[i].p != NULL && k->receipts[i].p->id == partition)
+            return &k->receipts[i];
+    return NULL;
+}
+
+static void on_chunk(struct tm_keeper *k, const struct tm_message_head *head, struct tm_bytes body)
+{
+    struct transfer t;
+    struct tm_partition *p = tm_shard_find(k->shard, head->partition);
+    if (p == NULL || p->stopping || body.len < sizeof t)
+        return;
+    memcpy(&t, body.data, sizeof t);
+    struct tm_bytes chunk = tm_bytes_of(body.data + sizeof t, body.len - sizeof t);
+    struct receipt *r = receipt_of(k, p->id);
+    if (r != NULL && head->arg == 0) {
+        receipt_end(r); /* the leader begins anew */
+        r = NULL;
+    }
+    if (r == NULL && head->arg == 0)
+        r = receipt_begin(k, p, head, &t.info);
+    if (r == NULL || r->info.walked_from != t.info.walked_from)
+        return;
+    r->moved_at = now(k);
+    enum tm_err e = tm_snapshot_writer_chunk(r->writer, chunk);
+    if (e == TM_ERR_INVALID)
+        return; /* an old one */
+    if (e == TM_OK)
+        e = tm_snapshot_chunk_items(chunk, load_item, r->store);
+    if (e != TM_OK) {
+        receipt_fail(r);
+        return;
+    }
+    if (tm_snapshot_writer_chunks(r->writer) == r->info.chunks)
+        tm_snapshot_writer_finish(r->writer, 0, &r->info);
+    else
+        ack(r, ACK_NEXT);
+}
+
+/* The file is durable: its state takes the place of what the partition had. */
+static void install(struct receipt *r)
+{
+    struct tm_partition *p = r->p;
+    struct tm_replica_status st = tm_replica_status(&p->replica);
+    if (st.role == TM_ROLE_LEADER || p->apply_fetching || p->ship_fetching ||
+        r->info.walked_from <= st.commit ||
+        tm_log_reset(p->log, r->info.walked_from, r->info.term, r->info.hash) != TM_OK) {
+        receipt_fail(r);
+        return;
+    }
+    struct tm_members members;
+    config_to_members(&r->info.config, &members);
+    tm_store_delete(p->store);
+    p->store = r->store;
+    r->store = NULL;
+    struct tm_tail tail = {
+        .index = r->info.walked_from, .term = r->info.term, .hash = r->info.hash};
+    tm_log_set_commit(p->log, tail.index);
+    tm_replica_snapshot_installed(&p->replica, &tail, &members);
+    struct found *f = &r->keeper->found[p->id / r->keeper->shard->node->workers];
+    f->info = *tm_snapshot_writer_info(r->writer);
+    f->there = true;
+    tm_counter_add(counters(r->keeper), TM_COUNTER_snapshots_loaded, 1);
+    tm_ctx_log(r->keeper->shard->ctx, TM_LOG_INFO, "snapshot_installed", "partition=%u index=%llu",
+               p->id, (unsigned long long)tail.index);
+    ack(r, ACK_DONE);
+    receipt_end(r);
+}
+
+static void receipt_turn(struct receipt *r)
+{
+    if (r->p == NULL)
+        return;
+    switch (tm_snapshot_writer_state(r->writer)) {
+    case TM_SNAPSHOT_COMPLETE:
+        tm_snapshot_writer_publish(r->writer);
+        break;
+    case TM_SNAPSHOT_PUBLISHED:
+        install(r);
+        break;
+    case TM_SNAPSHOT_FAILED:
+        receipt_fail(r);
+        break;
+    default:
+        break;
+    }
+}
+
+void tm_keeper_message(struct tm_keeper *k, const struct tm_message_head *head,
+                       struct tm_bytes body)
+{
+    if (head->type == TM_MESSAGE_SNAPSHOT)
+        on_chunk(k, head, body);
+    else
+        on_ack(k, head);
+}
+
+/* ---- time ---- */
+
+void tm_keeper_applied(struct tm_keeper *k, struct tm_partition *p)
+{
+    if (k->taking.p == p)
+        k->taking.moved = true;
+}
+
+bool tm_keeper_turn(struct tm_keeper *k)
+{
+    for (unsigned i = 0; i < RECEIPTS_MAX; i++)
+        receipt_turn(&k->receipts[i]);
+    return take_turn(k);
+}
+
+void tm_keeper_tick(struct tm_keeper *k)
+{
+    uint64_t t = now(k);
+    take_if_due(k);
+    for (unsigned i = 0; i < SENDS_MAX; i++) {
+        struct sending *s = &k->sends[i];
+        if (s->p == NULL)
+            continue;
+        if (s->reader == NULL)
+            send_begin(k, s);
+        else if (t - s->moved_at > SILENCE_NS)
+            send_end(s, false);
+    }
+    for (unsigned i = 0; i < RECEIPTS_MAX; i++)
+        if (k->receipts[i].p != NULL && t - k->receipts[i].moved_at > SILENCE_NS)
+            receipt_end(&k->receipts[i]);
+}
+
+bool tm_keeper_quiet(const struct tm_keeper *k)
+{
+    for (unsigned i = 0; i < SENDS_MAX; i++)
+        if (k->sends[i].reading)
+            return false;
+    return true;
+}
+
+void tm_keeper_free(struct tm_keeper *k)
+{
+    if (k == NULL)
+        return;
+    if (k->taking.p != NULL)
+        take_end(k, false);
+    for (unsigned i = 0; i < SENDS_MAX; i++)
+        if (k->sends[i].reader != NULL)
+            tm_snapshot_reader_close(k->sends[i].reader);
+    for (unsigned i = 0; i < RECEIPTS_MAX; i++)
+        if (k->receipts[i].p != NULL)
+            receipt_end(&k->receipts[i]);
+    for (uint32_t i = 0; k->found != NULL && i < k->shard->slots; i++)
+        if (k->found[i].store != NULL)
+            tm_store_delete(k->found[i].store);
+    free(k->found);
+    free(k);
+}

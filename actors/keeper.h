@@ -1,0 +1,52 @@
+/* keeper.h: the snapshots of one worker's partitions: loading, taking, sending, installing.
+ *
+ * Taking.  When the log fills up, the partition whose records hold its oldest segment is walked, a
+ * slice a turn; one at a time.  The file counts once the log is durable through the highest index
+ * walked; then the log begins after it.
+ *
+ * Sending.  A follower that needs what the log no longer has gets the newest snapshot, chunk by
+ * chunk, each acknowledged; a broken transfer is begun again by the leader's replica.  The follower
+ * loads while it receives, and puts the new state in the old one's place when the file is durable.
+ *
+ * A snapshot is items of {u64 cursor, u64 index, slice} (tm_store_snapshot).  One thread. */
+#ifndef TM_ACTORS_KEEPER_H
+#define TM_ACTORS_KEEPER_H
+
+#include "actors/message.h"
+#include "actors/partition.h"
+
+struct tm_keeper;
+struct tm_shard;
+
+/* Reads the newest good snapshot of each of the worker's partitions; boot. */
+enum tm_err tm_keeper_new(struct tm_shard *shard, struct tm_keeper **out);
+void tm_keeper_free(struct tm_keeper *k);
+
+/* Where the partition's log begins, by its snapshot; false: it has none. */
+bool tm_keeper_base(const struct tm_keeper *k, uint32_t partition, struct tm_log_base *out);
+
+/* Hands over the store loaded at the start, NULL if there was no snapshot, and the members in it.
+ */
+enum tm_err tm_keeper_load(struct tm_keeper *k, uint32_t partition, struct tm_store **store,
+                           struct tm_members *members);
+
+/* The partition's state moved: a snapshot under way may go on. */
+void tm_keeper_applied(struct tm_keeper *k, struct tm_partition *p);
+
+/* node needs the partition's state: from inside the replica, so it begins with the next tick. */
+void tm_keeper_send(struct tm_keeper *k, struct tm_partition *p, unsigned node);
+
+/* SNAPSHOT and SNAPSHOT_ACK. */
+void tm_keeper_message(struct tm_keeper *k, const struct tm_message_head *head,
+                       struct tm_bytes body);
+
+/* Some ten times a second: begins what is due, goes on with what waits. */
+void tm_keeper_tick(struct tm_keeper *k);
+
+/* Every turn: the next slice.  True if there is more to do. */
+bool tm_keeper_turn(struct tm_keeper *k);
+
+/* Nothing is under way on the disk. */
+bool tm_keeper_quiet(const struct tm_keeper *k);
+
+#endif

@@ -1,0 +1,69 @@
+/* node.h: what the workers of one node share: who the node is, what the cluster is, who leads.
+ *
+ * Written rarely, read always.  The identity and the directory are set by worker 0 (creation.h)
+ * before `running` is raised, and the directory never changes in place afterwards.  leader[p] is
+ * written by the worker that owns partition p on this node, read by all.  In a process the workers
+ * are threads; in the simulator they are objects of one. */
+#ifndef TM_ACTORS_NODE_H
+#define TM_ACTORS_NODE_H
+
+#include "actors/directory.h"
+#include "actors/dispatch.h"
+
+#include <stdatomic.h>
+
+#define TM_NODE_PROTOCOL 1 /* version of everything nodes say to each other */
+
+/* How clients reach a node, as CLUSTER SLOTS shows it. */
+struct tm_node_address {
+    char ip[64];
+    uint16_t port;         /* shared by its workers */
+    uint16_t worker_port0; /* worker w's own is worker_port0 + w */
+};
+
+struct tm_node {
+    /* Set before the workers start. */
+    unsigned self;         /* this node's number in the topology's list */
+    unsigned workers;      /* of this node */
+    uint64_t boot;         /* random, of this process */
+    uint64_t cluster_hash; /* of the cluster's name: frames of others are dropped */
+    struct tm_directory_spec spec;
+    struct tm_node_address address[TM_NODES_MAX];
+
+    /* Set by worker 0 before `running`. */
+    uint64_t disk_id;
+    uint64_t incarnation;
+    struct tm_directory *directory;
+    _Atomic bool running; /* the cluster exists and this node is part of it */
+
+    /* By whoever hears of it. */
+    _Atomic uint8_t peer_workers[TM_NODES_MAX]; /* 0: not known yet */
+    _Atomic bool peer_alive[TM_NODES_MAX];
+
+    /* term << 8 | node + 1, 0: nobody known; partitions + 1 entries. */
+    _Atomic uint64_t *leader;
+    _Atomic uint64_t epoch; /* grows with each change of leader, aliveness or worker count */
+};
+
+/* Allocates the leader table; directory is taken over.  TM_ERR_NOMEM. */
+enum tm_err tm_node_run(struct tm_node *n, struct tm_directory *directory);
+void tm_node_free(struct tm_node *n);
+
+/* Notes a leader if the term is not older than what is known.  True if that changed something. */
+bool tm_node_set_leader(struct tm_node *n, uint32_t partition, unsigned node, uint64_t term);
+
+/* Where the leader of a partition is; node TM_NODES_MAX: not known. */
+struct tm_place tm_node_leader(const struct tm_node *n, uint32_t partition);
+
+/* The worker of `node` that owns the partition; 0 while the node's count is not known. */
+static inline unsigned tm_node_worker_of(const struct tm_node *n, unsigned node, uint32_t partition)
+{
+    unsigned workers = node == n->self
+                           ? n->workers
+                           : atomic_load_explicit(&n->peer_workers[node], memory_order_relaxed);
+    return workers > 1 ? partition % workers : 0;
+}
+
+void tm_node_set_peer(struct tm_node *n, unsigned node, unsigned workers, bool alive);
+
+#endif

@@ -1,0 +1,280 @@
+/* Life, applying, roles.
+ *
+ * Recovery: the store comes from a snapshot or is empty; the log's records up to the commit index
+ * that the WAL proves are applied after the replica has started, like any other.  A follower
+ * applies what is committed.  A replica that becomes leader applies the rest of its log
+ * speculatively, and takes requests when it has. */
+#include "actors/partition_internal.h"
+
+#include "storage/entity.h"
+
+#include <stdlib.h>
+
+#define EXPIRY_LOOK_NS TM_MS(100)
+
+/* ---- applying ---- */
+
+/* How far the log may be applied now, and whether record index is committed. */
+static uint64_t apply_goal(const struct tm_partition *p)
+{
+    return p->replica.role == TM_ROLE_LEADER ? p->replica.last.index : p->replica.commit;
+}
+
+static void apply_one(struct tm_partition *p, const struct tm_record *record)
+{
+    bool committed = record->index <= p->replica.commit;
+    enum tm_err e = tm_store_apply(p->store, record, !committed);
+    TM_ASSERT(e == TM_OK);
+    tm_watch_touch(&p->watches, record);
+    tm_counter_add(p->env->ctx->counters, TM_COUNTER_applied, 1);
+}
+
+static bool fetched_record(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record)
+{
+    struct tm_partition *p = fetch->owner;
+    if (p->stopping || index != tm_store_applied(p->store) + 1 || index > apply_goal(p))
+        return false;
+    apply_one(p, (const struct tm_record *)(const void *)record.data);
+    return true;
+}
+
+static void fetched(struct tm_log_fetch *fetch, enum tm_err err)
+{
+    struct tm_partition *p = fetch->owner;
+    p->apply_fetching = false;
+    if (p->stopping || err == TM_ERR_CORRUPT || err == TM_ERR_IO)
+        return; /* a fault: the log set tells, the leader brings it back */
+    tm_partition_apply(p);
+}
+
+static void fetch_from(struct tm_partition *p, uint64_t index, uint64_t goal)
+{
+    p->apply_fetch = (struct tm_log_fetch){.first = index,
+                                           .last = goal,
+                                           .max_bytes = TM_MIB(4),
+                                           .record = fetched_record,
+                                           .done = fetched,
+                                           .owner = p};
+    p->apply_fetching = tm_log_fetch(p->log, &p->apply_fetch) == TM_OK;
+}
+
+static void start_leading(struct tm_partition *p)
+{
+    if (p->leading || p->replica.role != TM_ROLE_LEADER || p->store == NULL ||
+        tm_store_applied(p->store) <
+            tm_max_u64(p->replica.last.index, tm_store_load_until(p->store)))
+        return;
+    p->leading = true;
+    tm_counter_add(p->env->ctx->counters, TM_COUNTER_partitions_led, 1);
+}
+
+static void announce(struct tm_partition *p)
+{
+    if (!p->leading || p->announced || p->replica.commit < p->replica.term_start)
+        return;
+    p->announced = true;
+    p->env->ops->leads(p->env->host, p, p->replica.hs.term);
+}
+
+void tm_partition_apply(struct tm_partition *p)
+{
+    if (p->store == NULL || p->apply_fetching || p->stopping)
+        return;
+    uint64_t goal = apply_goal(p);
+    while (tm_store_applied(p->store) < goal) {
+        uint64_t index = tm_store_applied(p->store) + 1;
+        struct tm_bytes bytes = tm_log_get(p->log, index);
+        if (bytes.data == NULL) {
+            fetch_from(p, index, goal);
+            return;
+        }
+        apply_one(p, (const struct tm_record *)(const void *)bytes.data);
+    }
+    tm_store_commit(p->store, tm_min_u64(p->replica.commit, tm_store_applied(p->store)));
+    start_leading(p);
+    if (p->leading && !p->announced)
+        tm_partition_due(p);
+    p->env->ops->applied(p->env->host, p);
+}
+
+/* ---- roles ---- */
+
+static void stop_leading(struct tm_partition *p)
+{
+    if (p->leading) {
+        tm_counter_sub(p->env->ctx->counters, TM_COUNTER_partitions_led, 1);
+        tm_counter_add(p->env->ctx->counters, TM_COUNTER_step_downs, 1);
+    }
+    p->leading = p->announced = false;
+    if (p->store != NULL && tm_store_applied(p->store) > tm_store_committed(p->store)) {
+        tm_counter_add(p->env->ctx->counters, TM_COUNTER_undone,
+                       tm_store_applied(p->store) - tm_store_committed(p->store));
+        tm_store_undo(p->store, tm_store_committed(p->store));
+    }
+    tm_watch_clear(&p->watches);
+    if (p->waits != NULL) {
+        p->waits_lost = true;
+        tm_partition_due(p);
+    }
+}
+
+void tm_partition_set_role(struct tm_partition *p, const struct tm_replica_status *status)
+{
+    if (status->role == TM_ROLE_LEADER) {
+        tm_counter_add(p->env->ctx->counters, TM_COUNTER_leader_changes, 1);
+        tm_partition_apply(p);
+    } else {
+        stop_leading(p);
+        p->env->ops->follows(p->env->host, p, status->leader, status->term);
+    }
+}
+
+void tm_partition_mark(struct tm_partition *p)
+{
+    if (p->is_dirty)
+        return;
+    p->is_dirty = true;
+    p->dirty_next = p->env->dirty;
+    p->env->dirty = p;
+}
+
+void tm_partition_turn(struct tm_partition *p)
+{
+    p->is_due = false;
+    announce(p);
+    tm_partition_give_answers(p);
+}
+
+void tm_partition_ship(struct tm_partition *p)
+{
+    p->is_dirty = false;
+    tm_replica_ship(&p->replica);
+}
+
+/* ---- what the log tells ---- */
+
+void tm_partition_durable(struct tm_partition *p, uint64_t index)
+{
+    uint64_t term;
+    if (!tm_log_term_at(p->log, index, &term))
+        return;
+    if (p->env->eventual && p->leading)
+        tm_partition_settle(p, index);
+    tm_replica_durable(&p->replica, index, term);
+}
+
+void tm_partition_hard_durable(struct tm_partition *p)
+{
+    if (p->persist_told == p->persist_seq ||
+        !tm_hs_durable(tm_log_set_hs(p->env->logs), p->id, tm_log_set_wal(p->env->logs)))
+        return;
+    p->persist_told = p->persist_seq;
+    tm_replica_persisted(&p->replica, p->persist_seq);
+}
+
+void tm_partition_fault(struct tm_partition *p)
+{
+    uint64_t first, last;
+    if (tm_log_fault_count(p->log) == 0)
+        return;
+    tm_log_fault_at(p->log, 0, &first, &last);
+    tm_ctx_log(p->env->ctx, TM_LOG_ERROR, "log_damaged",
+               "partition=%u first=%llu last=%llu action=\"repair from the leader\"", p->id,
+               (unsigned long long)first, (unsigned long long)last);
+    tm_counter_add(p->env->ctx->counters, TM_COUNTER_wal_rotten_blocks, 1);
+    tm_replica_damaged(&p->replica, first);
+}
+
+void tm_partition_message(struct tm_partition *p, unsigned node, struct tm_bytes bytes)
+{
+    struct tm_replica_msg msg;
+    if (tm_replica_msg_decode(bytes, &msg) != TM_OK || msg.partition != p->id ||
+        msg.from.node != node)
+        return;
+    tm_replica_receive(&p->replica, &msg);
+    if (p->waits != NULL)
+        tm_partition_due(p); /* copies may have moved */
+}
+
+void tm_partition_tick(struct tm_partition *p)
+{
+    uint64_t now = tm_ctx_now(p->env->ctx);
+    if (p->waits != NULL)
+        tm_partition_due(p);
+    if (p->leading && now >= p->next_expiry_look) {
+        p->next_expiry_look = now + EXPIRY_LOOK_NS;
+        tm_partition_expire_due(p);
+    }
+    if (!p->apply_fetching)
+        tm_partition_apply(p);
+}
+
+/* ---- life ---- */
+
+static void boot_state(struct tm_partition *p, const struct tm_partition_boot *boot,
+                       struct tm_replica_boot *rb)
+{
+    struct tm_hard_state hs = {0};
+    enum tm_err e = tm_hs_get(tm_log_set_hs(p->env->logs), p->id, &hs);
+    tm_partition_promise(&hs, &rb->hs);
+    if (e == TM_ERR_NOTFOUND)
+        rb->hs = (struct tm_promise){.vote = {.node = TM_NODE_UNKNOWN}};
+    uint64_t last = tm_log_last(p->log), first_lost = 0, last_lost = 0;
+    rb->health = TM_HEALTH_WHOLE;
+    if (tm_log_suspect(p->log) || boot->unclean)
+        rb->health = TM_HEALTH_SUSPECT;
+    if (tm_log_fault_count(p->log) > 0) {
+        tm_log_fault_at(p->log, 0, &first_lost, &last_lost);
+        last = first_lost - 1;
+        rb->health = TM_HEALTH_FAULTY;
+    }
+    if (e == TM_ERR_CORRUPT)
+        rb->health = TM_HEALTH_FAULTY;
+    rb->last.index = last;
+    if (last > 0 && (!tm_log_term_at(p->log, last, &rb->last.term) ||
+                     !tm_log_hash_at(p->log, last, &rb->last.hash)))
+        TM_ASSERT(!"the log knows its own end");
+    rb->commit = tm_min_u64(tm_log_commit(p->log), last);
+    rb->members = boot->members;
+    rb->previous = boot->previous;
+}
+
+struct tm_partition *tm_partition_new(struct tm_partition_env *env,
+                                      const struct tm_partition_boot *boot)
+{
+    struct tm_partition *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        return NULL;
+    p->env = env;
+    p->id = boot->id;
+    p->witness = boot->witness;
+    p->log = tm_log_set_log(env->logs, boot->id);
+    if (!boot->witness)
+        p->store = boot->store != NULL ? boot->store : tm_store_new(env->arena, boot->id);
+    struct tm_replica_boot rb = {0};
+    boot_state(p, boot, &rb);
+    tm_replica_init(&p->replica, env->replica_options, &tm_partition_io, p, env->ctx, env->beat,
+                    p->id, env->self);
+    tm_replica_start(&p->replica, &rb);
+    tm_partition_apply(p);
+    return p;
+}
+
+void tm_partition_stop(struct tm_partition *p)
+{
+    p->stopping = true;
+    tm_replica_stop(&p->replica);
+}
+
+bool tm_partition_quiet(const struct tm_partition *p)
+{
+    return !p->apply_fetching && !p->ship_fetching;
+}
+
+void tm_partition_free(struct tm_partition *p)
+{
+    tm_partition_drop_answers(p);
+    if (p->store != NULL)
+        tm_store_delete(p->store);
+    free(p);
+}

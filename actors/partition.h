@@ -1,0 +1,166 @@
+/* partition.h: one partition on one node: its replica, its log, its entities, its clients' answers.
+ *
+ * At the leader a request is evaluated once against the store; what it changed is one record, which
+ * goes to the log, and to the followers at the end of the turn; its reply waits until the record is
+ * committed.  A reply that needed no record waits for what it saw and for a leadership round.  A
+ * follower applies records as they are committed.  A witness holds no entities.
+ *
+ * What can go wrong: the log has no room (REFUSED, the effect is undone); leadership is lost (the
+ * effects are undone newest first; replies wait until their record is committed after all, or cut,
+ * then REFUSED, or the dispatch of the asking worker loses patience); records needed are on disk
+ * only (they are fetched, and requests come back meanwhile).
+ *
+ * Pure: reaches the world through ctx and struct tm_partition_ops.  One worker's thread. */
+#ifndef TM_ACTORS_PARTITION_H
+#define TM_ACTORS_PARTITION_H
+
+#include "actors/dispatch.h"
+#include "actors/replica.h"
+#include "actors/watch.h"
+#include "net/resp.h"
+#include "runtime/counters.h"
+#include "runtime/hlc.h"
+#include "runtime/options.h"
+#include "storage/arena.h"
+#include "storage/log_set.h"
+#include "storage/store.h"
+
+struct tm_partition;
+
+struct tm_partition_ops {
+    /* A replica's message to the same partition on node; may be lost. */
+    void (*send)(void *host, struct tm_partition *p, unsigned node, const struct tm_bytes *pieces,
+                 unsigned count);
+    /* The answer of a request that came from `to`. */
+    void (*answer)(void *host, struct tm_place to, const struct tm_answer *answer);
+    /* This node leads the partition in that term, and may serve. */
+    void (*leads)(void *host, struct tm_partition *p, uint64_t term);
+    /* The replica follows this leader (TM_NODE_UNKNOWN: nobody) in that term. */
+    void (*follows)(void *host, struct tm_partition *p, unsigned node, uint64_t term);
+    /* The applied index moved, or the role did: for those that watch this partition's state. */
+    void (*applied)(void *host, struct tm_partition *p);
+    /* node needs a snapshot of the partition. */
+    void (*snapshot_needed)(void *host, struct tm_partition *p, unsigned node);
+};
+
+/* What the partitions of one worker share.  All of it outlives them. */
+struct tm_partition_env {
+    const struct tm_ctx *ctx;
+    const struct tm_options *options;
+    const struct tm_replica_options *replica_options;
+    const struct tm_partition_ops *ops;
+    void *host; /* of ops */
+    struct tm_log_set *logs;
+    struct tm_arena *arena;
+    struct tm_beat *beat;
+    struct tm_hlc *hlc;
+    uint64_t origin; /* id of this cluster's incarnation */
+    struct tm_id self;
+    bool eventual;
+    bool out_of_memory; /* --memory-limit is reached: the worker looks now and then */
+
+    struct tm_resp_writer reply; /* of the evaluation under way */
+    uint8_t *record;             /* TM_RECORD_MAX bytes, 8-aligned, for the same */
+    struct tm_partition *dirty;  /* partitions with something to ship this turn */
+    struct tm_partition *due;    /* partitions with answers to give (tm_partition_turn) */
+};
+
+/* A reply that waits for its record. */
+struct tm_pending {
+    uint64_t index, term;
+    uint64_t id;
+    struct tm_place to;
+    uint32_t len;
+    uint8_t *bytes; /* the reply if it is longer than small */
+    uint8_t inline_[24];
+};
+
+struct tm_partition {
+    struct tm_replica replica;
+    struct tm_partition_env *env;
+    uint32_t id;
+    bool witness;
+    struct tm_log *log;
+    struct tm_store *store; /* NULL at a witness */
+
+    bool leading;   /* role LEADER and everything inherited applied: requests are taken */
+    bool announced; /* ops.leads was called for this term */
+    bool is_dirty, is_due;
+    struct tm_partition *dirty_next, *due_next;
+
+    /* Replies waiting for commit, a ring in order of index. */
+    struct tm_pending *pending;
+    uint32_t pending_head, pending_count, pending_cap;
+    uint64_t settled;                /* what waits for records up to here may be answered */
+    struct tm_partition_read *reads; /* waiting for the replica */
+    struct tm_partition_read *done;  /* decided, to be answered in the next tm_partition_turn */
+    struct tm_partition_wait *waits; /* WAIT */
+    bool waits_lost;
+    struct tm_watches watches;
+
+    struct tm_log_fetch apply_fetch; /* records to apply that are only on disk */
+    struct tm_log_fetch ship_fetch;  /* records to ship that are */
+    bool apply_fetching, ship_fetching;
+    bool stopping;
+    uint64_t persist_seq;  /* of the newest hard state put */
+    uint64_t persist_told; /* of the newest told durable */
+    uint64_t next_expiry_look;
+};
+
+/* What it is made from. */
+struct tm_partition_boot {
+    uint32_t id;
+    bool witness;
+    /* The last CONFIG record's members, else a snapshot's, else those of creation; and those
+     * before, if known. */
+    struct tm_members members, previous;
+    struct tm_store *store; /* loaded from the newest snapshot, or NULL */
+    bool unclean;           /* --durability memory, and the last end was not clean */
+};
+
+/* Makes the partition from what its log and hard state hold, and starts its replica.  NULL if
+ * memory is short. */
+struct tm_partition *tm_partition_new(struct tm_partition_env *env,
+                                      const struct tm_partition_boot *boot);
+
+/* Stops the replica, answers nothing any more, frees.  Fetches under way are waited for by the
+ * caller: tm_partition_quiet. */
+void tm_partition_stop(struct tm_partition *p);
+bool tm_partition_quiet(const struct tm_partition *p);
+void tm_partition_free(struct tm_partition *p);
+
+/* A request whose answer goes to `from`.  rq is borrowed. */
+void tm_partition_request(struct tm_partition *p, struct tm_place from,
+                          const struct tm_request *rq);
+
+/* Writes one record with `fill`, called between begin and finish of the store; *index 0: fill
+ * changed nothing. */
+enum tm_err tm_partition_write(struct tm_partition *p,
+                               void (*fill)(struct tm_partition *p, void *arg), void *arg,
+                               uint64_t *index, uint64_t *term);
+
+/* A read answered from this replica's own state, leader or not, unconfirmed (consistency
+ * "eventual").  False if there is no state to answer from. */
+bool tm_partition_read_here(struct tm_partition *p, struct tm_place from,
+                            const struct tm_request *rq);
+
+/* A replica's message, bytes from outside. */
+void tm_partition_message(struct tm_partition *p, unsigned node, struct tm_bytes bytes);
+
+/* What the log set tells. */
+void tm_partition_durable(struct tm_partition *p, uint64_t index);
+void tm_partition_hard_durable(struct tm_partition *p);
+void tm_partition_fault(struct tm_partition *p);
+
+/* Gives the answers that events since the last call have decided; for each of env->due, after
+ * events were handed in and before the turn ends.  Never from inside a call of this header: an
+ * answer lets a session go on, which may send the next request. */
+void tm_partition_turn(struct tm_partition *p);
+
+/* Slow work: expiry, WAIT timeouts.  Some ten times a second. */
+void tm_partition_tick(struct tm_partition *p);
+
+/* Ships what is new to the followers; of the dirty ones, at the end of the turn. */
+void tm_partition_ship(struct tm_partition *p);
+
+#endif

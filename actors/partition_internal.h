@@ -1,0 +1,59 @@
+/* partition_internal.h: between the files of the partition.
+ *
+ *   partition.c         life, applying, changes of role
+ *   partition_io.c      the replica's log, hard state and messages (struct tm_replica_io)
+ *   partition_exec.c    evaluating requests
+ *   partition_answer.c  replies that wait: for commit, for a round, for copies */
+#ifndef TM_ACTORS_PARTITION_INTERNAL_H
+#define TM_ACTORS_PARTITION_INTERNAL_H
+
+#include "actors/partition.h"
+
+extern const struct tm_replica_io tm_partition_io;
+
+struct tm_promise;
+void tm_partition_promise(const struct tm_hard_state *hs, struct tm_promise *out);
+
+/* Applies what is committed, and at a leader what was inherited, as far as records are in memory;
+ * fetches the rest. */
+void tm_partition_apply(struct tm_partition *p);
+
+void tm_partition_set_role(struct tm_partition *p, const struct tm_replica_status *status);
+
+/* Marks the partition for tm_partition_ship at the end of the turn. */
+void tm_partition_mark(struct tm_partition *p);
+
+/* The reply in env->reply waits for record `index` of `term`. */
+void tm_partition_pend(struct tm_partition *p, struct tm_place to, uint64_t id, uint64_t index,
+                       uint64_t term);
+
+/* Puts the partition on env->due. */
+void tm_partition_due(struct tm_partition *p);
+
+/* Everything up to `index` is good: the replies that waited for it are due. */
+void tm_partition_settle(struct tm_partition *p, uint64_t index);
+
+/* Records from `from` on are gone: their requests did not happen. */
+void tm_partition_unsettle(struct tm_partition *p, uint64_t from);
+
+/* Sends what is due. */
+void tm_partition_give_answers(struct tm_partition *p);
+
+/* The reply in env->reply leaves when `seen` is committed and leadership confirmed. */
+void tm_partition_pend_read(struct tm_partition *p, struct tm_place to,
+                            const struct tm_answer *answer, uint64_t seen);
+void tm_partition_read_done(struct tm_partition *p, struct tm_replica_read *read, bool ok);
+
+void tm_partition_pend_wait(struct tm_partition *p, struct tm_place to,
+                            const struct tm_request *rq);
+
+void tm_partition_answer(struct tm_partition *p, struct tm_place to, const struct tm_answer *a);
+void tm_partition_refuse(struct tm_partition *p, struct tm_place to, uint64_t id, enum tm_err err);
+
+/* Frees everything that waits, unanswered. */
+void tm_partition_drop_answers(struct tm_partition *p);
+
+/* Expires what is due, some at a time, in records of their own. */
+void tm_partition_expire_due(struct tm_partition *p);
+
+#endif

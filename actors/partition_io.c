@@ -1,0 +1,290 @@
+/* The replica's view of log and wire: each function of struct tm_replica_io, over storage/log.h.
+ *
+ * A log may hold more than the replica was told at start: with a fault in the middle the replica
+ * begins before the damage, and the leader sends from there on.  What it sends is then compared
+ * with what is already here, put into the fault as a repair, or, where the log ends, appended.
+ *
+ * The replica's promise (term, vote, health, in-sync set) is kept as the log's hard state. */
+#include "actors/partition_internal.h"
+
+#include "actors/message.h"
+
+static struct tm_partition *self(void *host)
+{
+    return host;
+}
+
+/* The last record that the replica may be shown: before the first fault, if there is one. */
+static uint64_t shown_last(const struct tm_log *log)
+{
+    if (tm_log_fault_count(log) == 0)
+        return tm_log_last(log);
+    uint64_t first, last;
+    tm_log_fault_at(log, 0, &first, &last);
+    return first - 1;
+}
+
+static uint64_t io_first(void *host)
+{
+    return tm_log_first(self(host)->log);
+}
+
+static enum tm_err io_meta(void *host, uint64_t index, uint64_t *term, uint64_t *hash)
+{
+    const struct tm_log *log = self(host)->log;
+    if (tm_log_term_at(log, index, term) && tm_log_hash_at(log, index, hash))
+        return TM_OK;
+    return TM_ERR_NOTFOUND;
+}
+
+static bool ship_record(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record)
+{
+    /* The fetch leaves the records in the tail cache; nothing to do with each. */
+    (void)fetch;
+    (void)index;
+    (void)record;
+    return true;
+}
+
+static void ship_done(struct tm_log_fetch *fetch, enum tm_err err)
+{
+    struct tm_partition *p = fetch->owner;
+    p->ship_fetching = false;
+    if (p->stopping)
+        return;
+    if (err == TM_OK || err == TM_ERR_NOTFOUND)
+        tm_replica_log_available(&p->replica);
+}
+
+static enum tm_err io_record(void *host, uint64_t index, const struct tm_record **out)
+{
+    struct tm_partition *p = self(host);
+    if (index < tm_log_first(p->log) || index > shown_last(p->log))
+        return TM_ERR_NOTFOUND;
+    struct tm_bytes bytes = tm_log_get(p->log, index);
+    if (bytes.data != NULL) {
+        *out = (const struct tm_record *)(const void *)bytes.data;
+        return TM_OK;
+    }
+    if (!p->ship_fetching) {
+        p->ship_fetch = (struct tm_log_fetch){.first = index,
+                                              .last = shown_last(p->log),
+                                              .max_bytes = TM_MIB(1),
+                                              .record = ship_record,
+                                              .done = ship_done,
+                                              .owner = p};
+        p->ship_fetching = tm_log_fetch(p->log, &p->ship_fetch) == TM_OK;
+    }
+    return TM_ERR_AGAIN;
+}
+
+/* A record at an index that the log has, or lost, already: the leader brings back what is damaged
+ * here.  TM_ERR_INVALID: it differs from a good one, which then has to go. */
+static enum tm_err bring_back(struct tm_partition *p, const struct tm_record *record)
+{
+    uint64_t hash, first, last;
+    if (tm_log_hash_at(p->log, record->index, &hash))
+        return hash == record->checksum ? TM_OK : TM_ERR_INVALID;
+    tm_log_fault_at(p->log, 0, &first, &last);
+    if (first != record->index)
+        return TM_ERR_INVALID;
+    enum tm_err e = tm_log_repair(p->log, tm_bytes_of(record, record->length));
+    if (e == TM_OK)
+        tm_counter_add(p->env->ctx->counters, TM_COUNTER_records_repaired, 1);
+    return e;
+}
+
+static enum tm_err io_append(void *host, const struct tm_record *record)
+{
+    struct tm_partition *p = self(host);
+    enum tm_wal_class klass = record->kind == TM_RECORD_NOOP || record->kind == TM_RECORD_CONFIG
+                                  ? TM_WAL_RESERVED
+                                  : TM_WAL_EFFECT;
+    if (record->index <= tm_log_last(p->log)) {
+        enum tm_err e = bring_back(p, record);
+        if (e != TM_ERR_INVALID)
+            return e;
+        e = tm_log_cut(p->log, record->index);
+        if (e != TM_OK)
+            return e;
+    }
+    tm_hlc_observe(p->env->hlc, record->hlc);
+    enum tm_err e = tm_log_append(p->log, tm_bytes_of(record, record->length), klass);
+    if (e == TM_OK && p->replica.role == TM_ROLE_LEADER && p->store != NULL &&
+        tm_store_applied(p->store) + 1 == record->index) {
+        /* The replica's own NOOP or CONFIG: it moves the store's index like any other.  While what
+         * was inherited is still being fetched, this one is applied after it. */
+        enum tm_err applied = tm_store_apply(p->store, record, true);
+        TM_ASSERT(applied == TM_OK);
+    }
+    return e;
+}
+
+static void io_cut(void *host, uint64_t from)
+{
+    struct tm_partition *p = self(host);
+    if (p->store != NULL && tm_store_applied(p->store) >= from) {
+        tm_counter_add(p->env->ctx->counters, TM_COUNTER_undone,
+                       tm_store_applied(p->store) - from + 1);
+        tm_store_undo(p->store, from - 1);
+    }
+    tm_watch_clear(&p->watches);
+    tm_partition_unsettle(p, from);
+    enum tm_err e = tm_log_cut(p->log, from);
+    TM_ASSERT(e == TM_OK ||
+              e == TM_ERR_IO); /* reserved room; a poisoned log acknowledges nothing */
+}
+
+/* ---- the promise as the log's hard state ---- */
+
+static void to_hard_state(const struct tm_promise *hs, struct tm_hard_state *out)
+{
+    *out = (struct tm_hard_state){.term = hs->term,
+                                  .vote_disk = hs->vote.disk,
+                                  .vote = hs->vote.node == TM_NODE_UNKNOWN ? TM_VOTE_NONE
+                                                                           : hs->vote.node};
+    if (hs->health != TM_HEALTH_WHOLE)
+        out->flags |= TM_HARD_LEARNER;
+    if (hs->health == TM_HEALTH_FAULTY)
+        out->flags |= TM_HARD_FAULTY;
+    if (hs->insync.confirmed)
+        out->flags |= TM_HARD_WITNESS_CONFIRMED;
+    out->config.epoch = hs->insync.epoch;
+    out->config.leader_term = hs->insync.term;
+    out->config.count = hs->insync.count;
+    for (unsigned i = 0; i < hs->insync.count; i++) {
+        out->config.in_sync |= 1u << i;
+        out->config.voters[i] =
+            (struct tm_voter){.disk_id = hs->insync.at[i].disk, .node = hs->insync.at[i].node};
+    }
+}
+
+void tm_partition_promise(const struct tm_hard_state *hs, struct tm_promise *out)
+{
+    *out = (struct tm_promise){
+        .term = hs->term,
+        .vote = {.disk = hs->vote_disk,
+                 .node = hs->vote == TM_VOTE_NONE ? TM_NODE_UNKNOWN : (uint8_t)hs->vote}};
+    out->health = (hs->flags & TM_HARD_FAULTY) != 0    ? TM_HEALTH_FAULTY
+                  : (hs->flags & TM_HARD_LEARNER) != 0 ? TM_HEALTH_SUSPECT
+                                                       : TM_HEALTH_WHOLE;
+    out->insync.epoch = hs->config.epoch;
+    out->insync.term = hs->config.leader_term;
+    out->insync.count = hs->config.count;
+    out->insync.confirmed = (hs->flags & TM_HARD_WITNESS_CONFIRMED) != 0;
+    for (unsigned i = 0; i < hs->config.count && i < TM_ARRAY_LEN(out->insync.at); i++)
+        out->insync.at[i] = (struct tm_id){.disk = hs->config.voters[i].disk_id,
+                                           .node = (uint8_t)hs->config.voters[i].node};
+}
+
+static void io_persist(void *host, const struct tm_promise *promise, uint64_t seq)
+{
+    struct tm_partition *p = self(host);
+    struct tm_hard_state hs;
+    to_hard_state(promise, &hs);
+    tm_hs_put(tm_log_set_hs(p->env->logs), p->id, &hs);
+    p->persist_seq = seq;
+}
+
+static void io_stamp(void *host, uint64_t *hlc, uint64_t *origin)
+{
+    struct tm_partition *p = self(host);
+    *hlc = tm_hlc_now(p->env->hlc, tm_ctx_wall_ms(p->env->ctx));
+    *origin = p->env->origin;
+}
+
+/* ---- the wire ---- */
+
+static void io_send(void *host, unsigned node, const struct tm_replica_msg *msg,
+                    const struct tm_bytes *pieces, unsigned count)
+{
+    struct tm_partition *p = self(host);
+    uint8_t head[TM_MSG_HEAD_MAX];
+    struct tm_bytes all[TM_PIECES_MAX + 1];
+    TM_ASSERT(count <= TM_PIECES_MAX);
+    size_t body = 0;
+    for (unsigned i = 0; i < count; i++) {
+        all[i + 1] = pieces[i];
+        body += pieces[i].len;
+    }
+    all[0] = tm_bytes_of(head, tm_replica_msg_encode(msg, body, head));
+    p->env->ops->send(p->env->host, p, node, all, count + 1);
+}
+
+static void io_snapshot_needed(void *host, unsigned node)
+{
+    struct tm_partition *p = self(host);
+    p->env->ops->snapshot_needed(p->env->host, p, node);
+}
+
+/* ---- outcomes ---- */
+
+static void io_committed(void *host, uint64_t index)
+{
+    struct tm_partition *p = self(host);
+    struct tm_counters *counters = p->env->ctx->counters;
+    tm_log_set_commit(p->log, index);
+    if (p->leading) {
+        tm_counter_add(counters, TM_COUNTER_commits, index - tm_store_committed(p->store));
+        if (tm_replica_in_sync(&p->replica, tm_ctx_now(p->env->ctx)) == 1 &&
+            p->replica.members.count > 1)
+            tm_counter_add(counters, TM_COUNTER_solo_commits, index - tm_store_committed(p->store));
+        tm_store_commit(p->store, index);
+    }
+    tm_partition_apply(p);
+    tm_partition_settle(p, index);
+}
+
+static void io_role(void *host, const struct tm_replica_status *status)
+{
+    tm_partition_set_role(self(host), status);
+}
+
+static void io_read_done(void *host, struct tm_replica_read *read, bool ok)
+{
+    tm_partition_read_done(self(host), read, ok);
+}
+
+static void io_lost(void *host, uint64_t from, uint64_t to)
+{
+    struct tm_partition *p = self(host);
+    tm_counter_add(p->env->ctx->counters, TM_COUNTER_async_cut, to - from + 1);
+    tm_ctx_log(p->env->ctx, TM_LOG_WARN, "records_cut",
+               "partition=%u from=%llu to=%llu reason=failover", p->id, (unsigned long long)from,
+               (unsigned long long)to);
+}
+
+static void io_note(void *host, enum tm_replica_note note, uint64_t a, uint64_t b)
+{
+    struct tm_partition *p = self(host);
+    struct tm_counters *counters = p->env->ctx->counters;
+    if (note == TM_NOTE_PREVOTE)
+        tm_counter_add(counters, TM_COUNTER_pre_votes, 1);
+    if (note == TM_NOTE_ELECTION)
+        tm_counter_add(counters, TM_COUNTER_elections, 1);
+    if (note == TM_NOTE_HEALED && tm_log_suspect(p->log)) {
+        enum tm_err e = tm_log_clear_suspect(p->log);
+        TM_ASSERT(e == TM_OK || e == TM_ERR_IO);
+    }
+    bool routine = note == TM_NOTE_PREVOTE || note == TM_NOTE_ELECTION;
+    tm_ctx_log(p->env->ctx, routine ? TM_LOG_DEBUG : TM_LOG_WARN, tm_replica_note_name(note),
+               "partition=%u a=%llu b=%llu text=\"%s\"", p->id, (unsigned long long)a,
+               (unsigned long long)b, tm_replica_note_text(note));
+}
+
+const struct tm_replica_io tm_partition_io = {
+    .first = io_first,
+    .meta = io_meta,
+    .record = io_record,
+    .append = io_append,
+    .cut = io_cut,
+    .persist = io_persist,
+    .stamp = io_stamp,
+    .send = io_send,
+    .snapshot_needed = io_snapshot_needed,
+    .committed = io_committed,
+    .role = io_role,
+    .read_done = io_read_done,
+    .lost = io_lost,
+    .note = io_note,
+};

@@ -1,0 +1,312 @@
+/* Channels in a table by (node, worker), and in a list for the end of the turn.  A channel lives as
+ * long as the post: the peer's restarts are its own matter. */
+#include "actors/post.h"
+
+#include "runtime/counters.h"
+
+#include <stdlib.h>
+
+#define PIECES_MAX 80
+
+struct link {
+    struct tm_post *post;
+    struct tm_channel *channel;
+    struct tm_place peer;
+    uint64_t boot; /* of the peer process that was up last */
+};
+
+struct tm_post {
+    struct tm_post_config config;
+    struct tm_fabric *fabric;
+    struct link *links[TM_NODES_MAX][TM_WORKERS_MAX];
+    struct link *list[TM_NODES_MAX * 4]; /* those that exist; more than that are refused */
+    unsigned count;
+    uint8_t *scratch; /* for messages that arrive misaligned */
+    size_t scratch_cap;
+    uint8_t hello[TM_CHANNEL_HELLO_MAX];
+};
+
+static struct tm_counters *counters(const struct tm_post *post)
+{
+    return post->config.ctx->counters;
+}
+
+/* ---- what the channels tell ---- */
+
+static enum tm_err on_emit(void *host, struct tm_channel *ch, const struct tm_bytes *pieces,
+                           unsigned count)
+{
+    struct link *l = host;
+    (void)ch;
+    return l->post->fabric->send(l->post->fabric, l->peer.node, l->peer.worker, pieces, count);
+}
+
+/* The message at an 8-aligned address; NULL if memory is short. */
+static const uint8_t *aligned(struct tm_post *post, struct tm_bytes message)
+{
+    if (((uintptr_t)message.data & 7) == 0)
+        return message.data;
+    if (message.len > post->scratch_cap) {
+        size_t cap = tm_align_up(message.len, TM_KIB(64));
+        void *p = realloc(post->scratch, cap);
+        if (p == NULL)
+            return NULL;
+        post->scratch = p;
+        post->scratch_cap = cap;
+    }
+    memcpy(post->scratch, message.data, message.len);
+    return post->scratch;
+}
+
+static bool on_message(void *host, struct tm_channel *ch, struct tm_bytes message)
+{
+    struct link *l = host;
+    struct tm_post *post = l->post;
+    struct tm_message_head head;
+    (void)ch;
+    if (message.len < sizeof head)
+        return true;
+    const uint8_t *data = aligned(post, message);
+    if (data == NULL)
+        return false;
+    memcpy(&head, data, sizeof head);
+    head.node = l->peer.node;
+    head.worker = l->peer.worker;
+    tm_counter_add(counters(post), TM_COUNTER_channel_messages_received, 1);
+    post->config.ops.message(post->config.ops.host, &head,
+                             tm_bytes_of(data + sizeof head, message.len - sizeof head));
+    return true;
+}
+
+static const char *on_accept(void *host, struct tm_channel *ch, struct tm_bytes hello)
+{
+    struct link *l = host;
+    (void)ch;
+    return l->post->config.ops.accept(l->post->config.ops.host, l->peer, hello);
+}
+
+static void on_up(void *host, struct tm_channel *ch, uint64_t boot, struct tm_bytes hello)
+{
+    struct link *l = host;
+    (void)ch;
+    bool fresh = boot != l->boot;
+    l->boot = boot;
+    l->post->config.ops.up(l->post->config.ops.host, l->peer, hello, fresh);
+}
+
+static void on_reset(void *host, struct tm_channel *ch, uint64_t dropped)
+{
+    struct link *l = host;
+    (void)ch;
+    tm_counter_add(counters(l->post), TM_COUNTER_channel_resets, 1);
+    tm_ctx_log(l->post->config.ctx, TM_LOG_INFO, "peer_restarted",
+               "node=%u worker=%u messages_dropped=%llu", l->peer.node, l->peer.worker,
+               (unsigned long long)dropped);
+}
+
+static void on_refused(void *host, struct tm_channel *ch, const char *reason)
+{
+    struct link *l = host;
+    (void)ch;
+    tm_ctx_log(l->post->config.ctx, TM_LOG_ERROR, "peer_refuses", "node=%u worker=%u reason=\"%s\"",
+               l->peer.node, l->peer.worker, reason);
+}
+
+static void on_writable(void *host, struct tm_channel *ch)
+{
+    /* Who was refused with FULL tries again by its own timer. */
+    (void)host;
+    (void)ch;
+}
+
+/* ---- links ---- */
+
+static struct link *link_new(struct tm_post *post, struct tm_place peer)
+{
+    if (post->count == TM_ARRAY_LEN(post->list) || post->fabric == NULL)
+        return NULL;
+    struct link *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        return NULL;
+    *l = (struct link){.post = post, .peer = peer};
+    struct tm_channel_config cfg = {
+        .cluster = post->config.cluster_hash,
+        .boot = post->config.boot,
+        .local_node = post->config.self.node,
+        .local_worker = post->config.self.worker,
+        .peer_node = peer.node,
+        .peer_worker = peer.worker,
+        .max_frame = post->fabric->max_frame,
+        .hello = tm_bytes_of(post->hello, post->config.hello.len),
+        .sink = {.host = l,
+                 .emit = on_emit,
+                 .message = on_message,
+                 .accept = on_accept,
+                 .up = on_up,
+                 .reset = on_reset,
+                 .refused = on_refused,
+                 .writable = on_writable},
+    };
+    if (tm_channel_new(&cfg, &l->channel) != TM_OK) {
+        free(l);
+        return NULL;
+    }
+    post->links[peer.node][peer.worker] = l;
+    post->list[post->count++] = l;
+    return l;
+}
+
+static struct link *link_to(struct tm_post *post, struct tm_place peer)
+{
+    if (peer.node >= TM_NODES_MAX || peer.worker >= TM_WORKERS_MAX ||
+        peer.node == post->config.self.node)
+        return NULL;
+    struct link *l = post->links[peer.node][peer.worker];
+    return l != NULL ? l : link_new(post, peer);
+}
+
+struct tm_post *tm_post_new(const struct tm_post_config *config)
+{
+    TM_ASSERT(config->hello.len <= TM_CHANNEL_HELLO_MAX);
+    struct tm_post *post = calloc(1, sizeof *post);
+    if (post == NULL)
+        return NULL;
+    post->config = *config;
+    memcpy(post->hello, config->hello.data, config->hello.len);
+    return post;
+}
+
+void tm_post_free(struct tm_post *post)
+{
+    if (post == NULL)
+        return;
+    for (unsigned i = 0; i < post->count; i++) {
+        tm_channel_free(post->list[i]->channel);
+        free(post->list[i]);
+    }
+    free(post->scratch);
+    free(post);
+}
+
+/* ---- the fabric's side ---- */
+
+static void on_frame(void *host, unsigned node, unsigned worker, uint8_t *data, size_t len)
+{
+    struct tm_post *post = host;
+    struct link *l =
+        link_to(post, (struct tm_place){.node = (uint8_t)node, .worker = (uint8_t)worker});
+    if (l != NULL)
+        tm_channel_input(l->channel, data, len, tm_ctx_now(post->config.ctx));
+}
+
+static void on_event(void *host, unsigned node, enum tm_fabric_event event)
+{
+    struct tm_post *post = host;
+    bool up = event == TM_FABRIC_PEER_UP;
+    uint64_t now = tm_ctx_now(post->config.ctx);
+    tm_counter_add(counters(post), up ? TM_COUNTER_peer_ups : TM_COUNTER_peer_downs, 1);
+    for (unsigned i = 0; i < post->count; i++) {
+        if (post->list[i]->peer.node != node)
+            continue;
+        if (up)
+            tm_channel_peer_up(post->list[i]->channel, now);
+        else
+            tm_channel_peer_down(post->list[i]->channel, now);
+    }
+    post->config.ops.node_event(post->config.ops.host, node, up);
+}
+
+struct tm_fabric_sink tm_post_sink(struct tm_post *post)
+{
+    return (struct tm_fabric_sink){.host = post, .frame = on_frame, .event = on_event};
+}
+
+void tm_post_set_fabric(struct tm_post *post, struct tm_fabric *fabric)
+{
+    post->fabric = fabric;
+}
+
+void tm_post_know(struct tm_post *post, struct tm_place to)
+{
+    (void)link_to(post, to);
+}
+
+/* ---- sending ---- */
+
+static enum tm_err send_far(struct tm_post *post, struct tm_place to, const struct tm_bytes *pieces,
+                            unsigned count)
+{
+    struct link *l = link_to(post, to);
+    if (l == NULL || !tm_channel_is_up(l->channel))
+        return TM_ERR_CLOSED;
+    enum tm_err e = tm_channel_send(l->channel, pieces, count);
+    if (e == TM_OK)
+        tm_counter_add(counters(post), TM_COUNTER_channel_messages_sent, 1);
+    else if (e == TM_ERR_FULL)
+        tm_counter_add(counters(post), TM_COUNTER_channel_full, 1);
+    return e;
+}
+
+enum tm_err tm_post_send(struct tm_post *post, struct tm_place to, struct tm_message_head head,
+                         const struct tm_bytes *pieces, unsigned count)
+{
+    struct tm_bytes all[PIECES_MAX + 1];
+    TM_ASSERT(count <= PIECES_MAX);
+    head.node = post->config.self.node;
+    head.worker = post->config.self.worker;
+    all[0] = tm_bytes_of(&head, sizeof head);
+    unsigned used = 1;
+    for (unsigned i = 0; i < count; i++)
+        if (pieces[i].len > 0)
+            all[used++] = pieces[i];
+    if (to.node != post->config.self.node)
+        return send_far(post, to, all, used);
+    TM_ASSERT(to.worker != post->config.self.worker);
+    return post->config.ops.local(post->config.ops.host, to.worker, all, used);
+}
+
+void tm_post_local(struct tm_post *post, unsigned worker, struct tm_bytes message)
+{
+    struct tm_message_head head;
+    TM_ASSERT(message.len >= sizeof head && ((uintptr_t)message.data & 7) == 0);
+    memcpy(&head, message.data, sizeof head);
+    TM_ASSERT(head.node == post->config.self.node && head.worker == worker);
+    post->config.ops.message(post->config.ops.host, &head,
+                             tm_bytes_of(message.data + sizeof head, message.len - sizeof head));
+}
+
+bool tm_post_is_up(const struct tm_post *post, struct tm_place to)
+{
+    if (to.node == post->config.self.node)
+        return true;
+    const struct link *l = post->links[to.node][to.worker];
+    return l != NULL && tm_channel_is_up(l->channel);
+}
+
+/* ---- the turn ---- */
+
+void tm_post_flush(struct tm_post *post)
+{
+    uint64_t now = tm_ctx_now(post->config.ctx);
+    for (unsigned i = 0; i < post->count; i++) {
+        struct tm_channel *ch = post->list[i]->channel;
+        if (tm_channel_pending(ch) || tm_channel_next_deadline(ch) <= now)
+            tm_channel_flush(ch, now);
+    }
+}
+
+uint64_t tm_post_next_deadline(const struct tm_post *post)
+{
+    uint64_t next = UINT64_MAX;
+    for (unsigned i = 0; i < post->count; i++)
+        next = tm_min_u64(next, tm_channel_next_deadline(post->list[i]->channel));
+    return next;
+}
+
+bool tm_post_idle(const struct tm_post *post)
+{
+    for (unsigned i = 0; i < post->count; i++)
+        if (!tm_channel_idle(post->list[i]->channel))
+            return false;
+    return true;
+}

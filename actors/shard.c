@@ -1,0 +1,687 @@
+/* One turn: events were fed (frames, completions, client bytes); tm_shard_turn lets partitions give
+ * the answers that became due, which may bring new requests, until nothing is due; tm_shard_flush
+ * ships records, beats, writes the log's block and sends the frames.
+ *
+ * Before the cluster exists a shard only says hello; worker 0 runs the creation. */
+#include "actors/keeper.h"
+#include "actors/shard_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TICK_NS        TM_MS(10)
+#define SLOW_NS        TM_MS(100)
+#define DUE_ROUNDS_MAX 1024
+#define BACKLOG_MAX    TM_MIB(256)
+#define CALLS_MAX      (1u << 17)
+#define CALL_BYTES_MAX TM_MIB(64)
+#define PATIENCE_MS    5000
+#define HANDOVER_MS    100
+
+/* What a worker says of itself when a channel comes up. */
+struct hello {
+    uint32_t protocol;
+    uint8_t workers;
+    uint8_t created;
+    uint16_t reserved;
+    uint8_t uuid[16];
+    char node[TM_DIRECTORY_NAME_MAX + 1];
+};
+TM_STATIC_ASSERT(sizeof(struct hello) == 88 && sizeof(struct hello) <= TM_CHANNEL_HELLO_MAX,
+                 "frozen on the wire");
+
+/* ---- sending ---- */
+
+static void backlog_push(struct tm_shard *s, struct tm_place to, const struct tm_message_head *head,
+                         const struct tm_bytes *pieces, unsigned count)
+{
+    size_t len = sizeof *head;
+    for (unsigned i = 0; i < count; i++)
+        len += pieces[i].len;
+    struct tm_backlog *b = s->backlog_bytes + len <= BACKLOG_MAX ? malloc(sizeof *b + len) : NULL;
+    if (b == NULL)
+        return; /* who asked will say that the outcome is unknown */
+    *b = (struct tm_backlog){.to = to, .len = (uint32_t)len};
+    memcpy(b->bytes, head, sizeof *head);
+    uint8_t *at = b->bytes + sizeof *head;
+    for (unsigned i = 0; i < count; i++) {
+        if (pieces[i].len > 0)
+            memcpy(at, pieces[i].data, pieces[i].len);
+        at += pieces[i].len;
+    }
+    *s->backlog_end = b;
+    s->backlog_end = &b->next;
+    s->backlog_bytes += len;
+}
+
+static void backlog_drain(struct tm_shard *s)
+{
+    while (s->backlog != NULL) {
+        struct tm_backlog *b = s->backlog;
+        struct tm_message_head head;
+        memcpy(&head, b->bytes, sizeof head);
+        struct tm_bytes body = tm_bytes_of(b->bytes + sizeof head, b->len - sizeof head);
+        if (tm_post_send(s->post, b->to, head, &body, 1) == TM_ERR_FULL)
+            return;
+        s->backlog = b->next;
+        if (s->backlog == NULL)
+            s->backlog_end = &s->backlog;
+        s->backlog_bytes -= b->len;
+        free(b);
+    }
+}
+
+void tm_shard_answer(void *host, struct tm_place to, const struct tm_answer *answer)
+{
+    struct tm_shard *s = host;
+    if (to.node == TM_NODES_MAX) {
+        tm_sessions_answer(s->sessions, s->read_session, answer);
+        return;
+    }
+    if (to.node == s->self.node && to.worker == s->self.worker) {
+        tm_dispatch_answer(s->dispatch, s->self, answer);
+        return;
+    }
+    uint8_t head_bytes[TM_ANSWER_HEAD];
+    tm_answer_encode(answer, head_bytes);
+    struct tm_bytes pieces[2] = {tm_bytes_of(head_bytes, sizeof head_bytes), answer->reply};
+    struct tm_message_head head = {.type = TM_MESSAGE_ANSWER};
+    if (s->backlog != NULL || tm_post_send(s->post, to, head, pieces, 2) == TM_ERR_FULL)
+        backlog_push(s, to, &head, pieces, 2);
+}
+
+static void announce_to(struct tm_shard *s, const struct tm_partition *p, unsigned node)
+{
+    struct tm_place to = {.node = (uint8_t)node,
+                          .worker = (uint8_t)tm_node_worker_of(s->node, node, p->id)};
+    struct tm_message_head head = {
+        .type = TM_MESSAGE_LEADER, .partition = p->id, .arg = p->replica.hs.term};
+    tm_post_send(s->post, to, head, NULL, 0);
+}
+
+/* ---- what partitions ask ---- */
+
+static void p_send(void *host, struct tm_partition *p, unsigned node, const struct tm_bytes *pieces,
+                   unsigned count)
+{
+    struct tm_shard *s = host;
+    struct tm_place to = {.node = (uint8_t)node,
+                          .worker = (uint8_t)tm_node_worker_of(s->node, node, p->id)};
+    struct tm_message_head head = {.type = TM_MESSAGE_RAFT, .partition = p->id};
+    tm_post_send(s->post, to, head, pieces, count);
+}
+
+static void p_leads(void *host, struct tm_partition *p, uint64_t term)
+{
+    struct tm_shard *s = host;
+    tm_node_set_leader(s->node, p->id, s->self.node, term);
+    for (unsigned i = 0; i < s->node->directory->members; i++)
+        if (i != s->self.node)
+            announce_to(s, p, i);
+}
+
+static void p_follows(void *host, struct tm_partition *p, unsigned node, uint64_t term)
+{
+    /* Leaders announce themselves once they may serve; following one is no reason to ask it. */
+    (void)host;
+    (void)p;
+    (void)node;
+    (void)term;
+}
+
+/* The leader of the system partition sees to it that the directory is in it. */
+static void put_directory(struct tm_partition *p, void *arg)
+{
+    const struct tm_directory *d = arg;
+    size_t len = tm_directory_size(d);
+    uint8_t *bytes = malloc(len);
+    if (bytes == NULL)
+        return; /* tried again when the partition is looked at next */
+    tm_directory_encode(d, bytes);
+    tm_store_set_field(p->store, tm_bytes_str(TM_DIRECTORY_KEY), TM_ENTITY_STRING,
+                       tm_bytes_of(NULL, 0), tm_bytes_of(bytes, len));
+    free(bytes);
+}
+
+static void tend_directory(struct tm_shard *s)
+{
+    struct tm_partition *p = tm_shard_find(s, s->node->directory->partitions);
+    uint64_t index, term;
+    if (p == NULL || !p->leading || !p->announced ||
+        tm_store_find(p->store, tm_bytes_str(TM_DIRECTORY_KEY)) != NULL)
+        return;
+    if (tm_partition_write(p, put_directory, s->node->directory, &index, &term) == TM_OK)
+        tm_ctx_log(s->ctx, TM_LOG_INFO, "directory_stored", "index=%llu",
+                   (unsigned long long)index);
+}
+
+static void p_applied(void *host, struct tm_partition *p)
+{
+    struct tm_shard *s = host;
+    tm_keeper_applied(s->keeper, p);
+}
+
+static void p_snapshot_needed(void *host, struct tm_partition *p, unsigned node)
+{
+    struct tm_shard *s = host;
+    tm_keeper_send(s->keeper, p, node);
+}
+
+const struct tm_partition_ops tm_shard_partition_ops = {
+    .send = p_send,
+    .answer = tm_shard_answer,
+    .leads = p_leads,
+    .follows = p_follows,
+    .applied = p_applied,
+    .snapshot_needed = p_snapshot_needed,
+};
+
+/* ---- what the dispatch asks ---- */
+
+static struct tm_place d_leader(void *host, uint32_t partition)
+{
+    struct tm_shard *s = host;
+    return tm_node_leader(s->node, partition);
+}
+
+static void d_local(void *host, const struct tm_request *rq)
+{
+    struct tm_shard *s = host;
+    struct tm_partition *p = tm_shard_find(s, rq->partition);
+    if (p != NULL && !s->stopping) {
+        tm_partition_request(p, s->self, rq);
+        return;
+    }
+    struct tm_answer a = {.id = rq->id, .status = TM_ANSWER_REFUSED, .err = TM_ERR_NOTLEADER};
+    tm_dispatch_answer(s->dispatch, s->self, &a);
+}
+
+static enum tm_err d_remote(void *host, struct tm_place to, struct tm_bytes request)
+{
+    struct tm_shard *s = host;
+    struct tm_message_head head = {.type = TM_MESSAGE_REQUEST};
+    tm_counter_add(s->ctx->counters, TM_COUNTER_commands_forwarded, 1);
+    return tm_post_send(s->post, to, head, &request, 1);
+}
+
+static void d_answer(void *host, uint64_t session, const struct tm_answer *answer)
+{
+    struct tm_shard *s = host;
+    tm_sessions_answer(s->sessions, session, answer);
+}
+
+/* ---- what the post tells ---- */
+
+static void on_raft(struct tm_shard *s, const struct tm_message_head *head, struct tm_bytes body)
+{
+    struct tm_partition *p = tm_shard_find(s, head->partition);
+    if (p != NULL && !p->stopping)
+        tm_partition_message(p, head->node, body);
+}
+
+static void on_request(struct tm_shard *s, const struct tm_message_head *head, struct tm_bytes body)
+{
+    struct tm_request rq;
+    struct tm_place from = {.node = head->node, .worker = head->worker};
+    if (tm_request_decode(body, &s->words, &rq) != TM_OK)
+        return;
+    struct tm_partition *p = tm_shard_find(s, rq.partition);
+    if (p != NULL && !s->stopping) {
+        tm_partition_request(p, from, &rq);
+        return;
+    }
+    struct tm_answer a = {.id = rq.id, .status = TM_ANSWER_REFUSED, .err = TM_ERR_NOTLEADER};
+    tm_shard_answer(s, from, &a);
+}
+
+static void on_answer(struct tm_shard *s, const struct tm_message_head *head, struct tm_bytes body)
+{
+    struct tm_answer a;
+    struct tm_place from = {.node = head->node, .worker = head->worker};
+    if (s->dispatch != NULL && tm_answer_decode(body, &a) == TM_OK)
+        tm_dispatch_answer(s->dispatch, from, &a);
+}
+
+static void on_leader(struct tm_shard *s, const struct tm_message_head *head)
+{
+    if (s->running && head->partition <= s->node->directory->partitions)
+        tm_node_set_leader(s->node, head->partition, head->node, head->arg);
+}
+
+static void on_message(void *host, const struct tm_message_head *head, struct tm_bytes body)
+{
+    struct tm_shard *s = host;
+    switch (head->type) {
+    case TM_MESSAGE_RAFT:
+        on_raft(s, head, body);
+        break;
+    case TM_MESSAGE_HEARTBEAT:
+        if (s->running)
+            tm_beat_receive(&s->beat, head->node, head->worker, body);
+        break;
+    case TM_MESSAGE_REQUEST:
+        on_request(s, head, body);
+        break;
+    case TM_MESSAGE_ANSWER:
+        on_answer(s, head, body);
+        break;
+    case TM_MESSAGE_LEADER:
+        on_leader(s, head);
+        break;
+    case TM_MESSAGE_SNAPSHOT:
+    case TM_MESSAGE_SNAPSHOT_ACK:
+        if (s->running)
+            tm_keeper_message(s->keeper, head, body);
+        break;
+    default:
+        if (s->self.worker == 0)
+            tm_creation_message(&s->creation, head, body);
+        break;
+    }
+}
+
+static const char *on_accept(void *host, struct tm_place from, struct tm_bytes bytes)
+{
+    struct tm_shard *s = host;
+    const struct tm_datadir_identity *id = s->config.datadir;
+    struct hello h;
+    if (bytes.len != sizeof h)
+        return "its hello has another layout: run the same version on all nodes";
+    memcpy(&h, bytes.data, sizeof h);
+    if (h.protocol != TM_NODE_PROTOCOL)
+        return "it speaks another version of the protocol between nodes";
+    if (h.workers == 0 || h.workers > TM_WORKERS_MAX || from.worker >= h.workers)
+        return "its number of workers makes no sense";
+    if (from.node >= s->node->spec.count || memchr(h.node, '\0', sizeof h.node) == NULL ||
+        strcmp(h.node, s->node->spec.names[from.node]) != 0)
+        return "the nodes have different lists of nodes: start all with the same topology file";
+    if (h.created && id->created && memcmp(h.uuid, id->cluster_uuid, 16) != 0)
+        return "it belongs to another cluster of the same name: look at its data directory";
+    return NULL;
+}
+
+static void on_up(void *host, struct tm_place from, struct tm_bytes bytes, bool fresh)
+{
+    struct tm_shard *s = host;
+    struct hello h;
+    memcpy(&h, bytes.data, sizeof h);
+    tm_node_set_peer(s->node, from.node, h.workers, true);
+    if (fresh)
+        tm_ctx_log(s->ctx, TM_LOG_INFO, "peer_up", "node=%s worker=%u", h.node, from.worker);
+    if (s->self.worker == 0 && from.worker == 0)
+        tm_creation_peer_up(&s->creation, from.node);
+    for (unsigned w = 0; w < h.workers; w++)
+        tm_post_know(s->post, (struct tm_place){.node = from.node, .worker = (uint8_t)w});
+    if (!s->running)
+        return;
+    tm_beat_workers(&s->beat, from.node, h.workers);
+    if (fresh)
+        tm_dispatch_node_lost(s->dispatch, from.node);
+    tm_beat_peer_up(&s->beat, from.node);
+    for (uint32_t i = 0; i < s->slots; i++) {
+        const struct tm_partition *p = s->partitions[i];
+        if (p != NULL && p->announced && p->id % h.workers == from.worker)
+            announce_to(s, p, from.node);
+    }
+}
+
+static void on_node_event(void *host, unsigned node, bool up)
+{
+    struct tm_shard *s = host;
+    if (node >= s->node->spec.count)
+        return;
+    tm_node_set_peer(s->node, node, 0, up);
+    if (!s->running)
+        return;
+    if (up) {
+        tm_beat_peer_up(&s->beat, node);
+    } else {
+        tm_ctx_log(s->ctx, TM_LOG_WARN, "peer_down", "node=%s", s->node->spec.names[node]);
+        tm_beat_peer_down(&s->beat, node);
+        tm_dispatch_node_lost(s->dispatch, node);
+    }
+}
+
+static enum tm_err post_local(void *host, unsigned worker, const struct tm_bytes *pieces,
+                              unsigned count)
+{
+    struct tm_shard *s = host;
+    return s->config.local(s->config.host, worker, pieces, count);
+}
+
+/* ---- creation ---- */
+
+static bool c_send(void *host, unsigned node, struct tm_message_head head, struct tm_bytes body)
+{
+    struct tm_shard *s = host;
+    struct tm_place to = {.node = (uint8_t)node};
+    return tm_post_send(s->post, to, head, &body, 1) == TM_OK;
+}
+
+static void report_differences(struct tm_shard *s)
+{
+    char text[4096];
+    if (tm_directory_differences(s->node->directory, &s->node->spec, text, sizeof text) == 0)
+        return;
+    for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        *end = '\0';
+        tm_ctx_log(s->ctx, TM_LOG_WARN, "topology_differs",
+                   "text=\"%s\" action=\"the node runs on with what the cluster says\"", line);
+    }
+}
+
+static void c_run(void *host, struct tm_directory *directory)
+{
+    struct tm_shard *s = host;
+    enum tm_err e = tm_node_run(s->node, directory);
+    if (e != TM_OK) {
+        free(directory);
+        s->config.fatal(s->config.host, e, "not enough memory for the directory");
+        return;
+    }
+    report_differences(s);
+}
+
+/* The cluster exists: what this worker needs for it is made. */
+static enum tm_err begin_running(struct tm_shard *s, char *why, size_t why_size)
+{
+    struct tm_dispatch_config c = {.ctx = s->ctx,
+                                   .partitions = s->node->directory->partitions,
+                                   .self = s->self,
+                                   .calls = CALLS_MAX,
+                                   .bytes = CALL_BYTES_MAX,
+                                   .patience_ms = PATIENCE_MS,
+                                   .handover_ms = HANDOVER_MS,
+                                   .ops = {.host = s,
+                                           .leader = d_leader,
+                                           .local = d_local,
+                                           .remote = d_remote,
+                                           .answer = d_answer}};
+    s->dispatch = tm_dispatch_new(&c);
+    if (s->dispatch == NULL) {
+        snprintf(why, why_size, "not enough memory for requests");
+        return TM_ERR_NOMEM;
+    }
+    s->router.partitions = s->node->directory->partitions;
+    return tm_shard_open_storage(s, why, why_size);
+}
+
+static void check_running(struct tm_shard *s)
+{
+    char why[512];
+    if (s->running || s->failed || !atomic_load(&s->node->running))
+        return;
+    enum tm_err e = begin_running(s, why, sizeof why);
+    if (e != TM_OK) {
+        s->failed = true;
+        s->config.fatal(s->config.host, e, why);
+    }
+}
+
+/* ---- life ---- */
+
+static void make_hello(const struct tm_shard_config *c, struct hello *h)
+{
+    *h = (struct hello){.protocol = TM_NODE_PROTOCOL,
+                        .workers = (uint8_t)c->node->workers,
+                        .created = c->datadir->created};
+    memcpy(h->uuid, c->datadir->cluster_uuid, 16);
+    snprintf(h->node, sizeof h->node, "%s", c->node->spec.names[c->node->self]);
+}
+
+struct tm_shard *tm_shard_new(const struct tm_shard_config *config)
+{
+    struct tm_shard *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return NULL;
+    s->config = *config;
+    s->ctx = config->ctx;
+    s->node = config->node;
+    s->options = *config->options;
+    s->self =
+        (struct tm_place){.node = (uint8_t)config->node->self, .worker = (uint8_t)config->worker};
+    s->backlog_end = &s->backlog;
+    struct hello h;
+    make_hello(config, &h);
+    struct tm_post_config pc = {.ctx = s->ctx,
+                                .self = s->self,
+                                .boot = config->node->boot,
+                                .cluster_hash = config->node->cluster_hash,
+                                .hello = tm_bytes_of(&h, sizeof h),
+                                .ops = {.host = s,
+                                        .message = on_message,
+                                        .local = post_local,
+                                        .accept = on_accept,
+                                        .up = on_up,
+                                        .node_event = on_node_event}};
+    s->post = tm_post_new(&pc);
+    tm_shard_router_init(s);
+    s->sessions = tm_sessions_new(s->ctx, &s->router, &config->limits, config->worker);
+    if (s->post == NULL || s->sessions == NULL) {
+        tm_shard_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+struct tm_fabric_sink tm_shard_sink(struct tm_shard *s)
+{
+    return tm_post_sink(s->post);
+}
+
+void tm_shard_set_fabric(struct tm_shard *s, struct tm_fabric *fabric)
+{
+    tm_post_set_fabric(s->post, fabric);
+}
+
+struct tm_sessions *tm_shard_sessions(struct tm_shard *s)
+{
+    return s->sessions;
+}
+
+enum tm_err tm_shard_start(struct tm_shard *s, char *why, size_t why_size)
+{
+    for (unsigned i = 0; i < s->node->spec.count; i++)
+        if (i != s->self.node)
+            tm_post_know(s->post, (struct tm_place){.node = (uint8_t)i});
+    if (s->self.worker == 0) {
+        struct tm_creation_ops ops = {.host = s, .send = c_send, .run = c_run};
+        enum tm_err e = tm_creation_start(&s->creation, s->ctx, s->node, s->config.identity, &ops);
+        if (e != TM_OK) {
+            snprintf(why, why_size,
+                     "the stored directory of the cluster cannot be read: %s; if the other nodes "
+                     "are well, empty this node's data directory and start it again",
+                     tm_err_text(e));
+            return e;
+        }
+    }
+    return atomic_load(&s->node->running) ? begin_running(s, why, why_size) : TM_OK;
+}
+
+void tm_shard_local(struct tm_shard *s, unsigned worker, struct tm_bytes message)
+{
+    tm_post_local(s->post, worker, message);
+}
+
+/* ---- turns ---- */
+
+static void give_due(struct tm_shard *s)
+{
+    for (unsigned rounds = 0; s->env.due != NULL && rounds < DUE_ROUNDS_MAX; rounds++) {
+        struct tm_partition *list = s->env.due;
+        s->env.due = NULL;
+        while (list != NULL) {
+            struct tm_partition *p = list;
+            list = p->due_next;
+            tm_partition_turn(p);
+        }
+    }
+}
+
+static void slow_work(struct tm_shard *s)
+{
+    uint64_t entities = 0, bytes = s->arena.bytes, faulty = 0, solo = 0;
+    for (uint32_t i = 0; i < s->slots; i++) {
+        struct tm_partition *p = s->partitions[i];
+        if (p == NULL)
+            continue;
+        tm_partition_tick(p);
+        entities += p->store != NULL ? tm_store_count(p->store) : 0;
+        faulty += p->replica.hs.health != TM_HEALTH_WHOLE;
+        solo += p->leading && p->replica.members.count > 1 &&
+                tm_replica_in_sync(&p->replica, tm_ctx_now(s->ctx)) == 1;
+    }
+    s->env.out_of_memory = s->config.memory_limit != 0 && bytes > s->config.memory_limit;
+    tm_counter_set(s->ctx->counters, TM_COUNTER_entities, entities);
+    tm_counter_set(s->ctx->counters, TM_COUNTER_memory_bytes, bytes);
+    tm_counter_set(s->ctx->counters, TM_COUNTER_partitions_faulty, faulty);
+    tm_counter_set(s->ctx->counters, TM_COUNTER_partitions_solo, solo);
+    tend_directory(s);
+    tm_keeper_tick(s->keeper);
+}
+
+static void timed_work(struct tm_shard *s)
+{
+    uint64_t now = tm_ctx_now(s->ctx);
+    if (s->epoch_seen != atomic_load_explicit(&s->node->epoch, memory_order_relaxed)) {
+        s->epoch_seen = atomic_load(&s->node->epoch);
+        tm_dispatch_leaders_changed(s->dispatch);
+    }
+    if (tm_dispatch_next_deadline(s->dispatch) <= now && tm_dispatch_tick(s->dispatch))
+        tm_sessions_resume(s->sessions);
+    if (now >= s->next_slow) {
+        s->next_slow = now + SLOW_NS;
+        slow_work(s);
+    }
+    if (tm_log_set_next_deadline(s->logs) <= now)
+        tm_log_set_tick(s->logs);
+}
+
+void tm_shard_turn(struct tm_shard *s)
+{
+    if (s->self.worker == 0)
+        tm_creation_tick(&s->creation);
+    check_running(s);
+    if (s->running) {
+        give_due(s);
+        timed_work(s);
+        s->keeper_busy = tm_keeper_turn(s->keeper);
+    }
+    if (tm_ctx_now(s->ctx) >= s->next_tick) {
+        s->next_tick = tm_ctx_now(s->ctx) + SLOW_NS;
+        tm_sessions_tick(s->sessions);
+    }
+}
+
+static void ship_dirty(struct tm_shard *s)
+{
+    while (s->env.dirty != NULL) {
+        struct tm_partition *p = s->env.dirty;
+        s->env.dirty = p->dirty_next;
+        tm_partition_ship(p);
+    }
+}
+
+void tm_shard_flush(struct tm_shard *s)
+{
+    if (s->running) {
+        give_due(s);
+        ship_dirty(s);
+        s->beat_deadline = tm_beat_turn(&s->beat);
+        give_due(s);
+        ship_dirty(s);
+        tm_log_set_flush(s->logs);
+        backlog_drain(s);
+    }
+    tm_post_flush(s->post);
+    if (s->stopping && !s->stopped && (!s->running || tm_log_set_idle(s->logs)))
+        s->stopped = true;
+}
+
+uint64_t tm_shard_next_deadline(const struct tm_shard *s)
+{
+    uint64_t next = tm_min_u64(tm_post_next_deadline(s->post), s->next_tick);
+    if (s->self.worker == 0)
+        next = tm_min_u64(next, tm_creation_next_deadline(&s->creation));
+    if (!s->running)
+        return tm_min_u64(next, tm_ctx_now(s->ctx) + TICK_NS);
+    next = tm_min_u64(next, tm_min_u64(s->beat_deadline, s->next_slow));
+    next = tm_min_u64(next, tm_dispatch_next_deadline(s->dispatch));
+    return tm_min_u64(next, tm_log_set_next_deadline(s->logs));
+}
+
+bool tm_shard_idle(const struct tm_shard *s)
+{
+    return s->env.due == NULL && s->env.dirty == NULL && !s->keeper_busy;
+}
+
+/* ---- the end ---- */
+
+void tm_shard_stop(struct tm_shard *s)
+{
+    s->stopping = true;
+    for (uint32_t i = 0; s->running && i < s->slots; i++) {
+        struct tm_partition *p = s->partitions[i];
+        if (p == NULL)
+            continue;
+        tm_replica_resign(&p->replica);
+        tm_partition_stop(p);
+    }
+}
+
+bool tm_shard_stopped(const struct tm_shard *s)
+{
+    for (uint32_t i = 0; s->running && i < s->slots; i++)
+        if (s->partitions[i] != NULL && !tm_partition_quiet(s->partitions[i]))
+            return false;
+    return s->stopped && (!s->running || tm_keeper_quiet(s->keeper));
+}
+
+void tm_shard_free(struct tm_shard *s)
+{
+    if (s == NULL)
+        return;
+    if (s->sessions != NULL)
+        tm_sessions_delete(s->sessions);
+    if (s->running || s->slots != 0)
+        tm_shard_close_storage(s);
+    tm_dispatch_free(s->dispatch);
+    tm_post_free(s->post);
+    tm_creation_end(&s->creation);
+    tm_request_words_free(&s->words);
+    while (s->backlog != NULL) {
+        struct tm_backlog *b = s->backlog;
+        s->backlog = b->next;
+        free(b);
+    }
+    free(s);
+}
+
+void tm_shard_partitions(struct tm_shard *s,
+                         void (*visit)(void *arg, const struct tm_shard_partition *p), void *arg)
+{
+    for (uint32_t i = 0; s->running && i < s->slots; i++) {
+        const struct tm_partition *p = s->partitions[i];
+        if (p == NULL)
+            continue;
+        struct tm_replica_status st = tm_replica_status(&p->replica);
+        struct tm_shard_partition out = {.partition = p->id,
+                                         .role =
+                                             p->witness ? "WITNESS" : tm_replica_role_name(st.role),
+                                         .leader = st.leader,
+                                         .term = st.term,
+                                         .commit = st.commit,
+                                         .last = st.last,
+                                         .copies = s->node->directory->placement[p->id].copies,
+                                         .ready = p->announced,
+                                         .faulty = p->replica.hs.health != TM_HEALTH_WHOLE};
+        if (p->leading)
+            out.in_sync = tm_replica_in_sync(&p->replica, tm_ctx_now(s->ctx));
+        if (p->store != NULL) {
+            out.applied = tm_store_applied(p->store);
+            out.entities = tm_store_count(p->store);
+            out.state_hash = tm_store_state_hash(p->store);
+        }
+        visit(arg, &out);
+    }
+}

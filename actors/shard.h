@@ -1,0 +1,101 @@
+/* shard.h: all that one worker of a node owns: its partitions, its log, its clients' sessions, its
+ * channels to the other workers.
+ *
+ * The product's worker thread and the simulator run the very same object.  The host feeds it frames
+ * (through the fabric's sink), messages of the node's other workers, client bytes (through
+ * tm_shard_sessions) and disk completions (through ctx->disk), calls tm_shard_turn and
+ * tm_shard_flush once a turn, and sleeps no longer than tm_shard_next_deadline.
+ *
+ * Life: new, set_fabric, start, turns, stop, (turns until tm_shard_stopped), free.  One thread. */
+#ifndef TM_ACTORS_SHARD_H
+#define TM_ACTORS_SHARD_H
+
+#include "actors/node.h"
+#include "actors/post.h"
+#include "actors/session.h"
+#include "runtime/options.h"
+#include "storage/datadir.h"
+
+struct tm_shard;
+
+struct tm_shard_config {
+    const struct tm_ctx *ctx;
+    const struct tm_options *options; /* changed copies by tm_shard_options */
+    struct tm_node *node;
+    unsigned worker;
+    /* Worker 0 only, else NULL: what the data directory says; outlives the shard. */
+    struct tm_datadir_identity *identity;
+    /* For every worker: the same, as of the start; read when the node runs. */
+    const struct tm_datadir_identity *datadir;
+    const char *version;   /* of the program; static */
+    bool was_clean;        /* the last run of this data directory ended cleanly */
+    enum tm_wal_sync sync; /* the faster one here */
+    uint64_t memory_limit; /* bytes this worker's entities may take; 0: no limit */
+    struct tm_session_limits limits;
+
+    void *host;
+    enum tm_err (*local)(void *host, unsigned worker, const struct tm_bytes *pieces,
+                         unsigned count);
+    /* The log failed for good, or the node may not run: the process has to end.  why is one line.
+     */
+    void (*fatal)(void *host, enum tm_err err, const char *why);
+    /* INFO and CLIENT: what only the host knows; may be NULL. */
+    void (*stats)(void *host, struct tm_router_stats *out);
+    enum tm_err (*option_set)(void *host, struct tm_bytes name, struct tm_bytes value, char *why,
+                              size_t cap);
+    void (*shutdown)(void *host);
+};
+
+/* NULL if memory is short. */
+struct tm_shard *tm_shard_new(const struct tm_shard_config *config);
+
+/* What to open this worker's fabric with, and the fabric. */
+struct tm_fabric_sink tm_shard_sink(struct tm_shard *s);
+void tm_shard_set_fabric(struct tm_shard *s, struct tm_fabric *fabric);
+
+/* Says hello to the peers; where the cluster exists already, recovers and joins (blocks on the
+ * disk).  why gets a line on failure. */
+enum tm_err tm_shard_start(struct tm_shard *s, char *why, size_t why_size);
+
+/* The clients of this worker. */
+struct tm_sessions *tm_shard_sessions(struct tm_shard *s);
+
+/* A message of another worker of this node, 8-aligned. */
+void tm_shard_local(struct tm_shard *s, unsigned worker, struct tm_bytes message);
+
+/* After the events of a turn were fed: acts on them; then ends the turn: log, frames. */
+void tm_shard_turn(struct tm_shard *s);
+void tm_shard_flush(struct tm_shard *s);
+uint64_t tm_shard_next_deadline(const struct tm_shard *s);
+
+/* The worker may sleep: nothing is left to be done in this turn. */
+bool tm_shard_idle(const struct tm_shard *s);
+
+/* Options have changed (live ones). */
+void tm_shard_options(struct tm_shard *s, const struct tm_options *options);
+
+/* Hands leadership away where it can, takes no more requests, writes the log's end.  Turns go on
+ * until stopped says true, or the host loses patience. */
+void tm_shard_stop(struct tm_shard *s);
+bool tm_shard_stopped(const struct tm_shard *s);
+void tm_shard_free(struct tm_shard *s);
+
+/* One partition on this worker, for status and tests. */
+struct tm_shard_partition {
+    uint32_t partition;
+    const char *role; /* "LEADER", "FOLLOWER", "WITNESS", ... */
+    unsigned leader;  /* node, or TM_NODES_MAX */
+    uint64_t term, commit, last, applied;
+    unsigned copies;  /* data copies it is meant to have */
+    unsigned in_sync; /* leader only: of them, those taking part */
+    bool ready;       /* leader: takes requests */
+    bool faulty;      /* waits for repair */
+    uint64_t entities;
+    uint64_t state_hash;
+};
+
+/* Calls visit for each partition of this worker, the system partition included. */
+void tm_shard_partitions(struct tm_shard *s,
+                         void (*visit)(void *arg, const struct tm_shard_partition *p), void *arg);
+
+#endif

@@ -1,0 +1,95 @@
+/* shard_internal.h: between the files of the shard.
+ *
+ *   shard.c         life, turns, messages
+ *   shard_open.c    opening the log, making the partitions
+ *   shard_router.c  what sessions ask (struct tm_router)
+ *   keeper.c        snapshots: taking, sending, installing them */
+#ifndef TM_ACTORS_SHARD_INTERNAL_H
+#define TM_ACTORS_SHARD_INTERNAL_H
+
+#include "actors/creation.h"
+#include "actors/heartbeat.h"
+#include "actors/partition.h"
+#include "actors/request_wire.h"
+#include "actors/shard.h"
+
+struct tm_keeper;
+
+/* An answer that found its channel full, to be sent when there is room. */
+struct tm_backlog {
+    struct tm_backlog *next;
+    struct tm_place to;
+    uint32_t len;
+    uint8_t bytes[];
+};
+
+/* CONFIG records seen at replay: the last two of each partition. */
+struct tm_seen_members {
+    struct tm_members last, before;
+};
+
+struct tm_shard {
+    struct tm_shard_config config;
+    const struct tm_ctx *ctx;
+    struct tm_node *node;
+    struct tm_place self;
+    struct tm_options options;
+
+    struct tm_post *post;
+    struct tm_router router;
+    struct tm_sessions *sessions;
+    struct tm_dispatch *dispatch; /* from running on */
+    struct tm_creation creation;  /* worker 0 */
+
+    bool running; /* storage is open, partitions exist */
+    bool stopping, stopped, failed;
+    struct tm_log_set *logs;
+    struct tm_arena arena;
+    struct tm_hlc hlc;
+    struct tm_beat beat;
+    struct tm_beat_link *beat_links;
+    struct tm_beat_options beat_options;
+    struct tm_replica_options replica_options;
+    struct tm_partition_env env;
+    struct tm_partition **partitions; /* by id / workers; NULL where this node has no part */
+    uint32_t slots;                   /* of that table */
+    struct tm_keeper *keeper;
+    bool keeper_busy; /* has more to do at once */
+    struct tm_request_words words;
+    struct tm_seen_members *seen; /* while opening */
+
+    struct tm_backlog *backlog, **backlog_end;
+    uint64_t backlog_bytes;
+
+    uint64_t read_session; /* of a read being answered from here (shard_router.c) */
+
+    uint64_t epoch_seen;
+    uint64_t next_tick, next_slow, beat_deadline;
+    uint64_t ticked; /* partitions ticked so far, in turn */
+};
+
+/* Stands for shard->read_session as the place of an answer. */
+#define TM_PLACE_SESSION ((struct tm_place){.node = TM_NODES_MAX})
+
+/* The partition of that id if it lives here, else NULL. */
+static inline struct tm_partition *tm_shard_find(const struct tm_shard *s, uint32_t id)
+{
+    uint32_t slot = id / s->node->workers;
+    return s->running && id % s->node->workers == s->self.worker && slot < s->slots
+               ? s->partitions[slot]
+               : NULL;
+}
+
+/* Opens log and partitions; the node runs. */
+enum tm_err tm_shard_open_storage(struct tm_shard *s, char *why, size_t why_size);
+void tm_shard_close_storage(struct tm_shard *s);
+
+void tm_shard_router_init(struct tm_shard *s);
+
+/* The ops table of this shard's partitions. */
+extern const struct tm_partition_ops tm_shard_partition_ops;
+
+/* An answer to a request of another worker. */
+void tm_shard_answer(void *host, struct tm_place to, const struct tm_answer *answer);
+
+#endif

@@ -1,0 +1,284 @@
+/* Opening: the log is replayed, snapshots are loaded, a replica starts for each partition that this
+ * node has a part in and this worker owns. */
+#include "actors/keeper.h"
+#include "actors/shard_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define WAL_FOLDER "wal"
+
+static void on_durable(void *host, uint32_t partition, uint64_t index)
+{
+    struct tm_partition *p = tm_shard_find(host, partition);
+    if (p != NULL && !p->stopping)
+        tm_partition_durable(p, index);
+}
+
+static void on_hard(void *host, uint32_t partition)
+{
+    struct tm_partition *p = tm_shard_find(host, partition);
+    if (p != NULL && !p->stopping)
+        tm_partition_hard_durable(p);
+}
+
+static void on_fault(void *host, uint32_t partition)
+{
+    struct tm_partition *p = tm_shard_find(host, partition);
+    if (p != NULL && !p->stopping)
+        tm_partition_fault(p);
+}
+
+static void on_failed(void *host, enum tm_err err)
+{
+    struct tm_shard *s = host;
+    s->failed = true;
+    for (uint32_t i = 0; i < s->slots; i++)
+        if (s->partitions[i] != NULL)
+            tm_replica_resign(&s->partitions[i]->replica);
+    s->config.fatal(s->config.host, err,
+                    "the write-ahead log failed: nothing more is acknowledged; see the kernel log, "
+                    "replace the device, and start the node with an empty data directory");
+}
+
+static void on_space(void *host, bool available)
+{
+    struct tm_shard *s = host;
+    tm_ctx_log(s->ctx, available ? TM_LOG_INFO : TM_LOG_ERROR,
+               available ? "disk_has_room" : "disk_full", "text=\"%s\"",
+               available ? "writes are taken again" : "writes are refused until space is free");
+}
+
+static bool base_of(void *host, uint32_t partition, struct tm_log_base *out)
+{
+    struct tm_shard *s = host;
+    return tm_keeper_base(s->keeper, partition, out);
+}
+
+/* Keeps the newest two CONFIG records; what a record of this index replaces is gone. */
+static void note_record(void *host, uint32_t partition, struct tm_bytes bytes)
+{
+    struct tm_shard *s = host;
+    const struct tm_record *r = (const struct tm_record *)(const void *)bytes.data;
+    struct tm_seen_members *seen = &s->seen[partition / s->node->workers];
+    tm_hlc_observe(&s->hlc, r->hlc);
+    if (seen->last.index >= r->index) {
+        seen->last = seen->before;
+        seen->before = (struct tm_members){0};
+        if (seen->last.index >= r->index)
+            seen->last = (struct tm_members){0};
+    }
+    struct tm_members m;
+    if (r->kind != TM_RECORD_CONFIG || tm_members_decode(tm_record_body(r), &m) != TM_OK)
+        return;
+    m.index = r->index;
+    seen->before = seen->last;
+    seen->last = m;
+}
+
+static enum tm_err open_logs(struct tm_shard *s)
+{
+    const struct tm_options *o = &s->options;
+    const struct tm_datadir_identity *id = s->config.datadir;
+    const struct tm_directory *d = s->node->directory;
+    const struct tm_wal_generation *now = &id->generations[id->generation_count - 1];
+    struct tm_log_set_config c = {
+        .wal = {.ctx = s->ctx,
+                .folder = WAL_FOLDER,
+                .worker = s->self.worker,
+                .generation = now->generation,
+                .partitions = d->partitions + 1,
+                .disk_id = id->disk_id,
+                .incarnation = id->incarnation,
+                .segment_bytes = o->wal_segment_bytes,
+                .max_bytes = o->wal_bytes,
+                .marker_ns = TM_MS(o->wal_idle_marker_ms),
+                .sync = s->config.sync,
+                .older = id->generations,
+                .older_count = id->generation_count - 1},
+        .workers = s->node->workers,
+        .callbacks = {.host = s,
+                      .durable = on_durable,
+                      .hard = on_hard,
+                      .fault = on_fault,
+                      .failed = on_failed,
+                      .space = on_space},
+        .base = base_of,
+        .found = note_record,
+    };
+    memcpy(c.wal.cluster, d->uuid, 16);
+    return tm_log_set_open(&c, &s->logs);
+}
+
+/* The members as made at creation.  On a disk that was not there then: nothing, a leader tells. */
+static struct tm_members first_members(const struct tm_shard *s, const struct tm_holders *h)
+{
+    const struct tm_directory *d = s->node->directory;
+    struct tm_members m = {0};
+    if (d->nodes[s->node->self].disk_id != s->node->disk_id)
+        return m;
+    for (unsigned i = 0; i < h->copies; i++)
+        m.at[m.count++] =
+            (struct tm_member){.id = {.disk = d->nodes[h->data[i]].disk_id, .node = h->data[i]},
+                               .role = TM_MEMBER_VOTER};
+    if (h->witness != TM_NO_NODE)
+        m.at[m.count++] =
+            (struct tm_member){.id = {.disk = d->nodes[h->witness].disk_id, .node = h->witness},
+                               .role = TM_MEMBER_WITNESS};
+    return m;
+}
+
+static enum tm_err make_partition(struct tm_shard *s, uint32_t id)
+{
+    const struct tm_holders *h = &s->node->directory->placement[id];
+    const struct tm_seen_members *seen = &s->seen[id / s->node->workers];
+    if (!tm_holders_include(h, s->node->self))
+        return TM_OK;
+    struct tm_partition_boot boot = {.id = id,
+                                     .witness = h->witness == s->node->self,
+                                     .unclean = s->options.durability == TM_DURABILITY_MEMORY &&
+                                                !s->config.was_clean};
+    struct tm_members snapshot = {0};
+    if (!boot.witness) {
+        enum tm_err e = tm_keeper_load(s->keeper, id, &boot.store, &snapshot);
+        if (e != TM_OK)
+            return e;
+    }
+    boot.members = seen->last.count > 0 ? seen->last
+                   : snapshot.count > 0 ? snapshot
+                                        : first_members(s, h);
+    boot.previous = seen->before.count > 0 ? seen->before : snapshot;
+    struct tm_partition *p = tm_partition_new(&s->env, &boot);
+    s->partitions[id / s->node->workers] = p;
+    return p != NULL ? TM_OK : TM_ERR_NOMEM;
+}
+
+static void set_options(struct tm_shard *s)
+{
+    const struct tm_options *o = &s->options;
+    struct tm_replica_options *r = &s->replica_options;
+    tm_replica_options_default(r);
+    r->eventual = s->node->directory->eventual;
+    r->solo_stop = o->solo == TM_SOLO_STOP;
+    r->election_min_ns = TM_MS(o->election_timeout_ms);
+    r->election_max_ns = TM_MS(o->election_timeout_ms) * 2;
+    r->disk_stall_ns = TM_MS(o->disk_stall_ms);
+    if (r->eventual) {
+        r->window_bytes_max = o->async_window_bytes;
+        r->window_ns_max = TM_MS(o->async_window_ms);
+    }
+    tm_beat_options_default(&s->beat_options);
+    s->beat_options.interval_ns = TM_MS(o->heartbeat_ms);
+    s->beat_options.rest_interval_ns = TM_MS(o->heartbeat_rest_ms);
+}
+
+void tm_shard_options(struct tm_shard *s, const struct tm_options *options)
+{
+    s->options = *options;
+    if (s->running)
+        set_options(s);
+}
+
+static void beat_send(void *host, unsigned node, unsigned worker, struct tm_bytes message)
+{
+    struct tm_shard *s = host;
+    struct tm_place to = {.node = (uint8_t)node, .worker = (uint8_t)worker};
+    tm_post_send(s->post, to, (struct tm_message_head){.type = TM_MESSAGE_HEARTBEAT}, &message, 1);
+}
+
+static uint64_t flush_age(void *host)
+{
+    struct tm_shard *s = host;
+    return tm_wal_stalled_ns(tm_log_set_wal(s->logs));
+}
+
+static const struct tm_beat_io beat_io = {.send = beat_send, .flush_age_ns = flush_age};
+
+static enum tm_err make_shared(struct tm_shard *s)
+{
+    struct tm_node *n = s->node;
+    const struct tm_directory *d = n->directory;
+    struct tm_id self = {.disk = n->disk_id, .node = (uint8_t)n->self};
+    unsigned links = d->members * TM_WORKERS_MAX;
+    s->beat_links = calloc(links, sizeof *s->beat_links);
+    s->slots = d->partitions / n->workers + 1;
+    s->partitions = calloc(s->slots, sizeof *s->partitions);
+    s->seen = calloc(s->slots, sizeof *s->seen);
+    uint8_t *record = aligned_alloc(64, TM_RECORD_MAX);
+    if (s->beat_links == NULL || s->partitions == NULL || s->seen == NULL || record == NULL) {
+        free(record);
+        return TM_ERR_NOMEM;
+    }
+    set_options(s);
+    s->env = (struct tm_partition_env){.ctx = s->ctx,
+                                       .options = &s->options,
+                                       .replica_options = &s->replica_options,
+                                       .ops = &tm_shard_partition_ops,
+                                       .host = s,
+                                       .arena = &s->arena,
+                                       .beat = &s->beat,
+                                       .hlc = &s->hlc,
+                                       .origin = tm_load64(d->uuid),
+                                       .self = self,
+                                       .eventual = d->eventual,
+                                       .record = record};
+    tm_resp_writer_init(&s->env.reply, s->options.client_output_buffer_bytes);
+    tm_beat_init(&s->beat, &s->beat_options, &beat_io, s, s->ctx, self, s->self.worker, n->boot,
+                 s->beat_links, links);
+    tm_beat_workers(&s->beat, n->self, n->workers);
+    for (unsigned i = 0; i < d->members; i++)
+        if (i != n->self && atomic_load(&n->peer_workers[i]) != 0)
+            tm_beat_workers(&s->beat, i, atomic_load(&n->peer_workers[i]));
+    return tm_arena_open(&s->arena);
+}
+
+static enum tm_err make_all(struct tm_shard *s, const char **doing)
+{
+    *doing = "make the worker's tables";
+    enum tm_err e = make_shared(s);
+    if (e != TM_OK)
+        return e;
+    *doing = "read the snapshots";
+    e = tm_keeper_new(s, &s->keeper);
+    if (e != TM_OK)
+        return e;
+    *doing = "open the write-ahead log";
+    e = open_logs(s);
+    if (e != TM_OK)
+        return e;
+    s->env.logs = s->logs;
+    s->running = true;
+    *doing = "load the partitions";
+    for (uint32_t id = s->self.worker; e == TM_OK && id <= s->node->directory->partitions;
+         id += s->node->workers)
+        e = make_partition(s, id);
+    return e;
+}
+
+enum tm_err tm_shard_open_storage(struct tm_shard *s, char *why, size_t why_size)
+{
+    const char *doing;
+    enum tm_err e = make_all(s, &doing);
+    free(s->seen);
+    s->seen = NULL;
+    if (e != TM_OK)
+        snprintf(why, why_size, "worker %u cannot %s: %s", s->self.worker, doing, tm_err_text(e));
+    return e;
+}
+
+void tm_shard_close_storage(struct tm_shard *s)
+{
+    for (uint32_t i = 0; i < s->slots; i++)
+        if (s->partitions[i] != NULL)
+            tm_partition_free(s->partitions[i]);
+    tm_keeper_free(s->keeper);
+    if (s->logs != NULL)
+        tm_log_set_close(s->logs, s->stopped && !s->failed);
+    if (s->env.record != NULL) {
+        tm_resp_writer_free(&s->env.reply);
+        tm_arena_close(&s->arena);
+    }
+    free(s->env.record);
+    free(s->partitions);
+    free(s->beat_links);
+}

@@ -1,0 +1,215 @@
+/* What sessions ask of their worker: struct tm_router over the dispatch, the node and the options.
+ */
+#include "actors/shard_internal.h"
+
+#include <stdio.h>
+#include <xxhash.h>
+
+static struct tm_shard *shard(void *host)
+{
+    return host;
+}
+
+/* In eventual mode any replica answers reads: one that is here does. */
+static bool read_here(struct tm_shard *s, uint64_t session, const struct tm_request *rq);
+
+static enum tm_err r_submit(void *host, uint64_t session, const struct tm_request *rq)
+{
+    struct tm_shard *s = shard(host);
+    if (!s->running || s->stopping) {
+        struct tm_answer a = {.id = rq->id, .status = TM_ANSWER_REFUSED, .err = TM_ERR_NOTLEADER};
+        if (rq->kind != TM_REQUEST_UNWATCH)
+            tm_sessions_answer(s->sessions, session, &a);
+        return TM_OK;
+    }
+    if (s->env.eventual && read_here(s, session, rq))
+        return TM_OK;
+    return tm_dispatch_submit(s->dispatch, session, rq);
+}
+
+/* The partition answers through ops.answer, which knows places, not sessions: for the length of the
+ * call the answer is caught here. */
+static bool read_here(struct tm_shard *s, uint64_t session, const struct tm_request *rq)
+{
+    struct tm_partition *p = tm_shard_find(s, rq->partition);
+    if (p == NULL || p->leading)
+        return false;
+    s->read_session = session;
+    bool answered = tm_partition_read_here(p, TM_PLACE_SESSION, rq);
+    s->read_session = 0;
+    return answered;
+}
+
+static unsigned workers_of(const struct tm_shard *s, unsigned node)
+{
+    unsigned known = node == s->self.node
+                         ? s->node->workers
+                         : atomic_load_explicit(&s->node->peer_workers[node], memory_order_relaxed);
+    return known > 0 ? known : 1;
+}
+
+static uint32_t r_member_count(void *host)
+{
+    struct tm_shard *s = shard(host);
+    uint32_t count = 0;
+    for (unsigned i = 0; i < s->node->spec.count; i++)
+        count += workers_of(s, i);
+    return count;
+}
+
+static uint32_t index_of(const struct tm_shard *s, struct tm_place place)
+{
+    uint32_t index = place.worker;
+    for (unsigned i = 0; i < place.node; i++)
+        index += workers_of(s, i);
+    return index;
+}
+
+/* 40 hex digits from names that never change: the same for everyone, also after a restart. */
+static void make_id(const struct tm_shard *s, struct tm_place place, char id[41])
+{
+    char text[192];
+    int n = snprintf(text, sizeof text, "%s/%s/%u", s->node->spec.cluster,
+                     s->node->spec.names[place.node], place.worker);
+    XXH128_hash_t a = XXH3_128bits(text, (size_t)n);
+    uint32_t b = (uint32_t)XXH3_64bits_withSeed(text, (size_t)n, 1);
+    snprintf(id, 41, "%016llx%016llx%08x", (unsigned long long)a.high64,
+             (unsigned long long)a.low64, b);
+}
+
+static void r_member(void *host, uint32_t index, struct tm_router_member *m)
+{
+    struct tm_shard *s = shard(host);
+    struct tm_place place = {0};
+    while (place.node + 1u < s->node->spec.count && index >= workers_of(s, place.node))
+        index -= workers_of(s, place.node++);
+    place.worker = (uint8_t)index;
+    const struct tm_node_address *at = &s->node->address[place.node];
+    make_id(s, place, m->id);
+    snprintf(m->ip, sizeof m->ip, "%s", at->ip);
+    m->port = (uint16_t)(at->worker_port0 + place.worker);
+    m->node = s->node->spec.names[place.node];
+    m->worker = place.worker;
+    m->alive = place.node == s->self.node || atomic_load(&s->node->peer_alive[place.node]);
+}
+
+static uint32_t r_leader(void *host, uint32_t partition)
+{
+    struct tm_shard *s = shard(host);
+    if (!s->running)
+        return TM_MEMBER_NONE;
+    struct tm_place place = tm_node_leader(s->node, partition);
+    return place.node < TM_NODES_MAX ? index_of(s, place) : TM_MEMBER_NONE;
+}
+
+static uint64_t r_epoch(void *host)
+{
+    return atomic_load(&shard(host)->node->epoch);
+}
+
+static bool r_option(void *host, unsigned i, struct tm_router_option *out)
+{
+    struct tm_shard *s = shard(host);
+    if (i >= TM_OPTION_COUNT)
+        return false;
+    out->name = tm_option_name((enum tm_option)i);
+    tm_option_format(&s->options, (enum tm_option)i, out->value, sizeof out->value);
+    return true;
+}
+
+static enum tm_err r_option_set(void *host, struct tm_bytes name, struct tm_bytes value, char *why,
+                                size_t cap)
+{
+    struct tm_shard *s = shard(host);
+    return s->config.option_set(s->config.host, name, value, why, cap);
+}
+
+static const char *r_password(void *host)
+{
+    return shard(host)->options.requirepass;
+}
+
+static void count_partitions(struct tm_shard *s, struct tm_router_stats *out)
+{
+    for (uint32_t i = 0; s->running && i < s->slots; i++) {
+        const struct tm_partition *p = s->partitions[i];
+        if (p == NULL || p->id >= s->node->directory->partitions)
+            continue;
+        out->partitions_held += p->store != NULL;
+        out->partitions_led += p->leading;
+        out->partitions_degraded += p->leading && p->replica.members.count > 1 &&
+                                    tm_replica_in_sync(&p->replica, tm_ctx_now(s->ctx)) == 1;
+        if (p->store != NULL)
+            out->keys += tm_store_count(p->store);
+    }
+}
+
+static void r_stats(void *host, struct tm_router_stats *out)
+{
+    struct tm_shard *s = shard(host);
+    const struct tm_sessions_stats *st = tm_sessions_stats(s->sessions);
+    *out = (struct tm_router_stats){
+        .workers = s->node->workers,
+        .clients = st->clients,
+        .clients_max = s->config.limits.clients,
+        .connections_received = st->connections,
+        .connections_rejected = st->rejected,
+        .commands = st->commands,
+        .net_input_bytes = st->input_bytes,
+        .net_output_bytes = st->output_bytes,
+        .memory_used = s->arena.bytes,
+        .memory_limit = s->config.memory_limit,
+        .port = s->node->address[s->self.node].port,
+        .replication_factor = s->running ? s->node->directory->copies : 0,
+        .expired_keys = tm_counter_get(s->ctx->counters, TM_COUNTER_entities_expired)};
+    count_partitions(s, out);
+    if (s->running)
+        out->disk_full = tm_wal_state(tm_log_set_wal(s->logs)) == TM_WAL_FULL;
+    if (s->config.stats != NULL)
+        s->config.stats(s->config.host, out);
+}
+
+static void r_stats_reset(void *host)
+{
+    /* Counters are read by others, who take differences: they never go back. */
+    (void)host;
+}
+
+static bool r_counter(void *host, unsigned i, const char **name, uint64_t *value)
+{
+    struct tm_shard *s = shard(host);
+    if (i >= TM_COUNTER_COUNT)
+        return false;
+    *name = tm_counter_name((enum tm_counter)i);
+    *value = tm_counter_get(s->ctx->counters, (enum tm_counter)i);
+    return true;
+}
+
+static void r_shutdown(void *host)
+{
+    struct tm_shard *s = shard(host);
+    s->config.shutdown(s->config.host);
+}
+
+void tm_shard_router_init(struct tm_shard *s)
+{
+    s->router = (struct tm_router){.host = s,
+                                   .partitions = s->node->spec.partitions,
+                                   .self = s->self.worker,
+                                   .cluster = s->node->spec.cluster,
+                                   .node = s->node->spec.names[s->self.node],
+                                   .version = s->config.version,
+                                   .submit = r_submit,
+                                   .member_count = r_member_count,
+                                   .member = r_member,
+                                   .leader = r_leader,
+                                   .epoch = r_epoch,
+                                   .option = r_option,
+                                   .option_set = r_option_set,
+                                   .password = r_password,
+                                   .stats = r_stats,
+                                   .stats_reset = r_stats_reset,
+                                   .counter = r_counter,
+                                   .shutdown = r_shutdown};
+    s->router.self = index_of(s, s->self);
+}
