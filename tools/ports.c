@@ -1,0 +1,83 @@
+/* The port plan: a block of 32 ports for each node, in the order of the file.
+ *
+ * A node's number is its place among all nodes of the file, so clusters of one file never share a
+ * port on one machine.  What a person wrote into defineNode wins; then two blocks may meet, which
+ * is said at boot instead of being found as "port in use" by the second node. */
+#include "tools/ports.h"
+
+#include <stdio.h>
+
+TM_STATIC_ASSERT(1 + TM_PORTS_WORKERS_MAX <= TM_PORTS_FABRIC,
+                 "workers' ports end before the fabric's");
+TM_STATIC_ASSERT(TM_PORTS_FABRIC + TM_PORTS_WORKERS_MAX <= TM_PORTS_PER_NODE, "a block holds both");
+
+/* The node's place among all nodes of the file. */
+static unsigned number_of(const struct tm_topology *t, const struct tm_cluster_spec *c,
+                          unsigned node)
+{
+    for (const struct tm_cluster_spec *before = t->clusters; before != c; before++)
+        node += before->nodes.count;
+    return node;
+}
+
+/* The block of a node, which may reach past the last port there is. */
+struct block {
+    unsigned long first;
+    const char *address;
+};
+
+static struct block block_of(const struct tm_topology *t, const struct tm_cluster_spec *c,
+                             unsigned node, unsigned base_port, const char *address)
+{
+    const struct tm_node_spec *facts = tm_topology_node(t, c->name, c->nodes.names[node]);
+    struct block b = {base_port + (unsigned long)TM_PORTS_PER_NODE * number_of(t, c, node),
+                      address};
+    if (facts != NULL && facts->port != 0)
+        b.first = facts->port;
+    if (facts != NULL && facts->address[0] != '\0')
+        b.address = facts->address;
+    return b;
+}
+
+static bool blocks_meet(const struct block *a, const struct block *b)
+{
+    return strcmp(a->address, b->address) == 0 && a->first < b->first + TM_PORTS_PER_NODE &&
+           b->first < a->first + TM_PORTS_PER_NODE;
+}
+
+enum tm_err tm_ports_plan(const struct tm_topology *t, const struct tm_cluster_spec *c,
+                          unsigned node, unsigned base_port, const char *address,
+                          struct tm_ports *out, char *why, size_t why_size)
+{
+    TM_ASSERT(c >= t->clusters && c < t->clusters + t->cluster_count && node < c->nodes.count);
+    struct block mine = block_of(t, c, node, base_port, address);
+    if (mine.first + TM_PORTS_PER_NODE > 65536) {
+        snprintf(why, why_size,
+                 "node %s of cluster %s would use ports %lu to %lu, the last is 65535: give it a "
+                 "lower port in defineNode, or all a lower --base-port",
+                 c->nodes.names[node], c->name, mine.first, mine.first + TM_PORTS_PER_NODE - 1);
+        return TM_ERR_INVALID;
+    }
+    for (unsigned i = 0; i < t->cluster_count; i++)
+        for (unsigned n = 0; n < t->clusters[i].nodes.count; n++) {
+            const struct tm_cluster_spec *other = &t->clusters[i];
+            struct block theirs = block_of(t, other, n, base_port, address);
+            if ((other == c && n == node) || !blocks_meet(&mine, &theirs))
+                continue;
+            snprintf(why, why_size,
+                     "node %s of cluster %s and node %s of cluster %s would both use port %lu of "
+                     "%s: give one of them another port in defineNode, 32 apart",
+                     c->nodes.names[node], c->name, other->nodes.names[n], other->name,
+                     mine.first > theirs.first ? mine.first : theirs.first, mine.address);
+            return TM_ERR_INVALID;
+        }
+    *out = (struct tm_ports){.first = (uint16_t)mine.first};
+    snprintf(out->address, sizeof out->address, "%s", mine.address);
+    return TM_OK;
+}
+
+const char *tm_ports_text(const struct tm_ports *p, uint16_t port, char *buf, size_t size)
+{
+    snprintf(buf, size, "%s:%u", p->address, port);
+    return buf;
+}
