@@ -43,7 +43,7 @@ struct tm_dpdk_config {
     uint64_t peers;          /* bit n: node n is a peer; this node's own bit is ignored */
     uint64_t boot;           /* differs at each start of the process */
     unsigned mbufs;          /* at least TM_DPDK_MBUFS_MIN; EAL needs TM_DPDK_MEMORY_MIB(mbufs) */
-    const char *port;        /* NULL: memif */
+    const char *port;        /* NULL or "": memif */
     unsigned mtu;            /* of `port`; 0: 1500 */
     uint16_t udp_base;       /* 0: TM_DPDK_UDP_DEFAULT */
     struct tm_dpdk_address address[TM_NODES_MAX];
@@ -53,7 +53,7 @@ struct tm_dpdk_config {
 struct tm_dpdk;
 
 /* Makes the node's ports; EAL runs; main thread, before the workers.  The config is copied, its
- * strings too.  Waits up to 5 s for the names of a predecessor that is still dying.
+ * strings too.  Waits up to 2 s for the names of a predecessor that is still dying.
  * TM_ERR_LOCKED: another process is this node.  Other failures: INVALID, UNSUPPORTED (driver),
  * PERMISSION, NOMEM.  `why` is one line that says what to do. */
 enum tm_err tm_dpdk_create(const struct tm_dpdk_config *config, struct tm_dpdk **out, char *why,
