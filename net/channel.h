@@ -136,7 +136,8 @@ void tm_channel_flush(struct tm_channel *ch, uint64_t now);
 /* Runs the timers due at now without emitting; what they ask for leaves at the next flush. */
 void tm_channel_tick(struct tm_channel *ch, uint64_t now);
 
-/* When flush is to be called at the latest though nothing happens; UINT64_MAX: never. */
+/* When flush is to be called at the latest though nothing happens: a time that has passed (also 0)
+ * means at once, UINT64_MAX never. */
 uint64_t tm_channel_next_deadline(const struct tm_channel *ch);
 
 /* True if a flush now would emit something that is not waiting for a timer or the peer: lets an

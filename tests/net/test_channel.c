@@ -58,7 +58,7 @@ static void a_lost_confirm_heals(void)
     struct wire *w = wire_new(1, 2000);
     w->drop = drop_confirms;
     CU_ASSERT_EQUAL(wire_send(w, 0, 50), TM_OK);
-    CU_ASSERT(wire_run_for(w, TM_MS(200)));
+    CU_ASSERT(wire_run_for(w, TM_MS(50)));
     CU_ASSERT(w->marks[0] > 0);
     CU_ASSERT(tm_channel_is_up(w->end[0].ch) && tm_channel_is_up(w->end[1].ch));
     CU_ASSERT_EQUAL(w->end[1].received, 1);
@@ -210,6 +210,109 @@ static void timeouts_back_off_to_the_longest(void)
     w->drop = NULL;
     CU_ASSERT(wire_run_for(w, TM_MS(300)));
     CU_ASSERT_EQUAL(w->end[1].received, 1);
+    wire_free(w);
+}
+
+static void a_good_answer_ends_the_backing_off(void)
+{
+    struct wire *w = wire_up_new(1, 2000);
+    w->drop = drop_all;
+    each_message_a_frame(w, 1);
+    wire_run_for(w, TM_SECONDS(2));
+    w->drop = NULL;
+    CU_ASSERT(wire_run_for(w, TM_MS(300)));
+    w->drop = drop_marked;
+    w->marks[0] = 2;
+    uint64_t start = w->now;
+    each_message_a_frame(w, 1);
+    wire_run(w, start + TM_MS(30));
+    CU_ASSERT_EQUAL(w->end[1].received, 2);
+    wire_free(w);
+}
+
+static uint64_t frames_of_one_flush(struct wire *w)
+{
+    uint64_t before = stats(w, 0)->frames_sent;
+    for (int i = 0; i < 300; i++)
+        CU_ASSERT_EQUAL(wire_send(w, 0, 1800), TM_OK);
+    tm_channel_flush(w->end[0].ch, w->now);
+    return stats(w, 0)->frames_sent - before;
+}
+
+static void losses_halve_what_may_fly(void)
+{
+    struct wire *w = wire_up_new(1, 2000);
+    each_message_a_frame(w, 40);
+    CU_ASSERT(wire_run_for(w, TM_MS(20)));
+    CU_ASSERT_EQUAL(frames_of_one_flush(w), 64 + 40);
+    CU_ASSERT(wire_run_for(w, TM_SECONDS(1)));
+    wire_free(w);
+
+    w = wire_up_new(1, 2000);
+    w->drop = drop_marked;
+    memcpy(w->marks, (uint64_t[8]){2, 12, 22, 32}, sizeof w->marks);
+    for (int i = 0; i < 40; i++) { /* so that each loss is found by itself */
+        w->delay += TM_US(1);
+        each_message_a_frame(w, 1);
+    }
+    CU_ASSERT(wire_run_for(w, TM_MS(20)));
+    uint64_t now = frames_of_one_flush(w);
+    CU_ASSERT(now >= 32 && now < 64); /* once, though four were lost */
+    CU_ASSERT(wire_run_for(w, TM_SECONDS(1)));
+    CU_ASSERT_EQUAL(w->end[1].received, 340);
+    wire_free(w);
+}
+
+static bool drop_first(struct wire *w, int to, const struct tm_frame_head *head)
+{
+    (void)w;
+    return to == 1 && head->kind == TM_FRAME_DATA && head->seq == 1;
+}
+
+static void a_missing_frame_holds_the_window(void)
+{
+    struct wire *w = wire_up_new(1, 2000);
+    w->drop = drop_first;
+    for (int i = 0; i < 3000; i++) {
+        each_message_a_frame(w, 1);
+        if (i % 10 == 0)
+            wire_run_for(w, TM_US(30));
+    }
+    wire_run_for(w, TM_MS(300));
+    CU_ASSERT_EQUAL(w->end[1].received, 0);
+    CU_ASSERT_EQUAL(tm_channel_sent_seq(w->end[0].ch), TM_FRAME_WINDOW);
+    CU_ASSERT_EQUAL(stats(w, 1)->invalid, 0);
+    w->drop = NULL;
+    CU_ASSERT(wire_run_for(w, TM_SECONDS(1)));
+    CU_ASSERT_EQUAL(w->end[1].received, 3000);
+    CU_ASSERT_EQUAL(w->end[1].wrong, 0);
+    wire_free(w);
+}
+
+static void a_timeout_asks_with_few_frames(void)
+{
+    struct wire *w = wire_up_new(1, 2000);
+    w->drop = drop_all;
+    each_message_a_frame(w, 50);
+    uint64_t before = stats(w, 0)->frames_sent;
+    wire_run_for(w, TM_MS(21));
+    CU_ASSERT_EQUAL(stats(w, 0)->timeouts, 1);
+    CU_ASSERT_EQUAL(stats(w, 0)->frames_sent - before, 4);
+    wire_free(w);
+}
+
+static void a_quarter_of_the_window_is_acknowledged_at_once(void)
+{
+    struct wire *w = wire_new(1, 9000);
+    w->recv_window = 128 << 10;
+    wire_boot(w, 1);
+    CU_ASSERT(wire_run_for(w, TM_MS(100)));
+    uint64_t start = w->now;
+    for (int i = 0; i < 5; i++)
+        wire_send(w, 0, 8000);
+    wire_run(w, start + TM_US(100));
+    CU_ASSERT_EQUAL(stats(w, 1)->acks_sent, 1);
+    CU_ASSERT_EQUAL(tm_channel_queued(w->end[0].ch), 0);
     wire_free(w);
 }
 
@@ -474,6 +577,86 @@ static void late_frames_of_a_dead_process_replace_nobody(void)
     wire_free(w);
 }
 
+/* Hands all frames kept for end 0 to it at once, before any answer could come. */
+static void replay_to_left(struct wire *w, bool backwards)
+{
+    for (size_t i = 0; i < w->kept_count; i++) {
+        struct packet *p = &w->kept[backwards ? w->kept_count - 1 - i : i];
+        if (p->to == 0)
+            tm_channel_input(w->end[0].ch, p->data, p->len, w->now);
+    }
+}
+
+static void only_an_answer_to_the_present_question_is_believed(void)
+{
+    struct wire *w = wire_new(1, 2000);
+    w->keep = true;
+    CU_ASSERT(wire_run_for(w, TM_MS(100)));
+    wire_send(w, 1, 50);
+    CU_ASSERT(wire_run_for(w, TM_MS(100)));
+    w->keep = false;
+    wire_boot(w, 1); /* the left one lives on: the kept frames name it rightly */
+    CU_ASSERT(wire_run_for(w, TM_MS(100)));
+    uint64_t living = w->end[1].boot;
+    CU_ASSERT_EQUAL(w->end[0].ups, 2);
+    for (int i = 0; i < 6; i++) {
+        replay_to_left(w, i & 1);
+        tm_channel_flush(w->end[0].ch, w->now); /* asks; before the answer is there: */
+        replay_to_left(w, i & 1);
+        CU_ASSERT_EQUAL(tm_channel_peer_boot(w->end[0].ch), living);
+        wire_run_for(w, TM_MS(i));
+    }
+    CU_ASSERT_EQUAL(w->end[0].ups, 2);
+    CU_ASSERT_EQUAL(w->end[0].received, 1);
+    wire_free(w);
+}
+
+static void an_old_acknowledgement_takes_no_credit_back(void)
+{
+    struct wire *w = wire_new(1, 2000);
+    w->recv_window = 128 << 10;
+    wire_boot(w, 1);
+    CU_ASSERT(wire_run_for(w, TM_MS(100)));
+    w->keep = true;
+    for (int i = 0; i < 100; i++)
+        wire_send(w, 0, 1000);
+    CU_ASSERT(wire_run_for(w, TM_MS(100)));
+    w->keep = false;
+    w->end[1].deaf = true;
+    for (int i = 0; i < 1000; i++) {
+        wire_send(w, 0, 1000);
+        replay_to_left(w, true);
+        wire_run_for(w, TM_US(20));
+    }
+    CU_ASSERT_EQUAL(stats(w, 1)->invalid, 0);
+    w->end[1].deaf = false;
+    tm_channel_resume(w->end[1].ch);
+    CU_ASSERT(wire_run_for(w, TM_SECONDS(1)));
+    CU_ASSERT_EQUAL(w->end[1].received, 1100);
+    wire_free(w);
+}
+
+static void a_new_process_gets_the_credits_of_a_new_one(void)
+{
+    struct wire *w = wire_new(1, 2000);
+    w->recv_window = 128 << 10;
+    wire_boot(w, 1);
+    for (int i = 0; i < 1000; i++)
+        wire_send(w, 0, 1000);
+    CU_ASSERT(wire_run_for(w, TM_SECONDS(1)));
+    wire_boot(w, 0);
+    w->end[1].deaf = true;
+    for (int i = 0; i < 1000; i++)
+        wire_send(w, 0, 1000);
+    wire_run_for(w, TM_SECONDS(1));
+    CU_ASSERT_EQUAL(stats(w, 1)->invalid, 0);
+    w->end[1].deaf = false;
+    tm_channel_resume(w->end[1].ch);
+    CU_ASSERT(wire_run_for(w, TM_SECONDS(1)));
+    CU_ASSERT_EQUAL(w->end[1].received, 2000);
+    wire_free(w);
+}
+
 static void a_peer_known_to_be_down_is_left_alone(void)
 {
     struct wire *w = wire_up_new(1, 2000);
@@ -594,6 +777,19 @@ static void a_broken_peer_is_heard_again_after_its_restart(void)
     wire_free(w);
 }
 
+static void frames_that_overlap_break_the_peer(void)
+{
+    struct wire *w = wire_up_new(1, 2000);
+    w->end[1].raw = true;
+    /* Read at 5, where the first frame ends, the second would be a good message. */
+    forge(w, (struct tm_frame_head){.seq = 2, .offset = 3, .ack = 1},
+          tm_bytes_of("xx\1\0\0\0y", 7));
+    forge(w, (struct tm_frame_head){.seq = 1, .offset = 0, .ack = 1}, tm_bytes_of("\1\0\0\0x", 5));
+    CU_ASSERT_EQUAL(w->end[1].refusals, 1);
+    CU_ASSERT(w->end[1].received <= 1);
+    wire_free(w);
+}
+
 static void configurations_out_of_range_are_refused(void)
 {
     struct wire *w = wire_new(1, 2000);
@@ -628,6 +824,11 @@ static const struct tm_test tests[] = {
     TM_TEST(only_the_lost_frames_are_sent_again),
     TM_TEST(the_last_frame_lost_is_sent_at_the_timeout),
     TM_TEST(timeouts_back_off_to_the_longest),
+    TM_TEST(a_good_answer_ends_the_backing_off),
+    TM_TEST(losses_halve_what_may_fly),
+    TM_TEST(a_missing_frame_holds_the_window),
+    TM_TEST(a_timeout_asks_with_few_frames),
+    TM_TEST(a_quarter_of_the_window_is_acknowledged_at_once),
     TM_TEST(overtaking_by_two_is_no_loss),
     TM_TEST(a_doubled_frame_is_delivered_once),
     TM_TEST(a_corrupt_frame_is_counted_and_replaced),
@@ -641,12 +842,16 @@ static const struct tm_test tests[] = {
     TM_TEST(a_restart_amid_a_large_message_leaves_no_half_of_it),
     TM_TEST(both_restarted_find_each_other),
     TM_TEST(late_frames_of_a_dead_process_replace_nobody),
+    TM_TEST(only_an_answer_to_the_present_question_is_believed),
+    TM_TEST(an_old_acknowledgement_takes_no_credit_back),
+    TM_TEST(a_new_process_gets_the_credits_of_a_new_one),
     TM_TEST(a_peer_known_to_be_down_is_left_alone),
     TM_TEST(a_full_fabric_is_tried_again),
     TM_TEST(a_dead_peer_at_rest_costs_nothing),
     TM_TEST(the_round_trip_excludes_the_time_held),
     TM_TEST(frames_that_break_the_rules_do_no_harm),
     TM_TEST(a_broken_peer_is_heard_again_after_its_restart),
+    TM_TEST(frames_that_overlap_break_the_peer),
     TM_TEST(configurations_out_of_range_are_refused),
 };
 TM_TEST_MAIN("net/channel", tests)

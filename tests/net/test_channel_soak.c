@@ -62,7 +62,12 @@ static void stall_some(struct wire *w, int side)
 
 static void every_message_arrives_once_and_in_order(void)
 {
-    struct wire *w = wire_up_new(tm_test_seed(), 1400);
+    struct wire *w = wire_new(tm_test_seed(), 1400);
+    w->send_window = 256 << 10;
+    w->recv_window = 128 << 10;
+    wire_boot(w, 0);
+    wire_boot(w, 1);
+    CU_ASSERT(wire_run_for(w, TM_MS(100)));
     for (int round = 0; round < 6000; round++) {
         if (round % 300 == 0)
             make_it_rough(w);
