@@ -42,8 +42,7 @@ static struct {
     const struct tm_command *command;
 } slots[SLOTS];
 
-/* Names are letters only, so that clearing bit 5 of each byte is upper case.  Other bytes become
- * something that no command is called, or are caught by the comparison. */
+/* False: no command can be called so. */
 static bool fold(struct tm_bytes name, struct folded *f)
 {
     uint8_t text[16] = {0};
@@ -51,6 +50,8 @@ static bool fold(struct tm_bytes name, struct folded *f)
         return false;
     for (size_t i = 0; i < name.len; i++) {
         uint8_t c = name.data[i];
+        if (c == 0)
+            return false;
         text[i] = c >= 'a' && c <= 'z' ? (uint8_t)(c - 32) : c;
     }
     memcpy(f->word, text, sizeof f->word);

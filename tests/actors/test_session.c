@@ -1,0 +1,555 @@
+/* Client connections: order of replies, bounds, and what becomes of broken ones. */
+#include "session_fixture.h"
+
+#include "runtime/crc16.h"
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+static void a_command_goes_to_the_partition_of_its_slot(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    fix_send(s, "*3\r\n$3\r\nSET\r\n$3\r\nfoo\r\n$3\r\nbar\r\n");
+    struct fix_request *q = fix_waiting(f, 0);
+    CU_ASSERT_EQUAL(q->r.partition, 12182u * FIX_PARTITIONS / 16384); /* slot of foo: 12182 */
+    CU_ASSERT_EQUAL(q->r.kind, TM_REQUEST_EXEC);
+    CU_ASSERT_STRING_EQUAL(q->text[0][2], "bar");
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "");
+    fix_answer(f, q);
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "+OK\r\n");
+    FIX_EXPECT(f, s, "get foo\r\n", "$3\r\nbar\r\n");
+    fix_delete(f);
+}
+
+static void slots_are_cut_into_contiguous_ranges(void)
+{
+    for (uint32_t partitions = 1; partitions <= 300; partitions += 13)
+        for (uint32_t slot = 0; slot < TM_SLOTS; slot++) {
+            uint32_t p = tm_partition_of_slot(slot, partitions);
+            CU_ASSERT_FATAL(p < partitions);
+            CU_ASSERT_FATAL(tm_partition_first_slot(p, partitions) <= slot);
+            CU_ASSERT_FATAL(slot < tm_partition_first_slot(p + 1, partitions));
+        }
+}
+
+static void replies_keep_the_order_of_requests(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    fix_set(f, "b", "a value that is longer than an entry keeps in place");
+    fix_send(s, "set a 1\r\nget b\r\nping\r\nget c\r\nset d 4\r\n");
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "");
+    for (unsigned i = 4; i-- > 1;)
+        fix_answer(f, fix_waiting(f, i));
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "");
+    fix_answer(f, fix_waiting(f, 0));
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s),
+                           "+OK\r\n$51\r\na value that is longer than an entry keeps in place\r\n"
+                           "+PONG\r\n$-1\r\n+OK\r\n");
+    CU_ASSERT_EQUAL(f->submitted, 4);
+    fix_delete(f);
+}
+
+/* Many commands, cut at random, answered in random order between partitions but in order within
+ * each: what comes out is what one store would have said, one command after the other. */
+static void random_pipelines_answer_as_one_store_would(void)
+{
+    uint64_t rnd = tm_test_seed() | 1;
+    for (int round = 0; round < 30; round++) {
+        struct tm_session_limits limits = fix_limits();
+        limits.pipeline = 1 + (uint32_t)(next_random(&rnd) % 20);
+        struct fix *f = fix_new_with(&limits), *model = fix_new();
+        struct tm_session *s = fix_open(f);
+        char *input = calloc(1, 1 << 16), *expected = calloc(1, 1 << 16), *got = calloc(1, 1 << 16);
+        struct tm_resp_writer want;
+        tm_resp_writer_init(&want, 1 << 16);
+        for (int c = 0; c < 150; c++) {
+            unsigned key = (unsigned)(next_random(&rnd) % 20);
+            char line[200], k[16];
+            snprintf(k, sizeof k, "key%u", key);
+            switch (next_random(&rnd) % 6) {
+            case 0:
+                snprintf(line, sizeof line, "SET %s value-%d-of-some-length\r\n", k, c);
+                char v[64];
+                snprintf(v, sizeof v, "value-%d-of-some-length", c);
+                fix_set(model, k, v);
+                tm_resp_simple(&want, "OK");
+                break;
+            case 1:
+                snprintf(line, sizeof line, "MSET %s m%d other%u o%d\r\n", k, c, key, c);
+                snprintf(v, sizeof v, "m%d", c);
+                fix_set(model, k, v);
+                snprintf(v, sizeof v, "o%d", c);
+                snprintf(k, sizeof k, "other%u", key);
+                fix_set(model, k, v);
+                tm_resp_simple(&want, "OK");
+                break;
+            case 2:
+                snprintf(line, sizeof line, "MGET %s nothing other%u\r\n", k, key);
+                tm_resp_array(&want, 3);
+                fix_get(model, k, &want);
+                tm_resp_null(&want);
+                snprintf(k, sizeof k, "other%u", key);
+                fix_get(model, k, &want);
+                break;
+            case 3:
+                snprintf(line, sizeof line, "DEL %s other%u\r\n", k, key);
+                int64_t n = 0;
+                for (int i = 0; i < 2; i++) {
+                    int at = fix_find(model, k);
+                    n += at >= 0;
+                    if (at >= 0)
+                        model->used[at] = false;
+                    snprintf(k, sizeof k, "other%u", key);
+                }
+                tm_resp_integer(&want, n);
+                break;
+            case 4:
+                snprintf(line, sizeof line, "ECHO x%d\r\n", c);
+                snprintf(v, sizeof v, "x%d", c);
+                tm_resp_bulk_str(&want, v);
+                break;
+            default:
+                snprintf(line, sizeof line, "GET %s\r\n", k);
+                fix_get(model, k, &want);
+            }
+            strcat(input, line);
+        }
+        memcpy(expected, want.data, want.len);
+        size_t at = 0, len = strlen(input);
+        while (at < len || fix_waiting(f, 0) != NULL || !tm_session_wants_input(s)) {
+            if (at < len && tm_session_wants_input(s)) {
+                size_t n = (size_t)tm_min_u64(1 + next_random(&rnd) % 200, len - at);
+                tm_session_input(s, (uint8_t *)input + at, n);
+                at += n;
+            }
+            unsigned waiting = 0;
+            while (fix_waiting(f, waiting) != NULL)
+                waiting++;
+            if (waiting > 0) {
+                unsigned pick = (unsigned)(next_random(&rnd) % waiting);
+                uint32_t partition = fix_waiting(f, pick)->r.partition;
+                for (unsigned i = 0; i <= pick; i++)
+                    if (fix_waiting(f, i)->r.partition == partition) {
+                        fix_answer(f, fix_waiting(f, i));
+                        break;
+                    }
+            }
+            f->room = next_random(&rnd) % 3 == 0 ? 0 : (unsigned)(next_random(&rnd) % 4);
+            tm_sessions_resume(f->all);
+            strcat(got, fix_output(f, s));
+        }
+        CU_ASSERT_STRING_EQUAL(got, expected);
+        tm_resp_writer_free(&want);
+        free(input);
+        free(expected);
+        free(got);
+        fix_delete(f);
+        fix_delete(model);
+    }
+}
+
+static void an_answer_at_once_is_as_good_as_a_late_one(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    f->answer_at_once = true;
+    fix_send(s, "mset a 1 b 2 c 3 d 4\r\nmget d c b a\r\nget a\r\ndbsize\r\n");
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "+OK\r\n*4\r\n$1\r\n4\r\n$1\r\n3\r\n$1\r\n2\r\n"
+                                             "$1\r\n1\r\n$1\r\n1\r\n:4\r\n");
+    fix_delete(f);
+}
+
+static void a_full_pipeline_stops_reading_and_loses_nothing(void)
+{
+    struct tm_session_limits limits = fix_limits();
+    limits.pipeline = 3;
+    struct fix *f = fix_new_with(&limits);
+    struct tm_session *s = fix_open(f);
+    CU_ASSERT(tm_session_wants_input(s));
+    fix_send(s, "set k 1\r\nset k 2\r\nset k 3\r\nset k 4\r\nget k\r\n");
+    CU_ASSERT_FALSE(tm_session_wants_input(s));
+    CU_ASSERT_EQUAL(f->submitted, 3);
+    fix_send(s, "get k\r\n"); /* was on its way already */
+    CU_ASSERT_EQUAL(f->submitted, 3);
+    fix_answer(f, fix_waiting(f, 0));
+    CU_ASSERT_EQUAL(f->submitted, 4);
+    fix_answer_all(f);
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "+OK\r\n+OK\r\n+OK\r\n+OK\r\n$1\r\n4\r\n$1\r\n4\r\n");
+    CU_ASSERT(tm_session_wants_input(s));
+    fix_delete(f);
+}
+
+static void a_full_router_stops_reading_until_it_has_room(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    f->room = 1;
+    fix_send(s, "set a 1\r\nmset b 2 c 3 d 4 e 5\r\nget b\r\n");
+    CU_ASSERT_FALSE(tm_session_wants_input(s));
+    CU_ASSERT(tm_sessions_resume(f->all));
+    CU_ASSERT_EQUAL(f->submitted, 1);
+    f->room = 2; /* in the middle of the MSET */
+    CU_ASSERT(tm_sessions_resume(f->all));
+    CU_ASSERT_EQUAL(f->submitted, 3);
+    fix_answer_all(f);
+    f->room = 100;
+    CU_ASSERT_FALSE(tm_sessions_resume(f->all));
+    CU_ASSERT(tm_session_wants_input(s));
+    fix_answer_all(f);
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "+OK\r\n+OK\r\n$1\r\n2\r\n");
+    CU_ASSERT_STRING_EQUAL(f->value[fix_find(f, "e")], "5");
+    fix_delete(f);
+}
+
+static void refusals_and_losses_say_what_happened(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    static const struct {
+        enum tm_err err;
+        const char *code;
+    } refusals[] = {{TM_ERR_NOTLEADER, "-CLUSTERDOWN "},
+                    {TM_ERR_NOSPACE, "-DISKFULL "},
+                    {TM_ERR_NOMEM, "-OOM "},
+                    {TM_ERR_AGAIN, "-TRYAGAIN "},
+                    {TM_ERR_PERMISSION, "-NOREPLICAS "}};
+    for (size_t i = 0; i < TM_ARRAY_LEN(refusals); i++) {
+        fix_send(s, "set k v\r\n");
+        fix_refuse(f, fix_waiting(f, 0), TM_ANSWER_REFUSED, refusals[i].err);
+        CU_ASSERT_EQUAL(strncmp(fix_output(f, s), refusals[i].code, strlen(refusals[i].code)), 0);
+    }
+    fix_send(s, "incr k\r\n");
+    fix_refuse(f, fix_waiting(f, 0), TM_ANSWER_UNKNOWN, TM_ERR_CLOSED);
+    CU_ASSERT_EQUAL(strncmp(fix_output(f, s), "-TIMEOUT outcome unknown: ", 26), 0);
+    fix_delete(f);
+}
+
+static void a_write_done_in_part_is_unknown_not_refused(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    fix_send(s, "mset a 1 b 2 c 3\r\n");
+    fix_answer(f, fix_waiting(f, 0));
+    fix_refuse(f, fix_waiting(f, 0), TM_ANSWER_REFUSED, TM_ERR_NOTLEADER);
+    fix_answer_all(f);
+    CU_ASSERT_EQUAL(strncmp(fix_output(f, s), "-TIMEOUT outcome unknown: ", 26), 0);
+    fix_send(s, "mget a b c\r\n");
+    fix_refuse(f, fix_waiting(f, 0), TM_ANSWER_REFUSED, TM_ERR_NOTLEADER);
+    fix_answer_all(f);
+    CU_ASSERT_EQUAL(strncmp(fix_output(f, s), "-CLUSTERDOWN ", 13), 0);
+    fix_delete(f);
+}
+
+static void commands_that_need_one_slot_refuse_several(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    static const char error[] = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+    FIX_EXPECT(f, s, "rename a b\r\n", error);
+    FIX_EXPECT(f, s, "msetnx a 1 b 2\r\n", error);
+    FIX_EXPECT(f, s, "sinter a b\r\n", error);
+    FIX_EXPECT(f, s, "sintercard 2 a b\r\n", error);
+    fix_send(s, "rename {t}a {t}b\r\nsintercard 2 {t}a {t}b LIMIT 3\r\n");
+    CU_ASSERT_EQUAL(f->submitted, 2);
+    fix_delete(f);
+}
+
+static void protocol_errors_are_answered_last_and_close(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    fix_send(s, "set k 1\r\n*1\r\n!3\r\nget k\r\n");
+    CU_ASSERT_FALSE(tm_session_wants_input(s));
+    CU_ASSERT_FALSE(tm_session_wants_close(s));
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "");
+    fix_answer_all(f);
+    CU_ASSERT_FALSE(tm_session_wants_close(s));
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s),
+                           "+OK\r\n-ERR Protocol error: expected '$', got '!'\r\n");
+    CU_ASSERT(tm_session_wants_close(s));
+    CU_ASSERT_EQUAL(f->submitted, 1);
+    fix_delete(f);
+}
+
+static void a_command_beyond_the_limit_closes_the_connection(void)
+{
+    struct tm_session_limits limits = fix_limits();
+    limits.query_bytes = 5000;
+    limits.max_entity_bytes = 1000;
+    struct fix *f = fix_new_with(&limits);
+    struct tm_session *s = fix_open(f);
+    static char big[1200];
+    memset(big, 'x', sizeof big - 1);
+    char text[2000];
+    snprintf(text, sizeof text, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%zu\r\n%s\r\n", strlen(big), big);
+    FIX_EXPECT(f, s, text, "-ERR an argument is larger than max-entity-bytes\r\n");
+    fix_send(s, "*100\r\n");
+    for (int i = 0; i < 10; i++) {
+        snprintf(text, sizeof text, "$1000\r\n%.1000s\r\n", big);
+        fix_send(s, text);
+    }
+    CU_ASSERT(tm_session_wants_close(s));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f->last_log, "query_limit"));
+    fix_delete(f);
+}
+
+static void a_client_that_never_reads_is_paused_then_closed(void)
+{
+    struct tm_session_limits limits = fix_limits();
+    limits.output_pause = 10000;
+    limits.output_bytes = 20000;
+    struct fix *f = fix_new_with(&limits);
+    struct tm_session *s = fix_open(f);
+    char text[1100];
+    memset(text, 'x', sizeof text);
+    memcpy(text, "ECHO ", 5);
+    strcpy(text + 1000, "\r\n");
+    for (int i = 0; i < 20 && tm_session_wants_input(s); i++)
+        fix_send(s, text);
+    CU_ASSERT_FALSE(tm_session_wants_input(s));
+    CU_ASSERT_FALSE(tm_session_wants_close(s));
+    f->now_ns += TM_MS(limits.stall_ms) + TM_SECONDS(1);
+    for (int i = 0; i < 1000; i++)
+        tm_sessions_tick(f->all);
+    CU_ASSERT(tm_session_wants_close(s));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f->last_log, "reason=stalled"));
+    tm_session_close(s);
+    CU_ASSERT_EQUAL(tm_sessions_stats(f->all)->memory, 0);
+    fix_delete(f);
+}
+
+static void a_paused_client_that_reads_again_goes_on(void)
+{
+    struct tm_session_limits limits = fix_limits();
+    limits.output_pause = 1000;
+    struct fix *f = fix_new_with(&limits);
+    struct tm_session *s = fix_open(f);
+    char text[20000] = "";
+    for (int i = 0; i < 300; i++)
+        snprintf(text + strlen(text), 30, "ECHO word-number-%03d\r\n", i);
+    fix_send(s, text);
+    CU_ASSERT_FALSE(tm_session_wants_input(s));
+    const char *out = fix_output(f, s);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "word-number-299"));
+    CU_ASSERT_EQUAL(strlen(out), 300 * strlen("$15\r\nword-number-000\r\n"));
+    CU_ASSERT(tm_session_wants_input(s));
+    fix_delete(f);
+}
+
+static void unsent_output_beyond_the_limit_closes(void)
+{
+    struct tm_session_limits limits = fix_limits();
+    limits.output_pause = 100;
+    limits.output_bytes = 200;
+    struct fix *f = fix_new_with(&limits);
+    struct tm_session *s = fix_open(f);
+    fix_set(f, "k", "sixty bytes of value that will be asked for again and again");
+    fix_send(s, "get k\r\nget k\r\nget k\r\nget k\r\nget k\r\n");
+    fix_answer_all(f);
+    CU_ASSERT(tm_session_wants_close(s));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f->last_log, "output_limit"));
+    CU_ASSERT_EQUAL(tm_session_output(s, &(struct tm_bytes){0}, 1), 0);
+    fix_delete(f);
+}
+
+static void all_clients_together_stay_within_the_budget(void)
+{
+    struct tm_session_limits limits = fix_limits();
+    limits.total_bytes = 100000;
+    struct fix *f = fix_new_with(&limits);
+    char text[9000];
+    snprintf(text, sizeof text, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\n");
+    memset(text + strlen(text), 'x', 8000);
+    unsigned closed = 0;
+    for (int i = 0; i < 20; i++) {
+        struct tm_session *s = fix_open(f);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(s);
+        tm_session_input(s, (uint8_t *)text, 8000);
+        CU_ASSERT(tm_sessions_stats(f->all)->memory <= limits.total_bytes);
+        if (tm_session_wants_close(s)) {
+            tm_session_close(s);
+            closed++;
+        }
+    }
+    CU_ASSERT(closed > 5 && closed < 20);
+    CU_ASSERT_PTR_NOT_NULL(strstr(f->last_log, "reason=memory"));
+    fix_delete(f);
+}
+
+static void ten_thousand_idle_clients_cost_little(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session **s = calloc(10000, sizeof *s);
+    for (int i = 0; i < 10000; i++) {
+        s[i] = fix_open(f);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(s[i]);
+        fix_send(s[i], "set k v\r\nget k\r\n");
+        fix_answer(f, fix_waiting(f, 0));
+        fix_answer(f, fix_waiting(f, 0));
+        f->submitted = 0;
+        fix_output(f, s[i]);
+    }
+    CU_ASSERT(tm_sessions_stats(f->all)->memory / 10000 < 1200);
+    CU_ASSERT_EQUAL(tm_sessions_stats(f->all)->clients, 10000);
+    for (int i = 0; i < 10000; i++)
+        tm_session_close(s[i]);
+    CU_ASSERT_EQUAL(tm_sessions_stats(f->all)->memory, 0);
+    free(s);
+    fix_delete(f);
+}
+
+static void clients_beyond_the_limit_are_turned_away(void)
+{
+    struct tm_session_limits limits = fix_limits();
+    limits.clients = 2;
+    struct fix *f = fix_new_with(&limits);
+    struct tm_session *a = fix_open(f);
+    CU_ASSERT_PTR_NOT_NULL(fix_open(f));
+    CU_ASSERT_PTR_NULL(fix_open(f));
+    CU_ASSERT_EQUAL(tm_sessions_stats(f->all)->rejected, 1);
+    uint64_t id = tm_session_id(a);
+    CU_ASSERT_EQUAL(id % 64, 3);
+    tm_session_close(a);
+    a = fix_open(f);
+    CU_ASSERT_PTR_NOT_NULL(a);
+    CU_ASSERT_NOT_EQUAL(tm_session_id(a), id);
+    fix_delete(f);
+}
+
+static void answers_to_a_closed_session_are_dropped(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    fix_send(s, "set k v\r\nmget a b c\r\nscan 0\r\n");
+    tm_session_close(s);
+    fix_answer_all(f);
+    CU_ASSERT_EQUAL(tm_sessions_stats(f->all)->memory, 0);
+    fix_delete(f);
+}
+
+static void ready_sessions_are_told_once(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *a = fix_open(f), *b = fix_open(f);
+    fix_send(b, "ping\r\nping\r\n");
+    fix_send(a, "ping\r\n");
+    CU_ASSERT_PTR_EQUAL(tm_sessions_next_ready(f->all), b);
+    CU_ASSERT_PTR_EQUAL(tm_sessions_next_ready(f->all), a);
+    CU_ASSERT_PTR_NULL(tm_sessions_next_ready(f->all));
+    fix_send(a, "ping\r\n");
+    fix_send(b, "ping\r\n");
+    tm_session_close(a);
+    CU_ASSERT_PTR_EQUAL(tm_sessions_next_ready(f->all), b);
+    CU_ASSERT_PTR_NULL(tm_sessions_next_ready(f->all));
+    fix_delete(f);
+}
+
+/* Output given to the kernel stays where it is while replies are appended. */
+static void pieces_do_not_move_until_they_are_sent(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    struct tm_bytes first, pieces[64];
+    fix_send(s, "echo first\r\n");
+    CU_ASSERT_EQUAL(tm_session_output(s, &first, 1), 1);
+    for (int i = 0; i < 2000; i++)
+        fix_send(s, "echo abcdefghijklmnopqrstuvwxyz\r\n");
+    CU_ASSERT_EQUAL(memcmp(first.data, "$5\r\nfirst\r\n", 11), 0);
+    unsigned n = tm_session_output(s, pieces, 64);
+    size_t total = 0;
+    CU_ASSERT_PTR_EQUAL(pieces[0].data, first.data);
+    for (unsigned i = 0; i < n; i++)
+        total += pieces[i].len;
+    CU_ASSERT_EQUAL(total, 11 + 2000 * strlen("$26\r\nabcdefghijklmnopqrstuvwxyz\r\n"));
+    tm_session_sent(s, 3);
+    tm_session_output(s, pieces, 64);
+    CU_ASSERT_PTR_EQUAL(pieces[0].data, first.data + 3);
+    fix_delete(f);
+}
+
+static void garbage_never_harms_a_session(void)
+{
+    static const char *const parts[] = {"*2\r\n",
+                                        "$3\r\nGET\r\n",
+                                        "$1\r\nk\r\n",
+                                        "SET k v\r\n",
+                                        "MULTI\r\n",
+                                        "EXEC\r\n",
+                                        "\"",
+                                        "WATCH a\r\n",
+                                        "CLIENT REPLY SKIP\r\n",
+                                        "MGET a b c\r\n",
+                                        "*-1\r\n",
+                                        "\r\n",
+                                        "SCAN 0\r\n",
+                                        "RESET\r\n",
+                                        "WAIT 1 0\r\n",
+                                        "\x00\xff",
+                                        "CLIENT KILL ID 3\r\n",
+                                        "HELLO 3\r\n",
+                                        "DISCARD\r\n",
+                                        "PING\r\n",
+                                        "UNWATCH\r\n",
+                                        "RANDOMKEY\r\n"};
+    uint64_t rnd = tm_test_seed() | 1;
+    struct fix *f = fix_new();
+    for (int round = 0; round < 300; round++) {
+        struct tm_session *s = fix_open(f);
+        for (int i = 0; i < 40 && !tm_session_wants_close(s); i++) {
+            const char *part = parts[next_random(&rnd) % TM_ARRAY_LEN(parts)];
+            size_t len = strlen(part);
+            tm_session_input(s, (const uint8_t *)part,
+                             next_random(&rnd) % 20 == 0 ? next_random(&rnd) % (len + 1) : len);
+            f->room = next_random(&rnd) % 4 == 0 ? 0 : 1000;
+            while (next_random(&rnd) % 2 == 0 && fix_waiting(f, 0) != NULL)
+                fix_answer(f, fix_waiting(f, 0));
+            if (next_random(&rnd) % 3 == 0)
+                tm_sessions_resume(f->all);
+            fix_output(f, s);
+        }
+        f->room = 10000;
+        tm_sessions_resume(f->all);
+        tm_session_close(s);
+        fix_answer_all(f);
+        f->submitted = 0;
+        while (tm_sessions_resume(f->all))
+            fix_answer_all(f);
+        CU_ASSERT_EQUAL(tm_sessions_stats(f->all)->memory, 0);
+        CU_ASSERT_EQUAL(tm_sessions_stats(f->all)->clients, 0);
+    }
+    fix_delete(f);
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(a_command_goes_to_the_partition_of_its_slot),
+    TM_TEST(slots_are_cut_into_contiguous_ranges),
+    TM_TEST(replies_keep_the_order_of_requests),
+    TM_TEST(random_pipelines_answer_as_one_store_would),
+    TM_TEST(an_answer_at_once_is_as_good_as_a_late_one),
+    TM_TEST(a_full_pipeline_stops_reading_and_loses_nothing),
+    TM_TEST(a_full_router_stops_reading_until_it_has_room),
+    TM_TEST(refusals_and_losses_say_what_happened),
+    TM_TEST(a_write_done_in_part_is_unknown_not_refused),
+    TM_TEST(commands_that_need_one_slot_refuse_several),
+    TM_TEST(protocol_errors_are_answered_last_and_close),
+    TM_TEST(a_command_beyond_the_limit_closes_the_connection),
+    TM_TEST(a_client_that_never_reads_is_paused_then_closed),
+    TM_TEST(a_paused_client_that_reads_again_goes_on),
+    TM_TEST(unsent_output_beyond_the_limit_closes),
+    TM_TEST(all_clients_together_stay_within_the_budget),
+    TM_TEST(ten_thousand_idle_clients_cost_little),
+    TM_TEST(clients_beyond_the_limit_are_turned_away),
+    TM_TEST(answers_to_a_closed_session_are_dropped),
+    TM_TEST(ready_sessions_are_told_once),
+    TM_TEST(pieces_do_not_move_until_they_are_sent),
+    TM_TEST(garbage_never_harms_a_session),
+};
+
+TM_TEST_MAIN("actors/session", tests)

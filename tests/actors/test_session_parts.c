@@ -1,0 +1,268 @@
+/* Commands over several partitions, and WAIT. */
+#include "session_fixture.h"
+
+static void mget_deals_values_out_in_the_order_of_keys(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    char text[800] = "mget", expected[900] = "*30\r\n";
+    for (int i = 0; i < 30; i++) {
+        char key[16], value[16];
+        snprintf(key, sizeof key, "k%d", i * 7 % 30);
+        snprintf(value, sizeof value, "v%02d", i * 7 % 30);
+        fix_set(f, key, value);
+        snprintf(text + strlen(text), 20, " %s", key);
+        snprintf(expected + strlen(expected), 30, "$3\r\n%s\r\n", value);
+    }
+    strcat(text, "\r\n");
+    fix_send(s, text);
+    unsigned parts = f->submitted;
+    CU_ASSERT(parts > 5 && parts <= FIX_PARTITIONS);
+    while (parts-- > 0)
+        fix_answer(f, fix_waiting(f, parts));
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), expected);
+    fix_delete(f);
+}
+
+static void keys_of_one_slot_go_as_one_command(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    FIX_EXPECT(f, s, "mset {t}a 1 {t}b 2\r\n", "+OK\r\n");
+    CU_ASSERT_EQUAL(f->submitted, 1);
+    FIX_EXPECT(f, s, "mget {t}b {t}a {t}b\r\n", "*3\r\n$1\r\n2\r\n$1\r\n1\r\n$1\r\n2\r\n");
+    CU_ASSERT_EQUAL(f->submitted, 2);
+    fix_delete(f);
+}
+
+static void counts_of_parts_are_added(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    FIX_EXPECT(f, s, "mset a 1 b 2 c 3 d 4\r\n", "+OK\r\n");
+    FIX_EXPECT(f, s, "exists a b nothing c a\r\n", ":4\r\n");
+    FIX_EXPECT(f, s, "del a b nothing c\r\n", ":3\r\n");
+    FIX_EXPECT(f, s, "dbsize\r\n", ":1\r\n");
+    fix_delete(f);
+}
+
+static void mset_with_a_missing_value_is_refused_whole(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    FIX_EXPECT(f, s, "mset a 1 b\r\n", "-ERR wrong number of arguments for 'mset' command\r\n");
+    CU_ASSERT_EQUAL(f->submitted, 0);
+    fix_delete(f);
+}
+
+static void broadcasts_reach_every_partition_once(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    FIX_EXPECT(f, s, "mset a 1 b 2 c 3\r\n", "+OK\r\n");
+    f->submitted = 0;
+    FIX_EXPECT(f, s, "flushall\r\n", "+OK\r\n");
+    CU_ASSERT_EQUAL(f->submitted, FIX_PARTITIONS);
+    for (unsigned i = 0; i < FIX_PARTITIONS; i++)
+        CU_ASSERT_EQUAL(f->requests[i].r.partition, i);
+    FIX_EXPECT(f, s, "dbsize\r\n", ":0\r\n");
+    FIX_EXPECT(f, s, "keys *\r\n", "*0\r\n");
+    FIX_EXPECT(f, s, "randomkey\r\n", "$-1\r\n");
+    fix_delete(f);
+}
+
+static void keys_of_all_partitions_come_as_one_array(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    for (int i = 0; i < 50; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        fix_set(f, key, "v");
+    }
+    fix_send(s, "keys *\r\n");
+    fix_answer_all(f);
+    const char *out = fix_output(f, s);
+    struct tm_resp_skipper skipper = {0};
+    size_t used = 0;
+    CU_ASSERT_EQUAL(strncmp(out, "*50\r\n", 5), 0);
+    CU_ASSERT_EQUAL(tm_resp_skip(&skipper, (const uint8_t *)out, strlen(out), &used), TM_RESP_DONE);
+    CU_ASSERT_EQUAL(used, strlen(out));
+    FIX_EXPECT_PART(f, s, "randomkey\r\n", "k");
+    fix_delete(f);
+}
+
+/* Reads "*2 cursor *n key..." and marks the keys; returns the cursor. */
+static uint64_t read_scan(const char *out, bool *seen, unsigned *count)
+{
+    struct tm_resp_value v;
+    size_t at = 0, used, len = strlen(out);
+    const uint8_t *data = (const uint8_t *)out;
+    char cursor[24] = "";
+    tm_resp_read(data, len, &v, &used);
+    CU_ASSERT_EQUAL_FATAL(v.count, 2);
+    at += used;
+    tm_resp_read(data + at, len - at, &v, &used);
+    memcpy(cursor, v.text.data, v.text.len);
+    at += used;
+    tm_resp_read(data + at, len - at, &v, &used);
+    at += used;
+    for (uint64_t n = v.count; n > 0; n--) {
+        CU_ASSERT_EQUAL_FATAL(tm_resp_read(data + at, len - at, &v, &used), TM_RESP_DONE);
+        seen[atoi((const char *)v.text.data + 1)] = true;
+        ++*count;
+        at += used;
+    }
+    CU_ASSERT_EQUAL(at, len);
+    return strtoull(cursor, NULL, 10);
+}
+
+static void a_scan_visits_every_key_and_ends(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    bool seen[100] = {0};
+    unsigned count = 0, calls = 0;
+    uint64_t cursor = 0;
+    for (int i = 0; i < 100; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        fix_set(f, key, "v");
+    }
+    do {
+        char text[80];
+        snprintf(text, sizeof text, "scan %llu count 7 match *\r\n", (unsigned long long)cursor);
+        f->submitted = 0;
+        f->answer_at_once = calls % 2 == 0;
+        fix_send(s, text);
+        fix_answer_all(f);
+        cursor = read_scan(fix_output(f, s), seen, &count);
+        calls++;
+    } while (cursor != 0 && calls < 100);
+    CU_ASSERT_EQUAL(cursor, 0);
+    CU_ASSERT_EQUAL(count, 100);
+    CU_ASSERT(calls > 10 && calls <= 15);
+    for (int i = 0; i < 100; i++)
+        CU_ASSERT(seen[i]);
+    fix_delete(f);
+}
+
+static void a_scan_goes_on_when_the_router_was_full(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    f->room = 1;
+    fix_send(s, "scan 0\r\nping\r\n");
+    for (int i = 0; i < FIX_PARTITIONS; i++) {
+        CU_ASSERT_STRING_EQUAL(fix_output(f, s), "");
+        CU_ASSERT_PTR_NOT_NULL_FATAL(fix_waiting(f, 0));
+        fix_answer(f, fix_waiting(f, 0));
+        f->room = 1;
+        tm_sessions_resume(f->all);
+    }
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "*2\r\n$1\r\n0\r\n*0\r\n+PONG\r\n");
+    fix_delete(f);
+}
+
+static void bad_cursors_are_refused(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    FIX_EXPECT(f, s, "scan x\r\n", "-ERR invalid cursor\r\n");
+    FIX_EXPECT(f, s, "scan -1\r\n", "-ERR invalid cursor\r\n");
+    FIX_EXPECT(f, s, "scan 99999999999999999999\r\n", "-ERR invalid cursor\r\n");
+    FIX_EXPECT(f, s, "scan 16000\r\n", "*2\r\n$1\r\n0\r\n*0\r\n"); /* no such partition */
+    fix_delete(f);
+}
+
+static void wait_asks_the_partitions_written_to(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    FIX_EXPECT(f, s, "set a 1\r\nset a 2\r\nset b 1\r\nget c\r\n", "+OK\r\n+OK\r\n+OK\r\n$-1\r\n");
+    f->submitted = 0;
+    fix_send(s, "wait 2 500\r\n");
+    CU_ASSERT_EQUAL_FATAL(f->submitted, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct tm_request *r = &f->requests[i].r;
+        bool is_a = r->partition == fix_partition("a");
+        CU_ASSERT(is_a || r->partition == fix_partition("b"));
+        CU_ASSERT_EQUAL(r->kind, TM_REQUEST_WAIT);
+        CU_ASSERT_EQUAL(r->index, is_a ? 2 : 1);
+        CU_ASSERT_EQUAL(r->copies, 3); /* the leader's own and two more */
+        CU_ASSERT_EQUAL(r->timeout_ms, 500);
+    }
+    struct tm_answer two = {.id = f->requests[0].r.id, .status = TM_ANSWER_DONE, .copies = 2};
+    f->requests[0].taken = true;
+    tm_sessions_answer(f->all, f->requests[0].session, &two);
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "");
+    fix_answer_all(f); /* 3 copies */
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), ":1\r\n");
+    FIX_EXPECT(f, s, "waitaof 1 1 0\r\n", "*2\r\n:1\r\n:2\r\n");
+    fix_delete(f);
+}
+
+static void wait_waits_for_what_came_before_it(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    fix_send(s, "set a 1\r\nwait 1 0\r\nping\r\n");
+    CU_ASSERT_EQUAL(f->submitted, 1);
+    CU_ASSERT_FALSE(tm_session_wants_input(s));
+    fix_answer(f, fix_waiting(f, 0));
+    CU_ASSERT_EQUAL(f->submitted, 2);
+    CU_ASSERT_EQUAL(f->requests[1].r.index, 1);
+    fix_answer_all(f);
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "+OK\r\n:2\r\n+PONG\r\n");
+    fix_delete(f);
+}
+
+static void wait_without_a_write_asks_how_many_copies_there_are(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    FIX_EXPECT(f, s, "wait 0 0\r\n", ":2\r\n");
+    CU_ASSERT_EQUAL(f->submitted, 1);
+    FIX_EXPECT(f, s, "wait x 0\r\n", "-ERR value is out of range, must be positive\r\n");
+    FIX_EXPECT(f, s, "wait 1 -1\r\n", "-ERR timeout is negative\r\n");
+    FIX_EXPECT(f, s, "wait 1 x\r\n", "-ERR timeout is not an integer or out of range\r\n");
+    fix_delete(f);
+}
+
+/* Writes to many partitions are all remembered, whatever the order. */
+static void wait_remembers_every_partition(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    char text[40];
+    for (int i = 0; i < 100; i++) {
+        snprintf(text, sizeof text, "set k%d v\r\n", i);
+        fix_send(s, text);
+        fix_answer_all(f);
+    }
+    fix_output(f, s);
+    f->submitted = 0;
+    fix_send(s, "wait 1 0\r\n");
+    CU_ASSERT_EQUAL(f->submitted, FIX_PARTITIONS);
+    for (unsigned i = 0; i < f->submitted; i++)
+        CU_ASSERT_EQUAL(f->requests[i].r.index, f->index[f->requests[i].r.partition]);
+    fix_delete(f);
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(mget_deals_values_out_in_the_order_of_keys),
+    TM_TEST(keys_of_one_slot_go_as_one_command),
+    TM_TEST(counts_of_parts_are_added),
+    TM_TEST(mset_with_a_missing_value_is_refused_whole),
+    TM_TEST(broadcasts_reach_every_partition_once),
+    TM_TEST(keys_of_all_partitions_come_as_one_array),
+    TM_TEST(a_scan_visits_every_key_and_ends),
+    TM_TEST(a_scan_goes_on_when_the_router_was_full),
+    TM_TEST(bad_cursors_are_refused),
+    TM_TEST(wait_asks_the_partitions_written_to),
+    TM_TEST(wait_waits_for_what_came_before_it),
+    TM_TEST(wait_without_a_write_asks_how_many_copies_there_are),
+    TM_TEST(wait_remembers_every_partition),
+};
+
+TM_TEST_MAIN("actors/session_parts", tests)
