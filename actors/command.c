@@ -11,10 +11,6 @@
 #define NAME_MAX_LEN 15
 #define SLOTS        512
 
-#define X(symbol, ...) __attribute__((weak)) extern __typeof__(tm_cmd_##symbol) tm_cmd_##symbol;
-TM_COMMAND_KEYED_LIST(X)
-#undef X
-
 #define ROW(name, arity, first, last, step, class, group, summary)                                 \
     name, arity, first, last, step, (uint32_t)TM_CLASS_##class, group, summary
 

@@ -214,7 +214,7 @@ static bool change_is_open_for(const struct tm_record_builder *b, struct tm_byte
 
 static uint8_t *put_bytes(uint8_t *at, struct tm_bytes bytes)
 {
-    if (bytes.len > 0)
+    if (bytes.len > 0 && bytes.data != NULL)
         memcpy(at, bytes.data, bytes.len);
     return at + bytes.len;
 }

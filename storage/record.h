@@ -171,7 +171,8 @@ struct tm_record_builder {
 void tm_record_begin(struct tm_record_builder *b, void *buf, size_t cap, enum tm_record_kind kind,
                      const struct tm_record *head);
 
-/* Appends one operation.  On success *at is where its bytes lie in the buffer.  TM_ERR_TOOBIG: the
+/* Appends one operation.  On success *at is where its bytes lie in the buffer.  A value without
+ * data (but with a length) is left for the caller to fill in there.  TM_ERR_TOOBIG: the
  * buffer, TM_RECORD_MAX or a limit of key and name does not allow it; nothing was appended. */
 enum tm_err tm_record_op(struct tm_record_builder *b, struct tm_bytes key, enum tm_entity_type type,
                          const struct tm_op *op, struct tm_op *at);

@@ -97,11 +97,12 @@ void tm_store_begin(struct tm_store *s, void *buf, size_t cap, const struct tm_r
     s->open = true;
     s->open_err = origin < 0 ? TM_ERR_TOOBIG : TM_OK;
     s->target_change = 0;
+    s->held = 0;
 }
 
 enum tm_err tm_store_finish(struct tm_store *s, struct tm_record **out)
 {
-    TM_ASSERT(s->open);
+    TM_ASSERT(s->open && s->held == 0);
     *out = NULL;
     if (s->open_err != TM_OK) {
         tm_store_abort(s);
@@ -125,25 +126,54 @@ uint64_t tm_store_committed(const struct tm_store *s)
     return s->committed;
 }
 
-/* Encodes the operation, and applies it from the bytes just encoded. */
-static void write_op(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
-                     enum tm_op_code code, struct tm_bytes name, struct tm_bytes value)
+/* Appends the operation to the record; false if it does not fit. */
+static bool encode(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                   const struct tm_op *op, struct tm_op *at)
 {
     TM_ASSERT(s->open);
-    struct tm_op op = {code, name, value}, at;
     if (s->open_err == TM_OK)
-        s->open_err = tm_record_op(&s->builder, key, type, &op, &at);
-    if (s->open_err != TM_OK)
-        return;
+        s->open_err = tm_record_op(&s->builder, key, type, op, at);
+    return s->open_err == TM_OK;
+}
+
+/* Applies the operation just encoded, from its bytes in the record. */
+static void apply(struct tm_store *s, const struct tm_op *at)
+{
     if (s->target_change != s->builder.change) {
         struct tm_bytes body =
             tm_bytes_of(s->builder.buf + s->builder.change, s->builder.used - s->builder.change);
         struct tm_change change;
         (void)tm_change_next(&body, &change);
-        tm_target_set(s, &s->target, change.key, type);
+        tm_target_set(s, &s->target, change.key, change.type);
         s->target_change = s->builder.change;
     }
-    tm_target_apply(s, &s->target, &s->stamp, &at);
+    tm_target_apply(s, &s->target, &s->stamp, at);
+}
+
+static void write_op(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                     enum tm_op_code code, struct tm_bytes name, struct tm_bytes value)
+{
+    struct tm_op op = {code, name, value}, at;
+    if (encode(s, key, type, &op, &at) && s->held == 0)
+        apply(s, &at);
+}
+
+void tm_store_hold(struct tm_store *s)
+{
+    TM_ASSERT(s->open && s->held == 0);
+    s->held = s->builder.used;
+    s->builder.change = 0;
+    s->target_change = 0;
+}
+
+void tm_store_release(struct tm_store *s)
+{
+    TM_ASSERT(s->open && s->held != 0);
+    struct tm_bytes body = tm_bytes_of(s->builder.buf + s->held, s->builder.used - s->held);
+    s->held = 0;
+    s->builder.change = 0;
+    if (s->open_err == TM_OK)
+        tm_changes_apply(s, body, &s->stamp);
 }
 
 static const struct tm_bytes NONE = {NULL, 0};
@@ -180,7 +210,7 @@ static uint64_t own_total(const struct tm_store *s, const struct tm_entity *fiel
 void tm_store_add(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
                   struct tm_bytes name, int64_t delta)
 {
-    TM_ASSERT(s->open && type != TM_ENTITY_SET);
+    TM_ASSERT(s->open && s->held == 0 && type != TM_ENTITY_SET);
     struct tm_target t;
     tm_target_set(s, &t, key, type);
     uint64_t total = own_total(s, tm_target_field(&t, name)) + (uint64_t)delta;
@@ -207,11 +237,15 @@ void tm_store_expire(struct tm_store *s, struct tm_bytes key)
 void tm_store_set_expiry(struct tm_store *s, struct tm_bytes key, uint64_t ms)
 {
     const struct tm_entity *e = tm_store_find(s, key);
-    TM_ASSERT(e != NULL || s->open_err != TM_OK);
+    enum tm_entity_type type = TM_ENTITY_STRING;
+    if (s->builder.change != 0)
+        type = (enum tm_entity_type)s->builder.buf[s->builder.change + 6];
+    if (e != NULL && s->held == 0)
+        type = tm_entity_type(e);
+    TM_ASSERT(e != NULL || s->held != 0 || s->open_err != TM_OK);
     if (ms == 0)
         ms = 1;
-    if (e != NULL)
-        write_op(s, key, tm_entity_type(e), TM_OP_SET_EXPIRY, NONE, tm_bytes_of(&ms, sizeof ms));
+    write_op(s, key, type, TM_OP_SET_EXPIRY, NONE, tm_bytes_of(&ms, sizeof ms));
 }
 
 void tm_store_persist(struct tm_store *s, struct tm_bytes key)
@@ -221,9 +255,32 @@ void tm_store_persist(struct tm_store *s, struct tm_bytes key)
         write_op(s, key, tm_entity_type(e), TM_OP_PERSIST, NONE, NONE);
 }
 
+void tm_store_set_range(struct tm_store *s, struct tm_bytes key, size_t offset,
+                        struct tm_bytes bytes)
+{
+    TM_ASSERT(s->held == 0);
+    struct tm_value old = {.text = NONE};
+    const struct tm_entity *e = tm_store_find(s, key);
+    if (e != NULL && tm_entity_type(e) == TM_ENTITY_STRING)
+        tm_entity_string(e, &old);
+    size_t keep = tm_min_u64(old.text.len, offset), end = offset + bytes.len;
+    struct tm_op at, op = {TM_OP_SET_FIELD, NONE, {NULL, tm_max_u64(old.text.len, end)}};
+    if (!encode(s, key, TM_ENTITY_STRING, &op, &at))
+        return;
+    uint8_t *p = s->builder.buf + (at.value.data - s->builder.buf);
+    if (keep > 0)
+        memcpy(p, old.text.data, keep);
+    memset(p + keep, 0, offset - keep);
+    if (bytes.len > 0)
+        memcpy(p + offset, bytes.data, bytes.len);
+    if (old.text.len > end)
+        memcpy(p + end, old.text.data + end, old.text.len - end);
+    apply(s, &at);
+}
+
 void tm_store_flush(struct tm_store *s)
 {
-    TM_ASSERT(s->open);
+    TM_ASSERT(s->open && s->held == 0);
     if (s->open_err != TM_OK)
         return;
     tm_record_flush(&s->builder);

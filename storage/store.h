@@ -97,8 +97,19 @@ void tm_store_expire(struct tm_store *s, struct tm_bytes key);
 void tm_store_set_expiry(struct tm_store *s, struct tm_bytes key, uint64_t ms);
 void tm_store_persist(struct tm_store *s, struct tm_bytes key);
 
+/* The string's value, filled up with zeros to offset, has these bytes there (APPEND, SETRANGE).
+ * Makes the entity, or replaces one of another type. */
+void tm_store_set_range(struct tm_store *s, struct tm_bytes key, size_t offset,
+                        struct tm_bytes bytes);
+
 /* Everything is gone. */
 void tm_store_flush(struct tm_store *s);
+
+/* Between hold and release the writers set_field, del_field, del, set_expiry and persist only
+ * encode: reads still see, and walks still go over, the state before.  Release applies it all.
+ * For set_expiry of an entity that is made meanwhile: directly after its fields. */
+void tm_store_hold(struct tm_store *s);
+void tm_store_release(struct tm_store *s);
 
 /* ---- Reads of the newest version ---- */
 

@@ -292,9 +292,8 @@ void tm_store_apply_flush(struct tm_store *s, uint64_t index)
         tm_undo_flush(s, index, 0 - s->hash);
 }
 
-static void apply_changes(struct tm_store *s, const struct tm_record *r, const struct tm_stamp *by)
+void tm_changes_apply(struct tm_store *s, struct tm_bytes body, const struct tm_stamp *by)
 {
-    struct tm_bytes body = tm_record_body(r);
     struct tm_change change;
     while (tm_change_next(&body, &change)) {
         struct tm_target t;
@@ -328,7 +327,7 @@ enum tm_err tm_store_apply(struct tm_store *s, const struct tm_record *r, bool s
         struct tm_stamp by = {r->index, r->term, r->hlc, r->origin, (unsigned)origin};
         if (r->kind == TM_RECORD_FLUSH)
             tm_store_apply_flush(s, r->index);
-        apply_changes(s, r, &by);
+        tm_changes_apply(s, tm_record_body(r), &by);
     }
     s->applied = r->index;
     if (!speculative)

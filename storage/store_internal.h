@@ -125,7 +125,8 @@ struct tm_store {
     unsigned origin_count;
     uint32_t partition;
 
-    bool open; /* a record is under construction */
+    bool open;     /* a record is under construction */
+    uint32_t held; /* its length when hold was called, 0 = not held */
     enum tm_err open_err;
     struct tm_record_builder builder;
     struct tm_stamp stamp;
@@ -170,6 +171,7 @@ const struct tm_entity *tm_target_field(const struct tm_target *t, struct tm_byt
 /* Components beyond this number are folded into the base, the oldest term of the origin first. */
 #define TM_COUNTER_COMPONENTS 64
 #define TM_COUNTER_BYTES      (8 + TM_COUNTER_COMPONENTS * sizeof(struct tm_counter_component))
+void tm_changes_apply(struct tm_store *s, struct tm_bytes body, const struct tm_stamp *by);
 void tm_store_apply_flush(struct tm_store *s, uint64_t index);
 
 /* ---- store_undo.c ---- */
