@@ -270,8 +270,7 @@ enum tm_err tm_dpdk_ether_create(struct tm_dpdk *net, char *why, size_t size)
 
 void tm_dpdk_ether_destroy(struct tm_dpdk *net)
 {
-    if (net->port_count > 0 && the_port(net)->present)
-        rte_eth_dev_close(the_port(net)->id);
+    tm_dpdk_port_destroy(the_port(net));
     if (net->bell_fd >= 0)
         close(net->bell_fd);
 }

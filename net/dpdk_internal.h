@@ -47,6 +47,7 @@ struct tm_dpdk_port {
     unsigned owner;
     char name[32];
     bool present; /* the ethdev exists */
+    bool virtual; /* and was made by this process */
     /* owner: */
     bool started;  /* bursts are allowed only then */
     unsigned live; /* memif's control sockets that are open for it */
@@ -181,6 +182,9 @@ void tm_dpdk_timer_set(struct tm_dpdk_end *end, uint64_t period_ns);
 
 /* Makes the virtual device (args NULL: it exists already) and finds its id. */
 enum tm_err tm_dpdk_port_create(struct tm_dpdk_port *port, const char *name, const char *args);
+
+/* Unmakes it; stopped before. */
+void tm_dpdk_port_destroy(struct tm_dpdk_port *port);
 
 /* Configures one queue each way, once, before the first start. */
 enum tm_err tm_dpdk_port_configure(struct tm_dpdk *net, struct tm_dpdk_port *port);

@@ -23,8 +23,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <rte_ethdev.h>
-
 #include "net/dpdk_internal.h"
 #include "net/fdpass.h"
 
@@ -396,8 +394,7 @@ enum tm_err tm_dpdk_memif_create(struct tm_dpdk *net, char *why, size_t size)
 void tm_dpdk_memif_destroy(struct tm_dpdk *net)
 {
     for (unsigned p = 0; p < net->port_count; p++)
-        if (net->ports[p].present)
-            rte_eth_dev_close(net->ports[p].id);
+        tm_dpdk_port_destroy(&net->ports[p]);
     for (unsigned w = 0; w < net->config.workers && net->ends[w] != NULL; w++)
         tm_memif_control_close(&net->ends[w]->control);
     for (unsigned n = 0; n < TM_NODES_MAX; n++)

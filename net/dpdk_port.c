@@ -16,8 +16,20 @@ enum tm_err tm_dpdk_port_create(struct tm_dpdk_port *port, const char *name, con
     if (rte_eth_dev_get_port_by_name(name, &port->id) != 0)
         return TM_ERR_NOTFOUND;
     snprintf(port->name, sizeof port->name, "%s", name);
+    port->virtual = args != NULL;
     port->present = true;
     return TM_OK;
+}
+
+void tm_dpdk_port_destroy(struct tm_dpdk_port *port)
+{
+    if (!port->present)
+        return;
+    if (port->virtual)
+        rte_vdev_uninit(port->name);
+    else
+        rte_eth_dev_close(port->id);
+    port->present = false;
 }
 
 enum tm_err tm_dpdk_port_configure(struct tm_dpdk *net, struct tm_dpdk_port *port)

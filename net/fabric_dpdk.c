@@ -118,16 +118,18 @@ static void bell_ready(void *arg)
     (void)got;
 }
 
-/* Off the hot path, each 100 µs and after each sleep: descriptors, retries, states of links. */
-static void control_check(struct tm_dpdk_end *end)
+/* Off the hot path, each 100 µs and after each sleep: descriptors, retries, states of links.
+ * Returns how many descriptors were ready; others may be, and those again. */
+static unsigned control_check(struct tm_dpdk_end *end)
 {
     end->now_ns = tm_dpdk_now();
-    tm_pollset_poll(&end->set);
+    unsigned ready = tm_pollset_poll(&end->set);
     if (tm_dpdk_is_memif(end->net))
         tm_dpdk_memif_tick(end, end->now_ns);
     else
         tm_dpdk_ether_tick(end, end->now_ns);
     end->next_check = rte_rdtsc() + end->check_cycles;
+    return ready;
 }
 
 /* ---- receiving ---- */
@@ -400,8 +402,9 @@ static bool fabric_park(struct tm_fabric *f)
     if (!tm_dpdk_is_memif(end->net) && owns(end, &end->net->ports[0]))
         tm_dpdk_ether_announce(end);
     tm_doorbell_park(&end->net->bells[end->worker]);
-    control_check(end);
-    return !anything_there(end);
+    /* Who watches the set may be told of new readiness only: nothing ready may be left behind. */
+    bool ready = control_check(end) > 0;
+    return !anything_there(end) && !ready;
 }
 
 static void fabric_unpark(struct tm_fabric *f)

@@ -14,6 +14,7 @@
 #include <rte_mbuf.h>
 
 #include "net/dpdk_internal.h"
+#include "runtime/worker.h"
 
 #define WAIT_NS TM_SECONDS(20)
 #define KILLS   24
@@ -218,12 +219,12 @@ static void a_stopped_peer_blocks_nobody(void)
     cluster_close(&c);
 }
 
-static void doze(unsigned workers, uint64_t rounds)
+static void doze(unsigned workers, uint64_t rounds, void (*run)(const struct peer_job *))
 {
     struct cluster c;
     cluster_open(&c, 2, workers);
-    node_start_as(&c, 0, peer_doze_run);
-    node_start_as(&c, 1, peer_doze_run);
+    node_start_as(&c, 0, run);
+    node_start_as(&c, 1, run);
     CU_ASSERT(reaches64(&c.seen[0].received[1], rounds));
     CU_ASSERT_EQUAL(c.seen[0].late, 0);
     CU_ASSERT_EQUAL(c.seen[1].late, 0);
@@ -233,12 +234,101 @@ static void doze(unsigned workers, uint64_t rounds)
 
 static void a_frame_wakes_a_parked_worker(void)
 {
-    doze(1, 5000);
+    doze(1, 5000, peer_doze_run);
 }
 
 static void a_frame_wakes_the_worker_behind_the_ports_owner(void)
 {
-    doze(2, 2000);
+    doze(2, 2000, peer_doze_run);
+}
+
+/* The fabric as an actor of a worker: answers each frame with one, and sleeps in io_uring. */
+struct dozer {
+    struct peer_worker me;
+    struct tm_watch watch;
+    struct peer_doze doze;
+};
+
+static void dozer_ready(void *arg, uint32_t events)
+{
+    (void)arg;
+    (void)events;
+}
+
+static enum tm_err dozer_start(void *self, struct tm_worker *worker, char *why, size_t why_len)
+{
+    struct dozer *d = self;
+    const struct tm_fabric_sink sink = {.host = &d->me, .frame = peer_frame, .event = peer_event};
+    snprintf(why, why_len, "no fabric");
+    enum tm_err err = tm_fabric_dpdk_open(d->me.net, 0, &sink, NULL, &d->me.fabric);
+    if (err == TM_OK)
+        tm_worker_watch_fd(worker, &d->watch, tm_fabric_dpdk_fd(d->me.fabric), dozer_ready, d);
+    return err;
+}
+
+static unsigned dozer_poll(void *self)
+{
+    struct dozer *d = self;
+    const unsigned other = 1 - d->me.job->config.node;
+    unsigned got = d->me.fabric->poll(d->me.fabric, 64);
+    uint64_t received = d->me.job->seen->received[other];
+    if ((d->me.up >> other & 1) != 0 && (!d->doze.served || received > d->doze.answered)) {
+        d->doze.answered = received;
+        d->doze.served = peer_send_one(&d->me, other, 100) == TM_OK;
+    }
+    return got;
+}
+
+static void dozer_flush(void *self)
+{
+    struct dozer *d = self;
+    d->me.fabric->flush(d->me.fabric);
+}
+
+static bool dozer_park(void *self)
+{
+    struct dozer *d = self;
+    return d->me.fabric->park(d->me.fabric);
+}
+
+static void dozer_unpark(void *self)
+{
+    struct dozer *d = self;
+    d->me.fabric->unpark(d->me.fabric);
+}
+
+static const struct tm_actor_ops dozer_ops = {
+    .name = "dozer",
+    .phase = TM_PHASE_FABRIC,
+    .start = dozer_start,
+    .poll = dozer_poll,
+    .flush = dozer_flush,
+    .before_park = dozer_park,
+    .after_park = dozer_unpark,
+};
+
+static void dozer_run(const struct peer_job *job)
+{
+    static struct dozer dozer;
+    static struct tm_worker worker;
+    const struct tm_worker_config config = {
+        .cpu = -1, .idle = {.strategy = TM_IDLE_PARK, .cores = 1, .workers = 1}, .dir_fd = -1};
+    dozer = (struct dozer){.me = {.job = job, .net = peer_start(job), .random = 7},
+                           .doze.served = job->config.node != 0};
+    if (tm_worker_init(&worker, &config) != TM_OK ||
+        tm_worker_add(&worker, &dozer_ops, &dozer) != TM_OK || tm_worker_open(&worker) != TM_OK)
+        _exit(3);
+    for (;;) {
+        uint64_t before = peer_now();
+        if (tm_worker_step(&worker) == 0 && tm_worker_park(&worker, TM_SECONDS(2)) &&
+            peer_now() - before >= TM_SECONDS(2))
+            atomic_fetch_add(&job->seen->late, 1);
+    }
+}
+
+static void a_frame_wakes_a_worker_that_sleeps_in_io_uring(void)
+{
+    doze(1, 5000, dozer_run);
 }
 
 /* In the node's process: the driver's code is this program's, and its listener is in our table. */
@@ -310,6 +400,38 @@ static void without_mbufs_a_send_is_refused(void)
     cluster_close(&c);
 }
 
+static void again_run(const struct peer_job *job)
+{
+    struct peer_worker me = {.job = job, .net = peer_start(job), .random = 5};
+    const struct tm_fabric_sink sink = {.host = &me, .frame = peer_frame, .event = peer_event};
+    for (int i = 0; i < 6; i++) {
+        if (tm_fabric_dpdk_open(me.net, 0, &sink, NULL, &me.fabric) != TM_OK)
+            _exit(3);
+        while (me.up == 0)
+            me.fabric->poll(me.fabric, 64);
+        me.up = 0;
+        me.fabric->close(me.fabric);
+        tm_dpdk_destroy(me.net);
+        if (tm_dpdk_create(&job->config, &me.net, job->seen->why, sizeof job->seen->why) != TM_OK)
+            _exit(4);
+    }
+    _exit(0);
+}
+
+static void a_node_may_be_unmade_and_made_again(void)
+{
+    for (unsigned again = 0; again < 2; again++) {
+        struct cluster c;
+        cluster_open(&c, 2, 1);
+        node_start(&c, 1 - again);
+        node_start_as(&c, again, again_run);
+        CU_ASSERT_EQUAL(node_wait(&c, again), 0);
+        CU_ASSERT(reaches32(&c.seen[1 - again].down[again], 1));
+        nothing_was_wrong(&c, 2);
+        cluster_close(&c);
+    }
+}
+
 static void two_processes_cannot_be_one_node(void)
 {
     struct cluster c;
@@ -371,7 +493,9 @@ static const struct tm_test tests[] = {
     TM_TEST(an_ordinary_user_needs_no_rights),
     TM_TEST(a_frame_wakes_a_parked_worker),
     TM_TEST(a_frame_wakes_the_worker_behind_the_ports_owner),
+    TM_TEST(a_frame_wakes_a_worker_that_sleeps_in_io_uring),
     TM_TEST(a_stopped_peer_blocks_nobody),
+    TM_TEST(a_node_may_be_unmade_and_made_again),
     TM_TEST(without_mbufs_a_send_is_refused),
     TM_TEST(two_processes_cannot_be_one_node),
     TM_TEST(a_secret_that_others_may_read_is_refused),
