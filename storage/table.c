@@ -96,13 +96,27 @@ static void leaf_move(struct tm_leaf *l, uint32_t to, uint32_t from)
     memmove(leaf_top(l) + to, leaf_top(l) + from, n);
 }
 
+uint64_t tm_table_hash(struct tm_bytes name)
+{
+    return tm_hash64(name.data, name.len, 0);
+}
+
+static uint64_t entity_hash(const struct tm_entity *e)
+{
+    return tm_table_hash(tm_entity_name(e));
+}
+
+/* Slots of one tag stand in the order of their whole hashes, so that the order of a walk does not
+ * depend on what happened before. */
 static void leaf_add(struct tm_leaf *l, struct tm_entity *e, uint64_t hash)
 {
     TM_ASSERT(l->count < l->cap);
     unsigned tag = hash_tag(hash, l->depth);
     uint32_t i = l->count;
-    if (i > 0 && slot_tag(l, i - 1) > tag) {
+    if (i > 0 && slot_tag(l, i - 1) >= tag) {
         i = leaf_seek(l, tag);
+        while (i < l->count && slot_tag(l, i) == tag && entity_hash(slot_entity(l, i)) < hash)
+            i++;
         leaf_move(l, i + 1, i);
     }
     slot_set(l, i, tag, e);
@@ -119,16 +133,6 @@ static struct tm_leaf *leaf_resized(struct tm_pool *pool, struct tm_leaf *l, uin
     memcpy(leaf_top(n), leaf_top(l), l->count);
     leaf_free(pool, l);
     return n;
-}
-
-uint64_t tm_table_hash(struct tm_bytes name)
-{
-    return tm_hash64(name.data, name.len, 0);
-}
-
-static uint64_t entity_hash(const struct tm_entity *e)
-{
-    return tm_table_hash(tm_entity_name(e));
 }
 
 /* Places in the directory: which one a hash has, and how many a leaf takes. */

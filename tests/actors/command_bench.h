@@ -23,7 +23,7 @@ static uint64_t bench_now = 1700000000000, bench_random = 1, bench_term = 1;
 static uint32_t bench_max_entity = 1 << 20;
 static uint64_t bench_cursor;
 static unsigned bench_version = 2;
-static bool bench_wrote; /* the last command left a record */
+static bool bench_wrote;          /* the last command left a record */
 static struct tm_bytes bench_big; /* stands for the word BIG */
 
 static inline void bench_open(void)
@@ -91,8 +91,8 @@ static inline void bench_run(const struct tm_command *c, const struct tm_bytes *
                              .hlc = (tm_store_applied(leader) + 1) << 16,
                              .origin = 77},
                      *r;
-    struct tm_exec x = {leader, &bench_reply, bench_now, bench_random += 7, bench_max_entity,
-                        bench_cursor};
+    struct tm_exec x = {leader,           &bench_reply, bench_now, bench_random += 7,
+                        bench_max_entity, bench_cursor};
     tm_store_begin(leader, bench_buffer, sizeof bench_buffer, &head);
     c->run(&x, argv, argc);
     enum tm_err err = tm_store_finish(leader, &r);
@@ -138,10 +138,10 @@ static inline void expect_at(const char *file, unsigned line, const char *comman
     CU_assertImplementation(same, line, command, file, "", CU_FALSE);
 }
 #define EXPECT(command, expected) expect_at(__FILE__, __LINE__, command, expected)
-#define WRONGTYPE "-WRONGTYPE Operation against a key holding the wrong kind of value"
-#define NOTINT    "-ERR value is not an integer or out of range"
-#define SYNTAX    "-ERR syntax error"
-#define TOOLARGE  "-ERR entity exceeds maximum allowed size (max-entity-bytes)"
+#define WRONGTYPE                 "-WRONGTYPE Operation against a key holding the wrong kind of value"
+#define NOTINT                    "-ERR value is not an integer or out of range"
+#define SYNTAX                    "-ERR syntax error"
+#define TOOLARGE                  "-ERR entity exceeds maximum allowed size (max-entity-bytes)"
 
 static inline int bench_main(const char *suite, const struct tm_test *tests, size_t count)
 {
