@@ -18,6 +18,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#define TM_COUNTERS_OBJECT "counters" /* the table's name in a node's workspace */
+
 /* X(name, kind, unit, text) */
 #define TM_COUNTER_LIST(X)                                                                         \
     X(dpdk_frames_sent, COUNT, "frames", "frames given to the dpdk fabric")                        \

@@ -12,7 +12,12 @@ enum tm_exit { TM_EXIT_DONE = 0, TM_EXIT_FAILED = 1, TM_EXIT_USAGE = 2 };
 /* X(name, usage, summary): each has int tm_main_<name>(int argc, char **argv), which gets what
  * follows the name and returns the exit status. */
 #define TM_SUBCOMMAND_LIST(X)                                                                      \
-    X(plan, "plan FILE [--json]", "check a topology file and say what it means")
+    X(up, "up FILE [--dir DIR] [--cluster NAME] [--base-port N] [--detach] [node options]",        \
+      "start every node of a topology file that is not running")                                   \
+    X(down, "down --dir DIR [--cluster NAME] [--node NAME] [--kill]", "stop nodes")                \
+    X(ps, "ps --dir DIR [--json]", "list the nodes and what they are doing")                       \
+    X(plan, "plan FILE [--json]", "check a topology file and say what it means")                   \
+    X(stat, "stat DIR/<cluster>/<node> [--json]", "a node's counters, also after its death")
 
 #define X(name, usage, summary) int tm_main_##name(int argc, char **argv);
 TM_SUBCOMMAND_LIST(X)

@@ -100,8 +100,23 @@ bool tm_nodedir_lives(const char *data_dir)
     return held;
 }
 
+/* Who holds the lock: its first word, which the holder writes; node.json is older or the same. */
+static pid_t holder_of(const struct tm_nodedir *d)
+{
+    char path[TM_NODEDIR_PATH_MAX + 1], text[32] = "";
+    if (!d->lives || join_path(path, d->path, "lock") != TM_OK)
+        return 0;
+    FILE *f = fopen(path, "re");
+    long pid = f != NULL && fgets(text, sizeof text, f) != NULL ? strtol(text, NULL, 10) : 0;
+    if (f != NULL)
+        fclose(f);
+    return (pid_t)(pid > 0 ? pid : d->file.pid);
+}
+
 const char *tm_nodedir_state(const struct tm_nodedir *d)
 {
+    if (d->lives && d->pid != d->file.pid)
+        return "starting"; /* it has not listened yet */
     if (d->lives)
         return strcmp(d->file.state, "running") == 0 ? "running" : "starting";
     if (d->file.pid == 0)
@@ -120,6 +135,7 @@ enum tm_err tm_nodedir_look(const char *dir, const char *cluster, const char *no
     snprintf(out->node, sizeof out->node, "%s", node);
     tm_nodefile_read(out->path, &out->file);
     out->lives = tm_nodedir_lives(out->path);
+    out->pid = holder_of(out);
     return TM_OK;
 }
 

@@ -50,6 +50,7 @@ struct tm_nodedir {
     char cluster[64], node[64]; /* by the names of the folders */
     struct tm_nodefile file;    /* zero if there is none */
     bool lives;                 /* a process holds the lock */
+    pid_t pid;                  /* that process; 0 if none does */
 };
 
 /* "running", "starting", "dead" (it ended without saying so), "stopped", "new" (never started). */

@@ -86,7 +86,12 @@ static void only_the_lock_tells_that_a_node_lives(void)
     CU_ASSERT_EQUAL(flock(fd, LOCK_EX), 0);
     CU_ASSERT_EQUAL(tm_nodedir_look(dir, "c", "n", &d), TM_OK);
     CU_ASSERT(d.lives);
+    CU_ASSERT_EQUAL(d.pid, getpid());
     CU_ASSERT_STRING_EQUAL(tm_nodedir_state(&d), "running");
+    put("c/n/lock", "12345\n"); /* another process, which has not written node.json yet */
+    CU_ASSERT_EQUAL(tm_nodedir_look(dir, "c", "n", &d), TM_OK);
+    CU_ASSERT_EQUAL(d.pid, 12345);
+    CU_ASSERT_STRING_EQUAL(tm_nodedir_state(&d), "starting");
     CU_ASSERT_FALSE(tm_nodedir_wait_free(d.path, 20));
     close(fd);
     CU_ASSERT(tm_nodedir_wait_free(d.path, 20));

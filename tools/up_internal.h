@@ -1,0 +1,62 @@
+/* up_internal.h: the nodes that `tidemill up` looks after, shared by its files. */
+#ifndef TM_TOOLS_UP_INTERNAL_H
+#define TM_TOOLS_UP_INTERNAL_H
+
+#include "runtime/options.h"
+#include "tools/nodedir.h"
+#include "tools/ports.h"
+
+#include <signal.h>
+
+/* One node, as up sees it. */
+struct tm_up_member {
+    const struct tm_cluster_spec *cluster;
+    unsigned node; /* its number in the cluster */
+    struct tm_ports ports;
+    struct tm_nodedir dir;
+    unsigned workers;
+    unsigned first_cpu; /* number of its first CPU in the budget, when not crowded */
+    pid_t child;        /* started here; 0: it was running already */
+    bool ended;         /* the child has ended */
+    int status;         /* how, as of waitpid */
+    uint64_t log_from;  /* size of its log before this start */
+    bool listens;       /* it takes connections */
+    bool ready;         /* its cluster answers writes, as this node sees it */
+};
+
+struct tm_up {
+    struct tm_options options;
+    char dir[TM_NODEDIR_PATH_MAX + 1];      /* absolute */
+    char topology[TM_NODEDIR_PATH_MAX + 1]; /* absolute */
+    char program[TM_NODEDIR_PATH_MAX + 1];  /* this program's file */
+    bool detach;
+    struct tm_topology *t;
+    struct tm_up_member *members;
+    unsigned count;
+    bool crowded;         /* more workers than cores */
+    unsigned all_workers; /* of all members */
+    sigset_t signals;     /* the signal mask before up blocked some */
+};
+
+static inline const char *tm_up_name(const struct tm_up_member *m)
+{
+    return m->cluster->nodes.names[m->node];
+}
+
+/* Divides the machine: workers, first_cpu and crowded. */
+void tm_up_divide(struct tm_up *up);
+
+/* Starts the member's node as a child.  On failure why (TM_NODEDIR_WHY bytes) says what is wrong.
+ */
+enum tm_err tm_up_start(struct tm_up *up, struct tm_up_member *m, char *why);
+
+/* Notes the children that have ended.  True if one has since the last call. */
+bool tm_up_reap(struct tm_up *up);
+
+/* Why a member's node ended: the last error line of its log, or how the process ended. */
+void tm_up_reason(const struct tm_up *up, const struct tm_up_member *m, char *text, size_t size);
+
+/* Stops the children: SIGTERM, and SIGKILL to what is left after a second SIGINT or SIGTERM. */
+void tm_up_stop(struct tm_up *up);
+
+#endif

@@ -1,0 +1,234 @@
+/* Starting, watching and stopping the processes of `tidemill up`.
+ *
+ * A node is `tidemill serve` with the options that were given to up, and a share of the machine:
+ * workers, memory, and CPUs of its own where there are enough; where there are not, nothing is
+ * pinned and idle workers back off.  Detached, a node gets a session of its own and logs to its
+ * folder; else it keeps up's standard error and ends when up does. */
+#include "tools/machine.h"
+#include "tools/up_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define WORD_MAX 1200 /* "--name=value" */
+
+void tm_up_divide(struct tm_up *up)
+{
+    struct tm_cpu_budget budget;
+    tm_cpu_budget_read(&budget);
+    unsigned fair = budget.cores / up->count;
+    up->all_workers = 0;
+    for (unsigned i = 0; i < up->count; i++) {
+        struct tm_up_member *m = &up->members[i];
+        const struct tm_node_spec *facts = tm_topology_node(up->t, m->cluster->name, tm_up_name(m));
+        m->workers = fair < 1 ? 1 : fair > TM_PORTS_WORKERS_MAX ? TM_PORTS_WORKERS_MAX : fair;
+        if (facts != NULL && facts->workers > 0)
+            m->workers = facts->workers;
+        if (up->options.workers > 0)
+            m->workers = (unsigned)up->options.workers;
+        m->first_cpu = up->all_workers;
+        up->all_workers += m->workers;
+    }
+    up->crowded = up->all_workers > budget.cores;
+}
+
+/* The command line of a node. */
+struct words {
+    char *at[TM_OPTION_COUNT + 24];
+    unsigned count;
+    bool no_memory;
+};
+
+static void add_word(struct words *w, const char *fmt, ...) TM_PRINTF(2, 3);
+static void add_word(struct words *w, const char *fmt, ...)
+{
+    char text[WORD_MAX];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    TM_ASSERT(w->count + 1 < TM_ARRAY_LEN(w->at));
+    w->at[w->count] = strdup(text);
+    w->no_memory |= w->at[w->count] == NULL;
+    w->at[++w->count] = NULL;
+}
+
+/* The share of the machine, where neither a person nor the topology file has said otherwise. */
+static void add_share(struct words *w, const struct tm_up *up, const struct tm_up_member *m)
+{
+    const uint8_t *source = up->options.source;
+    if (source[TM_OPTION_workers] == TM_OPTION_DEFAULT)
+        add_word(w, "--workers=%u", m->workers);
+    if (source[TM_OPTION_memory_limit] == TM_OPTION_DEFAULT)
+        add_word(w, "--memory-limit=%llu", (unsigned long long)tm_machine_memory_share(up->count));
+    if (up->crowded && source[TM_OPTION_idle] == TM_OPTION_DEFAULT)
+        add_word(w, "--idle=backoff");
+    if (up->crowded && source[TM_OPTION_pin] == TM_OPTION_DEFAULT)
+        add_word(w, "--pin=off");
+}
+
+static void make_words(struct words *w, const struct tm_up *up, const struct tm_up_member *m)
+{
+    char value[1100];
+    *w = (struct words){0};
+    add_word(w, "tidemill");
+    add_word(w, "serve");
+    add_word(w, "--topology=%s", up->topology);
+    add_word(w, "--cluster=%s", m->cluster->name);
+    add_word(w, "--node=%s", tm_up_name(m));
+    add_word(w, "--data-dir=%s", m->dir.path);
+    for (unsigned i = 0; i < TM_OPTION_COUNT; i++) {
+        if (up->options.source[i] != TM_OPTION_COMMAND_LINE)
+            continue;
+        tm_option_format(&up->options, (enum tm_option)i, value, sizeof value);
+        add_word(w, "--%s=%s", tm_option_name((enum tm_option)i), value);
+    }
+    add_share(w, up, m);
+    if (up->detach)
+        add_word(w, "--log-file=%s/node.log", m->dir.path);
+}
+
+static void free_words(struct words *w)
+{
+    for (unsigned i = 0; i < w->count; i++)
+        free(w->at[i]);
+}
+
+/* In the child: standard streams, session, CPUs, signals; then the node's program. */
+static _Noreturn void become(const struct tm_up *up, const struct tm_up_member *m, char **words,
+                             const char *log, pid_t parent)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int out = up->detach ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+    if (null < 0 || (up->detach && out < 0) || dup2(null, 0) < 0)
+        _exit(126);
+    if (up->detach && (dup2(out, 1) < 0 || dup2(out, 2) < 0 || setsid() < 0))
+        _exit(126);
+    if (!up->detach) {
+        setpgid(0, 0); /* Ctrl-C is for up, which then asks the nodes to stop */
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (getppid() != parent)
+            _exit(126);
+    }
+    if (!up->crowded) {
+        struct tm_cpu_budget budget;
+        cpu_set_t cpus;
+        tm_cpu_budget_read(&budget);
+        tm_machine_cpus(&budget, m->first_cpu, m->workers, up->all_workers, &cpus);
+        sched_setaffinity(0, sizeof cpus, &cpus);
+    }
+    close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+    sigprocmask(SIG_SETMASK, &up->signals, NULL);
+    execv(up->program, words);
+    execv("/proc/self/exe", words); /* the file was replaced since */
+    _exit(127);
+}
+
+/* Makes DIR/<cluster>/<node>. */
+static enum tm_err make_folders(const char *path)
+{
+    char part[TM_NODEDIR_PATH_MAX + 1];
+    snprintf(part, sizeof part, "%s", path);
+    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(part, 0755) != 0 && errno != EEXIST)
+            return tm_err_from_errno(errno);
+        *slash = '/';
+    }
+    return mkdir(part, 0700) == 0 || errno == EEXIST ? TM_OK : tm_err_from_errno(errno);
+}
+
+enum tm_err tm_up_start(struct tm_up *up, struct tm_up_member *m, char *why)
+{
+    enum tm_err err = make_folders(m->dir.path);
+    if (err != TM_OK) {
+        snprintf(why, TM_NODEDIR_WHY, "cannot make %s: %s", m->dir.path, tm_err_text(err));
+        return err;
+    }
+    char log[TM_NODEDIR_PATH_MAX + 16];
+    struct stat st;
+    snprintf(log, sizeof log, "%s/node.log", m->dir.path);
+    m->log_from = stat(log, &st) == 0 ? (uint64_t)st.st_size : 0;
+    struct words w;
+    make_words(&w, up, m);
+    pid_t parent = getpid();
+    m->child = w.no_memory ? -1 : fork();
+    if (m->child == 0)
+        become(up, m, w.at, log, parent);
+    free_words(&w);
+    if (m->child > 0)
+        return TM_OK;
+    m->child = 0;
+    snprintf(why, TM_NODEDIR_WHY, "cannot start a process: %s", tm_err_text(TM_ERR_NOMEM));
+    return TM_ERR_NOMEM;
+}
+
+bool tm_up_reap(struct tm_up *up)
+{
+    bool any = false;
+    for (unsigned i = 0; i < up->count; i++) {
+        struct tm_up_member *m = &up->members[i];
+        if (m->child > 0 && !m->ended && waitpid(m->child, &m->status, WNOHANG) == m->child)
+            any = m->ended = true;
+    }
+    return any;
+}
+
+void tm_up_reason(const struct tm_up *up, const struct tm_up_member *m, char *text, size_t size)
+{
+    char log[TM_NODEDIR_PATH_MAX + 16];
+    snprintf(log, sizeof log, "%s/node.log", m->dir.path);
+    if (up->detach && tm_last_error_line(log, m->log_from, text, size))
+        return;
+    if (m->ended && WIFSIGNALED(m->status))
+        snprintf(text, size, "killed by signal %d", WTERMSIG(m->status));
+    else if (m->ended)
+        snprintf(text, size, "it ended with exit status %d", WEXITSTATUS(m->status));
+    else
+        snprintf(text, size, "it runs, but its cluster does not answer writes");
+}
+
+static unsigned signal_children(const struct tm_up *up, int number)
+{
+    unsigned left = 0;
+    for (unsigned i = 0; i < up->count; i++) {
+        const struct tm_up_member *m = &up->members[i];
+        if (m->child == 0 || m->ended)
+            continue;
+        left++;
+        if (number != 0)
+            kill(m->child, number);
+    }
+    return left;
+}
+
+void tm_up_stop(struct tm_up *up)
+{
+    sigset_t stop;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGINT);
+    sigaddset(&stop, SIGTERM);
+    const struct timespec tick = {.tv_nsec = 50 * 1000 * 1000};
+    unsigned left = signal_children(up, SIGTERM);
+    if (left > 0)
+        fprintf(stderr, "tidemill up: stopping %u node%s\n", left, left == 1 ? "" : "s");
+    for (unsigned ticks = 1; left > 0; ticks++) {
+        if (sigtimedwait(&stop, NULL, &tick) > 0) {
+            fprintf(stderr, "tidemill up: killing what is left\n");
+            signal_children(up, SIGKILL);
+        }
+        tm_up_reap(up);
+        left = signal_children(up, 0);
+        if (ticks % 20 == 0 && left > 0)
+            fprintf(stderr, "tidemill up: waiting for %u node%s to stop\n", left,
+                    left == 1 ? "" : "s");
+    }
+}
