@@ -14,21 +14,49 @@
 
 #include <stdlib.h>
 
-#define TICK_SLICE 256 /* table slots a tick looks at */
+#define TICK_SLICE   256 /* table slots a tick looks at */
+#define ARGS_MAX     (128 * 1024)
+#define OUTPUT_PAUSE TM_MIB(1)
+#define OUTPUT_SLACK TM_MIB(256) /* for replies under way when reading pauses */
+#define STALL_MS     60000
+#define TOTAL_BYTES  TM_MIB(1024)
 
 TM_STATIC_ASSERT(sizeof(struct tm_session) <= 512, "what session.h promises of an idle session");
 
+struct tm_session_limits tm_session_limits_of(const struct tm_options *o)
+{
+    uint64_t output = o->client_output_buffer_bytes;
+    return (struct tm_session_limits){.clients = (uint32_t)o->max_clients,
+                                      .pipeline = (uint32_t)o->client_pipeline_max,
+                                      .args = ARGS_MAX,
+                                      .query_bytes = (uint32_t)o->client_query_buffer_bytes,
+                                      .max_entity_bytes = (uint32_t)o->max_entity_bytes,
+                                      .output_pause = (uint32_t)tm_min_u64(output, OUTPUT_PAUSE),
+                                      .output_bytes = (uint32_t)(output + OUTPUT_SLACK),
+                                      .stall_ms = STALL_MS,
+                                      .total_bytes = TOTAL_BYTES};
+}
+
 struct tm_session_limits tm_session_limits_default(void)
 {
-    return (struct tm_session_limits){.clients = 12000,
-                                      .pipeline = 1024,
-                                      .args = 128 * 1024,
-                                      .query_bytes = (uint32_t)TM_MIB(2),
-                                      .max_entity_bytes = (uint32_t)TM_MIB(1),
-                                      .output_pause = (uint32_t)TM_MIB(1),
-                                      .output_bytes = (uint32_t)TM_MIB(256),
-                                      .stall_ms = 60000,
-                                      .total_bytes = TM_MIB(1024)};
+    struct tm_options o;
+    tm_options_init(&o);
+    return tm_session_limits_of(&o);
+}
+
+/* Whether one more reply as large as those of late would fit beside those under way. */
+static bool has_room_for_reply(const struct tm_session *s)
+{
+    uint64_t under_way = s->tail - s->head;
+    return under_way < s->all->limits.pipeline &&
+           (under_way == 0 || (under_way + 1) * s->reply_size <= s->all->limits.output_bytes / 2);
+}
+
+/* Whether the next command may be executed. */
+static bool can_go(const struct tm_session *s)
+{
+    return !s->dead && !s->ending && !s->barrier && !s->full && !s->paused &&
+           (s->partial || has_room_for_reply(s));
 }
 
 /* ---- All sessions ---- */
@@ -203,6 +231,7 @@ struct tm_session *tm_sessions_next_ready(struct tm_sessions *all)
     if (s != NULL) {
         all->ready_first = s->ready_next;
         s->ready = false;
+        s->told_input = can_go(s);
     }
     return s;
 }
@@ -235,6 +264,7 @@ struct tm_session *tm_session_open(struct tm_sessions *all, const struct tm_sess
                              .tail = 1,
                              .resp = 2,
                              .watch_slot = -1,
+                             .told_input = true,
                              .opened_ms = tm_session_now_ms(all),
                              .last_ms = tm_session_now_ms(all),
                              .authenticated = password == NULL || password[0] == 0,
@@ -328,12 +358,6 @@ void *tm_session_owner(const struct tm_session *s)
 
 /* ---- Input ---- */
 
-static bool can_go(const struct tm_session *s)
-{
-    return !s->dead && !s->ending && !s->barrier && !s->full && !s->paused &&
-           (s->partial || s->tail - s->head < s->all->limits.pipeline);
-}
-
 bool tm_session_wants_input(const struct tm_session *s)
 {
     return can_go(s);
@@ -342,6 +366,13 @@ bool tm_session_wants_input(const struct tm_session *s)
 bool tm_session_wants_close(const struct tm_session *s)
 {
     return s->dead || (s->ending && s->head == s->tail && s->out_bytes == 0);
+}
+
+/* Lets the worker know if it is to do something else than it was told. */
+static void tell(struct tm_session *s)
+{
+    if (can_go(s) != s->told_input || tm_session_wants_close(s))
+        tm_session_mark_ready(s);
 }
 
 static void answer_broken(struct tm_session *s)
@@ -395,8 +426,7 @@ static size_t run(struct tm_session *s, const uint8_t *data, size_t len)
         done += used;
     }
     s->running = false;
-    if (!can_go(s))
-        tm_session_mark_ready(s);
+    tell(s);
     return done;
 }
 
@@ -415,7 +445,7 @@ void tm_session_continue(struct tm_session *s)
         return;
     if (s->in_len > s->in_at && can_go(s))
         run_buffered(s);
-    tm_session_mark_ready(s);
+    tell(s);
 }
 
 static void keep_input(struct tm_session *s, const uint8_t *data, size_t len)

@@ -22,6 +22,7 @@
 #include "actors/router.h"
 #include "runtime/base.h"
 #include "runtime/ctx.h"
+#include "runtime/options.h"
 
 struct tm_sessions;
 struct tm_session;
@@ -30,18 +31,22 @@ struct tm_session;
 #define TM_SESSION_TOO_MANY "-ERR max number of clients reached\r\n"
 
 struct tm_session_limits {
-    uint32_t clients;          /* connections of this worker; fixed at creation */
+    uint32_t clients;          /* connections of this worker; may grow to twice what it was at
+                                  creation */
     uint32_t pipeline;         /* requests of one connection under way, 1..65536 */
     uint32_t args;             /* words of one command, at least 16; fixed at creation */
     uint32_t query_bytes;      /* one command, and all commands queued by a MULTI */
     uint32_t max_entity_bytes; /* a word of a write command larger than this is refused at once */
     uint32_t output_pause;     /* unsent bytes at which reading pauses */
-    uint32_t output_bytes;     /* unsent bytes at which a connection is closed */
+    uint32_t output_bytes;     /* unsent bytes at which a connection is closed; as replies get
+                                  larger, fewer requests are under way, so that one that reads does
+                                  not come near it */
     uint32_t stall_ms;         /* a connection whose output does not move so long is closed */
     uint64_t total_bytes;      /* all connections of this worker together */
 };
 
-/* Limits for a node that was told nothing. */
+/* The limits that the options of a node ask for, and those of a node that was told nothing. */
+struct tm_session_limits tm_session_limits_of(const struct tm_options *options);
 struct tm_session_limits tm_session_limits_default(void);
 
 /* Running totals of one worker's sessions, for the counters. */

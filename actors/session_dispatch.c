@@ -58,7 +58,7 @@ struct tm_entry *tm_session_entry_at(const struct tm_session *s, uint64_t number
 static void free_entry(struct tm_session *s, struct tm_entry *e)
 {
     if (e->len > TM_SMALL_REPLY)
-        tm_session_free(s->all, e->block, e->len);
+        tm_session_unhold(s, e->block, e->len);
     e->len = 0;
     if (e->kind == TM_ENTRY_GATHER)
         tm_gather_free(s, e->gather);
@@ -102,11 +102,9 @@ void tm_session_entry_reply(struct tm_session *s, struct tm_entry *e, struct tm_
     if (reply.len <= TM_SMALL_REPLY) {
         memcpy(e->small, reply.data, reply.len);
     } else {
-        uint8_t *block = tm_session_copy(s->all, reply);
-        if (block == NULL) {
-            tm_session_doom(s, "memory");
+        uint8_t *block = tm_session_hold(s, reply);
+        if (block == NULL)
             return;
-        }
         e->block = block;
     }
     e->len = (uint32_t)reply.len;
@@ -196,7 +194,7 @@ static const char *refusal_text(enum tm_err err)
     case TM_ERR_IO:
     case TM_ERR_CORRUPT:
         return "MISCONF the disk of the partition's leader failed: nothing was done";
-    case TM_ERR_PERMISSION:
+    case TM_ERR_NOREPLICAS:
         return "NOREPLICAS Not enough good replicas to write.";
     default:
         return "CLUSTERDOWN the partition has no leader: nothing was done, try again";
@@ -225,17 +223,20 @@ static void answer_single(struct tm_session *s, struct tm_entry *e, const struct
     tm_session_entry_scratch(s, e);
 }
 
+/* A token of 0 comes from a partition that had no memory for it. */
 static void answer_watch(struct tm_session *s, struct tm_entry *e, const struct tm_answer *a)
 {
     struct tm_resp_writer *w = tm_session_scratch(s, e->resp);
+    bool done = a->status == TM_ANSWER_DONE;
     s->watching = false;
-    if (a->status == TM_ANSWER_DONE) {
+    if (done && a->watch_token != 0) {
         s->watch_token = a->watch_token;
         tm_resp_simple(w, "OK");
     } else {
         if (s->watch_token == 0)
             s->watch_slot = -1;
-        tm_session_write_refusal(w, a->status, a->err);
+        tm_session_write_refusal(w, done ? TM_ANSWER_REFUSED : a->status,
+                                 done ? TM_ERR_NOMEM : a->err);
     }
     tm_session_entry_scratch(s, e);
 }
@@ -250,11 +251,8 @@ static void answer_exec(struct tm_session *s, struct tm_entry *e, const struct t
         return;
     }
     if (!e->mute)
-        e->multi->reply = tm_session_copy(s->all, a->reply);
-    if (e->multi->reply != NULL)
-        e->multi->reply_len = a->reply.len;
-    else if (!e->mute)
-        tm_session_doom(s, "memory");
+        e->multi->reply = tm_session_hold(s, a->reply);
+    e->multi->reply_len = e->multi->reply != NULL ? a->reply.len : 0;
     e->done = true;
 }
 
@@ -265,6 +263,7 @@ void tm_session_on_answer(struct tm_session *s, const struct tm_answer *a)
     struct tm_entry *e = tm_session_entry_at(s, number);
     if (e == NULL || e->done)
         return;
+    s->reply_size = (uint32_t)tm_max_u64(s->reply_size - s->reply_size / 8, a->reply.len);
     if (a->index != 0 && e->kind != TM_ENTRY_GATHER && !s->closed)
         tm_session_note_write(s, e->partition, a->index);
     switch ((enum tm_entry_kind)e->kind) {

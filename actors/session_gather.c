@@ -36,8 +36,8 @@ void tm_gather_free(struct tm_session *s, struct tm_gather *g)
     if (g == NULL)
         return;
     for (uint32_t i = 0; i < g->parts; i++)
-        tm_session_free(s->all, g->part[i].reply, g->part[i].len);
-    tm_session_free(s->all, g->error, g->error_len);
+        tm_session_unhold(s, g->part[i].reply, g->part[i].len);
+    tm_session_unhold(s, g->error, g->error_len);
     tm_session_free(s->all, g, g->bytes);
 }
 
@@ -222,17 +222,6 @@ enum tm_step tm_session_broadcast(struct tm_session *s, const struct tm_command 
 
 /* ---- Answers ---- */
 
-static bool keep_reply(struct tm_session *s, struct tm_part *part, struct tm_bytes reply)
-{
-    part->reply = tm_session_copy(s->all, reply);
-    if (part->reply == NULL) {
-        tm_session_doom(s, "memory");
-        return false;
-    }
-    part->len = (uint32_t)reply.len;
-    return true;
-}
-
 /* The reply of a part that was executed. */
 static void take_reply(struct tm_session *s, struct tm_gather *g, struct tm_part *part,
                        const struct tm_answer *a)
@@ -242,7 +231,7 @@ static void take_reply(struct tm_session *s, struct tm_gather *g, struct tm_part
     if (tm_resp_read(a->reply.data, a->reply.len, &v, &used) != TM_RESP_DONE)
         v = (struct tm_resp_value){.type = TM_RESP_ERROR};
     if (v.type == TM_RESP_ERROR) {
-        if (g->error == NULL && (g->error = tm_session_copy(s->all, a->reply)) != NULL)
+        if (g->error == NULL && (g->error = tm_session_hold(s, a->reply)) != NULL)
             g->error_len = (uint32_t)a->reply.len;
         return;
     }
@@ -250,7 +239,8 @@ static void take_reply(struct tm_session *s, struct tm_gather *g, struct tm_part
     g->sum += v.type == TM_RESP_INTEGER ? v.integer : (int64_t)v.count;
     if (g->how == TM_GATHER_CONCAT || g->how == TM_GATHER_BY_KEY) {
         part->at = (uint32_t)used;
-        keep_reply(s, part, a->reply);
+        part->reply = tm_session_hold(s, a->reply);
+        part->len = part->reply != NULL ? (uint32_t)a->reply.len : 0;
     }
 }
 

@@ -133,7 +133,9 @@ struct tm_session {
     uint64_t head, tail; /* entries [head, tail) are under way; numbers start at 1 */
 
     struct tm_chunk *out_first, *out_last;
-    size_t out_bytes;
+    size_t out_bytes;      /* in the chunks */
+    size_t held_bytes;     /* of replies that wait for those before them */
+    uint32_t reply_size;   /* of late: the largest, fading */
     uint64_t out_moved_ns; /* when output last moved, or began to wait */
 
     struct tm_multi *multi;
@@ -147,6 +149,7 @@ struct tm_session {
     char *names; /* three of TM_NAME_MAX bytes: name, library, its version; NULL: none */
     uint8_t resp;
     bool ready, stalled; /* is in that list */
+    bool told_input;     /* what the worker was last told about reading */
     bool running;        /* inside the loop over commands */
     bool authenticated;
     bool barrier;  /* the next command waits until the ring is empty */
@@ -215,8 +218,10 @@ void tm_session_free_if_done(struct tm_session *s);
 /* A block of size bytes, not cleared; NULL over the budget of all sessions. */
 void *tm_session_alloc(struct tm_sessions *all, size_t size);
 void tm_session_free(struct tm_sessions *all, void *block, size_t size);
-/* A copy of data; NULL as above.  Freed with its len. */
-uint8_t *tm_session_copy(struct tm_sessions *all, struct tm_bytes data);
+/* Keeps a copy of (a part of) a reply that may not leave yet; it counts as unsent output.  NULL: a
+ * limit was met, and the session is doomed. */
+uint8_t *tm_session_hold(struct tm_session *s, struct tm_bytes reply);
+void tm_session_unhold(struct tm_session *s, uint8_t *reply, size_t len);
 /* Makes room for need bytes in a block of *cap that holds used ones. */
 bool tm_session_grow(struct tm_sessions *all, uint8_t **block, size_t *cap, size_t used,
                      size_t need);

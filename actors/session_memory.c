@@ -10,10 +10,11 @@
 
 #include <stdlib.h>
 
-#define CLASS_MIN   64u
-#define CLASS_MAX   (CLASS_MIN << (TM_POOL_CLASSES - 1))
-#define POOL_KEEP   TM_MIB(4)
-#define CHUNK_FIRST 512u
+#define CLASS_MIN    64u
+#define CLASS_MAX    (CLASS_MIN << (TM_POOL_CLASSES - 1))
+#define POOL_KEEP    TM_MIB(4)
+#define CHUNK_FIRST  512u
+#define PAUSE_SCARCE TM_KIB(64)
 
 TM_STATIC_ASSERT(CLASS_MAX == 16384, "as the comments say");
 
@@ -70,14 +71,6 @@ void tm_sessions_pool_free(struct tm_sessions *all)
     all->pool_bytes = 0;
 }
 
-uint8_t *tm_session_copy(struct tm_sessions *all, struct tm_bytes data)
-{
-    uint8_t *block = tm_session_alloc(all, data.len);
-    if (block != NULL && data.len > 0)
-        memcpy(block, data.data, data.len);
-    return block;
-}
-
 bool tm_session_grow(struct tm_sessions *all, uint8_t **block, size_t *cap, size_t used,
                      size_t need)
 {
@@ -96,6 +89,45 @@ bool tm_session_grow(struct tm_sessions *all, uint8_t **block, size_t *cap, size
 }
 
 /* ---- Output ---- */
+
+/* Whether len more bytes of replies may wait for this client; else it is doomed. */
+static bool may_wait(struct tm_session *s, size_t len)
+{
+    if (s->out_bytes + s->held_bytes + len > s->all->limits.output_bytes)
+        tm_session_doom(s, "output_limit");
+    return !s->dead;
+}
+
+uint8_t *tm_session_hold(struct tm_session *s, struct tm_bytes reply)
+{
+    if (!may_wait(s, reply.len))
+        return NULL;
+    uint8_t *block = tm_session_alloc(s->all, reply.len);
+    if (block == NULL) {
+        tm_session_doom(s, "memory");
+        return NULL;
+    }
+    memcpy(block, reply.data, reply.len);
+    s->held_bytes += reply.len;
+    return block;
+}
+
+void tm_session_unhold(struct tm_session *s, uint8_t *reply, size_t len)
+{
+    if (reply == NULL)
+        return;
+    TM_ASSERT(s->held_bytes >= len);
+    s->held_bytes -= len;
+    tm_session_free(s->all, reply, len);
+}
+
+/* Reading pauses earlier when all clients together have half of what they may. */
+static size_t pause_at(const struct tm_sessions *all)
+{
+    bool scarce = all->stats.memory > all->limits.total_bytes / 2;
+    return scarce ? (size_t)tm_min_u64(all->limits.output_pause, PAUSE_SCARCE)
+                  : all->limits.output_pause;
+}
 
 static struct tm_chunk *add_chunk(struct tm_session *s, size_t want)
 {
@@ -121,12 +153,8 @@ static size_t chunk_size(const struct tm_chunk *c)
 
 void tm_session_out(struct tm_session *s, struct tm_bytes bytes)
 {
-    if (s->dead || bytes.len == 0)
+    if (s->dead || bytes.len == 0 || !may_wait(s, bytes.len))
         return;
-    if (s->out_bytes + bytes.len > s->all->limits.output_bytes) {
-        tm_session_doom(s, "output_limit");
-        return;
-    }
     if (s->out_bytes == 0)
         s->out_moved_ns = tm_ctx_now(s->all->ctx);
     s->out_bytes += bytes.len;
@@ -141,7 +169,7 @@ void tm_session_out(struct tm_session *s, struct tm_bytes bytes)
         c->len += (uint32_t)n;
         bytes = tm_bytes_of(bytes.data + n, bytes.len - n);
     }
-    s->paused |= s->out_bytes >= s->all->limits.output_pause;
+    s->paused |= s->out_bytes >= pause_at(s->all);
     tm_session_mark_ready(s);
 }
 
@@ -172,7 +200,7 @@ void tm_session_sent(struct tm_session *s, size_t len)
     }
     if (s->out_first == NULL)
         s->out_last = NULL;
-    if (s->paused && s->out_bytes <= s->all->limits.output_pause / 2)
+    if (s->paused && s->out_bytes <= pause_at(s->all) / 2)
         s->paused = false;
     tm_session_continue(s);
 }

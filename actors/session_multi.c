@@ -22,7 +22,7 @@ void tm_multi_free(struct tm_session *s, struct tm_multi **multi)
     if (m == NULL)
         return;
     tm_words_free(s->all, &m->words);
-    tm_session_free(s->all, m->reply, m->reply_len);
+    tm_session_unhold(s, m->reply, m->reply_len);
     tm_session_free(s->all, m, sizeof *m);
 }
 

@@ -92,8 +92,8 @@ enum tm_log_word { TM_LOG_WORD_LIST(X) }; /* the same numbers as enum tm_log_lev
          "The longest command, with all its arguments, that a client may send.")                   \
     SIZE(client_output_buffer_bytes, "client-output-buffer-bytes", TM_MIB(16), TM_KIB(64),         \
          TM_MIB(1024), LIVE,                                                                       \
-         "Replies waiting for a client beyond this: its socket is not read, "                      \
-         "and a client that goes beyond it by one reply is closed.")                               \
+         "The largest reply of a partition. A client is not read while replies wait for it beyond "\
+         "this or 1 MiB; one whose replies under way go 256 MiB beyond this is closed.")           \
     INT(client_pipeline_max, "client-pipeline-max", 1024, 1, 65536, "commands", LIVE,              \
         "Commands of one connection under way at once; more wait unread in its socket.")           \
     SIZE(max_entity_bytes, "max-entity-bytes", TM_MIB(1), TM_KIB(1), TM_MIB(256), LIVE,            \

@@ -219,7 +219,7 @@ static void refusals_and_losses_say_what_happened(void)
                     {TM_ERR_NOSPACE, "-DISKFULL "},
                     {TM_ERR_NOMEM, "-OOM "},
                     {TM_ERR_AGAIN, "-TRYAGAIN "},
-                    {TM_ERR_PERMISSION, "-NOREPLICAS "}};
+                    {TM_ERR_NOREPLICAS, "-NOREPLICAS "}};
     for (size_t i = 0; i < TM_ARRAY_LEN(refusals); i++) {
         fix_send(s, "set k v\r\n");
         fix_refuse(f, fix_waiting(f, 0), TM_ANSWER_REFUSED, refusals[i].err);
@@ -356,6 +356,74 @@ static void unsent_output_beyond_the_limit_closes(void)
     CU_ASSERT(tm_session_wants_close(s));
     CU_ASSERT_PTR_NOT_NULL(strstr(f->last_log, "output_limit"));
     CU_ASSERT_EQUAL(tm_session_output(s, &(struct tm_bytes){0}, 1), 0);
+    fix_delete(f);
+}
+
+/* Replies that wait for an earlier one count as unsent output. */
+static void held_replies_count_as_output(void)
+{
+    struct tm_session_limits limits = fix_limits();
+    limits.output_bytes = 300;
+    struct fix *f = fix_new_with(&limits);
+    struct tm_session *s = fix_open(f);
+    fix_set(f, "k", "sixty bytes of value that will be asked for again and again");
+    fix_send(s, "get first\r\nget k\r\nget k\r\nget k\r\nget k\r\nget k\r\n");
+    for (int i = 0; i < 4; i++)
+        fix_answer(f, fix_waiting(f, 1));
+    CU_ASSERT_FALSE(tm_session_wants_close(s));
+    fix_answer(f, fix_waiting(f, 1));
+    CU_ASSERT(tm_session_wants_close(s));
+    CU_ASSERT_PTR_NOT_NULL(strstr(f->last_log, "output_limit"));
+    tm_session_close(s);
+    CU_ASSERT_EQUAL(tm_sessions_stats(f->all)->memory, 0);
+    fix_delete(f);
+}
+
+static void large_replies_make_the_pipeline_short(void)
+{
+    struct tm_session_limits limits = fix_limits();
+    limits.output_bytes = 600;
+    struct fix *f = fix_new_with(&limits);
+    struct tm_session *s = fix_open(f);
+    char text[400] = "";
+    fix_set(f, "k", "sixty bytes of value that will be asked for again and again");
+    FIX_EXPECT_PART(f, s, "get k\r\n", "sixty bytes");
+    f->submitted = 0;
+    for (int i = 0; i < 20; i++)
+        snprintf(text + strlen(text), 20, "get k\r\n");
+    fix_send(s, text);
+    CU_ASSERT_EQUAL(f->submitted, 4); /* 4 x 66 bytes are within half of 600 */
+    CU_ASSERT_FALSE(tm_session_wants_input(s));
+    size_t got = 0;
+    for (int i = 0; i < 20; i++) {
+        CU_ASSERT_PTR_NOT_NULL_FATAL(fix_waiting(f, 0));
+        fix_answer(f, fix_waiting(f, 0));
+        got += strlen(fix_output(f, s));
+    }
+    CU_ASSERT_EQUAL(got, 20 * 66);
+    CU_ASSERT(tm_session_wants_input(s));
+    fix_delete(f);
+}
+
+static void reading_pauses_earlier_when_memory_is_scarce(void)
+{
+    struct tm_session_limits limits = fix_limits();
+    limits.total_bytes = TM_KIB(620);
+    struct fix *f = fix_new_with(&limits);
+    char text[1100];
+    memset(text, 'x', sizeof text);
+    memcpy(text, "ECHO ", 5);
+    memcpy(text + 1000, "\r\n", 3);
+    unsigned taken[4];
+    for (int c = 0; c < 4; c++) {
+        struct tm_session *s = fix_open(f);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(s);
+        for (taken[c] = 0; taken[c] < 300 && tm_session_wants_input(s); taken[c]++)
+            fix_send(s, text);
+        CU_ASSERT(tm_sessions_stats(f->all)->memory <= limits.total_bytes);
+    }
+    CU_ASSERT_EQUAL(taken[0], 300);
+    CU_ASSERT(taken[1] <= 66);
     fix_delete(f);
 }
 
@@ -543,6 +611,9 @@ static const struct tm_test tests[] = {
     TM_TEST(a_client_that_never_reads_is_paused_then_closed),
     TM_TEST(a_paused_client_that_reads_again_goes_on),
     TM_TEST(unsent_output_beyond_the_limit_closes),
+    TM_TEST(held_replies_count_as_output),
+    TM_TEST(large_replies_make_the_pipeline_short),
+    TM_TEST(reading_pauses_earlier_when_memory_is_scarce),
     TM_TEST(all_clients_together_stay_within_the_budget),
     TM_TEST(ten_thousand_idle_clients_cost_little),
     TM_TEST(clients_beyond_the_limit_are_turned_away),
