@@ -37,6 +37,7 @@ static void rows_hold_together(void)
         const struct tm_command *c = tm_command_at(i);
         bool local = (c->flags & TM_CMD_LOCAL) != 0;
         CU_ASSERT_EQUAL(local, c->local != NULL || c->steer != NULL);
+        CU_ASSERT_EQUAL(!local, c->run != NULL);
         CU_ASSERT_FALSE((c->flags & TM_CMD_READONLY) != 0 && (c->flags & TM_CMD_WRITE) != 0);
         if (!local)
             CU_ASSERT((c->flags & (TM_CMD_READONLY | TM_CMD_WRITE)) != 0);
