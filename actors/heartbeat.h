@@ -39,21 +39,20 @@ struct tm_beat_io {
     uint64_t (*flush_age_ns)(void *host);
 };
 
+#define TM_BEAT_BUCKETS     256
 #define TM_BEAT_ITEMS_MAX   256
-#define TM_BEAT_MESSAGE_MAX (56 + 16 * TM_BEAT_ITEMS_MAX)
+#define TM_BEAT_MESSAGE_MAX (64 + 16 * TM_BEAT_ITEMS_MAX)
 
 /* One peer worker. */
 struct tm_beat_link {
     bool used;
     uint8_t node, worker;
     uint64_t peer_disk; /* that its answers came from */
-    uint64_t peer_boot;
     uint64_t peer_flush_age;
 
     uint64_t led_count, led_digest; /* led here, a member there */
     uint64_t sent_at;               /* last heartbeat */
-    uint64_t sent_round;
-    uint64_t confirmed; /* highest round answered "same" */
+    uint64_t confirmed;             /* highest round answered "same" */
     uint64_t confirmed_at;
     bool list_wanted; /* the peer's view differs: send the list */
 
@@ -80,7 +79,7 @@ struct tm_beat {
     uint64_t active_at; /* last append */
     uint64_t next_tick; /* earliest deadline of a replica */
     struct tm_replica *replicas, *waiting;
-    bool in_turn;
+    struct tm_replica *bucket[TM_BEAT_BUCKETS]; /* replicas by partition */
 };
 
 /* links is the caller's memory for count peer workers, at least the number of worker pairs that

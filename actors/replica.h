@@ -15,6 +15,10 @@
  * Calls.  One thread.  No function of this header may be called for r from inside an io function of
  * r, except those marked "any time".  What the host learns there (a flush that is done at once)
  * it reports afterwards.  Every call that may need sending, asks io for it before it returns.
+ * Messages may be lost, doubled and reordered, but none is delivered that was sent by or to an
+ * earlier process of a node: channels see to that, and healing of a replica that forgot relies on
+ * it.
+ *
  * A struct tm_replica is the host's memory; it lives from init until it was removed from its
  * tm_beat (tm_replica_stop).  Nothing is allocated.
  *
@@ -89,13 +93,12 @@ struct tm_replica_io {
     uint64_t (*first)(void *host);
 
     /* Term and hash of record `index`, first - 1 <= index <= last (first - 1 is the record that
-     * the snapshot ends with; index 0 has term 0 and hash 0 and is not asked).  TM_ERR_AGAIN: only
-     * on disk; allowed for index < commit only.  TM_ERR_NOTFOUND: below first - 1. */
+     * the snapshot ends with; index 0 is not asked).  Other than TM_OK: it is damaged here. */
     enum tm_err (*meta)(void *host, uint64_t index, uint64_t *term, uint64_t *hash);
 
     /* The record `index`, valid until the next call of the replica returns.  TM_ERR_AGAIN: only on
      * disk; reading of it and what follows begins, and tm_replica_log_available is called then.
-     * TM_ERR_NOTFOUND: below first. */
+     * Else: it is damaged, and tm_replica_damaged is called soon. */
     enum tm_err (*record)(void *host, uint64_t index, const struct tm_record **out);
 
     /* Appends a record that was checked and whose index is last + 1.  Copies it.  TM_ERR_NOSPACE,
@@ -195,6 +198,7 @@ struct tm_peer {
     uint64_t synced_at; /* since when it is caught up without a break; 0: it is not */
     uint64_t confirmed; /* round, item by item (heartbeat.h) */
     bool down;          /* the fabric said so */
+    bool bare;          /* PROBE: ask first, without records */
     unsigned flights, flight_head;
     uint64_t flight_bytes;
     struct tm_flight flight[TM_FLIGHTS];
@@ -253,8 +257,10 @@ struct tm_replica {
     uint64_t verified; /* up to here the log is the present leader's */
     uint64_t ship_to;
     uint64_t term_start; /* leader: index of its NOOP */
-    bool append_owed, reject_owed;
-    uint64_t vote_owed; /* bit per node: a reply waits for durability */
+    uint64_t firm;       /* follower: a commit index that covers all that earlier terms committed */
+    bool ack_owed;       /* replies that wait for the hard state to be durable */
+    bool insync_owed;
+    uint64_t vote_owed; /* bit per node */
     uint64_t down;      /* bit per node */
 
     unsigned granted, whole; /* candidate: bit per place in members */
@@ -276,9 +282,10 @@ struct tm_replica {
     bool transfer_sent;
 
     enum tm_insync_step step;
-    uint64_t step_seq; /* persist sequence that the step waits for */
-    uint64_t step_at;  /* last sent */
-    uint64_t witness_match_term, witness_match_epoch;
+    uint64_t step_seq;    /* persist sequence that the step waits for */
+    uint64_t step_at;     /* last sent */
+    uint64_t seeded_disk; /* of a wiped witness that has the present in-sync set */
+    bool forced_members;  /* by tm_replica_recover: to be written as a CONFIG */
 
     struct tm_replica_read *rounds, **rounds_end; /* wait for a round, in order */
     struct tm_replica_read *indexed;              /* wait for a commit, by index */
@@ -288,13 +295,14 @@ struct tm_replica {
     uint64_t appended_bytes, committed_bytes;
 
     /* the heartbeat's */
-    struct tm_replica *beat_next, *beat_prev;
+    struct tm_replica *beat_next, *beat_prev, *bucket_next;
     struct tm_replica *wait_next; /* list of replicas with reads that wait for a round */
     bool waiting;
     bool led, followed; /* in the digests */
     uint64_t lead_round;
     uint64_t list_round;
     uint64_t set_term;
+    uint64_t set_nodes; /* led: bit per member's node */
     unsigned set_leader;
 };
 
@@ -310,9 +318,10 @@ struct tm_replica_boot {
     struct tm_promise hs;
     struct tm_tail last; /* last record, durable; or of the snapshot if the log holds none after */
     uint64_t commit;     /* known to be committed: block directories, snapshot */
-    struct tm_members members;  /* the last CONFIG record's, else the snapshot's, else those made at
-                                   creation (index 0), else count 0: a learner that will be told */
-    struct tm_members previous; /* the CONFIG before it, if known; count 0 else */
+    struct tm_members members; /* the last CONFIG record's, else the snapshot's, else those made at
+                                  creation (index 0), else count 0: a learner that will be told */
+    struct tm_members
+        previous; /* those before it: needed if members.index > commit, else count 0 */
     /* Worse than hs.health if recovery found something: a damaged tail or an unclean end in memory
      * durability is SUSPECT, rot below the durable point is FAULTY.  The log is then presented as
      * ending before the damage; what is damaged is kept until note HEALED. */

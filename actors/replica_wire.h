@@ -12,6 +12,7 @@
 
 #include "runtime/base.h"
 #include "storage/hard_state.h"
+#include "storage/record.h"
 
 #define TM_MEMBERS_MAX  9 /* voters (TM_VOTERS_MAX, the witness included) and learners */
 #define TM_NODE_UNKNOWN 0xffu
@@ -29,9 +30,11 @@ static inline bool tm_id_equal(struct tm_id a, struct tm_id b)
 }
 
 enum tm_member_role {
-    TM_MEMBER_VOTER,   /* data, votes, counts for commit */
-    TM_MEMBER_WITNESS, /* votes; keeps term, vote and in-sync set, never data */
-    TM_MEMBER_LEARNER  /* data; neither votes nor counts.  disk 0: whatever disk it has */
+    TM_MEMBER_VOTER,     /* data, votes, counts for commit */
+    TM_MEMBER_WITNESS,   /* votes; keeps term, vote and in-sync set, never data */
+    TM_MEMBER_LEARNER,   /* data; neither votes nor counts.  disk 0: whatever disk it has */
+    TM_MEMBER_RETURNING, /* as a learner; its node was wiped, and is a voter again when caught up */
+    TM_MEMBER_WITNESS_RETURNING /* a wiped witness; counts again once it has the in-sync set */
 };
 
 struct tm_member {
@@ -100,7 +103,7 @@ enum tm_msg_flags {
     TM_MSG_REJECT = 1 << 4,   /* APPEND_REPLY: does not fit; index/index_term say where to go on */
     TM_MSG_FIRM = 1 << 5,     /* APPEND: the leader has committed a record of its term */
     TM_MSG_WITH_SET = 1 << 6, /* an in-sync set follows the head */
-    TM_MSG_FLAGS = (1 << 7) - 1
+    TM_MSG_QUIET = 1 << 7     /* APPEND: if it fits, no answer is needed */
 };
 
 /* One message.  Fields that a kind does not name are 0. */

@@ -1,0 +1,48 @@
+/* replica_snapshot.c: when the log does not go back far enough.
+ *
+ * The leader finds that a peer needs records it has no more, and asks the host to send a snapshot
+ * (io.snapshot_needed); until that is done nothing else goes there.  The follower's host asks
+ * whether it is of use, loads it durably, resets its log, and says so.  A snapshot holds committed
+ * records only: what it ends with fits every later leader's log. */
+#include "actors/replica_internal.h"
+
+bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t term, uint64_t index)
+{
+    TM_ASSERT(from < 64);
+    if (term < r->hs.term || r->role == TM_ROLE_LEADER || from == r->self.node)
+        if (term <= r->hs.term)
+            return false;
+    tm_replica_follow(r, term, (struct tm_id){.node = (uint8_t)from});
+    r->heard_at = tm_replica_now(r);
+    return index > r->commit || index > r->last.index;
+}
+
+void tm_replica_snapshot_installed(struct tm_replica *r, const struct tm_tail *tail,
+                                   const struct tm_members *members)
+{
+    TM_ASSERT(r->role != TM_ROLE_LEADER && tail->index >= r->commit);
+    TM_ASSERT(tm_members_valid(members) && members->index <= tail->index);
+    if (r->role != TM_ROLE_FOLLOWER)
+        tm_replica_follow(r, r->hs.term, (struct tm_id){.node = TM_NODE_UNKNOWN});
+    r->last = *tail;
+    r->durable = tail->index;
+    r->commit = tail->index;
+    r->verified = tail->index;
+    tm_replica_members_set(r, members);
+    r->previous = (struct tm_members){.count = 0};
+    tm_replica_heal_check(r);
+    tm_replica_send_ack(r);
+}
+
+void tm_replica_snapshot_sent(struct tm_replica *r, unsigned node, uint64_t index, bool ok)
+{
+    struct tm_peer *p = tm_replica_peer(r, node);
+    if (r->role != TM_ROLE_LEADER || p == NULL || p->state != TM_PEER_SNAPSHOT)
+        return;
+    uint64_t next = ok ? tm_min_u64(index, r->last.index) + 1 : p->match + 1;
+    tm_replica_probe(p, tm_max_u64(next, p->match + 1), false);
+    if (ok)
+        tm_replica_pump(r, p);
+    else
+        p->sent_at = tm_replica_now(r); /* again after a while */
+}
