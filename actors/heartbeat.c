@@ -334,6 +334,12 @@ uint64_t tm_beat_flush_age(const struct tm_beat *b, const struct tm_replica *r, 
     return l == NULL ? 0 : l->peer_flush_age;
 }
 
+uint64_t tm_beat_disk(const struct tm_beat *b, const struct tm_replica *r, unsigned node)
+{
+    const struct tm_beat_link *l = link_of(b, node, r->partition);
+    return l == NULL ? 0 : l->peer_disk;
+}
+
 /* --- sending --- */
 
 static struct beat_head head_of(struct tm_beat *b, enum beat_kind kind)

@@ -110,6 +110,9 @@ void tm_beat_touch(struct tm_beat *b);
 /* How old the last successful flush of node's log is, as its heartbeats say; 0: not known. */
 uint64_t tm_beat_flush_age(const struct tm_beat *b, const struct tm_replica *r, unsigned node);
 
+/* The disk id that node's heartbeats come from; 0: none came yet. */
+uint64_t tm_beat_disk(const struct tm_beat *b, const struct tm_replica *r, unsigned node);
+
 /* --- for replicas --- */
 
 void tm_beat_join(struct tm_beat *b, struct tm_replica *r);

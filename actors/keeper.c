@@ -454,12 +454,13 @@ static struct receipt *receipt_begin(struct tm_keeper *k, struct tm_partition *p
                                      const struct tm_snapshot_info *info)
 {
     struct receipt *r = NULL;
+    struct tm_tail tail = {.index = info->walked_from, .term = info->term, .hash = info->hash};
     for (unsigned i = 0; i < RECEIPTS_MAX && r == NULL; i++)
         if (k->receipts[i].p == NULL)
             r = &k->receipts[i];
     if (r == NULL || p->store == NULL || info->partition != p->id ||
         memcmp(info->cluster, k->shard->node->directory->uuid, 16) != 0 ||
-        !tm_replica_snapshot_wanted(&p->replica, head->node, head->arg2, info->walked_from))
+        !tm_replica_snapshot_wanted(&p->replica, head->node, head->arg2, &tail))
         return NULL;
     *r = (struct receipt){
         .keeper = k, .info = *info, .from = {.node = head->node, .worker = head->worker}};
@@ -517,8 +518,10 @@ static void install(struct receipt *r)
 {
     struct tm_partition *p = r->p;
     struct tm_replica_status st = tm_replica_status(&p->replica);
+    struct tm_tail tail = {
+        .index = r->info.walked_from, .term = r->info.term, .hash = r->info.hash};
     if (st.role == TM_ROLE_LEADER || p->apply_fetching || p->ship_fetching ||
-        r->info.walked_from <= st.commit ||
+        !tm_replica_snapshot_wanted(&p->replica, r->from.node, st.term, &tail) ||
         tm_log_reset(p->log, r->info.walked_from, r->info.term, r->info.hash) != TM_OK) {
         receipt_fail(r);
         return;
@@ -528,8 +531,6 @@ static void install(struct receipt *r)
     tm_store_delete(p->store);
     p->store = r->store;
     r->store = NULL;
-    struct tm_tail tail = {
-        .index = r->info.walked_from, .term = r->info.term, .hash = r->info.hash};
     tm_log_set_commit(p->log, tail.index);
     tm_replica_snapshot_installed(&p->replica, &tail, &members);
     struct found *f = &r->keeper->found[p->id / r->keeper->shard->node->workers];

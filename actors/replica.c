@@ -78,7 +78,8 @@ void tm_replica_start(struct tm_replica *r, const struct tm_replica_boot *boot)
         tm_replica_members_set(r, &boot->members);
     r->previous = boot->previous;
     first_insync(r);
-    if (boot->health > r->hs.health)
+    bool witness = r->own >= 0 && tm_replica_witnesses(r->members.at[r->own].role);
+    if (boot->health > r->hs.health && !witness) /* a witness promised nothing of a log */
         tm_replica_set_health(r, boot->health);
     r->heard_at = tm_replica_now(r);
     tm_beat_join(r->beat, r);
@@ -154,13 +155,13 @@ static void cease_leading(struct tm_replica *r)
     tm_replica_become(r, TM_ROLE_FOLLOWER);
 }
 
-void tm_replica_follow(struct tm_replica *r, uint64_t term, struct tm_id leader)
+void tm_replica_follow(struct tm_replica *r, uint64_t term, unsigned leader)
 {
     TM_ASSERT(term >= r->hs.term);
     bool led = r->role == TM_ROLE_LEADER;
-    bool changed = r->role != TM_ROLE_FOLLOWER || term != r->hs.term || leader.node != r->leader;
-    TM_ASSERT(term > r->hs.term || leader.node == TM_NODE_UNKNOWN || r->leader == TM_NODE_UNKNOWN ||
-              r->leader == leader.node); /* invariant 1 */
+    bool changed = r->role != TM_ROLE_FOLLOWER || term != r->hs.term || leader != r->leader;
+    TM_ASSERT(term > r->hs.term || leader == TM_NODE_UNKNOWN || r->leader == TM_NODE_UNKNOWN ||
+              r->leader == leader); /* invariant 1 */
     if (term > r->hs.term) {
         r->hs.term = term;
         r->hs.vote = (struct tm_id){.node = TM_NODE_UNKNOWN};
@@ -173,12 +174,11 @@ void tm_replica_follow(struct tm_replica *r, uint64_t term, struct tm_id leader)
         cease_leading(r);
     else if (r->role != TM_ROLE_FOLLOWER)
         tm_replica_become(r, TM_ROLE_FOLLOWER);
-    r->leader = leader.node;
-    r->leader_disk = leader.disk;
-    if (leader.node != TM_NODE_UNKNOWN) {
+    r->leader = leader;
+    if (leader != TM_NODE_UNKNOWN) {
         r->heard_at = tm_replica_now(r);
         r->election_at = 0;
-        r->down &= ~(1ull << leader.node);
+        r->down &= ~(1ull << leader);
     }
     if (led) {
         tm_replica_reads_fail(r);
@@ -224,10 +224,9 @@ static void weigh_term(struct tm_replica *r, const struct tm_replica_msg *msg)
     bool from_leader =
         msg->kind == TM_MSG_APPEND || msg->kind == TM_MSG_INSYNC || msg->kind == TM_MSG_TIMEOUT_NOW;
     if (msg->term > r->hs.term)
-        tm_replica_follow(r, msg->term,
-                          from_leader ? msg->from : (struct tm_id){.node = TM_NODE_UNKNOWN});
+        tm_replica_follow(r, msg->term, from_leader ? msg->from.node : TM_NODE_UNKNOWN);
     else if (from_leader && msg->term == r->hs.term && r->role != TM_ROLE_LEADER)
-        tm_replica_follow(r, msg->term, msg->from);
+        tm_replica_follow(r, msg->term, msg->from.node);
 }
 
 void tm_replica_receive(struct tm_replica *r, const struct tm_replica_msg *msg)
@@ -357,6 +356,9 @@ static bool watch_peer(struct tm_replica *r, unsigned i, uint64_t now)
     struct tm_peer *p = &r->peer[i];
     if (tm_replica_is_self(r, i))
         return r->durable < r->last.index;
+    uint64_t disk = tm_beat_disk(r->beat, r, p->id.node);
+    if (disk != 0 && disk != p->disk && (p->disk == 0 || tm_replica_witnesses(p->role)))
+        tm_replica_peer_heard(r, p, disk);
     if (tm_replica_witnesses(p->role))
         return false;
     if (p->match >= r->last.index)
@@ -381,7 +383,7 @@ static void tick_leader(struct tm_replica *r, uint64_t now)
                 (r->step != TM_STEP_NONE && r->step != TM_STEP_WIDEN_WITNESS);
     if (!quorum_heard(r, now)) {
         tm_replica_note(r, TM_NOTE_QUORUM_LOST, r->hs.term, 0);
-        tm_replica_follow(r, r->hs.term, (struct tm_id){.node = TM_NODE_UNKNOWN});
+        tm_replica_follow(r, r->hs.term, TM_NODE_UNKNOWN);
         return;
     }
     r->ship_to = r->opt->eventual ? r->ship_to : r->last.index;
@@ -411,7 +413,7 @@ void tm_replica_tick(struct tm_replica *r, uint64_t now)
 void tm_replica_resign(struct tm_replica *r)
 {
     if (r->role == TM_ROLE_LEADER)
-        tm_replica_follow(r, r->hs.term, (struct tm_id){.node = TM_NODE_UNKNOWN});
+        tm_replica_follow(r, r->hs.term, TM_NODE_UNKNOWN);
 }
 
 /* Asks the log anew for its end, which lies before `from` now. */
@@ -444,8 +446,7 @@ void tm_replica_peer_down(struct tm_replica *r, unsigned node)
         p->down = true;
     if (r->role == TM_ROLE_LEADER && p != NULL) {
         p->synced_at = 0;
-        if (p->state != TM_PEER_SNAPSHOT)
-            tm_replica_probe(p, p->match + 1, false);
+        tm_replica_probe(p, p->match + 1, false);
         tm_replica_set_deadline(r, now);
     }
     if (r->role != TM_ROLE_FOLLOWER || r->leader != node)
@@ -467,8 +468,7 @@ void tm_replica_peer_up(struct tm_replica *r, unsigned node)
     p->down = false;
     if (r->role != TM_ROLE_LEADER)
         return;
-    if (p->state != TM_PEER_SNAPSHOT)
-        tm_replica_probe(p, p->match + 1, false);
+    tm_replica_probe(p, p->match + 1, false);
     tm_replica_pump(r, p);
 }
 
@@ -479,7 +479,7 @@ bool tm_replica_heard(struct tm_replica *r, struct tm_id from, uint64_t *term)
     if (theirs < r->hs.term || r->role == TM_ROLE_LEADER)
         if (theirs <= r->hs.term)
             return false;
-    tm_replica_follow(r, theirs, from);
+    tm_replica_follow(r, theirs, from.node);
     *term = r->hs.term;
     return tm_replica_term_settled(r);
 }
@@ -495,7 +495,7 @@ void tm_replica_unheard(struct tm_replica *r)
 void tm_replica_term_seen(struct tm_replica *r, uint64_t term)
 {
     if (term > r->hs.term)
-        tm_replica_follow(r, term, (struct tm_id){.node = TM_NODE_UNKNOWN});
+        tm_replica_follow(r, term, TM_NODE_UNKNOWN);
 }
 
 void tm_replica_item_confirmed(struct tm_replica *r, struct tm_id from, uint64_t round)

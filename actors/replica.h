@@ -124,7 +124,9 @@ struct tm_replica_io {
                  const struct tm_bytes *pieces, unsigned count);
 
     /* Node needs a snapshot: the log does not go back far enough.  The host sends one, then calls
-     * tm_replica_snapshot_sent.  Told again if that failed. */
+     * tm_replica_snapshot_sent, in any case: nothing else goes there until then, or until the node
+     * goes down, comes up or shows a new disk.  Told again if it is still needed; a transfer that
+     * is under way then is of no use any more. */
     void (*snapshot_needed)(void *host, unsigned node);
 
     /* --- outcomes --- */
@@ -243,7 +245,6 @@ struct tm_replica {
     uint64_t hs_wanted, hs_done; /* sequences of persist */
     uint64_t term_seq;           /* the one that made the present term and vote durable */
     unsigned leader;             /* node */
-    uint64_t leader_disk;
 
     struct tm_members members;  /* the latest in the log, committed or not */
     struct tm_members previous; /* the one before it */
@@ -324,7 +325,8 @@ struct tm_replica_boot {
         previous; /* those before it: needed if members.index > commit, else count 0 */
     /* Worse than hs.health if recovery found something: a damaged tail or an unclean end in memory
      * durability is SUSPECT, rot below the durable point is FAULTY.  The log is then presented as
-     * ending before the damage; what is damaged is kept until note HEALED. */
+     * ending before the damage; what is damaged is kept until note HEALED.  A hard state that
+     * cannot be proven is no case of this: only a new disk id helps. */
     enum tm_health health;
 };
 
@@ -410,9 +412,11 @@ enum tm_err tm_replica_recover(struct tm_replica *r);
 
 /* --- snapshots --- */
 
-/* Follower: whether a snapshot up to `index`, offered by the leader of `term`, is of use.  Adopts a
- * higher term. */
-bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t term, uint64_t index);
+/* Follower: whether a snapshot that ends with record `tail`, offered by `from`, the leader of
+ * `term`, is of use; if not, this log has all of it.  Adopts a higher term.  Asked when it is
+ * offered, and again right before the log is reset to it. */
+bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t term,
+                                const struct tm_tail *tail);
 
 /* Follower: the host has durably loaded a snapshot that ends with record `tail` and reset its log
  * to begin after it.  members: those in it. */

@@ -81,33 +81,36 @@ static bool fit_to_lead(const struct tm_replica *r, const struct tm_replica_msg 
     return tm_replica_insync_has(&r->hs.insync, msg->from);
 }
 
-static bool set_satisfied(const struct tm_replica *r, unsigned granted, unsigned whole, bool *all)
+/* With a witness: whether a member of the set can deny what it has not, and whether all have
+ * answered who may hold a lone copy (an unconfirmed set of one had a larger one before it). */
+static bool set_satisfied(const struct tm_replica *r, bool *all)
 {
-    unsigned in_set = 0, denying = 0;
+    bool denied = false;
+    *all = true;
     for (unsigned i = 0; i < r->members.count; i++) {
-        if (!tm_replica_insync_has(&r->hs.insync, r->members.at[i].id))
-            continue;
-        in_set += granted >> i & 1;
-        denying += whole >> i & 1;
+        bool in_set = tm_replica_insync_has(&r->hs.insync, r->members.at[i].id);
+        bool data = r->members.at[i].role == TM_MEMBER_VOTER;
+        denied |= in_set && (r->whole >> i & 1) != 0;
+        if ((tm_replica_alone(r) ? in_set : data) && (r->granted >> i & 1) == 0)
+            *all = false;
     }
-    *all = in_set == r->hs.insync.count;
-    return denying >= 1;
+    return denied;
 }
 
 static bool election_won(const struct tm_replica *r, bool *longest_stands)
 {
     unsigned voting = tm_replica_voting(r), need = voting / 2 + 1, votes = 0;
-    unsigned granted = r->granted, whole = r->whole, denials = 0;
+    unsigned denials = 0;
     for (unsigned i = 0; i < r->members.count; i++) {
         bool voter = r->members.at[i].role == TM_MEMBER_VOTER;
-        votes += granted >> i & (tm_replica_votes(r->members.at[i].role) ? 1 : 0);
-        denials += whole >> i & (voter ? 1 : 0);
+        votes += r->granted >> i & (tm_replica_votes(r->members.at[i].role) ? 1 : 0);
+        denials += r->whole >> i & (voter ? 1 : 0);
     }
     bool all = votes == voting, met = denials >= voting - need + 1;
     if (tm_replica_has_witness(r))
-        met = set_satisfied(r, granted, whole, &all);
+        met = set_satisfied(r, &all);
     *longest_stands = !met && all;
-    bool enough = votes >= need || (tm_replica_alone(r) && (granted >> r->own & 1) != 0);
+    bool enough = votes >= need || (tm_replica_alone(r) && (r->granted >> r->own & 1) != 0);
     return enough && (met || all);
 }
 
@@ -150,7 +153,6 @@ static void lead(struct tm_replica *r)
     uint64_t now = tm_replica_now(r);
     tm_replica_become(r, TM_ROLE_LEADER);
     r->leader = r->self.node;
-    r->leader_disk = r->self.disk;
     r->lead_since = now;
     r->own_progress_at = now;
     r->election_at = 0;
@@ -302,7 +304,7 @@ void tm_replica_send_votes(struct tm_replica *r)
 void tm_replica_on_vote(struct tm_replica *r, const struct tm_replica_msg *msg)
 {
     if (msg->term > r->hs.term)
-        tm_replica_follow(r, msg->term, (struct tm_id){.node = TM_NODE_UNKNOWN});
+        tm_replica_follow(r, msg->term, TM_NODE_UNKNOWN);
     if (msg->term == r->hs.term && (msg->flags & TM_MSG_WITH_SET) != 0)
         tm_replica_insync_adopt(r, &msg->insync);
     bool free_to = r->hs.vote.node == TM_NODE_UNKNOWN;
@@ -324,7 +326,7 @@ void tm_replica_on_vote_reply(struct tm_replica *r, const struct tm_replica_msg 
 {
     if ((msg->flags & TM_MSG_WITH_SET) != 0 && tm_replica_insync_adopt(r, &msg->insync) &&
         !tm_replica_eligible(r) && r->role != TM_ROLE_LEADER) {
-        tm_replica_follow(r, r->hs.term, (struct tm_id){.node = TM_NODE_UNKNOWN});
+        tm_replica_follow(r, r->hs.term, TM_NODE_UNKNOWN);
         return;
     }
     bool pre = (msg->flags & TM_MSG_PRE) != 0;
@@ -348,7 +350,7 @@ void tm_replica_tick_election(struct tm_replica *r, uint64_t now)
 {
     if (!tm_replica_eligible(r)) {
         if (r->role != TM_ROLE_FOLLOWER)
-            tm_replica_follow(r, r->hs.term, (struct tm_id){.node = TM_NODE_UNKNOWN});
+            tm_replica_follow(r, r->hs.term, TM_NODE_UNKNOWN);
         return;
     }
     uint64_t grain;

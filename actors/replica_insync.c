@@ -34,7 +34,7 @@ bool tm_replica_insync_adopt(struct tm_replica *r, const struct tm_insync *s)
     if (r->role == TM_ROLE_LEADER)
         return false;         /* its own is of its own term, or nobody can have a higher one */
     if (s->term > r->hs.term) /* some leader had that term: no vote below it any more */
-        tm_replica_follow(r, s->term, (struct tm_id){.node = TM_NODE_UNKNOWN});
+        tm_replica_follow(r, s->term, TM_NODE_UNKNOWN);
     r->hs.insync = *s;
     r->hs.insync.confirmed = false;
     tm_replica_persist(r);

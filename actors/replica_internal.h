@@ -62,8 +62,8 @@ void tm_replica_persist(struct tm_replica *r);
 void tm_replica_become(struct tm_replica *r, enum tm_replica_role role);
 /* Tells host and heartbeats of role, term and leader as they are now. */
 void tm_replica_announce(struct tm_replica *r);
-/* Follows `leader` (or TM_NODE_UNKNOWN) in `term`, which is not below the present one. */
-void tm_replica_follow(struct tm_replica *r, uint64_t term, struct tm_id leader);
+/* Follows node `leader` (or TM_NODE_UNKNOWN) in `term`, which is not below the present one. */
+void tm_replica_follow(struct tm_replica *r, uint64_t term, unsigned leader);
 void tm_replica_set_deadline(struct tm_replica *r, uint64_t at);
 void tm_replica_note(struct tm_replica *r, enum tm_replica_note note, uint64_t a, uint64_t b);
 /* A message to node with the sender's identity and term filled in. */

@@ -133,12 +133,8 @@ bool tm_replica_peer_heard(struct tm_replica *r, struct tm_peer *p, uint64_t dis
     bool other = p->disk != 0 && p->disk != disk;
     p->disk = disk;
     p->down = false;
-    if (other) {
-        bool in_snapshot = p->state == TM_PEER_SNAPSHOT;
+    if (other)
         peer_restart(r, p);
-        if (in_snapshot)
-            p->state = TM_PEER_SNAPSHOT;
-    }
     if (p->role == TM_MEMBER_LEARNER || p->disk == p->id.disk)
         p->heard_at = tm_replica_now(r);
     return other;
@@ -250,6 +246,8 @@ static bool readmit_stepwise(struct tm_replica *r, unsigned i)
         return false;
     if (data && role == TM_MEMBER_VOTER && tm_replica_has_witness(r))
         return false; /* only alone: the in-sync set is to name the new disk */
+    if (role == TM_MEMBER_WITNESS && r->hs.insync.count < 2)
+        return false; /* its promise of a lone copy is not to be forgotten */
     if (tm_replica_votes(role) && !foreign(p))
         return false;
     enum tm_member_role out = data ? TM_MEMBER_RETURNING : TM_MEMBER_WITNESS_RETURNING;

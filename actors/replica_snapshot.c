@@ -6,15 +6,25 @@
  * records only: what it ends with fits every later leader's log. */
 #include "actors/replica_internal.h"
 
-bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t term, uint64_t index)
+bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t term,
+                                const struct tm_tail *tail)
 {
     TM_ASSERT(from < 64);
-    if (term < r->hs.term || r->role == TM_ROLE_LEADER || from == r->self.node)
+    if (from == r->self.node)
+        return false;
+    if (term < r->hs.term || r->role == TM_ROLE_LEADER)
         if (term <= r->hs.term)
             return false;
-    tm_replica_follow(r, term, (struct tm_id){.node = (uint8_t)from});
+    tm_replica_follow(r, term, from);
     r->heard_at = tm_replica_now(r);
-    return index > r->commit || index > r->last.index;
+    if (tail->index > r->last.index)
+        return true;
+    if (tail->index <= r->commit)
+        return false;
+    uint64_t own_term = r->last.term, hash = r->last.hash;
+    if (tail->index < r->last.index && r->io->meta(r->host, tail->index, &own_term, &hash) != TM_OK)
+        return true;
+    return hash != tail->hash; /* what follows an equal record may have been acknowledged */
 }
 
 void tm_replica_snapshot_installed(struct tm_replica *r, const struct tm_tail *tail,
@@ -23,7 +33,7 @@ void tm_replica_snapshot_installed(struct tm_replica *r, const struct tm_tail *t
     TM_ASSERT(r->role != TM_ROLE_LEADER && tail->index >= r->commit);
     TM_ASSERT(tm_members_valid(members) && members->index <= tail->index);
     if (r->role != TM_ROLE_FOLLOWER)
-        tm_replica_follow(r, r->hs.term, (struct tm_id){.node = TM_NODE_UNKNOWN});
+        tm_replica_follow(r, r->hs.term, TM_NODE_UNKNOWN);
     r->last = *tail;
     r->durable = tail->index;
     r->commit = tail->index;

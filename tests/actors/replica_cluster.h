@@ -72,6 +72,7 @@ struct sim_part {
     enum tm_health damaged; /* at the next start */
     unsigned notes[TM_NOTE_COUNT];
     uint64_t lost_records;
+    uint64_t acked, acked_hash; /* the last acknowledgement that left */
     struct tm_replica_status seen;
 };
 
@@ -376,6 +377,14 @@ static inline void io_send(void *host, unsigned to, const struct tm_replica_msg 
         e->len += pieces[i].len;
     }
     c->messages[m->kind]++;
+    if (getenv("TM_VERBOSE") != NULL &&
+        m->kind <= (getenv("TM_VERBOSE")[0] == '2' ? TM_MSG_END : TM_MSG_VOTE_REPLY))
+        fprintf(stderr,
+                "%9" PRIu64 " us node %u part %u: %s to %u flags %x term %" PRIu64 " index %" PRIu64
+                " of %" PRIu64 " commit %" PRIu64 " count %u set %u: %" PRIu64 ".%" PRIu64 "\n",
+                c->now / 1000, p->node->id, p->part, tm_replica_msg_name(m->kind), to, m->flags,
+                m->term, m->index, m->index_term, m->commit, m->count, m->insync.count,
+                m->insync.term, m->insync.epoch);
     sim_send(c, e);
 }
 static inline void io_snapshot_needed(void *host, unsigned to)
@@ -425,6 +434,12 @@ static inline void io_role(void *host, const struct tm_replica_status *s)
     struct sim_part *p = host;
     struct cluster *c = p->node->c;
     p->seen = *s;
+    if (getenv("TM_VERBOSE") != NULL)
+        fprintf(stderr,
+                "%9" PRIu64 " us node %u part %u: %s term %" PRIu64 " leader %u commit %" PRIu64
+                " last %" PRIu64 "\n",
+                c->now / 1000, p->node->id, p->part, tm_replica_role_name(s->role), s->term,
+                s->leader, s->commit, s->last);
     if (s->role != TM_ROLE_LEADER)
         return;
     CHECK(c, s->term < TERMS_MAX);
@@ -555,6 +570,9 @@ static inline void cluster_start(struct cluster *c, unsigned id)
 {
     struct sim_node *n = &c->node[id];
     CHECK(c, !n->up);
+    if (getenv("TM_VERBOSE") != NULL)
+        fprintf(stderr, "%9" PRIu64 " us node %u starts, damage %d\n", c->now / 1000, id,
+                (int)n->part[0].damaged);
     n->up = true;
     n->incarnation++;
     n->paused_until = 0;
@@ -678,7 +696,7 @@ static inline void sim_installed(struct sim_node *n, const struct sim_op *op)
     tm_replica_snapshot_installed(&p->replica, &op->snapshot.tail, &op->snapshot.members);
     struct sim_event *e = sim_event(c, EV_SENT, n->id, op->sender, op->part, sim_delay(c));
     e->snapshot = op->snapshot;
-    sim_send(c, e);
+    sim_push(c, e);
 }
 
 static inline void sim_disk_done(struct sim_node *n)
@@ -702,15 +720,13 @@ static inline void sim_snapshot(struct cluster *c, const struct sim_event *e)
 {
     struct sim_part *p = &c->node[e->to].part[e->part];
     const struct sim_snapshot *s = &e->snapshot;
-    if (tm_replica_snapshot_wanted(&p->replica, e->from, s->term, s->tail.index) &&
-        s->tail.index >= p->replica.commit) {
+    if (tm_replica_snapshot_wanted(&p->replica, e->from, s->term, &s->tail)) {
         struct sim_op op = {
             .kind = OP_SNAPSHOT, .part = e->part, .snapshot = *s, .sender = e->from};
         struct sim_node *n = p->node;
         while (n->ops > 0)
             sim_disk_done(n);
-        if (!tm_replica_snapshot_wanted(&p->replica, e->from, s->term, s->tail.index) ||
-            s->tail.index < p->replica.commit)
+        if (!tm_replica_snapshot_wanted(&p->replica, e->from, s->term, &s->tail))
             return;
         sim_apply_op(n, &op);
         p->log = p->disk;
@@ -719,7 +735,7 @@ static inline void sim_snapshot(struct cluster *c, const struct sim_event *e)
     } else {
         struct sim_event *sent = sim_event(c, EV_SENT, e->to, e->from, e->part, sim_delay(c));
         sent->snapshot = *s;
-        sim_send(c, sent);
+        sim_push(c, sent);
     }
 }
 
@@ -999,16 +1015,46 @@ static inline bool cluster_converged(struct cluster *c, unsigned part)
         enum tm_member_role role = l->replica.members.at[i].role;
         if (role == TM_MEMBER_RETURNING || role == TM_MEMBER_WITNESS_RETURNING)
             return false;
+        if (!n->up || l->replica.members.at[i].id.disk != n->disk_id)
+            return false;
         if (role == TM_MEMBER_WITNESS)
             continue;
         sim_log_tail(&n->part[part].log, &have);
-        if (!n->up || have.index != want.index || have.hash != want.hash ||
+        if (have.index != want.index || have.hash != want.hash ||
             n->part[part].replica.commit != want.index ||
-            n->part[part].replica.hs.health != TM_HEALTH_WHOLE ||
-            l->replica.members.at[i].id.disk != n->disk_id)
+            n->part[part].replica.hs.health != TM_HEALTH_WHOLE)
             return false;
     }
     return !l->replica.hs.insync.count || l->replica.hs.insync.count == 2;
+}
+
+/* For whoever looks at a failed run. */
+static inline void cluster_print(const struct cluster *c)
+{
+    for (unsigned i = 0; i < c->nodes; i++) {
+        const struct sim_node *n = &c->node[i];
+        for (unsigned k = 0; k < c->parts; k++) {
+            const struct tm_replica *r = &n->part[k].replica;
+            fprintf(stderr,
+                    "node %u part %u: up %d %s term %" PRIu64 " leader %u last %" PRIu64
+                    " durable %" PRIu64 " commit %" PRIu64 " verified %" PRIu64 " base %" PRIu64
+                    " health %d step %d set %u/%d members %u@%" PRIu64 " own %d deadline %" PRIu64
+                    " hs %" PRIu64 "/%" PRIu64 " cut %" PRIx64 "\n",
+                    i, k, n->up, tm_replica_role_name(r->role), r->hs.term, r->leader,
+                    r->last.index, r->durable, r->commit, r->verified, n->part[k].log.base.index,
+                    (int)r->hs.health, (int)r->step, r->hs.insync.count, r->hs.insync.confirmed,
+                    r->members.count, r->members.index, r->own, r->deadline / 1000, r->hs_done,
+                    r->hs_wanted, c->cut_links[i]);
+            for (unsigned j = 0; r->role == TM_ROLE_LEADER && j < r->members.count; j++) {
+                const struct tm_peer *p = &r->peer[j];
+                fprintf(stderr,
+                        "    peer %u role %d disk %" PRIu64 "/%" PRIu64 " state %d next %" PRIu64
+                        " match %" PRIu64 " received %" PRIu64 " down %d flights %u\n",
+                        p->id.node, (int)p->role, p->disk, p->id.disk, (int)p->state, p->next,
+                        p->match, p->received, p->down, p->flights);
+            }
+        }
+    }
 }
 
 #endif
