@@ -42,9 +42,14 @@ static uint64_t election_due(struct tm_replica *r, uint64_t *grain)
 
 void tm_replica_arm_election(struct tm_replica *r)
 {
-    if (!tm_replica_eligible(r) || r->role == TM_ROLE_LEADER) {
-        if (r->role != TM_ROLE_LEADER)
-            r->deadline = UINT64_MAX;
+    if (r->role == TM_ROLE_LEADER)
+        return;
+    if (!tm_replica_eligible(r)) {
+        r->deadline = UINT64_MAX;
+        if (r->role == TM_ROLE_FOLLOWER)
+            return;
+        tm_replica_become(r, TM_ROLE_FOLLOWER);
+        tm_replica_announce(r);
         return;
     }
     uint64_t grain, due = election_due(r, &grain);
@@ -324,11 +329,8 @@ void tm_replica_on_vote(struct tm_replica *r, const struct tm_replica_msg *msg)
 
 void tm_replica_on_vote_reply(struct tm_replica *r, const struct tm_replica_msg *msg)
 {
-    if ((msg->flags & TM_MSG_WITH_SET) != 0 && tm_replica_insync_adopt(r, &msg->insync) &&
-        !tm_replica_eligible(r) && r->role != TM_ROLE_LEADER) {
-        tm_replica_follow(r, r->hs.term, TM_NODE_UNKNOWN);
-        return;
-    }
+    if ((msg->flags & TM_MSG_WITH_SET) != 0)
+        tm_replica_insync_adopt(r, &msg->insync);
     bool pre = (msg->flags & TM_MSG_PRE) != 0;
     int place = tm_replica_place(r, msg->from.node);
     if ((msg->flags & TM_MSG_GRANTED) == 0 || place < 0 ||
@@ -349,8 +351,7 @@ void tm_replica_on_vote_reply(struct tm_replica *r, const struct tm_replica_msg 
 void tm_replica_tick_election(struct tm_replica *r, uint64_t now)
 {
     if (!tm_replica_eligible(r)) {
-        if (r->role != TM_ROLE_FOLLOWER)
-            tm_replica_follow(r, r->hs.term, TM_NODE_UNKNOWN);
+        tm_replica_arm_election(r);
         return;
     }
     uint64_t grain;

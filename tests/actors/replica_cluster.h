@@ -131,7 +131,8 @@ struct cluster {
     struct sim_node node[NODES_MAX];
     struct sim_event *heap[HEAP_MAX];
     unsigned heap_len;
-    uint64_t committed[PARTS_MAX][LOG_MAX + 1]; /* hash by index, 0: not yet */
+    uint64_t committed[PARTS_MAX][LOG_MAX + 1];    /* hash by index, 0: not yet */
+    uint64_t committed_in[PARTS_MAX][LOG_MAX + 1]; /* the term in which that was so first */
     uint64_t committed_max[PARTS_MAX];
     uint8_t leader_of[PARTS_MAX][TERMS_MAX]; /* node + 1 */
     uint64_t messages[TM_MSG_END], beats;
@@ -414,6 +415,8 @@ static inline void io_committed(void *host, uint64_t index)
     for (uint64_t i = tm_max_u64(p->applied, p->log.base.index) + 1; i <= index; i++) {
         uint64_t hash = p->log.record[i]->checksum;
         CHECK(c, known[i] == 0 || known[i] == hash || c->loss_allowed); /* invariant 5 */
+        if (known[i] == 0)
+            c->committed_in[p->part][i] = p->replica.hs.term;
         known[i] = hash;
     }
     p->applied = index;
@@ -448,6 +451,7 @@ static inline void io_role(void *host, const struct tm_replica_status *s)
     *who = (uint8_t)(p->node->id + 1);
     for (uint64_t i = p->log.base.index + 1; i <= c->committed_max[p->part]; i++) /* 4, 5 */
         CHECK(c, c->loss_allowed || c->committed[p->part][i] == 0 ||
+                     c->committed_in[p->part][i] >= s->term ||
                      sim_log_has(&p->log, i, c->committed[p->part][i]));
 }
 /* Invariant 10: a read that was let go saw everything that was committed when it arrived. */

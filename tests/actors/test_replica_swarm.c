@@ -7,11 +7,7 @@
 
 struct swarm {
     struct cluster *c;
-    unsigned partition_faults;
     bool wipes, damage;
-    unsigned wiped; /* node that was wiped last and is not readmitted yet */
-    bool wiping;
-    uint64_t wiped_disk;
 };
 
 static uint64_t chance(struct swarm *s, uint64_t n)
@@ -46,25 +42,17 @@ static struct cluster *random_cluster(uint64_t seed)
     return c;
 }
 
-static unsigned up_count(struct cluster *c)
+/* All is well and nothing is on its way: now any one node may be lost with all it has. */
+static bool calm(struct cluster *c)
 {
-    unsigned up = 0;
-    for (unsigned i = 0; i < c->nodes; i++)
-        up += c->node[i].up;
-    return up;
-}
-
-/* In memory durability the crash of a quorum at once may lose what was committed. */
-static bool may_crash(struct swarm *s)
-{
-    struct cluster *c = s->c;
-    if (!c->memory)
-        return true;
-    for (unsigned i = 0; i < c->nodes; i++)
+    for (unsigned i = 0; i < c->nodes; i++) {
+        if (!c->node[i].up || c->node[i].ops > 0)
+            return false;
         for (unsigned k = 0; k < c->parts; k++)
-            if (!c->node[i].up || c->node[i].ops > 0 ||
-                c->node[i].part[k].replica.hs.health != TM_HEALTH_WHOLE)
+            if (c->node[i].part[k].replica.hs.health != TM_HEALTH_WHOLE ||
+                c->node[i].part[k].replica.step != TM_STEP_NONE)
                 return false;
+    }
     for (unsigned k = 0; k < c->parts; k++)
         if (!cluster_converged(c, k))
             return false;
@@ -77,7 +65,7 @@ static void crash_or_start(struct swarm *s)
     unsigned id = (unsigned)chance(s, c->nodes);
     if (!c->node[id].up)
         cluster_start(c, id);
-    else if (may_crash(s))
+    else if (!c->memory || calm(c)) /* in memory a second crash may lose what was committed */
         cluster_crash(c, id);
 }
 
@@ -86,11 +74,8 @@ static void wipe_one(struct swarm *s)
 {
     struct cluster *c = s->c;
     unsigned id = (unsigned)chance(s, c->nodes);
-    if (!s->wipes || c->voters + c->witness < 3 || up_count(c) < c->nodes)
+    if (!s->wipes || c->voters + c->witness < 3 || !calm(c))
         return;
-    for (unsigned k = 0; k < c->parts; k++)
-        if (!cluster_converged(c, k))
-            return;
     cluster_crash(c, id);
     cluster_wipe(c, id);
     cluster_start(c, id);
@@ -102,11 +87,8 @@ static void damage_one(struct swarm *s)
 {
     struct cluster *c = s->c;
     unsigned id = (unsigned)chance(s, c->nodes);
-    if (!s->damage || c->voters < 2 || up_count(c) < c->nodes || c->node[id].ops > 0)
+    if (!s->damage || c->voters < 2 || !calm(c))
         return;
-    for (unsigned k = 0; k < c->parts; k++)
-        if (!cluster_converged(c, k))
-            return;
     cluster_crash(c, id);
     for (unsigned k = 0; k < c->parts; k++) {
         struct sim_part *p = &c->node[id].part[k];
