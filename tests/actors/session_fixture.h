@@ -3,8 +3,8 @@
  * The router keeps what was submitted; the test decides when, in which order and how each request
  * is answered.  Partitions hold strings and evaluate a handful of commands, so that replies can be
  * held against what one sequential store would have said. */
-#ifndef TM_TESTS_SESSION_FIXTURE_H
-#define TM_TESTS_SESSION_FIXTURE_H
+#ifndef TM_TESTS_ACTORS_SESSION_FIXTURE_H
+#define TM_TESTS_ACTORS_SESSION_FIXTURE_H
 
 #include "actors/command.h"
 #include "actors/session.h"
