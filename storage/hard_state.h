@@ -58,23 +58,30 @@ struct tm_hs_config {
     const char *folder; /* the WAL's; copied */
     uint32_t generation;
     uint32_t worker;
-    uint32_t partitions;
+    uint32_t workers;    /* partition p is here if p mod workers == worker */
+    uint32_t partitions; /* of the cluster */
     uint8_t cluster[16];
     uint64_t disk_id;
 };
 
 /* An empty tm_hs; nothing is read.  TM_ERR_NOMEM. */
 enum tm_err tm_hs_new(const struct tm_hs_config *config, struct tm_hs **out);
+/* Nothing of it may be under way (tm_hs_refreshing), or the disk has forgotten it. */
 void tm_hs_free(struct tm_hs *hs);
 
+/* Closes the file, run to its end.  Before tm_hs_free, unless the process is as good as dead. */
+void tm_hs_close(struct tm_hs *hs);
+
 /* Recovery, boot only, in this order: tm_hs_volume when the replay of a volume begins (reads that
- * volume's file and compares it with where the kept WAL begins), tm_hs_record for each record of
- * kind TM_RECORD_HARD_STATE, tm_hs_fault for each fault; then tm_hs_seal writes all four copies of
- * this generation's file, run to its end. */
-void tm_hs_volume(struct tm_hs *hs, uint32_t generation, uint32_t worker, uint64_t first_sequence);
+ * volume's file and compares it with where the kept WAL begins; `workers` is how many that
+ * generation had; false if WAL is missing that the file knows of, or the file that the WAL needs),
+ * tm_hs_record for each record of kind TM_RECORD_HARD_STATE, tm_hs_fault for each
+ * fault; then tm_hs_seal writes all four copies of this generation's file, run to its end. */
+bool tm_hs_volume(struct tm_hs *hs, uint32_t generation, uint32_t worker, uint32_t workers,
+                  uint64_t first_sequence);
 void tm_hs_record(struct tm_hs *hs, const struct tm_wal_found *found);
 void tm_hs_fault(struct tm_hs *hs, const struct tm_wal_fault *fault);
-enum tm_err tm_hs_seal(struct tm_hs *hs, struct tm_wal *wal);
+enum tm_err tm_hs_seal(struct tm_hs *hs, const struct tm_wal *wal);
 
 /* The partition's newest state, durable or not.  TM_ERR_NOTFOUND: there never was one.
  * TM_ERR_CORRUPT: what was promised cannot be proven; *out is the newest that was found (zero
@@ -105,5 +112,8 @@ uint64_t tm_hs_covered(const struct tm_hs *hs);
  * call tries again. */
 void tm_hs_refresh(struct tm_hs *hs, const struct tm_wal *wal);
 bool tm_hs_refreshing(const struct tm_hs *hs);
+
+/* Something was put since the last refresh began. */
+bool tm_hs_unsaved(const struct tm_hs *hs);
 
 #endif

@@ -65,7 +65,6 @@ struct tm_log_fetch {
     uint64_t next;
     struct tm_log *log; /* the log's while under way, like what follows */
     struct tm_wal_read read;
-    struct tm_log_fetch *peer;
     uint64_t bytes;
 };
 
@@ -78,20 +77,24 @@ enum tm_err tm_log_fetch(struct tm_log *log, struct tm_log_fetch *fetch);
  * reserved room.  `from` > commit (asserted).  Fails like tm_wal_append. */
 enum tm_err tm_log_cut(struct tm_log *log, uint64_t from);
 
-/* A snapshot durably holds everything up to `index` (first - 1..last): the log begins after it. */
+/* A snapshot durably holds everything up to `index` (at most last, not in a fault): the log begins
+ * after it.  Nothing happens if it does already. */
 void tm_log_compact(struct tm_log *log, uint64_t index);
 
 /* The log goes on after an installed snapshot (index, term, hash), which is durable: everything
  * in it is dropped, faults and suspicion too.  Fails like tm_wal_append. */
 enum tm_err tm_log_reset(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash);
 
-/* Faults, ascending, disjoint.  `i` < tm_log_fault_count. */
+/* Faults, ascending, disjoint.  `i` < tm_log_fault_count.  One that begins below tm_log_first says
+ * that the snapshot which held those records is lost: only tm_log_reset cures it. */
 unsigned tm_log_fault_count(const struct tm_log *log);
 void tm_log_fault_at(const struct tm_log *log, unsigned i, uint64_t *first, uint64_t *last);
 
-/* Gives back the first lost record of a fault (its `first`), from a peer: verified against the
- * hashes on both sides, then appended to the WAL as a repair.  TM_ERR_CORRUPT: it does not fit
- * there; TM_ERR_INVALID: no fault begins at this index; else like tm_wal_append. */
+/* Gives back a lost record of a fault, from a peer, and appends it to the WAL as a repair.  It is
+ * accepted if its hash is the known one, or if that is not known, but the record before it is and
+ * links to it.  Best from a fault's last record backwards: that one's hash is known if anything
+ * follows it, and each repaired record tells the hash of the one before.  TM_ERR_CORRUPT: it is
+ * not what was there; TM_ERR_INVALID: nothing is lost at this index; else like tm_wal_append. */
 enum tm_err tm_log_repair(struct tm_log *log, struct tm_bytes record);
 
 /* Records past tm_log_last may have been acknowledged and lost. */

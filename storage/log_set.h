@@ -62,6 +62,9 @@ enum tm_err tm_log_set_open(const struct tm_log_set_config *config, struct tm_lo
 void tm_log_set_close(struct tm_log_set *set, bool clean);
 bool tm_log_set_idle(const struct tm_log_set *set);
 
+/* Frees the memory and nothing else, as when the process dies: for the simulator. */
+void tm_log_set_abandon(struct tm_log_set *set);
+
 /* The log of a partition of this worker. */
 struct tm_log *tm_log_set_log(struct tm_log_set *set, uint32_t partition);
 struct tm_hs *tm_log_set_hs(struct tm_log_set *set);
@@ -70,7 +73,8 @@ struct tm_wal *tm_log_set_wal(struct tm_log_set *set);
 /* End of turn: hard state that was put, then the WAL's flush. */
 void tm_log_set_flush(struct tm_log_set *set);
 
-/* Marker blocks, releases, the hard state file. */
+/* Marker blocks, the hard state file.  A turn that ticks ends with tm_log_set_flush as any other
+ * does. */
 void tm_log_set_tick(struct tm_log_set *set);
 uint64_t tm_log_set_next_deadline(const struct tm_log_set *set);
 

@@ -1,0 +1,120 @@
+/* Fetching older records: one verified block read after the other.  A block usually holds several
+ * of the records wanted, so each read goes on as long as the block has the next one.  A block that
+ * does not verify makes a fault of all of the log's records that lie in it. */
+#include "storage/log_internal.h"
+
+static void start_read(struct tm_log_fetch *fetch);
+
+/* The lost or repaired record itself: a repair carries it as its body. */
+static struct tm_bytes unwrap(struct tm_bytes record)
+{
+    const struct tm_record *r = (const void *)record.data;
+    return r->kind == TM_RECORD_REPAIR ? tm_record_body(r) : record;
+}
+
+static bool take_record(struct tm_wal_read *read, struct tm_bytes record, tm_wal_place place)
+{
+    struct tm_log_fetch *fetch = read->owner;
+    struct tm_log *log = fetch->log;
+    if (fetch->next > fetch->last)
+        return false;
+    if (fetch->next <= log->base || fetch->next > log->last ||
+        log_index_at(&log->index, fetch->next)->place != place)
+        return true;
+    struct tm_bytes bytes = unwrap(record);
+    if (((const struct tm_record *)(const void *)bytes.data)->checksum !=
+        log_index_at(&log->index, fetch->next)->hash)
+        return true;
+    uint64_t index = fetch->next++;
+    fetch->bytes += bytes.len;
+    bool more = fetch->record(fetch, index, bytes);
+    if (!more || (fetch->max_bytes != 0 && fetch->bytes >= fetch->max_bytes))
+        fetch->last = index; /* the bound, or the receiver, ended it */
+    return fetch->next <= fetch->last;
+}
+
+static void finish(struct tm_log_fetch *fetch, enum tm_err err)
+{
+    fetch->log->set->fetches--;
+    fetch->done(fetch, err);
+}
+
+#define BLOCK_OF(place) ((place) >> 20)
+
+/* The block at fetch->next is bad: so are the neighbours that lie in it. */
+static void mark_bad_block(struct tm_log_fetch *fetch)
+{
+    struct tm_log *log = fetch->log;
+    uint64_t block = BLOCK_OF(fetch->read.place);
+    uint64_t first = fetch->next, last = fetch->next;
+    while (first - 1 > log->base && BLOCK_OF(log_index_at(&log->index, first - 1)->place) == block)
+        first--;
+    while (last < log->last && BLOCK_OF(log_index_at(&log->index, last + 1)->place) == block)
+        last++;
+    tm_ctx_log(log->set->ctx, TM_LOG_ERROR, "log_rot", "partition=%u first=%llu last=%llu",
+               log->partition, (unsigned long long)first, (unsigned long long)last);
+    log_add_fault(log, first, last);
+    log->durable_told = tm_min_u64(log->durable_told, tm_log_durable(log));
+    const struct tm_log_set_callbacks *cb = &log->set->config.callbacks;
+    if (cb->fault != NULL)
+        cb->fault(cb->host, log->partition);
+}
+
+static void read_done(struct tm_wal_read *read, enum tm_err err)
+{
+    struct tm_log_fetch *fetch = read->owner;
+    struct tm_log *log = fetch->log;
+    bool gone = fetch->next <= log->base || fetch->next > log->last;
+    if (err == TM_OK && fetch->next > fetch->last) {
+        finish(fetch, TM_OK);
+        return;
+    }
+    if (gone || log_index_at(&log->index, fetch->next)->place != read->place) {
+        /* Cut, compacted, or simply in the next block. */
+        if (gone || err != TM_OK)
+            finish(fetch, TM_ERR_NOTFOUND);
+        else
+            start_read(fetch);
+        return;
+    }
+    if (err == TM_OK)
+        err = TM_ERR_CORRUPT; /* a whole block without the record that it should hold */
+    if (err == TM_ERR_CORRUPT || err == TM_ERR_IO)
+        mark_bad_block(fetch);
+    finish(fetch, err);
+}
+
+static enum tm_err try_read(struct tm_log_fetch *fetch)
+{
+    struct tm_log *log = fetch->log;
+    if (log_in_fault(log, fetch->next))
+        return TM_ERR_CORRUPT;
+    fetch->read = (struct tm_wal_read){.place = log_index_at(&log->index, fetch->next)->place,
+                                       .record = take_record,
+                                       .done = read_done,
+                                       .owner = fetch};
+    return tm_wal_read(log->set->wal, &fetch->read);
+}
+
+/* Goes on in another block.  What cannot be read right now is left to a later fetch. */
+static void start_read(struct tm_log_fetch *fetch)
+{
+    enum tm_err err = try_read(fetch);
+    if (err == TM_ERR_FULL || err == TM_ERR_AGAIN)
+        finish(fetch, TM_OK);
+    else if (err != TM_OK)
+        finish(fetch, err);
+}
+
+enum tm_err tm_log_fetch(struct tm_log *log, struct tm_log_fetch *fetch)
+{
+    if (fetch->first <= log->base || fetch->first > fetch->last || fetch->last > log->last)
+        return TM_ERR_NOTFOUND;
+    fetch->log = log;
+    fetch->next = fetch->first;
+    fetch->bytes = 0;
+    enum tm_err err = try_read(fetch);
+    if (err == TM_OK)
+        log->set->fetches++;
+    return err;
+}

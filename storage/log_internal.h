@@ -1,0 +1,115 @@
+/* log_internal.h: what log.c, log_replay.c, log_set.c and log_cache.c share. */
+#ifndef TM_STORAGE_LOG_INTERNAL_H
+#define TM_STORAGE_LOG_INTERNAL_H
+
+#include "storage/hard_state.h"
+#include "storage/log.h"
+#include "storage/log_index.h"
+#include "storage/log_set.h"
+#include "storage/record.h"
+#include "storage/wal.h"
+#include "storage/wal_format.h"
+
+#define LOG_PENDING    8u /* more than the WAL has blocks that are not durable */
+#define LOG_FAULTS_MAX 32u
+
+struct log_range {
+    uint64_t first;
+    uint64_t last;
+};
+
+struct tm_log {
+    struct tm_log_set *set;
+    uint32_t partition;
+    struct log_index index; /* of base + 1 .. last */
+    uint64_t base, base_term, base_hash;
+    uint64_t last;
+    uint64_t commit;
+
+    /* What the WAL will have when the block `sequence` is durable. */
+    struct {
+        uint64_t sequence;
+        uint64_t last;
+    } pending[LOG_PENDING];
+    unsigned pending_count;
+    uint64_t tail_durable;
+    uint64_t repair_first, repair_sequence; /* repairs that are not durable yet; 0 = none */
+    uint64_t durable_told;
+
+    /* Ascending and apart.  One that begins at or below base says that a snapshot is lost. */
+    struct log_range faults[LOG_FAULTS_MAX];
+    unsigned fault_count;
+    bool suspect_rot;     /* unknown blocks were lost; a record that links clears it */
+    bool suspect_damaged; /* the tail was damaged; only tm_log_clear_suspect clears it */
+    bool in_own;          /* a record of it lies in the present generation */
+    bool repaired;        /* places no longer ascend */
+    tm_wal_place moved;   /* of its MOVED record in the present generation; 0 = none */
+    uint32_t replay_generation, replay_worker; /* where its last record was found */
+    uint64_t replay_sequence;
+
+    /* Cached records are cache_first..last: their positions, in a ring by index. */
+    uint64_t cache_first;
+    uint64_t *cache_at;
+    uint32_t cache_cap;
+};
+
+/* The tail cache: one ring of bytes, oldest evicted first.  Positions ascend forever. */
+struct log_cache {
+    uint8_t *bytes;
+    uint64_t cap;
+    uint64_t head, tail; /* positions: [tail, head) is used */
+};
+
+struct tm_log_set {
+    struct tm_log_set_config config;
+    const struct tm_ctx *ctx;
+    struct tm_wal *wal;
+    struct tm_hs *hs;
+    struct tm_log **logs; /* by partition / workers */
+    uint32_t log_count;
+    struct log_cache cache;
+    unsigned fetches;
+    bool opened;
+    bool maintain;       /* something was given up: perhaps a segment can go */
+    uint64_t refresh_ns; /* when the hard state file is refreshed for being old */
+    uint64_t refresh_after_ns;
+    uint8_t *scratch; /* for a record of our own */
+    uint32_t scratch_bytes;
+    /* Replay. */
+    uint32_t volume_workers, volume_worker;
+    bool own_empty; /* the present generation held nothing */
+    bool own_lost;  /* though it should have */
+};
+
+static inline struct tm_log *log_of(struct tm_log_set *set, uint32_t partition)
+{
+    if (partition >= set->config.wal.partitions ||
+        partition % set->config.workers != set->config.wal.worker)
+        return NULL;
+    return set->logs[partition / set->config.workers];
+}
+
+/* log_cache.c */
+bool log_cache_init(struct log_cache *cache, uint64_t bytes);
+void log_cache_add(struct tm_log *log, uint64_t index, struct tm_bytes record);
+struct tm_bytes log_cache_get(const struct tm_log *log, uint64_t index);
+void log_cache_cut(struct tm_log *log); /* log->last went back, or log->base forward */
+
+/* log.c */
+void log_truncate(struct tm_log *log, uint64_t last);
+void log_rebase(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash);
+enum tm_err log_push(struct tm_log *log, tm_wal_place place, uint64_t hash, uint64_t term);
+void log_add_fault(struct tm_log *log, uint64_t first, uint64_t last);
+void log_remove_fault(struct tm_log *log, uint64_t index);
+bool log_in_fault(const struct tm_log *log, uint64_t index);
+void log_block_durable(struct tm_log *log, uint64_t sequence);
+void log_tell_durable(struct tm_log *log);
+enum tm_err log_write_local(struct tm_log *log, struct tm_record *record, uint32_t span_flags,
+                            uint64_t first, struct tm_wal_pos *pos);
+
+/* log_replay.c */
+void log_replay_record(struct tm_log *log, const struct tm_wal_found *found);
+void log_replay_fault(struct tm_log *log, const struct tm_wal_fault *fault);
+void log_replay_end(struct tm_log *log);
+
+#endif

@@ -1,0 +1,215 @@
+/* Rebuilding a log from what the WAL's replay finds, in the order in which it was appended.
+ *
+ * A log starts at its snapshot's base; records up to it are skipped.  What follows links by index
+ * and hash.  Where it does not, something was lost:
+ *   - an index further on: the ones between are a fault;
+ *   - an index that is there already: a cut was lost, which must have come before it;
+ *   - another hash before it: what the log holds behind the commit index is from before a cut that
+ *     was lost, and is a fault.
+ * (The last two also happen for a moment behind a snapshot's base, while old records are replayed
+ * that a later CUT removes again.)
+ * A rotten block's directory says what to expect, so most of it is known before. */
+#include "storage/log_internal.h"
+
+/* More records than this missing at the front are not entered one by one: a snapshot is lost. */
+#define LOST_SNAPSHOT 65536u
+
+static void note_place(struct tm_log *log, const struct tm_wal_found *found)
+{
+    log->replay_generation = found->generation;
+    log->replay_worker = found->worker;
+    log->replay_sequence = found->sequence;
+    log->commit = tm_max_u64(log->commit, found->commit);
+    if (found->generation == log->set->config.wal.generation)
+        log->in_own = true;
+}
+
+/* The log's records up to `last` exist but are lost. */
+static void lose_until(struct tm_log *log, uint64_t last, uint64_t last_hash)
+{
+    uint64_t first = log->last + 1;
+    if (last < first)
+        return;
+    if (log->last == log->base && last - first > LOST_SNAPSHOT) {
+        log_rebase(log, last, 0, last_hash);
+        log_add_fault(log, first, last);
+        return;
+    }
+    while (log->last < last)
+        if (log_push(log, 0, log->last + 1 == last ? last_hash : 0, 0) != TM_OK)
+            break;
+    log->cache_first = log->last + 1;
+    log_add_fault(log, first, last);
+}
+
+static uint64_t last_hash(const struct tm_log *log)
+{
+    return log->last == log->base ? log->base_hash : log_index_at(&log->index, log->last)->hash;
+}
+
+/* The record before the next one was found to have the hash `prev`.  false: that contradicts the
+ * snapshot's base, so the next one is not to be trusted. */
+static bool link_up(struct tm_log *log, uint64_t prev)
+{
+    uint64_t have = last_hash(log);
+    if (have == prev || log->last == 0)
+        return true;
+    if (have == 0 && log_in_fault(log, log->last)) {
+        if (log->last == log->base)
+            log->base_hash = prev;
+        else
+            log_index_at(&log->index, log->last)->hash = prev;
+        return true;
+    }
+    if (log->last == log->base)
+        return false;
+    /* It may be right up to the commit index, which is never cut. */
+    uint64_t sure = tm_max_u64(log->base, log->commit);
+    log_add_fault(log, tm_min_u64(sure + 1, log->last), log->last);
+    return true;
+}
+
+static void replay_effect(struct tm_log *log, const struct tm_record *r, tm_wal_place place,
+                          struct tm_bytes bytes)
+{
+    if (r->index <= log->base)
+        return;
+    if (r->index <= log->last)
+        log_truncate(log, r->index - 1);
+    if (r->index > log->last + 1)
+        lose_until(log, r->index - 1, r->prev_hash);
+    bool linked = link_up(log, r->prev_hash);
+    log->suspect_rot = false;
+    if (log_push(log, place, r->checksum, r->term) != TM_OK)
+        return;
+    if (!linked)
+        log_add_fault(log, r->index, r->index);
+    log_cache_add(log, r->index, bytes);
+    if (log->set->config.found != NULL)
+        log->set->config.found(log->set->config.callbacks.host, log->partition, bytes);
+}
+
+static void replay_repair(struct tm_log *log, const struct tm_record *outer, tm_wal_place place)
+{
+    const struct tm_record *r = (const void *)(outer + 1);
+    if (r->index <= log->base || r->index > log->last)
+        return;
+    if (log_index_set_term(&log->index, r->index, r->term) != TM_OK)
+        return;
+    *log_index_at(&log->index, r->index) = (struct log_entry){place, r->checksum};
+    log_remove_fault(log, r->index);
+    log->repaired = true;
+}
+
+static void cut_from(struct tm_log *log, uint64_t from)
+{
+    uint64_t last = tm_max_u64(from - 1, log->base);
+    if (last < log->last)
+        log_truncate(log, last);
+    else if (from - 1 > log->last)
+        lose_until(log, from - 1, 0);
+}
+
+static void replay_cut(struct tm_log *log, const struct tm_record *r)
+{
+    cut_from(log, r->index);
+    log->suspect_rot = false;
+    if (log->last == r->index - 1)
+        link_up(log, r->prev_hash);
+}
+
+static void replay_reset(struct tm_log *log, const struct tm_record *r)
+{
+    struct log_range lost = {log->base + 1, r->index};
+    bool have_base = r->index <= log->base;
+    uint64_t index = have_base ? log->base : r->index;
+    log_rebase(log, index, have_base ? log->base_term : 0,
+               have_base ? log->base_hash : r->prev_hash);
+    if (!have_base)
+        log_add_fault(log, lost.first, lost.last);
+    log->commit = tm_max_u64(log->commit, r->index);
+    log->suspect_rot = log->suspect_damaged = false;
+}
+
+/* The log went on here from an older generation, where it ended with this record. */
+static void replay_moved(struct tm_log *log, const struct tm_record *r, tm_wal_place place)
+{
+    log->moved = place;
+    log->suspect_rot = false;
+    if (r->index <= log->base)
+        return;
+    if (r->index < log->last)
+        log_truncate(log, r->index);
+    lose_until(log, r->index, r->prev_hash);
+    link_up(log, r->prev_hash);
+}
+
+void log_replay_record(struct tm_log *log, const struct tm_wal_found *found)
+{
+    const struct tm_record *r = (const void *)found->record.data;
+    note_place(log, found);
+    switch (r->kind) {
+    case TM_RECORD_CUT:
+        replay_cut(log, r);
+        break;
+    case TM_RECORD_RESET:
+        replay_reset(log, r);
+        break;
+    case TM_RECORD_MOVED:
+        replay_moved(log, r, found->place);
+        break;
+    case TM_RECORD_REPAIR:
+        replay_repair(log, r, found->place);
+        break;
+    case TM_RECORD_SUSPECT:
+        log->suspect_damaged = true;
+        break;
+    case TM_RECORD_CLEAR:
+        log->suspect_rot = log->suspect_damaged = false;
+        break;
+    default:
+        if (r->kind < TM_RECORD_LOCAL_FIRST)
+            replay_effect(log, r, found->place, found->record);
+    }
+}
+
+/* What a rotten block held of this partition, as the directory behind it says. */
+static void lose_span(struct tm_log *log, const struct tm_wal_span *span)
+{
+    bool ranged = span->last >= span->first;
+    log->commit = tm_max_u64(log->commit, span->commit);
+    if ((span->flags & TM_WAL_SPAN_RESET) != 0) {
+        uint64_t first = log->base + 1;
+        if (span->first - 1 > log->base) {
+            log_rebase(log, span->first - 1, 0, 0);
+            log_add_fault(log, first, span->first - 1);
+        } else {
+            log_rebase(log, log->base, log->base_term, log->base_hash);
+        }
+    } else if ((span->flags & TM_WAL_SPAN_CUT) != 0 || (ranged && span->first <= log->last)) {
+        cut_from(log, span->first);
+    }
+    if (ranged)
+        lose_until(log, span->last, span->tail_hash);
+}
+
+void log_replay_fault(struct tm_log *log, const struct tm_wal_fault *fault)
+{
+    if (fault->span.partition != TM_WAL_ALL)
+        lose_span(log, &fault->span);
+    else if (fault->kind == TM_WAL_DAMAGED)
+        log->suspect_damaged = true;
+    else
+        log->suspect_rot = true;
+}
+
+/* Replay is over: all that was found is durable. */
+void log_replay_end(struct tm_log *log)
+{
+    uint64_t floor, hash;
+    tm_hs_floor(log->set->hs, log->partition, &floor, &hash);
+    if (floor > log->last)
+        lose_until(log, floor, hash);
+    log->tail_durable = log->last;
+    log->durable_told = tm_log_durable(log);
+}

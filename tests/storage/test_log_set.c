@@ -1,0 +1,811 @@
+/* Logs and hard state over the simulated disk: a model keeps, per partition, every version of every
+ * record and what was reported durable; after each crash the logs must be a chain that has at
+ * least that, and the hard state no older than what was reported. */
+#include "storage/log_set.h"
+
+#include "storage/log_internal.h"
+#include "tests/storage/store_env.h"
+
+#define PARTITIONS 6
+#define WORKERS    2
+#define MINE       3 /* partitions 0, 2, 4 belong to worker 0 */
+#define INDEX_MAX  4000
+#define BODY_MAX   600
+
+struct model_log {
+    uint64_t base, base_term, base_hash; /* the newest snapshot */
+    uint64_t last, commit, durable;
+    uint64_t hash[INDEX_MAX], term[INDEX_MAX];
+    uint64_t hash_then[INDEX_MAX]; /* of what was there when it was reported durable */
+    uint32_t body[INDEX_MAX];
+    uint64_t salt[INDEX_MAX];
+    struct tm_hard_state puts[INDEX_MAX];
+    unsigned put_count, put_durable; /* puts[put_durable - 1] was reported durable */
+};
+
+struct fixture {
+    struct store_env env;
+    struct tm_log_set_config config;
+    struct tm_log_set *set;
+    struct model_log logs[PARTITIONS];
+    unsigned failed, faults;
+    bool space;
+};
+
+static uint32_t partition_at(unsigned i)
+{
+    return i * WORKERS;
+}
+
+static void on_durable(void *host, uint32_t partition, uint64_t index)
+{
+    struct fixture *f = host;
+    struct model_log *m = &f->logs[partition];
+    CU_ASSERT_FATAL(index <= m->last);
+    CU_ASSERT_FATAL(index == tm_log_durable(tm_log_set_log(f->set, partition)));
+    m->durable = index;
+    for (uint64_t i = m->base + 1; i <= index; i++)
+        m->hash_then[i] = m->hash[i];
+}
+
+static void on_hard(void *host, uint32_t partition)
+{
+    struct fixture *f = host;
+    struct model_log *m = &f->logs[partition];
+    if (tm_hs_durable(tm_log_set_hs(f->set), partition, tm_log_set_wal(f->set)))
+        m->put_durable = m->put_count;
+}
+
+static void on_fault(void *host, uint32_t partition)
+{
+    (void)partition;
+    ((struct fixture *)host)->faults++;
+}
+
+static void on_failed(void *host, enum tm_err err)
+{
+    (void)err;
+    ((struct fixture *)host)->failed++;
+}
+
+static void on_space(void *host, bool available)
+{
+    ((struct fixture *)host)->space = available;
+}
+
+static bool on_base(void *host, uint32_t partition, struct tm_log_base *out)
+{
+    const struct model_log *m = &((struct fixture *)host)->logs[partition];
+    *out = (struct tm_log_base){m->base, m->base_term, m->base_hash};
+    return m->base > 0;
+}
+
+static struct fixture *setup(uint64_t seed)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    CU_ASSERT_FATAL(f != NULL);
+    env_init(&f->env, seed);
+    f->space = true;
+    f->config = (struct tm_log_set_config){
+        .wal = {.ctx = &f->env.ctx,
+                .folder = "wal",
+                .generation = 1,
+                .partitions = PARTITIONS,
+                .cluster = {7},
+                .disk_id = 5,
+                .segment_bytes = TM_KIB(64),
+                .max_record_bytes = 4096},
+        .workers = WORKERS,
+        .cache_bytes = 16 * 1024,
+        .callbacks = {f, on_durable, on_hard, on_fault, on_failed, on_space},
+        .base = on_base};
+    return f;
+}
+
+static void reopen(struct fixture *f)
+{
+    f->config.wal.incarnation++;
+    enum tm_err err = tm_log_set_open(&f->config, &f->set);
+    CU_ASSERT_FATAL(err == TM_OK);
+}
+
+static struct tm_log *log_at(struct fixture *f, uint32_t partition)
+{
+    return tm_log_set_log(f->set, partition);
+}
+
+static void settle(struct fixture *f)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        tm_log_set_flush(f->set);
+        sim_disk_drain(f->env.sd);
+    }
+}
+
+static void crash(struct fixture *f, int keep)
+{
+    sim_disk_crash(f->env.sd, keep);
+    tm_log_set_abandon(f->set);
+    f->set = NULL;
+}
+
+static void teardown(struct fixture *f)
+{
+    if (f->set != NULL) {
+        sim_disk_kill(f->env.sd);
+        tm_log_set_abandon(f->set);
+    }
+    env_done(&f->env);
+    free(f);
+}
+
+static struct tm_record *build(struct fixture *f, uint8_t *buf, uint32_t p, uint64_t i)
+{
+    const struct model_log *m = &f->logs[p];
+    uint64_t prev = i == 1 ? 0 : i - 1 == m->base ? m->base_hash : m->hash[i - 1];
+    return env_record(buf, p, m->term[i], i, prev, m->body[i], m->salt[i]);
+}
+
+static enum tm_err append(struct fixture *f, uint32_t p)
+{
+    _Alignas(8) uint8_t buf[4096];
+    struct model_log *m = &f->logs[p];
+    uint64_t i = m->last + 1;
+    CU_ASSERT_FATAL(i < INDEX_MAX);
+    m->term[i] = tm_log_last_term(log_at(f, p)) + env_chance(&f->env, 5);
+    if (m->term[i] == 0)
+        m->term[i] = 1;
+    m->body[i] = (uint32_t)env_below(&f->env, BODY_MAX);
+    m->salt[i] = env_random(&f->env);
+    struct tm_record *r = build(f, buf, p, i);
+    enum tm_err err = tm_log_append(log_at(f, p), tm_bytes_of(r, r->length), TM_WAL_EFFECT);
+    if (err == TM_OK) {
+        m->hash[i] = r->checksum;
+        m->last = i;
+    }
+    return err;
+}
+
+static void cut(struct fixture *f, uint32_t p)
+{
+    struct model_log *m = &f->logs[p];
+    uint64_t low = tm_max_u64(m->commit, m->base);
+    if (m->last <= low)
+        return;
+    uint64_t from = low + 1 + env_below(&f->env, m->last - low);
+    if (tm_log_cut(log_at(f, p), from) != TM_OK)
+        return;
+    m->last = from - 1;
+    m->durable = tm_min_u64(m->durable, m->last);
+}
+
+static void commit_some(struct fixture *f, uint32_t p)
+{
+    struct model_log *m = &f->logs[p];
+    if (m->durable <= m->commit)
+        return;
+    m->commit += 1 + env_below(&f->env, m->durable - m->commit);
+    tm_log_set_commit(log_at(f, p), m->commit);
+}
+
+static void snapshot(struct fixture *f, uint32_t p)
+{
+    struct model_log *m = &f->logs[p];
+    if (m->commit <= m->base)
+        return;
+    uint64_t to = m->base + 1 + env_below(&f->env, m->commit - m->base);
+    m->base_term = m->term[to];
+    m->base_hash = m->hash[to];
+    m->base = to;
+    tm_log_compact(log_at(f, p), to);
+    CU_ASSERT_FATAL(tm_log_first(log_at(f, p)) == to + 1);
+}
+
+static void put(struct fixture *f, uint32_t p)
+{
+    struct model_log *m = &f->logs[p];
+    struct tm_hard_state h = {.vote = TM_VOTE_NONE};
+    if (m->put_count > 0)
+        h = m->puts[m->put_count - 1];
+    h.term += env_below(&f->env, 3);
+    h.vote = (uint32_t)env_below(&f->env, 3);
+    h.vote_disk = env_random(&f->env);
+    h.config.count = 3;
+    h.config.voters[2].disk_id = env_random(&f->env);
+    tm_hs_put(tm_log_set_hs(f->set), p, &h);
+    CU_ASSERT_FATAL(m->put_count < INDEX_MAX);
+    m->puts[m->put_count++] = h;
+}
+
+static bool same_hard(const struct tm_hard_state *a, const struct tm_hard_state *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+/* The recovered hard state is one of those put since the last that was reported durable. */
+static void check_hard(struct fixture *f, uint32_t p, bool rot)
+{
+    struct model_log *m = &f->logs[p];
+    struct tm_hard_state got;
+    enum tm_err err = tm_hs_get(tm_log_set_hs(f->set), p, &got);
+    if (rot && err == TM_ERR_CORRUPT)
+        return;
+    if (err == TM_ERR_NOTFOUND) {
+        CU_ASSERT_FATAL(m->put_durable == 0);
+        m->put_count = 0;
+        return;
+    }
+    CU_ASSERT_FATAL(err == TM_OK);
+    unsigned i = m->put_durable == 0 ? 0 : m->put_durable - 1;
+    while (i < m->put_count && !same_hard(&m->puts[i], &got))
+        i++;
+    CU_ASSERT_FATAL(i < m->put_count);
+    m->put_count = m->put_durable = i + 1;
+}
+
+/* The recovered log is a chain with at least what was durable; the model takes it over. */
+static void check_log(struct fixture *f, uint32_t p)
+{
+    struct model_log *m = &f->logs[p];
+    struct tm_log *log = log_at(f, p);
+    CU_ASSERT_FATAL(tm_log_fault_count(log) == 0 && !tm_log_suspect(log));
+    CU_ASSERT_FATAL(tm_log_first(log) == m->base + 1);
+    CU_ASSERT_FATAL(tm_log_last(log) >= m->durable);
+    CU_ASSERT_FATAL(tm_log_durable(log) == tm_log_last(log));
+    CU_ASSERT_FATAL(tm_log_commit(log) <= tm_max_u64(m->commit, m->base));
+    for (uint64_t i = m->base + 1; i <= tm_log_last(log); i++) {
+        uint64_t hash, term;
+        CU_ASSERT_FATAL(tm_log_hash_at(log, i, &hash) && tm_log_term_at(log, i, &term));
+        if (i <= m->durable)
+            CU_ASSERT_FATAL(hash == m->hash[i] && term == m->term[i]);
+        m->hash[i] = hash;
+        m->term[i] = term;
+    }
+    m->last = m->durable = tm_log_last(log);
+    m->commit = tm_max_u64(tm_log_commit(log), m->base);
+}
+
+struct fetcher {
+    struct tm_log_fetch fetch;
+    struct model_log *m;
+    uint64_t expect;
+    unsigned calls;
+    enum tm_err err;
+    bool done;
+};
+
+static bool fetched(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record)
+{
+    struct fetcher *x = fetch->owner;
+    const struct tm_record *r = (const void *)record.data;
+    CU_ASSERT_FATAL(index == x->expect++ && r->index == index);
+    CU_ASSERT_FATAL(tm_record_check(r, record.len) == TM_OK);
+    CU_ASSERT_FATAL(r->checksum == x->m->hash[index]);
+    x->m->body[index] = r->body_len;
+    x->m->salt[index] = r->origin;
+    return true;
+}
+
+static void fetch_done(struct tm_log_fetch *fetch, enum tm_err err)
+{
+    struct fetcher *x = fetch->owner;
+    x->err = err;
+    x->done = true;
+}
+
+/* Reads first..last from disk, in as many fetches as it takes; the last answer. */
+static enum tm_err fetch_all(struct fixture *f, uint32_t p, uint64_t first, uint64_t last)
+{
+    struct fetcher x = {.m = &f->logs[p], .expect = first, .err = TM_OK};
+    while (x.err == TM_OK && x.expect <= last) {
+        x.fetch = (struct tm_log_fetch){.first = x.expect,
+                                        .last = last,
+                                        .max_bytes = 5000,
+                                        .record = fetched,
+                                        .done = fetch_done,
+                                        .owner = &x};
+        x.done = false;
+        x.err = tm_log_fetch(log_at(f, p), &x.fetch);
+        if (x.err != TM_OK)
+            break;
+        sim_disk_drain(f->env.sd);
+        CU_ASSERT_FATAL(x.done && x.fetch.next == x.expect);
+    }
+    return x.err;
+}
+
+static void check_bytes(struct fixture *f, uint32_t p)
+{
+    struct model_log *m = &f->logs[p];
+    for (uint64_t i = m->base + 1; i <= m->last; i++) {
+        struct tm_bytes b = tm_log_get(log_at(f, p), i);
+        if (b.data != NULL)
+            CU_ASSERT_FATAL(((const struct tm_record *)(const void *)b.data)->checksum ==
+                            m->hash[i]);
+    }
+    if (m->last > m->base)
+        CU_ASSERT_FATAL(fetch_all(f, p, m->base + 1, m->last) == TM_OK);
+}
+
+static void random_turn(struct fixture *f)
+{
+    struct store_env *env = &f->env;
+    for (uint64_t n = env_below(env, 8); n > 0; n--) {
+        uint32_t p = partition_at((unsigned)env_below(env, MINE));
+        uint64_t what = env_below(env, 100);
+        if (what < 75)
+            append(f, p);
+        else if (what < 80)
+            cut(f, p);
+        else if (what < 90)
+            commit_some(f, p);
+        else if (what < 93)
+            snapshot(f, p);
+        else
+            put(f, p);
+    }
+    tm_log_set_flush(f->set);
+    for (uint64_t n = env_below(env, 6); n > 0; n--)
+        sim_disk_step(env->sd);
+    env->now_ns += TM_MS(env_below(env, 40));
+    if (tm_log_set_next_deadline(f->set) <= env->now_ns)
+        tm_log_set_tick(f->set);
+}
+
+static void lives(uint64_t seed, unsigned rounds)
+{
+    struct fixture *f = setup(seed);
+    f->config.wal.flushes_under_way = 1 + (uint32_t)env_below(&f->env, 4);
+    f->config.wal.sync = env_chance(&f->env, 50) ? TM_WAL_DSYNC : TM_WAL_FSYNC;
+    for (unsigned life = 0; life < rounds; life++) {
+        reopen(f);
+        for (unsigned i = 0; i < MINE; i++) {
+            check_log(f, partition_at(i));
+            check_hard(f, partition_at(i), false);
+            check_bytes(f, partition_at(i));
+        }
+        for (uint64_t turns = env_below(&f->env, 60); turns > 0; turns--)
+            random_turn(f);
+        CU_ASSERT_FATAL(f->failed == 0 && f->faults == 0);
+        if (env_chance(&f->env, 80)) {
+            crash(f, -1);
+            continue;
+        }
+        for (unsigned i = 0; i < 20 && !tm_log_set_idle(f->set); i++)
+            settle(f);
+        tm_log_set_close(f->set, true);
+        f->set = NULL;
+    }
+    teardown(f);
+}
+
+static void logs_and_votes_survive_crashes(void)
+{
+    uint64_t seed = tm_test_seed();
+    for (unsigned i = 0; i < 25; i++)
+        lives(seed + i, 20);
+}
+
+/* --- faults --- */
+
+static struct fixture *filled(uint64_t seed, unsigned turns)
+{
+    struct fixture *f = setup(seed);
+    reopen(f);
+    for (unsigned i = 0; i < turns; i++) {
+        uint32_t p = partition_at((unsigned)env_below(&f->env, MINE));
+        while (append(f, p) != TM_OK) /* a segment is being prepared */
+            settle(f);
+        if (env_chance(&f->env, 10))
+            put(f, p);
+        tm_log_set_flush(f->set);
+        if (env_chance(&f->env, 50))
+            settle(f);
+    }
+    settle(f);
+    return f;
+}
+
+/* Writes a marker, so that all before it is provably durable. */
+static void pass_idle(struct fixture *f)
+{
+    f->env.now_ns += TM_MS(60);
+    tm_log_set_tick(f->set);
+    settle(f);
+}
+
+static void flip_block_of(struct fixture *f, uint32_t p, uint64_t i)
+{
+    char name[TM_WAL_NAME_MAX];
+    tm_wal_place place = log_index_at(&log_at(f, p)->index, i)->place;
+    tm_wal_name_segment(name, "wal", 1, 0, tm_wal_segment_of(tm_log_set_wal(f->set), place));
+    uint64_t at = tm_wal_place_offset(place) + env_below(&f->env, 4096);
+    CU_ASSERT_FATAL(sim_disk_flip(f->env.sd, name, at, (unsigned)env_below(&f->env, 8)));
+}
+
+/* Whatever was durable is there with the same hash, or known to be lost. */
+static void check_nothing_is_lost_silently(struct fixture *f, uint32_t p)
+{
+    struct model_log *m = &f->logs[p];
+    struct tm_log *log = log_at(f, p);
+    if (tm_log_last(log) < m->durable)
+        CU_ASSERT_FATAL(tm_log_suspect(log));
+    for (uint64_t i = m->base + 1; i <= tm_min_u64(m->durable, tm_log_last(log)); i++) {
+        uint64_t hash;
+        bool known = tm_log_hash_at(log, i, &hash);
+        CU_ASSERT_FATAL(known ? hash == m->hash[i] : log_in_fault(log, i));
+    }
+    if (tm_log_fault_count(log) > 0) {
+        uint64_t first, last;
+        tm_log_fault_at(log, 0, &first, &last);
+        CU_ASSERT_FATAL(tm_log_durable(log) < first);
+    }
+}
+
+static void repair_all(struct fixture *f, uint32_t p)
+{
+    _Alignas(8) uint8_t buf[4096];
+    struct tm_log *log = log_at(f, p);
+    bool backwards = env_chance(&f->env, 50);
+    while (tm_log_fault_count(log) > 0) {
+        uint64_t first, last;
+        tm_log_fault_at(log, 0, &first, &last);
+        uint64_t i = backwards && last < tm_log_last(log) ? last : first;
+        struct tm_record *r = build(f, buf, p, i);
+        CU_ASSERT_FATAL(r->checksum == f->logs[p].hash[i]);
+        uint64_t right = r->prev_hash;
+        r->prev_hash ^= 1;
+        tm_record_seal(r);
+        if (i < tm_log_last(log)) /* something behind it tells what it was */
+            CU_ASSERT_FATAL(tm_log_repair(log, tm_bytes_of(r, r->length)) == TM_ERR_CORRUPT ||
+                            i < last);
+        r->prev_hash = right;
+        tm_record_seal(r);
+        enum tm_err err = tm_log_repair(log, tm_bytes_of(r, r->length));
+        CU_ASSERT_FATAL(err == TM_OK || err == TM_ERR_FULL);
+        if (err == TM_ERR_FULL)
+            settle(f);
+        CU_ASSERT_FATAL(err != TM_OK ||
+                        tm_log_repair(log, tm_bytes_of(r, r->length)) == TM_ERR_INVALID);
+    }
+}
+
+static void rot_is_known_kept_and_repaired(void)
+{
+    uint64_t seed = tm_test_seed();
+    unsigned faulty = 0;
+    for (unsigned round = 0; round < 60; round++) {
+        struct fixture *f = filled(seed + round, 200);
+        pass_idle(f);
+        for (uint64_t n = 1 + env_below(&f->env, 3); n > 0; n--) {
+            uint32_t p = partition_at((unsigned)env_below(&f->env, MINE));
+            flip_block_of(f, p, 1 + env_below(&f->env, f->logs[p].last));
+        }
+        for (unsigned again = 0; again < 2; again++) {
+            crash(f, -1);
+            reopen(f);
+            for (unsigned i = 0; i < MINE; i++)
+                check_nothing_is_lost_silently(f, partition_at(i));
+        }
+        for (unsigned i = 0; i < MINE; i++) {
+            uint32_t p = partition_at(i);
+            faulty += tm_log_fault_count(log_at(f, p)) > 0;
+            check_hard(f, p, true);
+            repair_all(f, p);
+        }
+        settle(f);
+        for (unsigned again = 0; again < 2; again++) {
+            for (unsigned i = 0; i < MINE; i++) {
+                struct tm_log *log = log_at(f, partition_at(i));
+                CU_ASSERT_FATAL(tm_log_fault_count(log) == 0);
+                CU_ASSERT_FATAL(tm_log_suspect(log) ||
+                                tm_log_last(log) == f->logs[partition_at(i)].last);
+                if (!tm_log_suspect(log))
+                    CU_ASSERT_FATAL(tm_log_durable(log) == f->logs[partition_at(i)].last);
+                f->logs[partition_at(i)].last = tm_log_last(log);
+                check_bytes(f, partition_at(i));
+            }
+            crash(f, -1);
+            reopen(f);
+        }
+        teardown(f);
+    }
+    CU_ASSERT(faulty > 20);
+}
+
+static void rot_met_while_reading_is_a_fault_of_the_log(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 300);
+    struct model_log *m = &f->logs[2];
+    uint64_t bad = m->last / 2;
+    flip_block_of(f, 2, bad);
+    CU_ASSERT(tm_log_durable(log_at(f, 2)) == m->last);
+    CU_ASSERT(fetch_all(f, 2, 1, m->last) == TM_ERR_CORRUPT);
+    CU_ASSERT(f->faults == 1 && tm_log_fault_count(log_at(f, 2)) == 1);
+    uint64_t first, last;
+    tm_log_fault_at(log_at(f, 2), 0, &first, &last);
+    CU_ASSERT(first <= bad && bad <= last);
+    CU_ASSERT(tm_log_durable(log_at(f, 2)) == first - 1);
+    repair_all(f, 2);
+    CU_ASSERT(tm_log_durable(log_at(f, 2)) == first - 1); /* not before the repair is durable */
+    m->durable = first - 1;
+    settle(f);
+    CU_ASSERT(tm_log_durable(log_at(f, 2)) == m->last);
+    CU_ASSERT(fetch_all(f, 2, 1, m->last) == TM_OK);
+    teardown(f);
+}
+
+static void a_damaged_tail_makes_suspects_until_they_are_cleared(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 100);
+    CU_ASSERT_FATAL(append(f, 2) == TM_OK);
+    settle(f);
+    flip_block_of(f, 2, f->logs[2].last); /* no marker: past what is provably durable */
+    for (unsigned i = 0; i < 3; i++) {
+        crash(f, -1);
+        reopen(f);
+        for (unsigned k = 0; k < MINE; k++) {
+            CU_ASSERT(tm_log_suspect(log_at(f, partition_at(k))));
+            struct tm_hard_state h;
+            CU_ASSERT(tm_hs_get(tm_log_set_hs(f->set), partition_at(k), &h) == TM_ERR_CORRUPT);
+        }
+        CU_ASSERT(tm_log_last(log_at(f, 2)) == f->logs[2].last - 1);
+    }
+    CU_ASSERT(tm_log_clear_suspect(log_at(f, 2)) == TM_OK);
+    f->logs[2].last = f->logs[2].durable = tm_log_last(log_at(f, 2));
+    put(f, 2);
+    settle(f);
+    CU_ASSERT(append(f, 2) == TM_OK);
+    settle(f);
+    crash(f, -1);
+    reopen(f);
+    CU_ASSERT(!tm_log_suspect(log_at(f, 2)) && tm_log_suspect(log_at(f, 0)));
+    check_log(f, 2);
+    check_hard(f, 2, false);
+    teardown(f);
+}
+
+static void a_lost_wal_is_not_an_empty_one(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 100);
+    crash(f, -1);
+    for (unsigned i = 1; i < 40; i++) {
+        char name[TM_WAL_NAME_MAX];
+        tm_wal_name_segment(name, "wal", 1, 0, i);
+        sim_disk_remove(f->env.sd, name);
+    }
+    for (unsigned again = 0; again < 2; again++) {
+        reopen(f);
+        for (unsigned k = 0; k < MINE; k++) {
+            struct tm_hard_state h;
+            CU_ASSERT(tm_log_suspect(log_at(f, partition_at(k))));
+            CU_ASSERT(tm_hs_get(tm_log_set_hs(f->set), partition_at(k), &h) == TM_ERR_CORRUPT);
+        }
+        settle(f);
+        crash(f, -1);
+    }
+    teardown(f);
+}
+
+static void hard_state_survives_rot_in_three_of_its_four_copies(void)
+{
+    uint64_t seed = tm_test_seed();
+    for (unsigned good = 0; good < 4; good++) {
+        struct fixture *f = filled(seed + good, 100);
+        for (unsigned i = 0; i < 40; i++) {
+            put(f, partition_at(i % MINE));
+            settle(f);
+            f->env.now_ns += TM_SECONDS(2);
+            tm_log_set_tick(f->set); /* refreshes the file */
+            settle(f);
+        }
+        char name[TM_WAL_NAME_MAX];
+        uint64_t size = 0;
+        tm_wal_name_hard(name, "wal", 1, 0);
+        CU_ASSERT_FATAL(sim_disk_data(f->env.sd, name, &size) != NULL && size % 4 == 0);
+        for (unsigned copy = 0; copy < 4; copy++)
+            if (copy != good)
+                CU_ASSERT(sim_disk_flip(f->env.sd, name, copy * size / 4 + 100, 3));
+        crash(f, -1);
+        reopen(f);
+        for (unsigned i = 0; i < MINE; i++)
+            check_hard(f, partition_at(i), false);
+        teardown(f);
+    }
+}
+
+static void a_vote_is_not_forgotten_with_the_segment_that_held_it(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 10);
+    put(f, 0);
+    settle(f);
+    struct model_log *m = &f->logs[0];
+    CU_ASSERT(m->put_durable == m->put_count);
+    uint64_t first = tm_wal_first_segment(tm_log_set_wal(f->set));
+    for (unsigned i = 0; i < 600; i++) { /* segments come and go */
+        uint32_t p = partition_at(i % MINE);
+        CU_ASSERT_FATAL(append(f, p) == TM_OK);
+        settle(f);
+        commit_some(f, p);
+        snapshot(f, p);
+        f->env.now_ns += TM_MS(10);
+        tm_log_set_flush(f->set);
+    }
+    settle(f);
+    CU_ASSERT(tm_wal_first_segment(tm_log_set_wal(f->set)) > first + 2);
+    crash(f, -1);
+    reopen(f);
+    for (unsigned i = 0; i < MINE; i++) {
+        check_log(f, partition_at(i));
+        check_hard(f, partition_at(i), false);
+    }
+    crash(f, -1);
+    char name[TM_WAL_NAME_MAX];
+    uint64_t size = 0;
+    tm_wal_name_hard(name, "wal", 1, 0);
+    CU_ASSERT_FATAL(sim_disk_data(f->env.sd, name, &size) != NULL);
+    for (unsigned copy = 0; copy < 4; copy++)
+        sim_disk_flip(f->env.sd, name, copy * size / 4 + 30, 3);
+    reopen(f);
+    struct tm_hard_state h;
+    CU_ASSERT(tm_hs_get(tm_log_set_hs(f->set), 0, &h) == TM_ERR_CORRUPT);
+    crash(f, -1);
+    reopen(f); /* and that is not forgotten either */
+    CU_ASSERT(tm_hs_get(tm_log_set_hs(f->set), 0, &h) == TM_ERR_CORRUPT);
+    teardown(f);
+}
+
+static void a_lost_snapshot_is_a_fault_not_an_empty_log(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 100);
+    struct model_log *m = &f->logs[2];
+    m->commit = m->last;
+    tm_log_set_commit(log_at(f, 2), m->commit);
+    m->base = m->last;
+    m->base_term = m->term[m->last];
+    m->base_hash = m->hash[m->last];
+    tm_log_compact(log_at(f, 2), m->last);
+    for (unsigned i = 0; i < 30; i++) {
+        f->env.now_ns += TM_SECONDS(1);
+        put(f, 2);
+        tm_log_set_tick(f->set);
+        settle(f);
+    }
+    crash(f, -1);
+    for (unsigned i = 1; i < 40; i++) {
+        char name[TM_WAL_NAME_MAX];
+        tm_wal_name_segment(name, "wal", 1, 0, i);
+        sim_disk_remove(f->env.sd, name);
+    }
+    uint64_t had = m->base;
+    m->base = 0;
+    reopen(f);
+    CU_ASSERT(tm_log_last(log_at(f, 2)) == had && tm_log_fault_count(log_at(f, 2)) == 1);
+    CU_ASSERT(tm_log_durable(log_at(f, 2)) == 0);
+    CU_ASSERT(tm_log_reset(log_at(f, 2), had + 5, 9, 1234) == TM_OK);
+    CU_ASSERT(tm_log_fault_count(log_at(f, 2)) == 0 && !tm_log_suspect(log_at(f, 2)));
+    CU_ASSERT(tm_log_first(log_at(f, 2)) == had + 6 && tm_log_last(log_at(f, 2)) == had + 5);
+    teardown(f);
+}
+
+static void a_log_goes_on_after_an_installed_snapshot(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 100);
+    struct model_log *m = &f->logs[4];
+    CU_ASSERT(tm_log_reset(log_at(f, 4), 1000, 8, 4321) == TM_OK);
+    m->base = m->last = m->commit = m->durable = 1000;
+    m->base_term = 8;
+    m->base_hash = 4321;
+    for (unsigned i = 0; i < 20; i++)
+        CU_ASSERT_FATAL(append(f, 4) == TM_OK);
+    CU_ASSERT(tm_log_durable(log_at(f, 4)) == 1000);
+    settle(f);
+    CU_ASSERT(tm_log_durable(log_at(f, 4)) == 1020 && m->durable == 1020);
+    check_bytes(f, 4);
+    crash(f, -1);
+    reopen(f);
+    check_log(f, 4);
+    check_log(f, 2);
+    check_bytes(f, 4);
+    teardown(f);
+}
+
+/* --- worker counts --- */
+
+static void a_log_moves_on_when_the_worker_count_changes(void)
+{
+    uint64_t seed = tm_test_seed();
+    for (unsigned round = 0; round < 10; round++) {
+        struct fixture *f = filled(seed + round, 150);
+        struct tm_wal_generation older[4] = {{1, 2}};
+        crash(f, -1);
+        /* Worker 1 of the first generation was there too. */
+        f->config.wal.worker = 1;
+        reopen(f);
+        settle(f);
+        crash(f, 100);
+        f->config.wal.worker = 0;
+        for (uint32_t generation = 2; generation < 5; generation++) {
+            f->config.wal.generation = generation;
+            f->config.wal.older = older;
+            f->config.wal.older_count = generation - 1;
+            for (unsigned start = 0; start < 3; start++) {
+                reopen(f);
+                for (unsigned i = 0; i < MINE; i++) {
+                    check_log(f, partition_at(i));
+                    check_hard(f, partition_at(i), false);
+                    check_bytes(f, partition_at(i));
+                }
+                for (uint64_t turns = env_below(&f->env, 20); turns > 0; turns--)
+                    random_turn(f);
+                crash(f, -1);
+            }
+            older[generation - 1] = (struct tm_wal_generation){generation, 1};
+        }
+        /* The beginning of its history goes: that shows. */
+        reopen(f);
+        bool needs[MINE];
+        for (unsigned i = 0; i < MINE; i++) {
+            struct tm_log *log = log_at(f, partition_at(i));
+            needs[i] =
+                tm_log_last(log) >= tm_log_first(log) &&
+                tm_wal_place_volume(log_index_at(&log->index, tm_log_first(log))->place) == 1;
+        }
+        crash(f, -1);
+        char name[TM_WAL_NAME_MAX];
+        for (unsigned i = 1; i < 20; i++) {
+            tm_wal_name_segment(name, "wal", 1, 0, i);
+            sim_disk_remove(f->env.sd, name);
+        }
+        reopen(f);
+        for (unsigned i = 0; i < MINE; i++) {
+            check_nothing_is_lost_silently(f, partition_at(i));
+            CU_ASSERT(tm_log_fault_count(log_at(f, partition_at(i))) > 0 || !needs[i]);
+        }
+        teardown(f);
+    }
+}
+
+static void the_oldest_segment_names_its_partition(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 3);
+    while (f->logs[0].last == 0) {
+        CU_ASSERT_FATAL(append(f, 0) == TM_OK);
+        settle(f);
+    }
+    for (unsigned i = 0; i < 400; i++) {
+        CU_ASSERT_FATAL(append(f, 2 + 2 * (i % 2)) == TM_OK);
+        settle(f);
+    }
+    for (uint32_t p = 2; p < 5; p += 2) {
+        commit_some(f, p);
+        f->logs[p].commit = f->logs[p].last;
+        tm_log_set_commit(log_at(f, p), f->logs[p].last);
+        uint64_t last = f->logs[p].last;
+        f->logs[p].base_term = f->logs[p].term[last];
+        f->logs[p].base_hash = f->logs[p].hash[last];
+        f->logs[p].base = last;
+        tm_log_compact(log_at(f, p), last);
+    }
+    uint32_t partition = 99;
+    uint64_t segments = 0;
+    CU_ASSERT(tm_log_set_pinner(f->set, &partition, &segments));
+    CU_ASSERT(partition == 0 && segments == 1);
+    teardown(f);
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(logs_and_votes_survive_crashes),
+    TM_TEST(rot_is_known_kept_and_repaired),
+    TM_TEST(rot_met_while_reading_is_a_fault_of_the_log),
+    TM_TEST(a_damaged_tail_makes_suspects_until_they_are_cleared),
+    TM_TEST(a_lost_wal_is_not_an_empty_one),
+    TM_TEST(hard_state_survives_rot_in_three_of_its_four_copies),
+    TM_TEST(a_vote_is_not_forgotten_with_the_segment_that_held_it),
+    TM_TEST(a_lost_snapshot_is_a_fault_not_an_empty_log),
+    TM_TEST(a_log_goes_on_after_an_installed_snapshot),
+    TM_TEST(a_log_moves_on_when_the_worker_count_changes),
+    TM_TEST(the_oldest_segment_names_its_partition),
+};
+
+TM_TEST_MAIN("storage/log_set", tests)
