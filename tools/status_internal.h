@@ -1,0 +1,65 @@
+/* status_internal.h: what `tidemill status` gathers, and how it is merged.  The parts that need no
+ * network are functions of their own, for tests. */
+#ifndef TM_TOOLS_STATUS_INTERNAL_H
+#define TM_TOOLS_STATUS_INTERNAL_H
+
+#include "runtime/base.h"
+
+/* A worker of a node. */
+struct tm_status_member {
+    char address[80];
+    char node[64];   /* its name, or its address while it is not known */
+    enum tm_err err; /* why it did not answer */
+    unsigned leads, holds;
+};
+
+/* One copy of a partition, as the member that has it says. */
+struct tm_status_replica {
+    unsigned member;
+    unsigned partition;
+    char role[16];
+    uint64_t term, commit, last, applied, entities, state_hash;
+    uint64_t copies, in_sync;
+    bool ready, faulty;
+};
+
+/* A partition, merged. */
+struct tm_status_partition {
+    int leader; /* member, -1: none is known */
+    uint64_t leader_term;
+    uint64_t term, commit; /* the highest known */
+    uint64_t applied;      /* by the leader */
+    uint64_t lag;          /* records that the slowest copy has not applied */
+    unsigned copies, in_sync, faulty;
+};
+
+struct tm_status_totals {
+    unsigned led, one_copy, faulty, unreachable;
+    uint64_t max_lag;
+};
+
+struct tm_status {
+    char cluster[64];
+    struct tm_status_member *members;
+    unsigned member_count;
+    struct tm_status_replica *replicas;
+    unsigned replica_count, replica_room;
+    struct tm_status_partition *partitions;
+    unsigned partition_count;
+    struct tm_status_totals totals;
+};
+
+/* Takes the members out of the text of CLUSTER NODES.  NOMEM. */
+enum tm_err tm_status_members(struct tm_status *s, struct tm_bytes nodes);
+
+/* Takes the replicas out of a member's reply to TIDEMILL PARTITIONS: an array of arrays of
+ * alternating names and values; unknown names are skipped.  UNSUPPORTED: an error reply; CORRUPT:
+ * another shape; NOMEM. */
+enum tm_err tm_status_take(struct tm_status *s, struct tm_status_member *m, struct tm_bytes reply);
+
+/* Fills partitions, totals and the members' counts. */
+void tm_status_merge(struct tm_status *s);
+
+void tm_status_free(struct tm_status *s);
+
+#endif
