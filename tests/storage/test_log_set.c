@@ -254,7 +254,7 @@ static void check_log(struct fixture *f, uint32_t p)
     CU_ASSERT_FATAL(tm_log_durable(log) == tm_log_last(log));
     CU_ASSERT_FATAL(tm_log_commit(log) <= tm_max_u64(m->commit, m->base));
     for (uint64_t i = m->base + 1; i <= tm_log_last(log); i++) {
-        uint64_t hash, term;
+        uint64_t hash = 0, term = 0;
         CU_ASSERT_FATAL(tm_log_hash_at(log, i, &hash) && tm_log_term_at(log, i, &term));
         if (i <= m->durable)
             CU_ASSERT_FATAL(hash == m->hash[i] && term == m->term[i]);

@@ -1,0 +1,169 @@
+/* The data directory's identity over the simulated disk; the lock over a real folder. */
+#include "storage/datadir.h"
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/storage/store_env.h"
+
+static struct tm_datadir_error error;
+
+static void an_identity_is_written_once_and_read_back(void)
+{
+    struct store_env env;
+    struct tm_datadir_identity id, again;
+    env_init(&env, 1);
+    CU_ASSERT(tm_datadir_read(env.ctx.disk, &id, &error) == TM_ERR_NOTFOUND);
+    CU_ASSERT(tm_datadir_format(&env.ctx, "c", "n-1", &id, &error) == TM_OK);
+    CU_ASSERT(id.disk_id != 0 && !id.created && id.generation_count == 0);
+    CU_ASSERT(tm_datadir_format(&env.ctx, "c", "n-1", &again, &error) == TM_ERR_EXISTS);
+    CU_ASSERT(tm_datadir_read(env.ctx.disk, &again, &error) == TM_OK);
+    CU_ASSERT(memcmp(&id, &again, sizeof id) == 0);
+    id.created = true;
+    id.partitions = 256;
+    memset(id.cluster_uuid, 7, 16);
+    memset(id.creation_token, 9, 16);
+    CU_ASSERT(tm_datadir_write(env.ctx.disk, &id, &error) == TM_OK);
+    sim_disk_crash(env.sd, 0);
+    CU_ASSERT(tm_datadir_read(env.ctx.disk, &again, &error) == TM_OK);
+    CU_ASSERT(memcmp(&id, &again, sizeof id) == 0);
+    env_done(&env);
+}
+
+static void a_directory_of_another_node_or_cluster_is_refused_by_name(void)
+{
+    struct store_env env;
+    struct tm_datadir_identity id;
+    env_init(&env, 1);
+    CU_ASSERT(tm_datadir_format(&env.ctx, "east", "n-1", &id, &error) == TM_OK);
+    CU_ASSERT(tm_datadir_check(&id, "east", "n-1", &error) == TM_OK);
+    CU_ASSERT(tm_datadir_check(&id, "west", "n-1", &error) == TM_ERR_IDENTITY);
+    CU_ASSERT(strstr(error.text, "node n-1 of cluster east") != NULL);
+    CU_ASSERT(strstr(error.text, "node n-1 of cluster west") != NULL);
+    CU_ASSERT(tm_datadir_check(&id, "east", "n-2", &error) == TM_ERR_IDENTITY);
+    char longest[TM_DATADIR_NAME_MAX + 2];
+    memset(longest, 'x', sizeof longest);
+    longest[sizeof longest - 1] = '\0';
+    sim_disk_remove(env.sd, "identity");
+    CU_ASSERT(tm_datadir_format(&env.ctx, longest, "n-1", &id, &error) == TM_ERR_INVALID);
+    env_done(&env);
+}
+
+static void a_newer_format_and_damage_are_told_apart(void)
+{
+    struct store_env env;
+    struct tm_datadir_identity id;
+    env_init(&env, 1);
+    CU_ASSERT(tm_datadir_format(&env.ctx, "c", "n", &id, &error) == TM_OK);
+    for (uint64_t at = 0; at < 336; at++) {
+        CU_ASSERT(sim_disk_flip(env.sd, "identity", at, (unsigned)at % 8));
+        enum tm_err err = tm_datadir_read(env.ctx.disk, &id, &error);
+        CU_ASSERT(err == TM_ERR_CORRUPT || (err == TM_ERR_VERSION && at >= 8 && at < 12));
+        CU_ASSERT(sim_disk_flip(env.sd, "identity", at, (unsigned)at % 8));
+    }
+    CU_ASSERT(sim_disk_flip(env.sd, "identity", 8, 1)); /* version 1 -> 3 */
+    CU_ASSERT(tm_datadir_read(env.ctx.disk, &id, &error) == TM_ERR_VERSION);
+    CU_ASSERT(strstr(error.text, "format 3") != NULL);
+    env_done(&env);
+}
+
+static void data_without_an_identity_is_not_formatted_over(void)
+{
+    struct store_env env;
+    struct tm_datadir_identity id;
+    env_init(&env, 1);
+    tm_disk_run_open(env.ctx.disk, "wal/g0001/w00-00000001.seg", TM_DISK_CREATE);
+    CU_ASSERT(tm_datadir_read(env.ctx.disk, &id, &error) == TM_ERR_CORRUPT);
+    CU_ASSERT(tm_datadir_format(&env.ctx, "c", "n", &id, &error) == TM_ERR_CORRUPT);
+    env_done(&env);
+}
+
+static void starts_are_counted_and_worker_counts_become_generations(void)
+{
+    struct store_env env;
+    struct tm_datadir_identity id;
+    bool clean = true;
+    env_init(&env, 1);
+    CU_ASSERT(tm_datadir_format(&env.ctx, "c", "n", &id, &error) == TM_OK);
+    CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 2, &clean, &error) == TM_OK);
+    CU_ASSERT(!clean && id.incarnation == 1 && id.generation_count == 1);
+    CU_ASSERT(tm_datadir_end(env.ctx.disk, &id, &error) == TM_OK);
+    CU_ASSERT(tm_datadir_read(env.ctx.disk, &id, &error) == TM_OK && id.clean);
+    CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 2, &clean, &error) == TM_OK);
+    CU_ASSERT(clean && id.incarnation == 2 && id.generation_count == 1);
+    CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 4, &clean, &error) == TM_OK);
+    CU_ASSERT(!clean && id.generation_count == 2);
+    CU_ASSERT(id.generations[1].generation == 2 && id.generations[1].workers == 4);
+    CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 2, &clean, &error) == TM_OK);
+    CU_ASSERT(id.generation_count == 3 && id.generations[2].generation == 3);
+    CU_ASSERT(tm_datadir_forget_older(env.ctx.disk, &id, &error) == TM_OK);
+    CU_ASSERT(tm_datadir_read(env.ctx.disk, &id, &error) == TM_OK);
+    CU_ASSERT(id.generation_count == 1 && id.generations[0].generation == 3);
+    for (uint32_t i = 0; i < TM_WAL_GENERATIONS - 1; i++)
+        CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 3 + i, &clean, &error) == TM_OK);
+    CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 99, &clean, &error) == TM_ERR_FULL);
+    env_done(&env);
+}
+
+static void there_is_always_one_whole_identity(void)
+{
+    uint64_t seed = tm_test_seed();
+    for (unsigned i = 0; i < 200; i++) {
+        struct store_env env;
+        struct tm_datadir_identity id, found;
+        bool clean;
+        env_init(&env, seed + i);
+        CU_ASSERT_FATAL(tm_datadir_format(&env.ctx, "c", "n", &id, &error) == TM_OK);
+        uint64_t told = 0;
+        for (uint64_t n = env_below(&env, 5); n > 0; n--) {
+            static const enum tm_disk_kind kinds[] = {TM_DISK_WRITE, TM_DISK_SYNC, TM_DISK_RENAME,
+                                                      TM_DISK_SYNC_DIR};
+            if (env_chance(&env, 30))
+                sim_disk_fail(env.sd, kinds[env_below(&env, 4)], 5, 1);
+            if (tm_datadir_begin(env.ctx.disk, &id, 1, &clean, &error) == TM_OK)
+                told = id.incarnation;
+        }
+        sim_disk_crash(env.sd, -1);
+        CU_ASSERT_FATAL(tm_datadir_read(env.ctx.disk, &found, &error) == TM_OK);
+        CU_ASSERT_FATAL(found.incarnation >= told && found.incarnation <= id.incarnation);
+        CU_ASSERT_FATAL(found.disk_id == id.disk_id);
+        env_done(&env);
+    }
+}
+
+static void a_second_process_is_kept_out_and_told_who_is_in(void)
+{
+    char base[] = "/tmp/tm-datadir-XXXXXX", path[64], name[80];
+    CU_ASSERT_FATAL(mkdtemp(base) != NULL);
+    snprintf(path, sizeof path, "%s/a/b", base);
+    int fd = -1, other = -1;
+    CU_ASSERT_FATAL(tm_datadir_lock(path, &fd, &error) == TM_OK);
+    CU_ASSERT(tm_datadir_lock(path, &other, &error) == TM_ERR_LOCKED);
+    char pid[32];
+    snprintf(pid, sizeof pid, "process %d:", (int)getpid());
+    CU_ASSERT(strstr(error.text, pid) != NULL);
+    tm_datadir_unlock(fd);
+    CU_ASSERT(tm_datadir_lock(path, &fd, &error) == TM_OK);
+    tm_datadir_unlock(fd);
+    snprintf(name, sizeof name, "%s/lock", path);
+    unlink(name);
+    rmdir(path);
+    snprintf(path, sizeof path, "%s/a", base);
+    rmdir(path);
+    rmdir(base);
+    CU_ASSERT(tm_datadir_lock("/proc/nowhere/x", &fd, &error) != TM_OK);
+    CU_ASSERT(strstr(error.text, "/proc/nowhere/x") != NULL);
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(an_identity_is_written_once_and_read_back),
+    TM_TEST(a_directory_of_another_node_or_cluster_is_refused_by_name),
+    TM_TEST(a_newer_format_and_damage_are_told_apart),
+    TM_TEST(data_without_an_identity_is_not_formatted_over),
+    TM_TEST(starts_are_counted_and_worker_counts_become_generations),
+    TM_TEST(there_is_always_one_whole_identity),
+    TM_TEST(a_second_process_is_kept_out_and_told_who_is_in),
+};
+
+TM_TEST_MAIN("storage/datadir", tests)
