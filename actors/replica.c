@@ -368,7 +368,7 @@ static bool watch_peer(struct tm_replica *r, unsigned i, uint64_t now)
         p->synced_at = 0;
     else if (p->synced_at == 0)
         p->synced_at = now;
-    bool behind = p->match < r->last.index || p->commit_sent < r->commit;
+    bool behind = p->match < r->last.index || p->commit < r->commit;
     if (behind && p->state == TM_PEER_REPLICATE && p->match < r->last.index &&
         now - tm_max_u64(p->progress_at, p->sent_at) >= 4 * r->opt->retry_ns)
         tm_replica_probe(p, tm_max_u64(p->received, p->match) + 1, true);

@@ -193,7 +193,8 @@ struct tm_peer {
     uint64_t next;
     uint64_t match;       /* durable there */
     uint64_t received;    /* there, durable or not */
-    uint64_t commit_sent; /* highest commit index it was sent */
+    uint64_t commit_sent; /* highest commit index it was sent, and that it knows */
+    uint64_t commit;
     uint64_t heard_at;
     uint64_t progress_at; /* when match moved last, or there was nothing to wait for */
     uint64_t sent_at;

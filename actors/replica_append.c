@@ -171,7 +171,7 @@ static void note_flight(struct tm_peer *p, uint64_t last, uint32_t bytes)
 
 /* Sends one message from p->next on, with records up to `to`, or none if to < p->next.  False:
  * not possible now. */
-static bool send_append(struct tm_replica *r, struct tm_peer *p, uint64_t to, uint8_t flags)
+static bool send_append(struct tm_replica *r, struct tm_peer *p, uint64_t to)
 {
     struct batch b = {.records = 0};
     struct tm_replica_msg msg = tm_replica_msg_make(r, TM_MSG_APPEND);
@@ -185,7 +185,7 @@ static bool send_append(struct tm_replica *r, struct tm_peer *p, uint64_t to, ui
         return false;
     if (!gather(r, p, to, &b))
         return false;
-    msg.flags = (uint8_t)(flags | (r->commit >= r->term_start ? TM_MSG_FIRM : 0));
+    msg.flags = r->commit >= r->term_start ? TM_MSG_FIRM : 0;
     msg.commit = r->commit;
     msg.count = b.records;
     if (b.records > 0)
@@ -206,7 +206,7 @@ static void pump_probe(struct tm_replica *r, struct tm_peer *p)
         p->bare = true;
     }
     uint64_t next = p->next;
-    if (send_append(r, p, p->bare ? 0 : r->ship_to, 0))
+    if (send_append(r, p, p->bare ? 0 : r->ship_to))
         p->next = next; /* moves on when it is answered */
     p->flights = 0;
     p->flight_bytes = 0;
@@ -224,7 +224,7 @@ void tm_replica_pump(struct tm_replica *r, struct tm_peer *p)
     while (p->state == TM_PEER_REPLICATE && p->next <= r->ship_to) {
         if (p->flights == TM_FLIGHTS || p->flight_bytes >= r->opt->inflight_bytes_max)
             return;
-        if (!send_append(r, p, r->ship_to, 0))
+        if (!send_append(r, p, r->ship_to))
             return;
     }
 }
@@ -237,8 +237,10 @@ void tm_replica_pump_all(struct tm_replica *r)
 
 void tm_replica_tell_commit(struct tm_replica *r, struct tm_peer *p)
 {
-    if (p->state == TM_PEER_REPLICATE && p->commit_sent < r->commit && p->next > r->ship_to)
-        (void)send_append(r, p, 0, TM_MSG_QUIET);
+    if (p->state != TM_PEER_REPLICATE || p->commit >= r->commit || p->next <= r->ship_to)
+        return;
+    if (p->commit_sent < r->commit || tm_replica_now(r) - p->sent_at >= 4 * r->opt->retry_ns)
+        (void)send_append(r, p, 0);
 }
 
 void tm_replica_log_available(struct tm_replica *r)
@@ -295,6 +297,7 @@ static void take_ack(struct tm_replica *r, struct tm_peer *p, const struct tm_re
         p->match = msg->index;
         p->progress_at = tm_replica_now(r);
     }
+    p->commit = tm_max_u64(p->commit, msg->hash);
     p->received = tm_max_u64(tm_max_u64(p->received, p->match), msg->commit);
     if (p->state == TM_PEER_PROBE) {
         p->state = TM_PEER_REPLICATE;
@@ -365,6 +368,7 @@ void tm_replica_send_ack(struct tm_replica *r)
     struct tm_replica_msg msg = tm_replica_msg_make(r, TM_MSG_APPEND_REPLY);
     msg.index = tm_min_u64(r->verified, r->durable);
     msg.commit = r->verified;
+    msg.hash = r->commit;
     TM_ASSERT(msg.index <= r->durable); /* invariant 2 */
     if (r->hs.health != TM_HEALTH_WHOLE)
         msg.flags |= TM_MSG_SUSPECT;
@@ -496,7 +500,6 @@ void tm_replica_on_append(struct tm_replica *r, const struct tm_replica_msg *msg
         r->firm = tm_max_u64(r->firm, msg->commit);
     tm_replica_commit_to(r, tm_min_u64(msg->commit, r->verified));
     tm_replica_heal_check(r);
-    bool silent = (msg->flags & TM_MSG_QUIET) != 0 || (msg->count > 0 && r->durable < r->verified);
-    if (!silent)
-        tm_replica_send_ack(r);
+    if (msg->count == 0 || r->durable >= r->verified)
+        tm_replica_send_ack(r); /* else once they are durable */
 }

@@ -67,6 +67,7 @@ static void peer_restart(struct tm_replica *r, struct tm_peer *p)
     p->match = 0;
     p->received = 0;
     p->commit_sent = 0;
+    p->commit = 0;
     p->heard_at = now;
     p->progress_at = now;
     p->synced_at = 0;

@@ -23,7 +23,7 @@ static uint8_t flags_allowed(unsigned kind)
     case TM_MSG_VOTE_REPLY:
         return TM_MSG_SUSPECT | TM_MSG_WITH_SET | TM_MSG_GRANTED | TM_MSG_PRE;
     case TM_MSG_APPEND:
-        return TM_MSG_FIRM | TM_MSG_QUIET;
+        return TM_MSG_FIRM;
     case TM_MSG_APPEND_REPLY:
         return TM_MSG_SUSPECT | TM_MSG_REJECT;
     case TM_MSG_INSYNC:

@@ -96,14 +96,13 @@ enum tm_msg_kind {
 };
 
 enum tm_msg_flags {
-    TM_MSG_GRANTED = 1 << 0,  /* VOTE_REPLY */
-    TM_MSG_PRE = 1 << 1,      /* VOTE_REPLY: to a PREVOTE */
-    TM_MSG_FORCED = 1 << 2,   /* VOTE: by a transfer, whether or not a leader was heard */
-    TM_MSG_SUSPECT = 1 << 3,  /* replies and votes: the sender's health is not WHOLE */
-    TM_MSG_REJECT = 1 << 4,   /* APPEND_REPLY: does not fit; index/index_term say where to go on */
-    TM_MSG_FIRM = 1 << 5,     /* APPEND: the leader has committed a record of its term */
-    TM_MSG_WITH_SET = 1 << 6, /* an in-sync set follows the head */
-    TM_MSG_QUIET = 1 << 7     /* APPEND: if it fits, no answer is needed */
+    TM_MSG_GRANTED = 1 << 0, /* VOTE_REPLY */
+    TM_MSG_PRE = 1 << 1,     /* VOTE_REPLY: to a PREVOTE */
+    TM_MSG_FORCED = 1 << 2,  /* VOTE: by a transfer, whether or not a leader was heard */
+    TM_MSG_SUSPECT = 1 << 3, /* replies and votes: the sender's health is not WHOLE */
+    TM_MSG_REJECT = 1 << 4,  /* APPEND_REPLY: does not fit; index/index_term say where to go on */
+    TM_MSG_FIRM = 1 << 5,    /* APPEND: the leader has committed a record of its term */
+    TM_MSG_WITH_SET = 1 << 6 /* an in-sync set follows the head */
 };
 
 /* One message.  Fields that a kind does not name are 0. */
@@ -116,7 +115,7 @@ struct tm_replica_msg {
     /* PREVOTE, VOTE, VOTE_REPLY: the sender's last index and its term.
      * APPEND: index, term and hash of the record before the first one carried.
      * APPEND_REPLY: index is durable and equal to the leader's log; with REJECT, index is where the
-     * logs may still agree and index_term the term there. */
+     * logs may still agree and index_term the term there; hash is the commit index known there. */
     uint64_t index;
     uint64_t index_term;
     uint64_t hash;

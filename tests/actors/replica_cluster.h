@@ -69,10 +69,10 @@ struct sim_part {
     uint64_t applied;
     uint64_t cached_from; /* older records have to be fetched */
     bool installing;
-    enum tm_health damaged; /* at the next start */
+    enum tm_health damaged; /* what a start finds */
     unsigned notes[TM_NOTE_COUNT];
     uint64_t lost_records;
-    uint64_t acked, acked_hash; /* the last acknowledgement that left */
+    unsigned snapshots;
     struct tm_replica_status seen;
 };
 
@@ -122,6 +122,7 @@ struct cluster {
     bool witness;                  /* node `voters` is the witness */
     bool memory;                   /* durability memory */
     bool loss_allowed;             /* damage beyond what may be survived */
+    bool harmed;                   /* one copy was lost, and not all is well again since */
     bool eof;                      /* death is told at once */
     unsigned loss, dup;            /* per mille */
     uint64_t delay_max_ns;
@@ -430,7 +431,8 @@ static inline void io_committed(void *host, uint64_t index)
     unsigned need = voters / 2 + 1;
     if (c->witness && p->disk_hs.insync.count == 1)
         need = 1;
-    CHECK(c, sim_copies(c, p->part, index, known[index]) >= need); /* invariant 9 */
+    unsigned copies = sim_copies(c, p->part, index, known[index]) + c->harmed;
+    CHECK(c, copies >= need); /* invariant 9 */
 }
 static inline void io_role(void *host, const struct tm_replica_status *s)
 {
@@ -564,7 +566,6 @@ static inline void sim_boot_part(struct sim_part *p)
     boot.commit = p->log.base.index;
     sim_log_members(&p->log, &boot.members, &boot.previous);
     boot.health = p->damaged;
-    p->damaged = TM_HEALTH_WHOLE;
     tm_replica_init(&p->replica, &c->opt, &sim_io, p, &p->node->ctx, &p->node->beat, p->part,
                     (struct tm_id){.disk = p->node->disk_id, .node = (uint8_t)p->node->id});
     tm_replica_start(&p->replica, &boot);
@@ -682,6 +683,8 @@ static inline void sim_apply_op(struct sim_node *n, const struct sim_op *op)
         CHECK(n->c, op->hs.term >= p->disk_hs.term);
         if (op->hs.term == p->disk_hs.term && p->disk_hs.vote.node != TM_NODE_UNKNOWN)
             CHECK(n->c, tm_id_equal(op->hs.vote, p->disk_hs.vote)); /* a vote is for good */
+        if (op->hs.health == TM_HEALTH_WHOLE && p->disk_hs.health != TM_HEALTH_WHOLE)
+            p->damaged = TM_HEALTH_WHOLE; /* until then each start finds the damage again */
         p->disk_hs = op->hs;
         break;
     case OP_SNAPSHOT:
@@ -697,6 +700,7 @@ static inline void sim_installed(struct sim_node *n, const struct sim_op *op)
     struct sim_part *p = &n->part[op->part];
     struct cluster *c = n->c;
     p->applied = op->snapshot.tail.index;
+    p->snapshots++;
     tm_replica_snapshot_installed(&p->replica, &op->snapshot.tail, &op->snapshot.members);
     struct sim_event *e = sim_event(c, EV_SENT, n->id, op->sender, op->part, sim_delay(c));
     e->snapshot = op->snapshot;
@@ -732,6 +736,8 @@ static inline void sim_snapshot(struct cluster *c, const struct sim_event *e)
             sim_disk_done(n);
         if (!tm_replica_snapshot_wanted(&p->replica, e->from, s->term, &s->tail))
             return;
+        CHECK(c, s->tail.index >= p->log.last || /* invariant 6 */
+                     !sim_log_has(&p->log, s->tail.index, s->tail.hash));
         sim_apply_op(n, &op);
         p->log = p->disk;
         p->cached_from = p->log.last + 1;
@@ -998,9 +1004,12 @@ static inline void cluster_compact(struct cluster *c, unsigned node, unsigned pa
     if (!c->node[node].up || to <= p->log.base.index || c->node[node].ops > 0)
         return;
     struct sim_log prefix = p->log;
-    struct tm_members before;
+    struct tm_members members, before;
     prefix.last = to;
-    sim_log_members(&prefix, &p->log.base_members, &before);
+    sim_log_members(&prefix, &members, &before);
+    if (members.count == 0)
+        return; /* wiped, and not told then who took part */
+    p->log.base_members = members;
     sim_log_tail(&prefix, &p->log.base);
     p->disk.base = p->log.base;
     p->disk.base_members = p->log.base_members;

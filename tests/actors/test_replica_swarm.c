@@ -42,7 +42,7 @@ static struct cluster *random_cluster(uint64_t seed)
     return c;
 }
 
-/* All is well and nothing is on its way: now any one node may be lost with all it has. */
+/* All is well and nothing is on its way. */
 static bool calm(struct cluster *c)
 {
     for (unsigned i = 0; i < c->nodes; i++) {
@@ -59,13 +59,26 @@ static bool calm(struct cluster *c)
     return true;
 }
 
+/* Whether one node may lose what it has.  Of three or more voters one always may, if no other did
+ * before it was made good; with a witness the in-sync set must be known to hold two. */
+static bool may_lose_one(struct swarm *s)
+{
+    bool well = calm(s->c);
+    if (well)
+        s->c->harmed = false;
+    if (s->c->harmed || s->c->voters + s->c->witness < 3 || (s->c->witness && !well))
+        return false;
+    s->c->harmed = true;
+    return true;
+}
+
 static void crash_or_start(struct swarm *s)
 {
     struct cluster *c = s->c;
     unsigned id = (unsigned)chance(s, c->nodes);
     if (!c->node[id].up)
         cluster_start(c, id);
-    else if (!c->memory || calm(c)) /* in memory a second crash may lose what was committed */
+    else if (!c->memory || may_lose_one(s))
         cluster_crash(c, id);
 }
 
@@ -74,7 +87,7 @@ static void wipe_one(struct swarm *s)
 {
     struct cluster *c = s->c;
     unsigned id = (unsigned)chance(s, c->nodes);
-    if (!s->wipes || c->voters + c->witness < 3 || !calm(c))
+    if (!s->wipes || !c->node[id].up || !may_lose_one(s))
         return;
     cluster_crash(c, id);
     cluster_wipe(c, id);
@@ -87,15 +100,14 @@ static void damage_one(struct swarm *s)
 {
     struct cluster *c = s->c;
     unsigned id = (unsigned)chance(s, c->nodes);
-    if (!s->damage || c->voters < 2 || !calm(c))
+    if (!s->damage || !c->node[id].up || !may_lose_one(s))
         return;
     cluster_crash(c, id);
     for (unsigned k = 0; k < c->parts; k++) {
         struct sim_part *p = &c->node[id].part[k];
         uint64_t there = p->disk.last - p->disk.base.index;
         p->disk.last -= chance(s, tm_min_u64(there, 20) + 1);
-        bool rot = c->voters + c->witness >= 3 && chance(s, 2) == 0;
-        p->damaged = rot ? TM_HEALTH_FAULTY : TM_HEALTH_SUSPECT;
+        p->damaged = chance(s, 2) == 0 ? TM_HEALTH_FAULTY : TM_HEALTH_SUSPECT;
     }
     cluster_start(c, id);
 }
@@ -194,6 +206,20 @@ static bool settle(struct cluster *c, unsigned part)
     return true;
 }
 
+static uint64_t noted[TM_NOTE_COUNT], sent[TM_MSG_END], snapshots;
+
+static void sum_up(struct cluster *c)
+{
+    for (unsigned i = 0; i < c->nodes; i++)
+        for (unsigned k = 0; k < c->parts; k++) {
+            for (unsigned n = 0; n < TM_NOTE_COUNT; n++)
+                noted[n] += c->node[i].part[k].notes[n];
+            snapshots += c->node[i].part[k].snapshots;
+        }
+    for (unsigned m = 1; m < TM_MSG_END; m++)
+        sent[m] += c->messages[m];
+}
+
 static void run_seed(uint64_t seed, uint64_t *committed)
 {
     struct swarm s = {.c = random_cluster(seed)};
@@ -216,6 +242,7 @@ static void run_seed(uint64_t seed, uint64_t *committed)
         CHECK(c, ok);
         *committed += c->committed_max[k];
     }
+    sum_up(c);
     cluster_free(c);
 }
 
@@ -228,6 +255,11 @@ static void invariants_hold_and_clusters_converge(void)
     while (count > 0 ? ran < count : clock() - begin < 2 * CLOCKS_PER_SEC)
         run_seed(first + ran++, &committed);
     printf("  %" PRIu64 " clusters, %" PRIu64 " records committed\n", ran, committed);
+    for (unsigned n = 0; n < TM_NOTE_COUNT; n++)
+        printf("  %s %" PRIu64, tm_replica_note_name((enum tm_replica_note)n), noted[n]);
+    for (unsigned m = 1; m < TM_MSG_END; m++)
+        printf("  %s %" PRIu64, tm_replica_msg_name(m), sent[m]);
+    printf("  snapshots %" PRIu64 "\n", snapshots);
     CU_ASSERT(ran > 0 && committed > ran);
 }
 
