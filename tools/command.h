@@ -19,7 +19,8 @@ enum tm_exit { TM_EXIT_DONE = 0, TM_EXIT_FAILED = 1, TM_EXIT_USAGE = 2 };
     X(plan, "plan FILE [--json]", "check a topology file and say what it means")                   \
     X(stat, "stat DIR/<cluster>/<node> [--json]", "a node's counters, also after its death")       \
     X(status, "status ADDRESS:PORT [--json]", "a cluster's partitions, leaders, copies and lag")   \
-    X(wal, "wal verify|dump DIR/<cluster>/<node>", "check or show a node's write-ahead log")
+    X(wal, "wal verify|dump DIR/<cluster>/<node>", "check or show a node's write-ahead log")       \
+    X(bench, "bench resp ADDRESS:PORT [options]", "load a RESP server; tidemill bench help")
 
 #define X(name, usage, summary) int tm_main_##name(int argc, char **argv);
 TM_SUBCOMMAND_LIST(X)
