@@ -9,8 +9,9 @@
  * request that only reads is asked again, one that may have written is answered UNKNOWN and never
  * repeated.  The way there is full: the request waits.  Too many requests: submit says FULL.
  *
- * Order.  Requests of one session to one partition reach it in the order of their submission:
- * while requests are under way to one leader, none is sent to another.
+ * Order.  Requests of one session to one partition are evaluated in the order of their submission:
+ * while requests are under way to one leader, none is sent to another; one that came back undone
+ * though a later one of its session was taken ends as REFUSED, NOTLEADER.
  *
  * Pure; one worker's thread. */
 #ifndef TM_ACTORS_DISPATCH_H
@@ -32,7 +33,7 @@ struct tm_dispatch_ops {
     /* Who leads the partition as far as is known here. */
     struct tm_place (*leader)(void *host, uint32_t partition);
     /* The leader is this worker: evaluates rq, whose id is the dispatch's own; answers by
-     * tm_dispatch_answer, possibly before it returns. */
+     * tm_dispatch_answer, possibly before it returns, and does not look at rq after that. */
     void (*local)(void *host, const struct tm_request *rq);
     /* Sends an encoded request; FULL or CLOSED: not sent. */
     enum tm_err (*remote)(void *host, struct tm_place to, struct tm_bytes request);
@@ -55,7 +56,8 @@ struct tm_dispatch_config {
 struct tm_dispatch *tm_dispatch_new(const struct tm_dispatch_config *config);
 void tm_dispatch_free(struct tm_dispatch *d);
 
-/* As tm_router.submit.  Words are copied if they are needed after the call. */
+/* As tm_router.submit.  Words are copied if they are needed after the call.  An UNWATCH that cannot
+ * leave at once is dropped. */
 enum tm_err tm_dispatch_submit(struct tm_dispatch *d, uint64_t session,
                                const struct tm_request *rq);
 
@@ -75,7 +77,7 @@ void tm_dispatch_node_lost(struct tm_dispatch *d, unsigned node);
 /* Timeouts, and what found its way full.  True if a submit that was FULL may be tried again. */
 bool tm_dispatch_tick(struct tm_dispatch *d);
 
-/* When tick is due; UINT64_MAX: nothing is under way. */
+/* When tick is due; UINT64_MAX: nothing is under way, and no submit was answered FULL. */
 uint64_t tm_dispatch_next_deadline(const struct tm_dispatch *d);
 
 /* Requests under way, waiting ones included. */

@@ -80,6 +80,11 @@ void tm_request_encode(const struct tm_request *rq, uint8_t *out)
     memcpy(out, &h, sizeof h);
 }
 
+void tm_request_renumber(uint8_t *encoded, uint64_t id)
+{
+    tm_store64(encoded + offsetof(struct request_head, id), id);
+}
+
 void tm_request_words_free(struct tm_request_words *w)
 {
     free(w->argv);

@@ -17,6 +17,9 @@ size_t tm_request_size(const struct tm_request *rq);
 /* Writes rq into out[0..tm_request_size(rq)). */
 void tm_request_encode(const struct tm_request *rq, uint8_t *out);
 
+/* Gives an encoded request another id. */
+void tm_request_renumber(uint8_t *encoded, uint64_t id);
+
 /* Memory for a decoded request's words: grows as needed, reused from one to the next. */
 struct tm_request_words {
     struct tm_bytes *argv;
