@@ -4,17 +4,16 @@
  * (walked_from..walked_to), so that it and the log from walked_from + 1 on give the exact state;
  * its log base is walked_from.  Items are opaque bytes to this file.
  *
- * File (little-endian): a 4096-byte header block, then chunks {u32 magic, u32 chunk number,
- * u32 length, u32 items, xxh3-128 of the content} + content, back to back; the header is written
- * last, into a file that was synced, and carries count, length and a hash over all chunk hashes.
- * Folder "snapshots/<partition>/": files "<walked_from>-<walked_to>.snap"; the file "current"
- * names the two that count, newest first.
+ * Files lie in "snapshots/<partition>/": "<walked_from>-<walked_to>.snap" (a header, chunks each
+ * with an XXH3-128 hash, a hash over all of them; snapshot_internal.h has the bytes) and "current",
+ * which names the two that count, newest first.
  *
- * Writing happens in small slices: the caller hands over items while `tm_snapshot_writer_room`
- * has room, in as many turns as it likes.  The pointer ("current") flips with
- * tm_snapshot_writer_publish, which the caller calls once the WAL is durable through walked_to.
- * Two snapshots are kept, older ones removed after the flip.  One that does not verify is
- * reported and left where it is, never deleted, and never counted as one of the two.
+ * Writing happens in small slices: the caller hands over items while there is room, in as many
+ * turns as it likes.  The pointer ("current") flips with tm_snapshot_writer_publish, which the
+ * caller calls once the WAL is durable through walked_to.  Two snapshots are kept, older ones
+ * removed after the flip.  One that does not verify is reported, no longer counts as one of the
+ * two, and is kept under the name *.damaged, never deleted.  One writer at a time publishes for a
+ * partition.
  *
  * One thread: the worker's. */
 #ifndef TM_STORAGE_SNAPSHOT_H
@@ -76,11 +75,16 @@ enum tm_err tm_snapshot_writer_new(const struct tm_ctx *ctx, const struct tm_sna
 enum tm_snapshot_state tm_snapshot_writer_state(const struct tm_snapshot_writer *writer);
 enum tm_err tm_snapshot_writer_error(const struct tm_snapshot_writer *writer);
 
+/* A chunk, or an item of any size, would be taken now.  A receiver acknowledges a chunk when there
+ * is room for the next. */
+bool tm_snapshot_writer_room(const struct tm_snapshot_writer *writer);
+
 /* Adds one item, at most 64 MiB (copied).  TM_ERR_FULL: no room now, wait for `changed`. */
 enum tm_err tm_snapshot_writer_item(struct tm_snapshot_writer *writer, struct tm_bytes item);
 
 /* Receiving: adds one chunk as tm_snapshot_read gave it, verified by its hash.  It must be the
- * next one (tm_snapshot_writer_chunks): TM_ERR_INVALID if not; TM_ERR_CORRUPT; TM_ERR_FULL. */
+ * next one (tm_snapshot_writer_chunks): TM_ERR_INVALID if not; TM_ERR_CORRUPT; TM_ERR_FULL (see
+ * tm_snapshot_writer_room: the first one always finds room). */
 enum tm_err tm_snapshot_writer_chunk(struct tm_snapshot_writer *writer, struct tm_bytes chunk);
 
 /* The number of chunks taken so far: a broken transfer goes on with this one. */
@@ -101,6 +105,9 @@ const struct tm_snapshot_info *tm_snapshot_writer_info(const struct tm_snapshot_
  * removed.  `changed` is not called any more. */
 void tm_snapshot_writer_close(struct tm_snapshot_writer *writer);
 
+/* Frees the memory and nothing else, as when the process dies: for the simulator. */
+void tm_snapshot_writer_abandon(struct tm_snapshot_writer *writer);
+
 /* --- sending --- */
 
 struct tm_snapshot_reader;
@@ -111,13 +118,16 @@ enum tm_err tm_snapshot_reader_new(const struct tm_ctx *ctx, const struct tm_sna
 
 /* Reads one chunk, counted from 0, and verifies it.  One read at a time (TM_ERR_FULL).  done gets
  * TM_OK and the chunk with its header, valid during the call; TM_ERR_NOTFOUND past the last;
- * TM_ERR_CORRUPT (reported, and then the snapshot is not to be used), TM_ERR_IO. */
+ * TM_ERR_CORRUPT (reported, and then the snapshot is not to be used: the next start takes it off
+ * the list), TM_ERR_IO. */
 enum tm_err tm_snapshot_read(struct tm_snapshot_reader *reader, uint64_t chunk,
                              void (*done)(void *host, enum tm_err err, uint64_t chunk,
                                           struct tm_bytes bytes),
                              void *host);
 
+/* `done` is not called any more; what is under way ends by itself. */
 void tm_snapshot_reader_close(struct tm_snapshot_reader *reader);
+void tm_snapshot_reader_abandon(struct tm_snapshot_reader *reader); /* as the writer's */
 
 /* Walks the items of one chunk (as received) without a file: for a follower that loads while it
  * receives.  TM_ERR_CORRUPT if the chunk does not verify; then nothing was handed over. */

@@ -1,0 +1,414 @@
+/* Snapshots over the simulated disk: written in slices, published, loaded, sent, damaged. */
+#include "storage/snapshot.h"
+
+#include "storage/snapshot_internal.h"
+#include "tests/storage/store_env.h"
+
+static const uint8_t CLUSTER[16] = {4, 2};
+
+struct fixture {
+    struct store_env env;
+    unsigned changes;
+    uint64_t loaded, sum;
+};
+
+static void setup(struct fixture *f, uint64_t seed)
+{
+    memset(f, 0, sizeof *f);
+    env_init(&f->env, seed);
+}
+
+static void on_changed(void *host, struct tm_snapshot_writer *writer)
+{
+    (void)writer;
+    ((struct fixture *)host)->changes++;
+}
+
+static struct tm_snapshot_info info_of(uint64_t from)
+{
+    struct tm_snapshot_info info = {.partition = 3, .walked_from = from, .term = 2, .hash = from};
+    info.config.count = 3;
+    info.config.voters[1].disk_id = 99;
+    memcpy(info.cluster, CLUSTER, 16);
+    return info;
+}
+
+/* The i-th item of the snapshot at `from`: its bytes follow from both. */
+static uint32_t item_of(uint64_t from, uint64_t i, uint8_t *out)
+{
+    uint32_t len = (uint32_t)((from * 7919 + i * 104729) % 3000);
+    if (i % 97 == 13)
+        len = 300000; /* larger than a chunk */
+    for (uint32_t k = 0; k < len; k++)
+        out[k] = (uint8_t)(from + i * 3 + k);
+    return len;
+}
+
+static uint8_t item_buf[1 << 19];
+
+static struct tm_snapshot_writer *begin(struct fixture *f, uint64_t from)
+{
+    struct tm_snapshot_info info = info_of(from);
+    struct tm_snapshot_writer *w;
+    CU_ASSERT_FATAL(tm_snapshot_writer_new(&f->env.ctx, &info, on_changed, f, &w) == TM_OK);
+    return w;
+}
+
+static void add_items(struct fixture *f, struct tm_snapshot_writer *w, uint64_t from, uint64_t n)
+{
+    for (uint64_t i = 0; i < n;) {
+        uint32_t len = item_of(from, i, item_buf);
+        enum tm_err err = tm_snapshot_writer_item(w, tm_bytes_of(item_buf, len));
+        CU_ASSERT_FATAL(err == TM_OK || err == TM_ERR_FULL);
+        i += err == TM_OK;
+        if (err == TM_ERR_FULL)
+            CU_ASSERT_FATAL(sim_disk_step(f->env.sd));
+    }
+}
+
+static void write_one(struct fixture *f, uint64_t from, uint64_t n)
+{
+    struct tm_snapshot_writer *w = begin(f, from);
+    add_items(f, w, from, n);
+    tm_snapshot_writer_finish(w, from + 10, NULL);
+    sim_disk_drain(f->env.sd);
+    CU_ASSERT_FATAL(tm_snapshot_writer_state(w) == TM_SNAPSHOT_COMPLETE);
+    tm_snapshot_writer_publish(w);
+    sim_disk_drain(f->env.sd);
+    CU_ASSERT_FATAL(tm_snapshot_writer_state(w) == TM_SNAPSHOT_PUBLISHED);
+    CU_ASSERT(tm_snapshot_writer_info(w)->items == n);
+    tm_snapshot_writer_close(w);
+}
+
+struct check {
+    uint64_t from, next;
+};
+
+static enum tm_err check_item(void *arg, struct tm_bytes item)
+{
+    struct check *c = arg;
+    uint32_t len = item_of(c->from, c->next++, item_buf);
+    CU_ASSERT_FATAL(item.len == len && memcmp(item.data, item_buf, len) == 0);
+    return TM_OK;
+}
+
+/* Lists and loads what is there: the newest's walked_from, 0 if there is none. */
+static uint64_t load_newest(struct fixture *f, uint64_t items, bool *damaged)
+{
+    struct tm_snapshot_info list[2];
+    unsigned count;
+    CU_ASSERT_FATAL(tm_snapshot_list(&f->env.ctx, 3, CLUSTER, list, &count, damaged) == TM_OK);
+    for (unsigned i = 0; i < count; i++) {
+        struct check c = {.from = list[i].walked_from};
+        CU_ASSERT(list[i].config.voters[1].disk_id == 99 && list[i].hash == c.from);
+        CU_ASSERT(list[i].walked_to == c.from + 10 && list[i].term == 2);
+        enum tm_err err = tm_snapshot_load(&f->env.ctx, &list[i], check_item, &c);
+        if (err == TM_OK) {
+            CU_ASSERT(c.next == items && list[i].items == items);
+            return c.from;
+        }
+        CU_ASSERT(err == TM_ERR_CORRUPT);
+        *damaged = true;
+    }
+    return 0;
+}
+
+static void a_snapshot_is_loaded_as_it_was_written(void)
+{
+    struct fixture f;
+    bool damaged;
+    setup(&f, tm_test_seed());
+    CU_ASSERT(load_newest(&f, 0, &damaged) == 0 && !damaged);
+    write_one(&f, 100, 1000);
+    CU_ASSERT(f.changes > 3);
+    sim_disk_crash(f.env.sd, 0);
+    CU_ASSERT(load_newest(&f, 1000, &damaged) == 100 && !damaged);
+    write_one(&f, 7, 0); /* an empty partition has snapshots too */
+    CU_ASSERT(load_newest(&f, 0, &damaged) == 7);
+    env_done(&f.env);
+}
+
+static unsigned files_like(struct fixture *f, const char *end)
+{
+    unsigned n = 0;
+    char name[SNAP_NAME_MAX + 16];
+    for (uint64_t from = 0; from < 2000; from += 10) {
+        snap_name_file(name, 3, from, from + 10);
+        strcat(name, end);
+        n += sim_disk_exists(f->env.sd, name);
+    }
+    return n;
+}
+
+static void two_are_kept(void)
+{
+    struct fixture f;
+    struct tm_snapshot_info list[2];
+    unsigned count;
+    bool damaged;
+    setup(&f, tm_test_seed());
+    for (uint64_t from = 10; from <= 100; from += 10)
+        write_one(&f, from, 50);
+    CU_ASSERT(files_like(&f, "") == 2);
+    CU_ASSERT(tm_snapshot_list(&f.env.ctx, 3, CLUSTER, list, &count, &damaged) == TM_OK);
+    CU_ASSERT(count == 2 && list[0].walked_from == 100 && list[1].walked_from == 90);
+    uint8_t other[16] = {1};
+    CU_ASSERT(tm_snapshot_list(&f.env.ctx, 3, other, list, &count, &damaged) == TM_ERR_IDENTITY);
+    env_done(&f.env);
+}
+
+static void the_pointer_flips_only_when_it_is_published(void)
+{
+    struct fixture f;
+    bool damaged;
+    setup(&f, tm_test_seed());
+    write_one(&f, 100, 200);
+    struct tm_snapshot_writer *w = begin(&f, 200);
+    add_items(&f, w, 200, 200);
+    tm_snapshot_writer_finish(w, 210, NULL);
+    sim_disk_drain(f.env.sd);
+    CU_ASSERT(tm_snapshot_writer_state(w) == TM_SNAPSHOT_COMPLETE);
+    CU_ASSERT(files_like(&f, "") == 2);
+    tm_snapshot_writer_close(w);
+    sim_disk_drain(f.env.sd);
+    CU_ASSERT(files_like(&f, "") == 1); /* what is not published is removed */
+    CU_ASSERT(load_newest(&f, 200, &damaged) == 100 && !damaged);
+    w = begin(&f, 300);
+    add_items(&f, w, 300, 200);
+    tm_snapshot_writer_finish(w, 310, NULL);
+    sim_disk_drain(f.env.sd);
+    sim_disk_crash(f.env.sd, 100); /* complete, but never published: does not count */
+    CU_ASSERT(load_newest(&f, 200, &damaged) == 100 && !damaged);
+    CU_ASSERT(files_like(&f, "") == 1);
+    tm_snapshot_writer_close(w);
+    sim_disk_drain(f.env.sd);
+    env_done(&f.env);
+}
+
+static void a_crash_at_any_step_leaves_one_that_loads(void)
+{
+    uint64_t seed = tm_test_seed();
+    for (unsigned round = 0; round < 150; round++) {
+        struct fixture f;
+        bool damaged;
+        setup(&f, seed + round);
+        write_one(&f, 100, 60);
+        struct tm_snapshot_writer *w = begin(&f, 200);
+        uint64_t steps = env_below(&f.env, 40);
+        bool published = false;
+        add_items(&f, w, 200, 60);
+        tm_snapshot_writer_finish(w, 210, NULL);
+        while (steps-- > 0) {
+            sim_disk_step(f.env.sd);
+            if (tm_snapshot_writer_state(w) == TM_SNAPSHOT_COMPLETE)
+                tm_snapshot_writer_publish(w);
+        }
+        published = tm_snapshot_writer_state(w) == TM_SNAPSHOT_PUBLISHED;
+        sim_disk_crash(f.env.sd, -1);
+        tm_snapshot_writer_abandon(w);
+        uint64_t got = load_newest(&f, 60, &damaged);
+        CU_ASSERT_FATAL(!damaged && (got == 200 || (got == 100 && !published)));
+        env_done(&f.env);
+    }
+}
+
+static void damage_is_found_reported_kept_and_the_older_one_serves(void)
+{
+    uint64_t seed = tm_test_seed();
+    for (unsigned round = 0; round < 60; round++) {
+        struct fixture f;
+        bool damaged;
+        uint64_t size;
+        char name[SNAP_NAME_MAX];
+        setup(&f, seed + round);
+        write_one(&f, 100, 120);
+        write_one(&f, 200, 120);
+        snap_name_file(name, 3, 200, 210);
+        const struct snap_header *h = (const void *)sim_disk_data(f.env.sd, name, &size);
+        CU_ASSERT_FATAL(h->bytes == size);
+        uint64_t at = env_below(&f.env, size);
+        bool matters = at < sizeof *h || at >= SNAP_PAGE;
+        CU_ASSERT_FATAL(sim_disk_flip(f.env.sd, name, at, 5));
+        uint64_t got = load_newest(&f, 120, &damaged);
+        /* Zeros behind the last item of a chunk, and behind the header, hold nothing. */
+        CU_ASSERT(damaged ? got == 100 : got == 200);
+        CU_ASSERT(damaged || !matters || at > SNAP_PAGE);
+        CU_ASSERT(files_like(&f, ".damaged") == damaged);
+        CU_ASSERT(!damaged || (load_newest(&f, 120, &damaged) == 100 && !damaged));
+        write_one(&f, 300, 120); /* the good older one is still one of the two */
+        CU_ASSERT(load_newest(&f, 120, &damaged) == 300);
+        CU_ASSERT(files_like(&f, "") == 2);
+        env_done(&f.env);
+    }
+}
+
+static void a_full_or_failing_disk_leaves_the_last_one(void)
+{
+    static const enum tm_disk_kind kinds[] = {TM_DISK_OPEN,   TM_DISK_WRITE,    TM_DISK_SYNC,
+                                              TM_DISK_RENAME, TM_DISK_SYNC_DIR, TM_DISK_CLOSE};
+    uint64_t seed = tm_test_seed();
+    for (unsigned round = 0; round < 60; round++) {
+        struct fixture f;
+        bool damaged;
+        setup(&f, seed + round);
+        write_one(&f, 100, 60);
+        struct tm_snapshot_writer *w = begin(&f, 200);
+        uint64_t steps = env_below(&f.env, 30);
+        int with = env_chance(&f.env, 50) ? 28 : 5;
+        for (unsigned i = 0; i < 60;) {
+            if (steps-- == 0)
+                sim_disk_fail(f.env.sd, kinds[round % TM_ARRAY_LEN(kinds)], with, 1);
+            uint32_t len = item_of(200, i, item_buf);
+            enum tm_err err = tm_snapshot_writer_item(w, tm_bytes_of(item_buf, len));
+            i += err != TM_ERR_FULL;
+            sim_disk_step(f.env.sd);
+        }
+        tm_snapshot_writer_finish(w, 210, NULL);
+        sim_disk_fail(f.env.sd, kinds[round % TM_ARRAY_LEN(kinds)], with, 1);
+        sim_disk_drain(f.env.sd);
+        if (tm_snapshot_writer_state(w) == TM_SNAPSHOT_COMPLETE)
+            tm_snapshot_writer_publish(w);
+        sim_disk_drain(f.env.sd);
+        bool failed = tm_snapshot_writer_state(w) == TM_SNAPSHOT_FAILED;
+        CU_ASSERT(!failed ||
+                  tm_snapshot_writer_error(w) == (with == 28 ? TM_ERR_NOSPACE : TM_ERR_IO));
+        tm_snapshot_writer_close(w);
+        sim_disk_drain(f.env.sd);
+        sim_disk_fail(f.env.sd, TM_DISK_OPEN, 5, 0);
+        uint64_t got = load_newest(&f, 60, &damaged);
+        CU_ASSERT(!damaged && (got == 200 || (failed && got == 100)));
+        env_done(&f.env);
+    }
+}
+
+/* --- from node to node --- */
+
+struct transfer {
+    struct fixture *to;
+    struct tm_snapshot_writer *writer;
+    struct check check;
+    enum tm_err err;
+    unsigned done;
+};
+
+static void on_chunk(void *host, enum tm_err err, uint64_t chunk, struct tm_bytes bytes)
+{
+    struct transfer *t = host;
+    t->err = err;
+    t->done++;
+    if (err != TM_OK)
+        return;
+    CU_ASSERT_FATAL(chunk == tm_snapshot_writer_chunks(t->writer));
+    while (!tm_snapshot_writer_room(t->writer))
+        CU_ASSERT_FATAL(sim_disk_step(t->to->env.sd));
+    static uint8_t wire[1 << 20]; /* a frame gives no alignment */
+    memcpy(wire + 1, bytes.data, bytes.len);
+    struct tm_bytes got = tm_bytes_of(wire + 1, bytes.len);
+    uint64_t at = env_below(&t->to->env, bytes.len);
+    wire[1 + at] ^= 4;
+    enum tm_err bad = tm_snapshot_writer_chunk(t->writer, got);
+    CU_ASSERT_FATAL(bad == TM_ERR_CORRUPT || (bad == TM_ERR_INVALID && at < 8));
+    wire[1 + at] ^= 4;
+    CU_ASSERT_FATAL(tm_snapshot_writer_chunk(t->writer, got) == TM_OK);
+    CU_ASSERT_FATAL(tm_snapshot_chunk_items(got, check_item, &t->check) == TM_OK);
+    CU_ASSERT_FATAL(tm_snapshot_writer_chunk(t->writer, got) == TM_ERR_INVALID);
+}
+
+static void a_snapshot_is_sent_chunk_by_chunk_and_can_be_resumed(void)
+{
+    struct fixture from, to;
+    bool damaged;
+    setup(&from, tm_test_seed());
+    setup(&to, 77);
+    write_one(&from, 500, 700);
+    struct tm_snapshot_info list[2];
+    unsigned count;
+    CU_ASSERT_FATAL(tm_snapshot_list(&from.env.ctx, 3, CLUSTER, list, &count, &damaged) == TM_OK);
+    CU_ASSERT_FATAL(list[0].chunks > 5);
+    struct transfer t = {.to = &to, .check = {.from = 500}};
+    CU_ASSERT_FATAL(tm_snapshot_writer_new(&to.env.ctx, &list[0], on_changed, &to, &t.writer) ==
+                    TM_OK);
+    CU_ASSERT(tm_snapshot_writer_room(t.writer)); /* the first one needs no waiting */
+    struct tm_snapshot_reader *r = NULL;
+    for (uint64_t i = 0; i < list[0].chunks; i++) {
+        if (r == NULL || i % 4 == 3) { /* the leader changed: another reader goes on */
+            if (r != NULL)
+                tm_snapshot_reader_close(r);
+            CU_ASSERT_FATAL(tm_snapshot_reader_new(&from.env.ctx, &list[0], &r) == TM_OK);
+        }
+        uint64_t next = tm_snapshot_writer_chunks(t.writer);
+        CU_ASSERT_FATAL(tm_snapshot_read(r, next, on_chunk, &t) == TM_OK);
+        CU_ASSERT(tm_snapshot_read(r, next, on_chunk, &t) == TM_ERR_FULL);
+        sim_disk_drain(from.env.sd);
+        CU_ASSERT_FATAL(t.done == i + 1 && t.err == TM_OK);
+    }
+    CU_ASSERT(tm_snapshot_read(r, list[0].chunks, on_chunk, &t) == TM_ERR_NOTFOUND);
+    tm_snapshot_reader_close(r);
+    sim_disk_drain(from.env.sd);
+    tm_snapshot_writer_finish(t.writer, 0, &list[0]);
+    sim_disk_drain(to.env.sd);
+    CU_ASSERT_FATAL(tm_snapshot_writer_state(t.writer) == TM_SNAPSHOT_COMPLETE);
+    tm_snapshot_writer_publish(t.writer);
+    sim_disk_drain(to.env.sd);
+    tm_snapshot_writer_close(t.writer);
+    CU_ASSERT(load_newest(&to, 700, &damaged) == 500 && !damaged);
+    CU_ASSERT(t.check.next == 700);
+    env_done(&from.env);
+    env_done(&to.env);
+}
+
+static void a_transfer_that_ends_too_early_is_no_snapshot(void)
+{
+    struct fixture f;
+    bool damaged;
+    setup(&f, tm_test_seed());
+    struct tm_snapshot_info info = info_of(500), expected = info_of(500);
+    struct tm_snapshot_writer *w;
+    expected.chunks = 3;
+    CU_ASSERT_FATAL(tm_snapshot_writer_new(&f.env.ctx, &info, on_changed, &f, &w) == TM_OK);
+    tm_snapshot_writer_finish(w, 0, &expected);
+    sim_disk_drain(f.env.sd);
+    CU_ASSERT(tm_snapshot_writer_state(w) == TM_SNAPSHOT_FAILED);
+    CU_ASSERT(tm_snapshot_writer_error(w) == TM_ERR_CORRUPT);
+    tm_snapshot_writer_close(w);
+    sim_disk_drain(f.env.sd);
+    CU_ASSERT(load_newest(&f, 0, &damaged) == 0);
+    env_done(&f.env);
+}
+
+static void a_rotten_chunk_is_never_sent(void)
+{
+    struct fixture f;
+    struct tm_snapshot_info list[2];
+    unsigned count;
+    bool damaged;
+    char name[SNAP_NAME_MAX];
+    setup(&f, tm_test_seed());
+    write_one(&f, 500, 100);
+    CU_ASSERT_FATAL(tm_snapshot_list(&f.env.ctx, 3, CLUSTER, list, &count, &damaged) == TM_OK);
+    snap_name_file(name, 3, 500, 510);
+    CU_ASSERT_FATAL(sim_disk_flip(f.env.sd, name, SNAP_PAGE + 5000, 1));
+    struct tm_snapshot_reader *r;
+    CU_ASSERT_FATAL(tm_snapshot_reader_new(&f.env.ctx, &list[0], &r) == TM_OK);
+    struct transfer t = {0};
+    CU_ASSERT(tm_snapshot_read(r, 0, on_chunk, &t) == TM_OK);
+    sim_disk_drain(f.env.sd);
+    CU_ASSERT(t.done == 1 && t.err == TM_ERR_CORRUPT);
+    tm_snapshot_reader_close(r);
+    sim_disk_drain(f.env.sd);
+    env_done(&f.env);
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(a_snapshot_is_loaded_as_it_was_written),
+    TM_TEST(two_are_kept),
+    TM_TEST(the_pointer_flips_only_when_it_is_published),
+    TM_TEST(a_crash_at_any_step_leaves_one_that_loads),
+    TM_TEST(damage_is_found_reported_kept_and_the_older_one_serves),
+    TM_TEST(a_full_or_failing_disk_leaves_the_last_one),
+    TM_TEST(a_snapshot_is_sent_chunk_by_chunk_and_can_be_resumed),
+    TM_TEST(a_transfer_that_ends_too_early_is_no_snapshot),
+    TM_TEST(a_rotten_chunk_is_never_sent),
+};
+
+TM_TEST_MAIN("storage/snapshot", tests)
