@@ -117,11 +117,14 @@ const char *tm_nodedir_state(const struct tm_nodedir *d)
 {
     if (d->lives && d->pid != d->file.pid)
         return "starting"; /* it has not listened yet */
+    bool was_stopping = strcmp(d->file.state, "stopping") == 0;
+    if (d->lives && was_stopping)
+        return "stopping";
     if (d->lives)
         return strcmp(d->file.state, "running") == 0 ? "running" : "starting";
     if (d->file.pid == 0)
         return "new";
-    return strcmp(d->file.state, "stopped") == 0 ? "stopped" : "dead";
+    return was_stopping || strcmp(d->file.state, "stopped") == 0 ? "stopped" : "dead";
 }
 
 enum tm_err tm_nodedir_look(const char *dir, const char *cluster, const char *node,

@@ -22,7 +22,7 @@
     X(node, 64)                                                                                    \
     X(listen, 80)  /* ADDRESS:PORT of the shared client port */                                    \
     X(fabric, 16)  /* "dpdk" or "tcp" */                                                           \
-    X(state, 16)   /* "starting": listens; "running": the cluster exists */                        \
+    X(state, 16)   /* "starting": listens; "running": the cluster exists; "stopping" */            \
     X(boot, 20)    /* the boot id in hexadecimal */                                                \
     X(version, 32) /* of the program */
 
@@ -53,7 +53,8 @@ struct tm_nodedir {
     pid_t pid;                  /* that process; 0 if none does */
 };
 
-/* "running", "starting", "dead" (it ended without saying so), "stopped", "new" (never started). */
+/* "running", "starting", "stopping", "dead" (it ended without saying so), "stopped", "new" (never
+ * started). */
 const char *tm_nodedir_state(const struct tm_nodedir *d);
 
 /* Looks at DIR/<cluster>/<node>, which need not exist.  TOOBIG: the path is too long. */

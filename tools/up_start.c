@@ -1,9 +1,9 @@
 /* Starting, watching and stopping the processes of `tidemill up`.
  *
  * A node is `tidemill serve` with the options that were given to up, and a share of the machine:
- * workers, memory, and CPUs of its own where there are enough; where there are not, nothing is
- * pinned and idle workers back off.  Detached, a node gets a session of its own and logs to its
- * folder; else it keeps up's standard error and ends when up does. */
+ * workers, memory, and CPUs of its own where there are enough; where there are not, serve is told
+ * of how many workers there are in all, and pins nothing.  Detached, a node gets a session of its
+ * own and logs to its folder; else it keeps up's standard error and ends when up does. */
 #include "tools/machine.h"
 #include "tools/up_internal.h"
 
@@ -13,7 +13,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -69,10 +68,10 @@ static void add_share(struct words *w, const struct tm_up *up, const struct tm_u
         add_word(w, "--workers=%u", m->workers);
     if (source[TM_OPTION_memory_limit] == TM_OPTION_DEFAULT)
         add_word(w, "--memory-limit=%llu", (unsigned long long)tm_machine_memory_share(up->count));
-    if (up->crowded && source[TM_OPTION_idle] == TM_OPTION_DEFAULT)
-        add_word(w, "--idle=backoff");
-    if (up->crowded && source[TM_OPTION_pin] == TM_OPTION_DEFAULT)
-        add_word(w, "--pin=off");
+    if (up->crowded)
+        add_word(w, "--machine-workers=%u", up->all_workers);
+    if (!up->detach)
+        add_word(w, "--parent=%d", (int)getpid());
 }
 
 static void make_words(struct words *w, const struct tm_up *up, const struct tm_up_member *m)
@@ -104,7 +103,7 @@ static void free_words(struct words *w)
 
 /* In the child: standard streams, session, CPUs, signals; then the node's program. */
 static _Noreturn void become(const struct tm_up *up, const struct tm_up_member *m, char **words,
-                             const char *log, pid_t parent)
+                             const char *log)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     int out = up->detach ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
@@ -112,12 +111,8 @@ static _Noreturn void become(const struct tm_up *up, const struct tm_up_member *
         _exit(126);
     if (up->detach && (dup2(out, 1) < 0 || dup2(out, 2) < 0 || setsid() < 0))
         _exit(126);
-    if (!up->detach) {
+    if (!up->detach)
         setpgid(0, 0); /* Ctrl-C is for up, which then asks the nodes to stop */
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (getppid() != parent)
-            _exit(126);
-    }
     if (!up->crowded) {
         struct tm_cpu_budget budget;
         cpu_set_t cpus;
@@ -159,10 +154,9 @@ enum tm_err tm_up_start(struct tm_up *up, struct tm_up_member *m, char *why)
     m->log_from = stat(log, &st) == 0 ? (uint64_t)st.st_size : 0;
     struct words w;
     make_words(&w, up, m);
-    pid_t parent = getpid();
     m->child = w.no_memory ? -1 : fork();
     if (m->child == 0)
-        become(up, m, w.at, log, parent);
+        become(up, m, w.at, log);
     free_words(&w);
     if (m->child > 0)
         return TM_OK;

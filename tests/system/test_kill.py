@@ -1,0 +1,117 @@
+#!/usr/bin/python3
+"""Nothing acknowledged is lost, nothing stale or never written is read, and writes go on, whatever
+node is killed or stopped, again and again, under load."""
+import os
+import random
+import signal
+import sys
+import time
+
+from cluster import Cluster, Load, main, seed, three_nodes, wait_until
+
+ROUNDS_SECONDS = 25
+DOWNTIME_ACKS = 20  # writes that must succeed while a node is down
+
+
+def writes_go_on(load, seconds=10):
+    before = load.acked
+    wait_until(lambda: load.wrong or load.acked >= before + DOWNTIME_ACKS, seconds, 0.02)
+    load.raise_if_wrong()
+
+
+def kill_again_and_again(rf, options=()):
+    rng = random.Random(seed())
+    with Cluster(three_nodes(rf=rf), options) as c:
+        c.up()
+        names = [name for _, name in c.nodes]
+        with Load(c) as load:
+            writes_go_on(load)
+            end, gaps = time.monotonic() + ROUNDS_SECONDS, []
+            while time.monotonic() < end:
+                victim = rng.choice(names)
+                other = rng.choice([n for n in names if n != victim])
+                key = c.key_led_by(victim, other)
+                c.kill(victim)
+                gaps.append(c.time_to_write(key, other))
+                writes_go_on(load)
+                time.sleep(rng.uniform(0, 0.5))
+                c.up()
+                writes_go_on(load)
+                wait_until(lambda: in_sync(c, names[0], rf), 20)
+        gaps.sort()
+        print("%d kills; next write of what the killed node led after %.0f ms (median), %.0f ms "
+              "(longest)" % (len(gaps), 1000 * gaps[len(gaps) // 2], 1000 * gaps[-1]))
+        load.verify()
+
+
+def in_sync(c, node, copies):
+    """every partition has a leader and all its copies, and none lags for good"""
+    s = c.status(node)
+    return s["led"] == s["partitionCount"] and s["unreachable"] == 0 and all(
+        p["inSync"] >= min(copies, p["copies"]) for p in s["partitions"])
+
+
+def three_copies_survive_kill_after_kill():
+    kill_again_and_again(3)
+
+
+def two_copies_and_a_witness_survive_kill_after_kill():
+    kill_again_and_again(2)
+
+
+def three_copies_survive_kills_over_tcp():
+    kill_again_and_again(3, ["--fabric=tcp"])
+
+
+def all_nodes_at_once(rf):
+    with Cluster(three_nodes(rf=rf)) as c:
+        c.up()
+        for _ in range(2):
+            with Load(c, timeout=3, prefix="Round%d" % random.randrange(1 << 30)) as load:
+                writes_go_on(load)
+                time.sleep(1)
+                pids = [row["pid"] for row in c.ps()]
+                for pid in pids:
+                    os.kill(pid, signal.SIGKILL)
+                load.stop()
+            c.up()
+            load.where = c.addresses()
+            load.verify()
+
+
+def all_nodes_killed_at_once_come_back_with_everything():
+    all_nodes_at_once(3)
+    all_nodes_at_once(2)
+
+
+def a_stopped_node_does_no_harm_when_it_goes_on():
+    """SIGSTOP for 5 s: the others go on; what the stopped one thought it led it does not."""
+    for rf in 3, 2:
+        with Cluster(three_nodes(rf=rf)) as c:
+            c.up()
+            with Load(c, timeout=3) as load:
+                writes_go_on(load)
+                victim = c.leader_of("Order:0-0", "node-1")
+                others = [n for _, n in c.nodes if n != victim]
+                key = c.key_led_by(victim, others[0])
+                c.signal(victim, signal.SIGSTOP)
+                began = time.monotonic()
+                load.where = {n: a for n, a in load.where.items() if n != victim}
+                print("next write of what the stopped node led after %.0f ms" % (
+                    1000 * c.time_to_write(key, others[0])))
+                writes_go_on(load)
+                time.sleep(max(0, began + 5 - time.monotonic()))
+                c.signal(victim, signal.SIGCONT)
+                load.where = c.addresses()
+                time.sleep(1)
+                writes_go_on(load)
+                wait_until(lambda: in_sync(c, others[0], rf), 20)
+            load.verify()
+
+
+if __name__ == "__main__":
+    sys.exit(main([three_copies_survive_kill_after_kill,
+                   two_copies_and_a_witness_survive_kill_after_kill,
+                   three_copies_survive_kills_over_tcp,
+                   all_nodes_killed_at_once_come_back_with_everything,
+                   a_stopped_node_does_no_harm_when_it_goes_on]))

@@ -1,0 +1,233 @@
+#!/usr/bin/python3
+"""up, ps, down, stat, wal and status with real processes; what they say when something is wrong."""
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+from cluster import (TIDEMILL, Cluster, PORTS_PER_NODE, main, nodes_text, three_nodes, wait_until)
+
+
+def expect(done, status, *words):
+    """A subcommand ended with that status and one line on stderr that has these words."""
+    assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+    for word in words:
+        assert word in done.stderr, "no %r in: %s" % (word, done.stderr)
+    if status == 2:
+        assert done.stderr.count("\n") == 1, done.stderr
+
+
+def up_starts_what_is_not_running_and_keeps_the_data():
+    with Cluster(three_nodes()) as c:
+        out = c.up().stdout
+        assert all(row["state"] == "running" and row["fabric"] == "dpdk" for row in c.ps()), c.ps()
+        for row in c.ps():
+            assert row["node"] in out and str(row["pid"]) in out and row["listen"] in out
+            assert row["dir"] == os.path.join(c.data, "c", row["node"])
+        assert [r["listen"].rsplit(":")[1] for r in c.ps()] == [
+            str(c.base_port + PORTS_PER_NODE * n) for n in range(3)]
+        assert c.client("node-1").set("Order:1", "paid")
+        before = {r["node"]: r["pid"] for r in c.ps()}
+
+        c.kill("node-2")
+        wait_until(lambda: c.row("node-2")["state"] == "dead", 10)
+        assert c.row("node-2")["pid"] is None
+        assert c.client("node-3").get("Order:1") == b"paid"
+        c.up()
+        after = {r["node"]: r["pid"] for r in c.ps()}
+        assert after["node-1"] == before["node-1"] and after["node-3"] == before["node-3"]
+        assert after["node-2"] not in (None, before["node-2"])
+        assert c.client("node-2").get("Order:1") == b"paid"
+
+        done = c.down()
+        assert done.stdout.count("stopped") == 3, done.stdout
+        assert [r["state"] for r in c.ps()] == ["stopped"] * 3
+        for pid in after.values():
+            assert not os.path.exists("/proc/%d" % pid) or "Z" in open("/proc/%d/stat" % pid).read()
+        assert c.down().stdout.count("was not running") == 3
+        c.up()
+        assert c.client("node-1").get("Order:1") == b"paid"
+
+
+def two_clusters_of_a_file_do_not_meet():
+    text = nodes_text("east", ["n1", "n2", "n3"], replicationFactor=2) + nodes_text("west", ["n1"])
+    with Cluster(text) as c:
+        c.up("--cluster", "west")
+        assert [(r["cluster"], r["node"]) for r in c.ps()] == [("west", "n1")]
+        c.up()
+        assert len(c.ps()) == 4
+        east, west = c.client(("east", "n1")), c.client(("west", "n1"))
+        east.set("Order:1", "east")
+        assert west.get("Order:1") is None
+        done = c.tidemill("down", "--dir", c.data, "--cluster", "west", "--node", "n1", "--kill")
+        assert "west n1 killed" in done.stdout, done.stdout
+        assert c.row(("west", "n1"))["state"] == "dead"
+        assert c.row(("east", "n1"))["state"] == "running"
+        expect(c.tidemill("down", "--dir", c.data, "--cluster", "south", check=False), 1,
+               "no such node")
+
+
+def in_the_foreground_an_interrupt_stops_all():
+    with Cluster(nodes_text("c", ["n1", "n2", "n3"])) as c:
+        p = subprocess.Popen([TIDEMILL, "up", c.topology, "--dir", c.data, "--base-port",
+                              str(c.base_port), *c.options], stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL, text=True)
+        wait_until(lambda: os.path.isdir(c.data) and len(c.ps()) == 3 and
+                   all(r["state"] == "running" for r in c.ps()), 30)
+        lines = [p.stdout.readline() for _ in range(4)]  # after every cluster answers writes
+        assert lines[0].startswith("CLUSTER") and "n3" in lines[3], lines
+        assert c.client("n1").set("a", 1)
+        p.send_signal(signal.SIGINT)
+        assert p.wait(30) == 0
+        assert [r["state"] for r in c.ps()] == ["stopped"] * 3
+        p.stdout.close()
+
+        p = subprocess.Popen([TIDEMILL, "up", c.topology, "--dir", c.data, "--base-port",
+                              str(c.base_port), *c.options], stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+        wait_until(lambda: all(r["state"] == "running" for r in c.ps()), 30)
+        p.kill()  # without a chance to stop its children: they notice
+        p.wait()
+        wait_until(lambda: all(r["state"] == "stopped" for r in c.ps()), 30)
+
+
+def bad_usage_is_one_line_and_status_2():
+    with Cluster(nodes_text("c", ["n1"])) as c:
+        expect(c.up("--idel", "spin", check=False), 2, "--idel", "--idle")
+        expect(c.up("--idle", "sometimes", check=False), 2, "--idle", "park")
+        expect(c.up("--wal-bytes", "1", check=False), 2, "--wal-bytes")
+        expect(c.tidemill("up", check=False), 2, "topology file")
+        expect(c.tidemill("ps", check=False), 2, "--dir")
+        expect(c.tidemill("statt", "x", check=False), 2, "statt", "stat")
+        expect(c.tidemill("wal", "burn", c.dir, check=False), 2, "verify")
+        done = subprocess.run([TIDEMILL, "up", c.topology, "--dir", c.data, "--detach"], text=True,
+                              capture_output=True, env=dict(os.environ, TIDEMILL_WORKERS="many"))
+        expect(done, 2, "workers", "environment")
+        assert not os.path.exists(c.data)
+        expect(c.tidemill("up", c.topology + "x", check=False), 1, "is not there")
+        expect(c.tidemill("status", "127.0.0.1:1", check=False), 1, "127.0.0.1:1")
+        expect(c.tidemill("stat", c.dir, check=False), 1, c.dir)
+        expect(c.tidemill("ps", "--dir", c.data, check=False), 1, c.data)
+
+
+def a_port_in_use_is_named_and_nothing_is_damaged():
+    with Cluster(nodes_text("c", ["n1"])) as c, socket.socket() as s:
+        s.bind(("127.0.0.1", c.base_port))
+        s.listen()
+        done = c.up(check=False)
+        expect(done, 1, "node n1 of cluster c did not start", str(c.base_port))
+        assert not any(r["pid"] for r in c.ps())
+        s.close()
+        c.up()
+        assert c.client("n1").set("a", 1)
+        # The other cluster's ports are not shared silently either.
+        with Cluster(nodes_text("d", ["n1"])) as other:
+            other.base_port = c.base_port
+            expect(other.up(check=False), 1, "node n1 of cluster d did not start",
+                   str(c.base_port))
+        assert c.client("n1").get("a") == b"1"
+
+
+def a_data_directory_of_another_node_is_refused():
+    with Cluster(nodes_text("c", ["n1"])) as c:
+        c.up()
+        c.client("n1").set("a", 1)
+        c.down()
+        mine, other = os.path.join(c.data, "c"), os.path.join(c.data, "d")
+        os.rename(mine, other)
+        c.write_topology(nodes_text("d", ["n1"]))
+        done = c.up(check=False)
+        expect(done, 1, "did not start")
+        assert "cluster c" in done.stderr or '"c"' in done.stderr or " c " in done.stderr, done.stderr
+        os.rename(other, mine)
+        c.write_topology(nodes_text("c", ["n1"]))
+        c.up()
+        assert c.client("n1").get("a") == b"1"
+
+
+def an_edited_topology_is_reported_and_changes_nothing():
+    with Cluster(three_nodes(rf=2, partitions=32)) as c:
+        c.up()
+        c.client("node-1").set("a", 1)
+        c.down()
+        c.write_topology(three_nodes(rf=3, partitions=64))
+        c.up()
+        assert c.client("node-1").get("a") == b"1"
+        wait_until(lambda: "replicationFactor" in c.log("node-1") and "partitions" in c.log("node-1"),
+                   5)
+        assert c.status("node-1")["partitionCount"] in (32, 33)
+
+
+def stat_works_after_death_and_wal_verify_finds_a_flipped_bit():
+    with Cluster(nodes_text("c", ["n1"])) as c:
+        c.up()
+        client = c.client("n1")
+        for i in range(200):
+            client.set("Order:%d" % i, "x" * 100)
+        c.kill("n1")
+        wait_until(lambda: c.row("n1")["state"] == "dead", 10)
+        row = c.row("n1")
+        assert c.stat("n1")["commands"] >= 200
+        assert c.stat("n1")["wal_flushes"] > 0
+        assert "all well" in c.tidemill("wal", "verify", row["dir"]).stdout
+        dump = c.tidemill("wal", "dump", row["dir"]).stdout
+        lines = [line for line in dump.splitlines() if 'key="Order:7"' in line]
+        assert len(lines) == 1 and "kind=EFFECT" in lines[0] and '"xxx' in lines[0], lines
+        segment = find_segment(row["dir"], b"Order:7")
+        flip(segment, b"Order:7")
+        done = c.tidemill("wal", "verify", row["dir"], check=False)
+        assert done.returncode == 1 and "ROT" in done.stdout, (done.stdout, done.stderr)
+
+
+def find_segment(folder, needle):
+    for where, _, names in os.walk(os.path.join(folder, "wal")):
+        for name in names:
+            path = os.path.join(where, name)
+            with open(path, "rb") as f:
+                if needle in f.read():
+                    return path
+    raise AssertionError("no segment holds it")
+
+
+def flip(path, needle):
+    with open(path, "r+b") as f:
+        at = f.read().index(needle)
+        f.seek(at)
+        f.write(bytes([needle[0] ^ 1]))
+
+
+def status_shows_leaders_copies_and_who_is_missing():
+    with Cluster(three_nodes(partitions=16)) as c:
+        c.up()
+        c.client("node-1").set("a", 1)
+        s = wait_until(lambda: healthy(c.status("node-2"), 16), 20)
+        assert s["cluster"] == "c" and s["unreachable"] == 0 and s["oneCopy"] == 0, s
+        assert {m["node"] for m in s["members"]} == {"node-1", "node-2", "node-3"}
+        c.kill("node-3")
+        s = wait_until(lambda: degraded(c.status("node-1")), 20)
+        assert s["unreachable"] >= 1
+        assert "node-1" in c.tidemill("status", c.row("node-1")["listen"]).stdout
+
+
+def healthy(s, partitions):
+    """every partition led, three copies in sync"""
+    ok = s["led"] == s["partitionCount"] >= partitions and s["maxLag"] == 0
+    return s if ok and all(p["inSync"] == 3 for p in s["partitions"][:partitions]) else None
+
+
+def degraded(s):
+    ok = s["led"] == s["partitionCount"] and all(p["leader"] != "node-3" for p in s["partitions"])
+    return s if ok else None
+
+
+if __name__ == "__main__":
+    sys.exit(main([up_starts_what_is_not_running_and_keeps_the_data,
+                   two_clusters_of_a_file_do_not_meet,
+                   in_the_foreground_an_interrupt_stops_all,
+                   bad_usage_is_one_line_and_status_2,
+                   a_port_in_use_is_named_and_nothing_is_damaged,
+                   a_data_directory_of_another_node_is_refused,
+                   an_edited_topology_is_reported_and_changes_nothing,
+                   stat_works_after_death_and_wal_verify_finds_a_flipped_bit,
+                   status_shows_leaders_copies_and_who_is_missing]))
