@@ -52,6 +52,7 @@ struct receipt {
     struct tm_place from;
     uint64_t moved_at;
     bool installed;
+    bool ack_owed; /* when the writer has room for the next chunk */
 };
 
 struct tm_keeper {
@@ -510,7 +511,7 @@ static void on_chunk(struct tm_keeper *k, const struct tm_message_head *head, st
     if (tm_snapshot_writer_chunks(r->writer) == r->info.chunks)
         tm_snapshot_writer_finish(r->writer, 0, &r->info);
     else
-        ack(r, ACK_NEXT);
+        r->ack_owed = true;
 }
 
 /* The file is durable: its state takes the place of what the partition had. */
@@ -547,6 +548,10 @@ static void receipt_turn(struct receipt *r)
 {
     if (r->p == NULL)
         return;
+    if (r->ack_owed && tm_snapshot_writer_room(r->writer)) {
+        r->ack_owed = false;
+        ack(r, ACK_NEXT);
+    }
     switch (tm_snapshot_writer_state(r->writer)) {
     case TM_SNAPSHOT_COMPLETE:
         tm_snapshot_writer_publish(r->writer);

@@ -29,14 +29,14 @@ static bool known(const struct tm_log *log, uint64_t index)
 {
     if (index == log->base)
         return log->base == 0 || log->base_term != 0;
-    return index > log->base && index <= log->last && !log_in_fault(log, index);
+    return index > log->base && index <= log->last && !tm_log_in_fault(log, index);
 }
 
 bool tm_log_term_at(const struct tm_log *log, uint64_t index, uint64_t *term)
 {
     if (!known(log, index))
         return false;
-    *term = index == log->base ? log->base_term : log_index_term(&log->index, index);
+    *term = index == log->base ? log->base_term : tm_log_index_term(&log->index, index);
     return true;
 }
 
@@ -44,18 +44,18 @@ bool tm_log_hash_at(const struct tm_log *log, uint64_t index, uint64_t *hash)
 {
     if (!known(log, index))
         return false;
-    *hash = index == log->base ? log->base_hash : log_index_at(&log->index, index)->hash;
+    *hash = index == log->base ? log->base_hash : tm_log_index_at(&log->index, index)->hash;
     return true;
 }
 
 uint64_t tm_log_last_term(const struct tm_log *log)
 {
-    return log->last == log->base ? log->base_term : log_index_term(&log->index, log->last);
+    return log->last == log->base ? log->base_term : tm_log_index_term(&log->index, log->last);
 }
 
 uint64_t tm_log_last_hash(const struct tm_log *log)
 {
-    return log->last == log->base ? log->base_hash : log_index_at(&log->index, log->last)->hash;
+    return log->last == log->base ? log->base_hash : tm_log_index_at(&log->index, log->last)->hash;
 }
 
 void tm_log_set_commit(struct tm_log *log, uint64_t commit)
@@ -85,7 +85,7 @@ uint64_t tm_log_durable(const struct tm_log *log)
     return durable;
 }
 
-void log_tell_durable(struct tm_log *log)
+void tm_log_tell_durable(struct tm_log *log)
 {
     uint64_t durable = tm_log_durable(log);
     const struct tm_log_set_callbacks *cb = &log->set->config.callbacks;
@@ -97,7 +97,7 @@ void log_tell_durable(struct tm_log *log)
         cb->durable(cb->host, log->partition, durable);
 }
 
-void log_block_durable(struct tm_log *log, uint64_t sequence)
+void tm_log_block_durable(struct tm_log *log, uint64_t sequence)
 {
     unsigned n = 0;
     while (n < log->pending_count && log->pending[n].sequence <= sequence)
@@ -106,13 +106,13 @@ void log_block_durable(struct tm_log *log, uint64_t sequence)
     memmove(log->pending, log->pending + n, log->pending_count * sizeof log->pending[0]);
     if (log->repair_sequence <= sequence)
         log->repair_first = log->repair_sequence = 0;
-    log_tell_durable(log);
+    tm_log_tell_durable(log);
 }
 
 static void expect_durable(struct tm_log *log, uint64_t sequence)
 {
     if (log->pending_count == 0 || log->pending[log->pending_count - 1].sequence != sequence) {
-        TM_ASSERT(log->pending_count < LOG_PENDING);
+        TM_ASSERT(log->pending_count < TM_LOG_PENDING);
         log->pending[log->pending_count++].sequence = sequence;
     }
     log->pending[log->pending_count - 1].last = log->last;
@@ -120,7 +120,7 @@ static void expect_durable(struct tm_log *log, uint64_t sequence)
 
 /* --- faults --- */
 
-bool log_in_fault(const struct tm_log *log, uint64_t index)
+bool tm_log_in_fault(const struct tm_log *log, uint64_t index)
 {
     for (unsigned i = 0; i < log->fault_count; i++)
         if (index >= log->faults[i].first && index <= log->faults[i].last)
@@ -128,7 +128,7 @@ bool log_in_fault(const struct tm_log *log, uint64_t index)
     return false;
 }
 
-void log_add_fault(struct tm_log *log, uint64_t first, uint64_t last)
+void tm_log_add_fault(struct tm_log *log, uint64_t first, uint64_t last)
 {
     unsigned at = 0;
     if (first > last)
@@ -142,7 +142,7 @@ void log_add_fault(struct tm_log *log, uint64_t first, uint64_t last)
         last = tm_max_u64(last, log->faults[end].last);
         end++;
     }
-    if (end == at && log->fault_count == LOG_FAULTS_MAX) { /* too many: two become one */
+    if (end == at && log->fault_count == TM_LOG_FAULTS_MAX) { /* too many: two become one */
         unsigned with = at == log->fault_count ? at - 1 : at;
         log->faults[with].first = tm_min_u64(first, log->faults[with].first);
         log->faults[with].last = tm_max_u64(last, log->faults[with].last);
@@ -150,24 +150,24 @@ void log_add_fault(struct tm_log *log, uint64_t first, uint64_t last)
     }
     memmove(&log->faults[at + 1], &log->faults[end],
             (log->fault_count - end) * sizeof log->faults[0]);
-    log->faults[at] = (struct log_range){first, last};
+    log->faults[at] = (struct tm_log_range){first, last};
     log->fault_count = log->fault_count - (end - at) + 1;
 }
 
 /* The record `index` is there again. */
-void log_remove_fault(struct tm_log *log, uint64_t index)
+void tm_log_remove_fault(struct tm_log *log, uint64_t index)
 {
     for (unsigned i = 0; i < log->fault_count; i++) {
-        struct log_range r = log->faults[i];
+        struct tm_log_range r = log->faults[i];
         if (index < r.first || index > r.last)
             continue;
         memmove(&log->faults[i], &log->faults[i + 1],
                 (log->fault_count - i - 1) * sizeof log->faults[0]);
         log->fault_count--;
         if (index < r.last)
-            log_add_fault(log, index + 1, r.last);
+            tm_log_add_fault(log, index + 1, r.last);
         if (index > r.first)
-            log_add_fault(log, r.first, index - 1);
+            tm_log_add_fault(log, r.first, index - 1);
         return;
     }
 }
@@ -176,7 +176,7 @@ static void clip_faults(struct tm_log *log, uint64_t first, uint64_t last)
 {
     unsigned kept = 0;
     for (unsigned i = 0; i < log->fault_count; i++) {
-        struct log_range r = log->faults[i];
+        struct tm_log_range r = log->faults[i];
         r.first = tm_max_u64(r.first, first);
         r.last = tm_min_u64(r.last, last);
         if (r.first <= r.last)
@@ -199,39 +199,39 @@ void tm_log_fault_at(const struct tm_log *log, unsigned i, uint64_t *first, uint
 
 /* --- changing --- */
 
-enum tm_err log_push(struct tm_log *log, tm_wal_place place, uint64_t hash, uint64_t term)
+enum tm_err tm_log_push(struct tm_log *log, tm_wal_place place, uint64_t hash, uint64_t term)
 {
-    if (log_index_reserve(&log->index) != TM_OK)
+    if (tm_log_index_reserve(&log->index) != TM_OK)
         return TM_ERR_NOMEM;
-    log_index_push(&log->index, (struct log_entry){place, hash}, term);
+    tm_log_index_push(&log->index, (struct tm_log_entry){place, hash}, term);
     log->last++;
     return TM_OK;
 }
 
-void log_truncate(struct tm_log *log, uint64_t last)
+void tm_log_truncate(struct tm_log *log, uint64_t last)
 {
     TM_ASSERT(last >= log->base && last <= log->last);
     log->last = last;
-    log_index_cut(&log->index, last + 1);
+    tm_log_index_cut(&log->index, last + 1);
     clip_faults(log, 0, last);
     log->tail_durable = tm_min_u64(log->tail_durable, last);
     for (unsigned i = 0; i < log->pending_count; i++)
         log->pending[i].last = tm_min_u64(log->pending[i].last, last);
     if (log->repair_first > last)
         log->repair_first = log->repair_sequence = 0;
-    log_cache_cut(log);
+    tm_log_cache_cut(log);
     log->durable_told = tm_min_u64(log->durable_told, last);
 }
 
 /* Empties the log: it goes on after (index, term, hash). */
-void log_rebase(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash)
+void tm_log_rebase(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash)
 {
     log->base = log->last = log->tail_durable = index;
     log->base_term = term;
     log->base_hash = hash;
     log->pending_count = log->fault_count = 0;
     log->repair_first = log->repair_sequence = 0;
-    log_index_reset(&log->index, index + 1);
+    tm_log_index_reset(&log->index, index + 1);
     log->cache_first = index + 1;
 }
 
@@ -252,24 +252,24 @@ enum tm_err tm_log_append(struct tm_log *log, struct tm_bytes record, enum tm_wa
     TM_ASSERT(record.len == r->length && r->kind < TM_RECORD_LOCAL_FIRST);
     TM_ASSERT(r->partition == log->partition && r->index == log->last + 1);
     TM_ASSERT(r->prev_hash == tm_log_last_hash(log));
-    if (log_index_reserve(&log->index) != TM_OK)
+    if (tm_log_index_reserve(&log->index) != TM_OK)
         return TM_ERR_NOMEM;
     struct tm_wal_span span = span_of(log, 0, r->index, r->index, r->checksum);
     struct tm_wal_pos pos;
     enum tm_err err = tm_wal_append(log->set->wal, record, klass, &span, 1, &pos);
     if (err != TM_OK)
         return err;
-    log_index_push(&log->index, (struct log_entry){pos.place, r->checksum}, r->term);
+    tm_log_index_push(&log->index, (struct tm_log_entry){pos.place, r->checksum}, r->term);
     log->last++;
     log->in_own = true;
     expect_durable(log, pos.sequence);
-    log_cache_add(log, r->index, record);
+    tm_log_cache_add(log, r->index, record);
     return TM_OK;
 }
 
 struct tm_bytes tm_log_get(const struct tm_log *log, uint64_t index)
 {
-    return log_cache_get(log, index);
+    return tm_log_cache_get(log, index);
 }
 
 /* Writes a complete record of the log's own; its span has no records, but begins at `first`. */
@@ -281,8 +281,8 @@ static enum tm_err write_own(struct tm_log *log, const struct tm_record *record,
                          1, pos);
 }
 
-enum tm_err log_write_local(struct tm_log *log, struct tm_record *record, uint32_t span_flags,
-                            uint64_t first, struct tm_wal_pos *pos)
+enum tm_err tm_log_write_local(struct tm_log *log, struct tm_record *record, uint32_t span_flags,
+                               uint64_t first, struct tm_wal_pos *pos)
 {
     record->partition = log->partition;
     tm_record_seal(record);
@@ -294,13 +294,13 @@ enum tm_err tm_log_cut(struct tm_log *log, uint64_t from)
     TM_ASSERT(from > log->base && from <= log->last && from > log->commit);
     uint64_t hash = log->base_hash;
     if (from - 1 > log->base)
-        hash = log_index_at(&log->index, from - 1)->hash;
+        hash = tm_log_index_at(&log->index, from - 1)->hash;
     struct tm_record record = {.kind = TM_RECORD_CUT, .index = from, .prev_hash = hash};
     struct tm_wal_pos pos;
-    enum tm_err err = log_write_local(log, &record, TM_WAL_SPAN_CUT, from, &pos);
+    enum tm_err err = tm_log_write_local(log, &record, TM_WAL_SPAN_CUT, from, &pos);
     if (err != TM_OK)
         return err;
-    log_truncate(log, from - 1);
+    tm_log_truncate(log, from - 1);
     expect_durable(log, pos.sequence);
     return TM_OK;
 }
@@ -315,14 +315,14 @@ void tm_log_compact(struct tm_log *log, uint64_t index)
     log->base = index;
     log->base_term = term;
     log->base_hash = hash;
-    log_index_drop(&log->index, index + 1);
+    tm_log_index_drop(&log->index, index + 1);
     clip_faults(log, index + 1, UINT64_MAX);
     log->tail_durable = tm_max_u64(log->tail_durable, index);
     for (unsigned i = 0; i < log->pending_count; i++)
         log->pending[i].last = tm_max_u64(log->pending[i].last, index);
     if (log->repair_first != 0 && log->repair_first <= index)
         log->repair_first = index + 1;
-    log_cache_cut(log);
+    tm_log_cache_cut(log);
     tm_hs_set_floor(log->set->hs, log->partition, index, hash);
     log->set->maintain = true;
     log->durable_told = tm_log_durable(log);
@@ -333,10 +333,10 @@ enum tm_err tm_log_reset(struct tm_log *log, uint64_t index, uint64_t term, uint
     struct tm_record record = {
         .kind = TM_RECORD_RESET, .index = index, .term = term, .prev_hash = hash};
     struct tm_wal_pos pos;
-    enum tm_err err = log_write_local(log, &record, TM_WAL_SPAN_RESET, index + 1, &pos);
+    enum tm_err err = tm_log_write_local(log, &record, TM_WAL_SPAN_RESET, index + 1, &pos);
     if (err != TM_OK)
         return err;
-    log_rebase(log, index, term, hash);
+    tm_log_rebase(log, index, term, hash);
     log->suspect_rot = log->suspect_damaged = false;
     log->commit = tm_max_u64(log->commit, index);
     log->in_own = true;
@@ -352,7 +352,7 @@ enum tm_err tm_log_reset(struct tm_log *log, uint64_t index, uint64_t term, uint
  * else it must continue what is before it. */
 static bool fits(const struct tm_log *log, const struct tm_record *r)
 {
-    uint64_t before, have = log_index_at(&log->index, r->index)->hash;
+    uint64_t before, have = tm_log_index_at(&log->index, r->index)->hash;
     bool linked = tm_log_hash_at(log, r->index - 1, &before);
     if (linked && r->prev_hash != before)
         return false;
@@ -381,23 +381,23 @@ static enum tm_err write_repair(struct tm_log *log, struct tm_bytes lost, struct
 enum tm_err tm_log_repair(struct tm_log *log, struct tm_bytes bytes)
 {
     const struct tm_record *r = (const void *)bytes.data;
-    if (r->index <= log->base || r->index > log->last || !log_in_fault(log, r->index))
+    if (r->index <= log->base || r->index > log->last || !tm_log_in_fault(log, r->index))
         return TM_ERR_INVALID;
     if (r->partition != log->partition || r->kind >= TM_RECORD_LOCAL_FIRST || !fits(log, r))
         return TM_ERR_CORRUPT;
     struct tm_wal_pos pos;
     enum tm_err err = write_repair(log, bytes, &pos);
     if (err == TM_OK)
-        err = log_index_set_term(&log->index, r->index, r->term);
+        err = tm_log_index_set_term(&log->index, r->index, r->term);
     if (err != TM_OK)
         return err;
-    *log_index_at(&log->index, r->index) = (struct log_entry){pos.place, r->checksum};
+    *tm_log_index_at(&log->index, r->index) = (struct tm_log_entry){pos.place, r->checksum};
     log->repair_sequence = pos.sequence;
     log->repair_first = log->repair_first == 0 ? r->index : tm_min_u64(log->repair_first, r->index);
     log->repaired = log->in_own = true;
-    log_remove_fault(log, r->index);
-    if (log_in_fault(log, r->index - 1) && r->index - 1 > log->base)
-        log_index_at(&log->index, r->index - 1)->hash = r->prev_hash;
+    tm_log_remove_fault(log, r->index);
+    if (tm_log_in_fault(log, r->index - 1) && r->index - 1 > log->base)
+        tm_log_index_at(&log->index, r->index - 1)->hash = r->prev_hash;
     return TM_OK;
 }
 
@@ -408,7 +408,7 @@ enum tm_err tm_log_clear_suspect(struct tm_log *log)
     struct tm_record record = {
         .kind = TM_RECORD_CLEAR, .index = log->last, .prev_hash = tm_log_last_hash(log)};
     struct tm_wal_pos pos;
-    enum tm_err err = log_write_local(log, &record, 0, log->last + 1, &pos);
+    enum tm_err err = tm_log_write_local(log, &record, 0, log->last + 1, &pos);
     if (err == TM_OK)
         log->suspect_rot = log->suspect_damaged = false;
     return err;

@@ -21,6 +21,7 @@
 
 struct tm_log;
 
+/* Whose log it is. */
 uint32_t tm_log_partition(const struct tm_log *log);
 
 /* The first index that may be here (base + 1) and the last (base when empty). */

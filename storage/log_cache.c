@@ -13,9 +13,9 @@ struct cached {
     uint64_t index;
 };
 
-bool log_cache_init(struct log_cache *cache, uint64_t bytes)
+bool tm_log_cache_init(struct tm_log_cache *cache, uint64_t bytes)
 {
-    *cache = (struct log_cache){.cap = tm_align_up(bytes, 4096)};
+    *cache = (struct tm_log_cache){.cap = tm_align_up(bytes, 4096)};
     cache->bytes = malloc(cache->cap);
     return cache->bytes != NULL;
 }
@@ -26,20 +26,20 @@ static uint64_t cell_bytes(uint64_t length)
     return tm_align_up(sizeof(struct cached) + length, sizeof(struct cached));
 }
 
-static struct cached *at_position(const struct log_cache *cache, uint64_t position)
+static struct cached *at_position(const struct tm_log_cache *cache, uint64_t position)
 {
     return (void *)(cache->bytes + position % cache->cap);
 }
 
 static void evict_oldest(struct tm_log_set *set)
 {
-    struct log_cache *cache = &set->cache;
+    struct tm_log_cache *cache = &set->cache;
     const struct cached *c = at_position(cache, cache->tail);
     if (c->partition == TM_WAL_ALL) {
         cache->tail += cache->cap - cache->tail % cache->cap;
         return;
     }
-    struct tm_log *log = log_of(set, c->partition);
+    struct tm_log *log = tm_log_of(set, c->partition);
     if (log->cache_first == c->index && c->index <= log->last && log->cache_cap > 0 &&
         log->cache_at[c->index & (log->cache_cap - 1)] == cache->tail)
         log->cache_first++;
@@ -49,7 +49,7 @@ static void evict_oldest(struct tm_log_set *set)
 /* Room for `need` bytes in one piece; its position. */
 static uint64_t make_room(struct tm_log_set *set, uint64_t need)
 {
-    struct log_cache *cache = &set->cache;
+    struct tm_log_cache *cache = &set->cache;
     uint64_t left = cache->cap - cache->head % cache->cap;
     if (left < need) {
         while (cache->head + left - cache->tail > cache->cap)
@@ -79,9 +79,9 @@ static bool reserve_ring(struct tm_log *log, uint64_t index)
     return true;
 }
 
-void log_cache_add(struct tm_log *log, uint64_t index, struct tm_bytes record)
+void tm_log_cache_add(struct tm_log *log, uint64_t index, struct tm_bytes record)
 {
-    struct log_cache *cache = &log->set->cache;
+    struct tm_log_cache *cache = &log->set->cache;
     uint64_t need = cell_bytes(record.len);
     if (log->cache_first > index)
         log->cache_first = index;
@@ -97,7 +97,7 @@ void log_cache_add(struct tm_log *log, uint64_t index, struct tm_bytes record)
     cache->head += need;
 }
 
-struct tm_bytes log_cache_get(const struct tm_log *log, uint64_t index)
+struct tm_bytes tm_log_cache_get(const struct tm_log *log, uint64_t index)
 {
     if (index < log->cache_first || index > log->last)
         return tm_bytes_of(NULL, 0);
@@ -107,7 +107,7 @@ struct tm_bytes log_cache_get(const struct tm_log *log, uint64_t index)
     return tm_bytes_of(c + 1, c->length);
 }
 
-void log_cache_cut(struct tm_log *log)
+void tm_log_cache_cut(struct tm_log *log)
 {
     if (log->cache_first > log->last + 1)
         log->cache_first = log->last + 1;

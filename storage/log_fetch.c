@@ -19,11 +19,11 @@ static bool take_record(struct tm_wal_read *read, struct tm_bytes record, tm_wal
     if (fetch->next > fetch->last)
         return false;
     if (fetch->next <= log->base || fetch->next > log->last ||
-        log_index_at(&log->index, fetch->next)->place != place)
+        tm_log_index_at(&log->index, fetch->next)->place != place)
         return true;
     struct tm_bytes bytes = unwrap(record);
     if (((const struct tm_record *)(const void *)bytes.data)->checksum !=
-        log_index_at(&log->index, fetch->next)->hash)
+        tm_log_index_at(&log->index, fetch->next)->hash)
         return true;
     uint64_t index = fetch->next++;
     fetch->bytes += bytes.len;
@@ -47,13 +47,14 @@ static void mark_bad_block(struct tm_log_fetch *fetch)
     struct tm_log *log = fetch->log;
     uint64_t block = BLOCK_OF(fetch->read.place);
     uint64_t first = fetch->next, last = fetch->next;
-    while (first - 1 > log->base && BLOCK_OF(log_index_at(&log->index, first - 1)->place) == block)
+    while (first - 1 > log->base &&
+           BLOCK_OF(tm_log_index_at(&log->index, first - 1)->place) == block)
         first--;
-    while (last < log->last && BLOCK_OF(log_index_at(&log->index, last + 1)->place) == block)
+    while (last < log->last && BLOCK_OF(tm_log_index_at(&log->index, last + 1)->place) == block)
         last++;
     tm_ctx_log(log->set->ctx, TM_LOG_ERROR, "log_rot", "partition=%u first=%llu last=%llu",
                log->partition, (unsigned long long)first, (unsigned long long)last);
-    log_add_fault(log, first, last);
+    tm_log_add_fault(log, first, last);
     log->durable_told = tm_min_u64(log->durable_told, tm_log_durable(log));
     const struct tm_log_set_callbacks *cb = &log->set->config.callbacks;
     if (cb->fault != NULL)
@@ -69,7 +70,7 @@ static void read_done(struct tm_wal_read *read, enum tm_err err)
         finish(fetch, TM_OK);
         return;
     }
-    if (gone || log_index_at(&log->index, fetch->next)->place != read->place) {
+    if (gone || tm_log_index_at(&log->index, fetch->next)->place != read->place) {
         /* Cut, compacted, or simply in the next block. */
         if (gone || err != TM_OK)
             finish(fetch, TM_ERR_NOTFOUND);
@@ -87,9 +88,9 @@ static void read_done(struct tm_wal_read *read, enum tm_err err)
 static enum tm_err try_read(struct tm_log_fetch *fetch)
 {
     struct tm_log *log = fetch->log;
-    if (log_in_fault(log, fetch->next))
+    if (tm_log_in_fault(log, fetch->next))
         return TM_ERR_CORRUPT;
-    fetch->read = (struct tm_wal_read){.place = log_index_at(&log->index, fetch->next)->place,
+    fetch->read = (struct tm_wal_read){.place = tm_log_index_at(&log->index, fetch->next)->place,
                                        .record = take_record,
                                        .done = read_done,
                                        .owner = fetch};

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-void log_index_reset(struct log_index *index, uint64_t next)
+void tm_log_index_reset(struct tm_log_index *index, uint64_t next)
 {
     for (unsigned i = 0; i < index->chunk_count; i++)
         free(index->chunks[i]);
@@ -13,20 +13,20 @@ void log_index_reset(struct log_index *index, uint64_t next)
     index->origin = index->first = index->next = next;
 }
 
-void log_index_free(struct log_index *index)
+void tm_log_index_free(struct tm_log_index *index)
 {
-    log_index_reset(index, 0);
+    tm_log_index_reset(index, 0);
     free(index->chunks);
     free(index->runs);
-    *index = (struct log_index){0};
+    *index = (struct tm_log_index){0};
 }
 
-static enum tm_err reserve_run(struct log_index *index)
+static enum tm_err reserve_run(struct tm_log_index *index)
 {
     if (index->run_count + 2 <= index->run_cap)
         return TM_OK;
     unsigned cap = index->run_cap == 0 ? 8 : 2 * index->run_cap;
-    struct log_run *grown = realloc(index->runs, cap * sizeof *grown);
+    struct tm_log_run *grown = realloc(index->runs, cap * sizeof *grown);
     if (grown == NULL)
         return TM_ERR_NOMEM;
     index->runs = grown;
@@ -34,45 +34,45 @@ static enum tm_err reserve_run(struct log_index *index)
     return TM_OK;
 }
 
-enum tm_err log_index_reserve(struct log_index *index)
+enum tm_err tm_log_index_reserve(struct tm_log_index *index)
 {
     if (reserve_run(index) != TM_OK)
         return TM_ERR_NOMEM;
-    uint64_t chunk = (index->next - index->origin) / LOG_INDEX_CHUNK;
+    uint64_t chunk = (index->next - index->origin) / TM_LOG_INDEX_CHUNK;
     if (chunk < index->chunk_count)
         return TM_OK;
     if (index->chunk_count == index->chunk_cap) {
         unsigned cap = index->chunk_cap == 0 ? 8 : 2 * index->chunk_cap;
-        struct log_entry **grown = realloc(index->chunks, cap * sizeof *grown);
+        struct tm_log_entry **grown = realloc(index->chunks, cap * sizeof *grown);
         if (grown == NULL)
             return TM_ERR_NOMEM;
         index->chunks = grown;
         index->chunk_cap = cap;
     }
-    struct log_entry *fresh = malloc(LOG_INDEX_CHUNK * sizeof *fresh);
+    struct tm_log_entry *fresh = malloc(TM_LOG_INDEX_CHUNK * sizeof *fresh);
     if (fresh == NULL)
         return TM_ERR_NOMEM;
     index->chunks[index->chunk_count++] = fresh;
     return TM_OK;
 }
 
-struct log_entry *log_index_at(const struct log_index *index, uint64_t i)
+struct tm_log_entry *tm_log_index_at(const struct tm_log_index *index, uint64_t i)
 {
     TM_ASSERT(i >= index->first && i < index->next);
     uint64_t at = i - index->origin;
-    return &index->chunks[at / LOG_INDEX_CHUNK][at % LOG_INDEX_CHUNK];
+    return &index->chunks[at / TM_LOG_INDEX_CHUNK][at % TM_LOG_INDEX_CHUNK];
 }
 
-void log_index_push(struct log_index *index, struct log_entry entry, uint64_t term)
+void tm_log_index_push(struct tm_log_index *index, struct tm_log_entry entry, uint64_t term)
 {
     if (index->run_count == 0 || index->runs[index->run_count - 1].term != term)
-        index->runs[index->run_count++] = (struct log_run){index->next, term};
+        index->runs[index->run_count++] = (struct tm_log_run){index->next, term};
     index->next++;
-    *log_index_at(index, index->next - 1) = entry;
+    *tm_log_index_at(index, index->next - 1) = entry;
 }
 
 /* The run that holds i. */
-static unsigned run_of(const struct log_index *index, uint64_t i)
+static unsigned run_of(const struct tm_log_index *index, uint64_t i)
 {
     unsigned low = 0, high = index->run_count;
     while (high - low > 1) {
@@ -85,13 +85,13 @@ static unsigned run_of(const struct log_index *index, uint64_t i)
     return low;
 }
 
-uint64_t log_index_term(const struct log_index *index, uint64_t i)
+uint64_t tm_log_index_term(const struct tm_log_index *index, uint64_t i)
 {
     TM_ASSERT(i >= index->first && i < index->next);
     return index->runs[run_of(index, i)].term;
 }
 
-static void insert_run(struct log_index *index, unsigned at, struct log_run run)
+static void insert_run(struct tm_log_index *index, unsigned at, struct tm_log_run run)
 {
     memmove(&index->runs[at + 1], &index->runs[at], (index->run_count - at) * sizeof run);
     index->runs[at] = run;
@@ -99,27 +99,27 @@ static void insert_run(struct log_index *index, unsigned at, struct log_run run)
 }
 
 /* Splits the run that holds i so that one begins at i. */
-static unsigned split(struct log_index *index, uint64_t i)
+static unsigned split(struct tm_log_index *index, uint64_t i)
 {
     unsigned r = run_of(index, i);
     if (index->runs[r].first >= i) {
         index->runs[r].first = i;
         return r;
     }
-    insert_run(index, r + 1, (struct log_run){i, index->runs[r].term});
+    insert_run(index, r + 1, (struct tm_log_run){i, index->runs[r].term});
     return r + 1;
 }
 
-enum tm_err log_index_set_term(struct log_index *index, uint64_t i, uint64_t term)
+enum tm_err tm_log_index_set_term(struct tm_log_index *index, uint64_t i, uint64_t term)
 {
-    if (log_index_term(index, i) == term)
+    if (tm_log_index_term(index, i) == term)
         return TM_OK;
     if (reserve_run(index) != TM_OK)
         return TM_ERR_NOMEM;
     bool inner = i > index->first;
     unsigned r = inner ? split(index, i) : run_of(index, i);
     if (i + 1 < index->next && (r + 1 == index->run_count || index->runs[r + 1].first > i + 1))
-        insert_run(index, r + 1, (struct log_run){i + 1, index->runs[r].term});
+        insert_run(index, r + 1, (struct tm_log_run){i + 1, index->runs[r].term});
     index->runs[r].term = term;
     /* Joined with an equal neighbour before it, so that runs stay few. */
     if (r > 0 && index->runs[r - 1].term == term) {
@@ -130,7 +130,7 @@ enum tm_err log_index_set_term(struct log_index *index, uint64_t i, uint64_t ter
     return TM_OK;
 }
 
-void log_index_cut(struct log_index *index, uint64_t i)
+void tm_log_index_cut(struct tm_log_index *index, uint64_t i)
 {
     TM_ASSERT(i >= index->first && i <= index->next);
     index->next = i;
@@ -138,17 +138,17 @@ void log_index_cut(struct log_index *index, uint64_t i)
         index->run_count--;
 }
 
-void log_index_drop(struct log_index *index, uint64_t i)
+void tm_log_index_drop(struct tm_log_index *index, uint64_t i)
 {
     TM_ASSERT(i >= index->first && i <= index->next);
     index->first = i;
-    unsigned gone = (unsigned)((i - index->origin) / LOG_INDEX_CHUNK);
+    unsigned gone = (unsigned)((i - index->origin) / TM_LOG_INDEX_CHUNK);
     if (gone > index->chunk_count)
         gone = index->chunk_count;
     for (unsigned c = 0; c < gone; c++)
         free(index->chunks[c]);
     index->chunk_count -= gone;
-    index->origin += (uint64_t)gone * LOG_INDEX_CHUNK;
+    index->origin += (uint64_t)gone * TM_LOG_INDEX_CHUNK;
     memmove(index->chunks, index->chunks + gone, index->chunk_count * sizeof *index->chunks);
     if (i == index->next) {
         index->run_count = 0;

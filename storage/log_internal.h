@@ -10,10 +10,10 @@
 #include "storage/wal.h"
 #include "storage/wal_format.h"
 
-#define LOG_PENDING    8u /* more than the WAL has blocks that are not durable */
-#define LOG_FAULTS_MAX 32u
+#define TM_LOG_PENDING    8u /* more than the WAL has blocks that are not durable */
+#define TM_LOG_FAULTS_MAX 32u
 
-struct log_range {
+struct tm_log_range {
     uint64_t first;
     uint64_t last;
 };
@@ -21,7 +21,7 @@ struct log_range {
 struct tm_log {
     struct tm_log_set *set;
     uint32_t partition;
-    struct log_index index; /* of base + 1 .. last */
+    struct tm_log_index index; /* of base + 1 .. last */
     uint64_t base, base_term, base_hash;
     uint64_t last;
     uint64_t commit;
@@ -30,14 +30,14 @@ struct tm_log {
     struct {
         uint64_t sequence;
         uint64_t last;
-    } pending[LOG_PENDING];
+    } pending[TM_LOG_PENDING];
     unsigned pending_count;
     uint64_t tail_durable;
     uint64_t repair_first, repair_sequence; /* repairs that are not durable yet; 0 = none */
     uint64_t durable_told;
 
     /* Ascending and apart.  One that begins at or below base says that a snapshot is lost. */
-    struct log_range faults[LOG_FAULTS_MAX];
+    struct tm_log_range faults[TM_LOG_FAULTS_MAX];
     unsigned fault_count;
     bool suspect_rot;     /* unknown blocks were lost; a record that links clears it */
     bool suspect_damaged; /* the tail was damaged; only tm_log_clear_suspect clears it */
@@ -54,7 +54,7 @@ struct tm_log {
 };
 
 /* The tail cache: one ring of bytes, oldest evicted first.  Positions ascend forever. */
-struct log_cache {
+struct tm_log_cache {
     uint8_t *bytes;
     uint64_t cap;
     uint64_t head, tail; /* positions: [tail, head) is used */
@@ -67,7 +67,7 @@ struct tm_log_set {
     struct tm_hs *hs;
     struct tm_log **logs; /* by partition / workers */
     uint32_t log_count;
-    struct log_cache cache;
+    struct tm_log_cache cache;
     unsigned fetches;
     bool opened;
     bool maintain;       /* something was given up: perhaps a segment can go */
@@ -81,7 +81,7 @@ struct tm_log_set {
     bool own_lost;  /* though it should have */
 };
 
-static inline struct tm_log *log_of(struct tm_log_set *set, uint32_t partition)
+static inline struct tm_log *tm_log_of(struct tm_log_set *set, uint32_t partition)
 {
     if (partition >= set->config.wal.partitions ||
         partition % set->config.workers != set->config.wal.worker)
@@ -90,26 +90,26 @@ static inline struct tm_log *log_of(struct tm_log_set *set, uint32_t partition)
 }
 
 /* log_cache.c */
-bool log_cache_init(struct log_cache *cache, uint64_t bytes);
-void log_cache_add(struct tm_log *log, uint64_t index, struct tm_bytes record);
-struct tm_bytes log_cache_get(const struct tm_log *log, uint64_t index);
-void log_cache_cut(struct tm_log *log); /* log->last went back, or log->base forward */
+bool tm_log_cache_init(struct tm_log_cache *cache, uint64_t bytes);
+void tm_log_cache_add(struct tm_log *log, uint64_t index, struct tm_bytes record);
+struct tm_bytes tm_log_cache_get(const struct tm_log *log, uint64_t index);
+void tm_log_cache_cut(struct tm_log *log); /* log->last went back, or log->base forward */
 
 /* log.c */
-void log_truncate(struct tm_log *log, uint64_t last);
-void log_rebase(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash);
-enum tm_err log_push(struct tm_log *log, tm_wal_place place, uint64_t hash, uint64_t term);
-void log_add_fault(struct tm_log *log, uint64_t first, uint64_t last);
-void log_remove_fault(struct tm_log *log, uint64_t index);
-bool log_in_fault(const struct tm_log *log, uint64_t index);
-void log_block_durable(struct tm_log *log, uint64_t sequence);
-void log_tell_durable(struct tm_log *log);
-enum tm_err log_write_local(struct tm_log *log, struct tm_record *record, uint32_t span_flags,
-                            uint64_t first, struct tm_wal_pos *pos);
+void tm_log_truncate(struct tm_log *log, uint64_t last);
+void tm_log_rebase(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash);
+enum tm_err tm_log_push(struct tm_log *log, tm_wal_place place, uint64_t hash, uint64_t term);
+void tm_log_add_fault(struct tm_log *log, uint64_t first, uint64_t last);
+void tm_log_remove_fault(struct tm_log *log, uint64_t index);
+bool tm_log_in_fault(const struct tm_log *log, uint64_t index);
+void tm_log_block_durable(struct tm_log *log, uint64_t sequence);
+void tm_log_tell_durable(struct tm_log *log);
+enum tm_err tm_log_write_local(struct tm_log *log, struct tm_record *record, uint32_t span_flags,
+                               uint64_t first, struct tm_wal_pos *pos);
 
 /* log_replay.c */
-void log_replay_record(struct tm_log *log, const struct tm_wal_found *found);
-void log_replay_fault(struct tm_log *log, const struct tm_wal_fault *fault);
-void log_replay_end(struct tm_log *log);
+void tm_log_replay_record(struct tm_log *log, const struct tm_wal_found *found);
+void tm_log_replay_fault(struct tm_log *log, const struct tm_wal_fault *fault);
+void tm_log_replay_end(struct tm_log *log);
 
 #endif

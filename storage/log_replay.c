@@ -31,20 +31,20 @@ static void lose_until(struct tm_log *log, uint64_t last, uint64_t last_hash)
     if (last < first)
         return;
     if (log->last == log->base && last - first > LOST_SNAPSHOT) {
-        log_rebase(log, last, 0, last_hash);
-        log_add_fault(log, first, last);
+        tm_log_rebase(log, last, 0, last_hash);
+        tm_log_add_fault(log, first, last);
         return;
     }
     while (log->last < last)
-        if (log_push(log, 0, log->last + 1 == last ? last_hash : 0, 0) != TM_OK)
+        if (tm_log_push(log, 0, log->last + 1 == last ? last_hash : 0, 0) != TM_OK)
             break;
     log->cache_first = log->last + 1;
-    log_add_fault(log, first, last);
+    tm_log_add_fault(log, first, last);
 }
 
 static uint64_t last_hash(const struct tm_log *log)
 {
-    return log->last == log->base ? log->base_hash : log_index_at(&log->index, log->last)->hash;
+    return log->last == log->base ? log->base_hash : tm_log_index_at(&log->index, log->last)->hash;
 }
 
 /* The record before the next one was found to have the hash `prev`.  false: that contradicts the
@@ -54,18 +54,18 @@ static bool link_up(struct tm_log *log, uint64_t prev)
     uint64_t have = last_hash(log);
     if (have == prev || log->last == 0)
         return true;
-    if (have == 0 && log_in_fault(log, log->last)) {
+    if (have == 0 && tm_log_in_fault(log, log->last)) {
         if (log->last == log->base)
             log->base_hash = prev;
         else
-            log_index_at(&log->index, log->last)->hash = prev;
+            tm_log_index_at(&log->index, log->last)->hash = prev;
         return true;
     }
     if (log->last == log->base)
         return false;
     /* It may be right up to the commit index, which is never cut. */
     uint64_t sure = tm_max_u64(log->base, log->commit);
-    log_add_fault(log, tm_min_u64(sure + 1, log->last), log->last);
+    tm_log_add_fault(log, tm_min_u64(sure + 1, log->last), log->last);
     return true;
 }
 
@@ -75,16 +75,16 @@ static void replay_effect(struct tm_log *log, const struct tm_record *r, tm_wal_
     if (r->index <= log->base)
         return;
     if (r->index <= log->last)
-        log_truncate(log, r->index - 1);
+        tm_log_truncate(log, r->index - 1);
     if (r->index > log->last + 1)
         lose_until(log, r->index - 1, r->prev_hash);
     bool linked = link_up(log, r->prev_hash);
     log->suspect_rot = false;
-    if (log_push(log, place, r->checksum, r->term) != TM_OK)
+    if (tm_log_push(log, place, r->checksum, r->term) != TM_OK)
         return;
     if (!linked)
-        log_add_fault(log, r->index, r->index);
-    log_cache_add(log, r->index, bytes);
+        tm_log_add_fault(log, r->index, r->index);
+    tm_log_cache_add(log, r->index, bytes);
     if (log->set->config.found != NULL)
         log->set->config.found(log->set->config.callbacks.host, log->partition, bytes);
 }
@@ -94,10 +94,10 @@ static void replay_repair(struct tm_log *log, const struct tm_record *outer, tm_
     const struct tm_record *r = (const void *)(outer + 1);
     if (r->index <= log->base || r->index > log->last)
         return;
-    if (log_index_set_term(&log->index, r->index, r->term) != TM_OK)
+    if (tm_log_index_set_term(&log->index, r->index, r->term) != TM_OK)
         return;
-    *log_index_at(&log->index, r->index) = (struct log_entry){place, r->checksum};
-    log_remove_fault(log, r->index);
+    *tm_log_index_at(&log->index, r->index) = (struct tm_log_entry){place, r->checksum};
+    tm_log_remove_fault(log, r->index);
     log->repaired = true;
 }
 
@@ -105,7 +105,7 @@ static void cut_from(struct tm_log *log, uint64_t from)
 {
     uint64_t last = tm_max_u64(from - 1, log->base);
     if (last < log->last)
-        log_truncate(log, last);
+        tm_log_truncate(log, last);
     else if (from - 1 > log->last)
         lose_until(log, from - 1, 0);
 }
@@ -120,13 +120,13 @@ static void replay_cut(struct tm_log *log, const struct tm_record *r)
 
 static void replay_reset(struct tm_log *log, const struct tm_record *r)
 {
-    struct log_range lost = {log->base + 1, r->index};
+    struct tm_log_range lost = {log->base + 1, r->index};
     bool have_base = r->index <= log->base;
     uint64_t index = have_base ? log->base : r->index;
-    log_rebase(log, index, have_base ? log->base_term : 0,
-               have_base ? log->base_hash : r->prev_hash);
+    tm_log_rebase(log, index, have_base ? log->base_term : 0,
+                  have_base ? log->base_hash : r->prev_hash);
     if (!have_base)
-        log_add_fault(log, lost.first, lost.last);
+        tm_log_add_fault(log, lost.first, lost.last);
     log->commit = tm_max_u64(log->commit, r->index);
     log->suspect_rot = log->suspect_damaged = false;
 }
@@ -139,12 +139,12 @@ static void replay_moved(struct tm_log *log, const struct tm_record *r, tm_wal_p
     if (r->index <= log->base)
         return;
     if (r->index < log->last)
-        log_truncate(log, r->index);
+        tm_log_truncate(log, r->index);
     lose_until(log, r->index, r->prev_hash);
     link_up(log, r->prev_hash);
 }
 
-void log_replay_record(struct tm_log *log, const struct tm_wal_found *found)
+void tm_log_replay_record(struct tm_log *log, const struct tm_wal_found *found)
 {
     const struct tm_record *r = (const void *)found->record.data;
     note_place(log, found);
@@ -181,10 +181,10 @@ static void lose_span(struct tm_log *log, const struct tm_wal_span *span)
     if ((span->flags & TM_WAL_SPAN_RESET) != 0) {
         uint64_t first = log->base + 1;
         if (span->first - 1 > log->base) {
-            log_rebase(log, span->first - 1, 0, 0);
-            log_add_fault(log, first, span->first - 1);
+            tm_log_rebase(log, span->first - 1, 0, 0);
+            tm_log_add_fault(log, first, span->first - 1);
         } else {
-            log_rebase(log, log->base, log->base_term, log->base_hash);
+            tm_log_rebase(log, log->base, log->base_term, log->base_hash);
         }
     } else if ((span->flags & TM_WAL_SPAN_CUT) != 0 || (ranged && span->first <= log->last)) {
         cut_from(log, span->first);
@@ -193,7 +193,7 @@ static void lose_span(struct tm_log *log, const struct tm_wal_span *span)
         lose_until(log, span->last, span->tail_hash);
 }
 
-void log_replay_fault(struct tm_log *log, const struct tm_wal_fault *fault)
+void tm_log_replay_fault(struct tm_log *log, const struct tm_wal_fault *fault)
 {
     if (fault->span.partition != TM_WAL_ALL)
         lose_span(log, &fault->span);
@@ -204,7 +204,7 @@ void log_replay_fault(struct tm_log *log, const struct tm_wal_fault *fault)
 }
 
 /* Replay is over: all that was found is durable. */
-void log_replay_end(struct tm_log *log)
+void tm_log_replay_end(struct tm_log *log)
 {
     uint64_t floor, hash;
     tm_hs_floor(log->set->hs, log->partition, &floor, &hash);

@@ -47,9 +47,9 @@ static void on_record(void *host, const struct tm_wal_found *found)
         tm_hs_record(set->hs, found);
         return;
     }
-    struct tm_log *log = log_of(set, r->partition);
+    struct tm_log *log = tm_log_of(set, r->partition);
     if (log != NULL)
-        log_replay_record(log, found);
+        tm_log_replay_record(log, found);
 }
 
 static void on_fault(void *host, const struct tm_wal_fault *fault)
@@ -60,9 +60,9 @@ static void on_fault(void *host, const struct tm_wal_fault *fault)
     uint32_t step = all ? set->volume_workers : set->config.wal.partitions;
     uint32_t from = all ? set->volume_worker : fault->span.partition;
     for (uint32_t p = from; p < set->config.wal.partitions; p += step) {
-        struct tm_log *log = log_of(set, p);
+        struct tm_log *log = tm_log_of(set, p);
         if (log != NULL)
-            log_replay_fault(log, fault);
+            tm_log_replay_fault(log, fault);
     }
 }
 
@@ -74,8 +74,8 @@ static void on_durable(void *host, uint64_t sequence, const struct tm_wal_span *
     struct tm_log_set *set = host;
     const struct tm_log_set_callbacks *cb = &set->config.callbacks;
     for (unsigned i = 0; i < count; i++) {
-        struct tm_log *log = log_of(set, spans[i].partition);
-        log_block_durable(log, sequence);
+        struct tm_log *log = tm_log_of(set, spans[i].partition);
+        tm_log_block_durable(log, sequence);
         if ((spans[i].flags & TM_WAL_SPAN_HARD) != 0 && cb->hard != NULL)
             cb->hard(cb->host, spans[i].partition);
     }
@@ -111,7 +111,7 @@ static bool make_logs(struct tm_log_set *set)
             base = (struct tm_log_base){0};
         log->set = set;
         log->partition = p;
-        log_rebase(log, base.index, base.term, base.hash);
+        tm_log_rebase(log, base.index, base.term, base.hash);
         log->commit = base.index;
     }
     return true;
@@ -137,7 +137,7 @@ static enum tm_err make_parts(struct tm_log_set *set)
     uint64_t cache = set->config.cache_bytes != 0 ? set->config.cache_bytes : TM_MIB(16);
     set->logs = calloc(w->partitions, sizeof(struct tm_log *));
     set->scratch = malloc(set->scratch_bytes);
-    if (set->logs == NULL || set->scratch == NULL || !log_cache_init(&set->cache, cache) ||
+    if (set->logs == NULL || set->scratch == NULL || !tm_log_cache_init(&set->cache, cache) ||
         !make_logs(set))
         return TM_ERR_NOMEM;
     return tm_hs_new(&hs, &set->hs);
@@ -154,7 +154,7 @@ static enum tm_err write_moved(struct tm_log *log)
                                    (uint64_t)log->replay_generation << 32 | log->replay_worker,
                                .prev_hash = tm_log_last_hash(log)};
     struct tm_wal_pos pos;
-    enum tm_err err = log_write_local(log, &record, 0, log->last + 1, &pos);
+    enum tm_err err = tm_log_write_local(log, &record, 0, log->last + 1, &pos);
     if (err == TM_OK)
         log->moved = pos.place;
     return err;
@@ -164,7 +164,7 @@ static enum tm_err write_suspect(struct tm_log *log)
 {
     struct tm_record record = {.kind = TM_RECORD_SUSPECT, .index = log->last};
     struct tm_wal_pos pos;
-    return log_write_local(log, &record, 0, log->last + 1, &pos);
+    return tm_log_write_local(log, &record, 0, log->last + 1, &pos);
 }
 
 static enum tm_err finish_logs(struct tm_log_set *set)
@@ -173,7 +173,7 @@ static enum tm_err finish_logs(struct tm_log_set *set)
     for (uint32_t i = 0; i < set->log_count && err == TM_OK; i++) {
         struct tm_log *log = set->logs[i];
         bool carried = !log->in_own && log->last > 0 && set->config.wal.older_count > 0;
-        log_replay_end(log);
+        tm_log_replay_end(log);
         log->suspect_damaged |= set->own_lost;
         if (carried)
             err = write_moved(log);
@@ -227,7 +227,7 @@ void tm_log_set_abandon(struct tm_log_set *set)
     if (set->hs != NULL)
         tm_hs_free(set->hs);
     for (uint32_t i = 0; i < set->log_count; i++) {
-        log_index_free(&set->logs[i]->index);
+        tm_log_index_free(&set->logs[i]->index);
         free(set->logs[i]->cache_at);
         free(set->logs[i]);
     }
@@ -253,7 +253,7 @@ bool tm_log_set_idle(const struct tm_log_set *set)
 
 struct tm_log *tm_log_set_log(struct tm_log_set *set, uint32_t partition)
 {
-    struct tm_log *log = log_of(set, partition);
+    struct tm_log *log = tm_log_of(set, partition);
     TM_ASSERT(log != NULL);
     return log;
 }
@@ -284,7 +284,7 @@ static uint64_t oldest_needed(const struct tm_log *log)
         return tm_wal_first_segment(wal);
     bool older = false;
     for (uint64_t i = log->base + 1; i <= log->last; i++) {
-        tm_wal_place place = log_index_at(&log->index, i)->place;
+        tm_wal_place place = tm_log_index_at(&log->index, i)->place;
         older |= !in_own_volume(place);
         if (in_own_volume(place))
             oldest = tm_min_u64(oldest, tm_wal_segment_of(wal, place));
@@ -321,7 +321,7 @@ bool tm_log_set_needs_older(const struct tm_log_set *set, uint32_t *partition)
     for (uint32_t i = 0; i < set->log_count; i++) {
         const struct tm_log *log = set->logs[i];
         if (log->last == log->base ||
-            tm_wal_place_volume(log_index_at(&log->index, log->base + 1)->place) == 0)
+            tm_wal_place_volume(tm_log_index_at(&log->index, log->base + 1)->place) == 0)
             continue;
         *partition = log->partition;
         return true;

@@ -14,94 +14,96 @@
 
 #include "storage/snapshot_internal.h"
 
-void snap_name_folder(char *out, uint32_t partition)
+void tm_snap_name_folder(char *out, uint32_t partition)
 {
-    snprintf(out, SNAP_NAME_MAX, "snapshots/%" PRIu32, partition);
+    snprintf(out, TM_SNAP_NAME_MAX, "snapshots/%" PRIu32, partition);
 }
 
-void snap_name_file(char *out, uint32_t partition, uint64_t from, uint64_t to)
+void tm_snap_name_file(char *out, uint32_t partition, uint64_t from, uint64_t to)
 {
-    snprintf(out, SNAP_NAME_MAX, "snapshots/%" PRIu32 "/%" PRIu64 "-%" PRIu64 ".snap", partition,
+    snprintf(out, TM_SNAP_NAME_MAX, "snapshots/%" PRIu32 "/%" PRIu64 "-%" PRIu64 ".snap", partition,
              from, to);
 }
 
-void snap_name_current(char *out, uint32_t partition, bool fresh)
+void tm_snap_name_current(char *out, uint32_t partition, bool fresh)
 {
-    snprintf(out, SNAP_NAME_MAX, "snapshots/%" PRIu32 "/current%s", partition, fresh ? ".new" : "");
+    snprintf(out, TM_SNAP_NAME_MAX, "snapshots/%" PRIu32 "/current%s", partition,
+             fresh ? ".new" : "");
 }
 
 /* --- checksums --- */
 
-static uint64_t header_sum(const struct snap_header *h)
+static uint64_t header_sum(const struct tm_snap_header *h)
 {
-    return XXH3_64bits(h, offsetof(struct snap_header, checksum));
+    return XXH3_64bits(h, offsetof(struct tm_snap_header, checksum));
 }
 
-void snap_header_seal(struct snap_header *h)
+void tm_snap_header_seal(struct tm_snap_header *h)
 {
-    h->magic = SNAP_MAGIC;
-    h->version = SNAP_VERSION;
+    h->magic = TM_SNAP_MAGIC;
+    h->version = TM_SNAP_VERSION;
     h->checksum = header_sum(h);
 }
 
-bool snap_header_valid(const struct snap_header *h)
+bool tm_snap_header_valid(const struct tm_snap_header *h)
 {
-    return h->magic == SNAP_MAGIC && h->checksum == header_sum(h) && h->version == SNAP_VERSION;
+    return h->magic == TM_SNAP_MAGIC && h->checksum == header_sum(h) &&
+           h->version == TM_SNAP_VERSION;
 }
 
-static void chunk_hash(const struct snap_chunk *c, const void *items, uint8_t out[16])
+static void chunk_hash(const struct tm_snap_chunk *c, const void *items, uint8_t out[16])
 {
     XXH3_state_t state;
     XXH128_canonical_t canonical;
     XXH3_128bits_reset(&state);
-    XXH3_128bits_update(&state, c, offsetof(struct snap_chunk, hash));
+    XXH3_128bits_update(&state, c, offsetof(struct tm_snap_chunk, hash));
     XXH3_128bits_update(&state, items, c->length);
     XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(&state));
     memcpy(out, canonical.digest, 16);
 }
 
-void snap_chunk_seal(struct snap_chunk *c)
+void tm_snap_chunk_seal(struct tm_snap_chunk *c)
 {
-    c->magic = SNAP_CHUNK_MAGIC;
+    c->magic = TM_SNAP_CHUNK_MAGIC;
     chunk_hash(c, c + 1, c->hash);
 }
 
-bool snap_chunk_valid(struct tm_bytes chunk, uint64_t number)
+bool tm_snap_chunk_valid(struct tm_bytes chunk, uint64_t number)
 {
-    struct snap_chunk c; /* the bytes may come from a frame, and lie anywhere */
+    struct tm_snap_chunk c; /* the bytes may come from a frame, and lie anywhere */
     uint8_t hash[16];
     if (chunk.len < sizeof c)
         return false;
     memcpy(&c, chunk.data, sizeof c);
-    if (c.magic != SNAP_CHUNK_MAGIC || c.number != (uint32_t)number ||
+    if (c.magic != TM_SNAP_CHUNK_MAGIC || c.number != (uint32_t)number ||
         c.length > chunk.len - sizeof c)
         return false;
     chunk_hash(&c, chunk.data + sizeof c, hash);
     return memcmp(hash, c.hash, 16) == 0;
 }
 
-static uint64_t current_sum(const struct snap_current *c)
+static uint64_t current_sum(const struct tm_snap_current *c)
 {
-    return XXH3_64bits(c, offsetof(struct snap_current, checksum));
+    return XXH3_64bits(c, offsetof(struct tm_snap_current, checksum));
 }
 
-void snap_current_seal(struct snap_current *c)
+void tm_snap_current_seal(struct tm_snap_current *c)
 {
-    c->magic = SNAP_CURRENT;
+    c->magic = TM_SNAP_CURRENT;
     c->checksum = current_sum(c);
 }
 
-bool snap_current_take(const uint8_t *bytes, size_t len, struct snap_current *out)
+bool tm_snap_current_take(const uint8_t *bytes, size_t len, struct tm_snap_current *out)
 {
-    for (size_t at = 0; at + sizeof *out <= len; at += SNAP_PAGE) {
+    for (size_t at = 0; at + sizeof *out <= len; at += TM_SNAP_PAGE) {
         memcpy(out, bytes + at, sizeof *out);
-        if (out->magic == SNAP_CURRENT && out->count <= 2 && out->checksum == current_sum(out))
+        if (out->magic == TM_SNAP_CURRENT && out->count <= 2 && out->checksum == current_sum(out))
             return true;
     }
     return false;
 }
 
-void snap_info_of(const struct snap_header *h, struct tm_snapshot_info *out)
+void tm_snap_info_of(const struct tm_snap_header *h, struct tm_snapshot_info *out)
 {
     *out = (struct tm_snapshot_info){.partition = h->partition,
                                      .walked_from = h->walked_from,
@@ -115,7 +117,7 @@ void snap_info_of(const struct snap_header *h, struct tm_snapshot_info *out)
     memcpy(out->cluster, h->cluster, 16);
 }
 
-void snap_header_of(const struct tm_snapshot_info *info, struct snap_header *out)
+void tm_snap_header_of(const struct tm_snapshot_info *info, struct tm_snap_header *out)
 {
     memset(out, 0, sizeof *out);
     out->partition = info->partition;
@@ -151,14 +153,14 @@ static int64_t read_start(struct tm_disk *disk, const char *name, void *buf, uin
 struct sweep {
     struct tm_disk *disk;
     uint32_t partition;
-    const struct snap_current *current;
+    const struct tm_snap_current *current;
 };
 
 static bool listed(const struct sweep *s, const char *name)
 {
-    char file[SNAP_NAME_MAX];
+    char file[TM_SNAP_NAME_MAX];
     for (uint32_t i = 0; i < s->current->count; i++) {
-        snap_name_file(file, s->partition, s->current->of[i].from, s->current->of[i].to);
+        tm_snap_name_file(file, s->partition, s->current->of[i].from, s->current->of[i].to);
         if (strcmp(strrchr(file, '/') + 1, name) == 0)
             return true;
     }
@@ -171,7 +173,7 @@ static void sweep_one(void *arg, const char *name)
     const char *dot = strrchr(name, '.');
     bool unfinished = dot != NULL && (strcmp(dot, ".tmp") == 0 || strcmp(dot, ".new") == 0);
     bool orphan = dot != NULL && strcmp(dot, ".snap") == 0 && !listed(s, name);
-    char path[SNAP_NAME_MAX + 256];
+    char path[TM_SNAP_NAME_MAX + 256];
     if (!unfinished && !orphan)
         return;
     snprintf(path, sizeof path, "snapshots/%" PRIu32 "/%s", s->partition, name);
@@ -179,32 +181,32 @@ static void sweep_one(void *arg, const char *name)
 }
 
 /* Reads "current": false and *damaged if it is there but unreadable. */
-static bool read_current(const struct tm_ctx *ctx, uint32_t partition, struct snap_current *out,
+static bool read_current(const struct tm_ctx *ctx, uint32_t partition, struct tm_snap_current *out,
                          bool *damaged)
 {
-    char name[SNAP_NAME_MAX];
-    uint8_t bytes[2 * SNAP_PAGE];
-    snap_name_current(name, partition, false);
+    char name[TM_SNAP_NAME_MAX];
+    uint8_t bytes[2 * TM_SNAP_PAGE];
+    tm_snap_name_current(name, partition, false);
     int64_t n = read_start(ctx->disk, name, bytes, sizeof bytes);
-    if (n >= 0 && snap_current_take(bytes, (size_t)n, out))
+    if (n >= 0 && tm_snap_current_take(bytes, (size_t)n, out))
         return true;
-    *out = (struct snap_current){0};
+    *out = (struct tm_snap_current){0};
     *damaged = n != -ENOENT;
     if (*damaged)
         tm_ctx_log(ctx, TM_LOG_ERROR, "snapshot_pointer_damaged", "partition=%" PRIu32, partition);
     return false;
 }
 
-static int64_t write_current(struct tm_disk *disk, uint32_t partition, struct snap_current *c)
+static int64_t write_current(struct tm_disk *disk, uint32_t partition, struct tm_snap_current *c)
 {
-    char from[SNAP_NAME_MAX], to[SNAP_NAME_MAX], folder[SNAP_NAME_MAX];
-    uint8_t bytes[2 * SNAP_PAGE] = {0};
-    snap_current_seal(c);
+    char from[TM_SNAP_NAME_MAX], to[TM_SNAP_NAME_MAX], folder[TM_SNAP_NAME_MAX];
+    uint8_t bytes[2 * TM_SNAP_PAGE] = {0};
+    tm_snap_current_seal(c);
     memcpy(bytes, c, sizeof *c);
-    memcpy(bytes + SNAP_PAGE, c, sizeof *c);
-    snap_name_current(from, partition, true);
-    snap_name_current(to, partition, false);
-    snap_name_folder(folder, partition);
+    memcpy(bytes + TM_SNAP_PAGE, c, sizeof *c);
+    tm_snap_name_current(from, partition, true);
+    tm_snap_name_current(to, partition, false);
+    tm_snap_name_folder(folder, partition);
     int64_t file = tm_disk_run_open(disk, from, TM_DISK_CREATE), n = file;
     if (file < 0)
         return file;
@@ -220,10 +222,10 @@ static int64_t write_current(struct tm_disk *disk, uint32_t partition, struct sn
 /* Takes a damaged snapshot off the list; the file stays, under another name. */
 static void retire(const struct tm_ctx *ctx, uint32_t partition, uint64_t from, uint64_t to)
 {
-    struct snap_current c;
+    struct tm_snap_current c;
     bool damaged;
-    char name[SNAP_NAME_MAX], kept[SNAP_NAME_MAX + 16];
-    snap_name_file(name, partition, from, to);
+    char name[TM_SNAP_NAME_MAX], kept[TM_SNAP_NAME_MAX + 16];
+    tm_snap_name_file(name, partition, from, to);
     snprintf(kept, sizeof kept, "%s.damaged", name);
     tm_ctx_log(ctx, TM_LOG_ERROR, "snapshot_damaged", "partition=%" PRIu32 " file=%s kept_as=%s",
                partition, name, kept);
@@ -239,27 +241,27 @@ static void retire(const struct tm_ctx *ctx, uint32_t partition, uint64_t from, 
 }
 
 static bool read_header(struct tm_disk *disk, uint32_t partition, uint64_t from, uint64_t to,
-                        struct snap_header *out)
+                        struct tm_snap_header *out)
 {
-    char name[SNAP_NAME_MAX];
-    snap_name_file(name, partition, from, to);
+    char name[TM_SNAP_NAME_MAX];
+    tm_snap_name_file(name, partition, from, to);
     return read_start(disk, name, out, sizeof *out) == (int64_t)sizeof *out &&
-           snap_header_valid(out) && out->partition == partition && out->walked_from == from;
+           tm_snap_header_valid(out) && out->partition == partition && out->walked_from == from;
 }
 
 enum tm_err tm_snapshot_list(const struct tm_ctx *ctx, uint32_t partition,
                              const uint8_t cluster[16], struct tm_snapshot_info out[2],
                              unsigned *count, bool *damaged)
 {
-    struct snap_current c;
-    struct snap_header h;
-    char folder[SNAP_NAME_MAX];
+    struct tm_snap_current c;
+    struct tm_snap_header h;
+    char folder[TM_SNAP_NAME_MAX];
     *count = 0;
     *damaged = false;
     if (!read_current(ctx, partition, &c, damaged) && *damaged)
         return TM_OK;
     struct sweep sweep = {ctx->disk, partition, &c};
-    snap_name_folder(folder, partition);
+    tm_snap_name_folder(folder, partition);
     int64_t n = ctx->disk->list(ctx->disk, folder, sweep_one, &sweep);
     if (n < 0 && n != -ENOENT)
         return err_of(n);
@@ -271,7 +273,7 @@ enum tm_err tm_snapshot_list(const struct tm_ctx *ctx, uint32_t partition,
         }
         if (memcmp(h.cluster, cluster, 16) != 0)
             return TM_ERR_IDENTITY;
-        snap_info_of(&h, &out[(*count)++]);
+        tm_snap_info_of(&h, &out[(*count)++]);
     }
     return TM_OK;
 }
@@ -281,11 +283,11 @@ enum tm_err tm_snapshot_list(const struct tm_ctx *ctx, uint32_t partition,
 enum tm_err tm_snapshot_chunk_items(struct tm_bytes chunk,
                                     enum tm_err (*item)(void *arg, struct tm_bytes item), void *arg)
 {
-    struct snap_chunk c;
+    struct tm_snap_chunk c;
     if (chunk.len < sizeof c)
         return TM_ERR_CORRUPT;
     memcpy(&c, chunk.data, sizeof c);
-    if (!snap_chunk_valid(chunk, c.number))
+    if (!tm_snap_chunk_valid(chunk, c.number))
         return TM_ERR_CORRUPT;
     struct tm_bytes rest = tm_bytes_of(chunk.data + sizeof c, c.length);
     for (uint32_t i = 0; i < c.items; i++) {
@@ -314,7 +316,7 @@ static enum tm_err load_reserve(struct load *l, uint64_t bytes)
     if (bytes <= l->cap)
         return TM_OK;
     free(l->buf);
-    l->buf = aligned_alloc(SNAP_PAGE, bytes);
+    l->buf = aligned_alloc(TM_SNAP_PAGE, bytes);
     l->cap = l->buf == NULL ? 0 : bytes;
     return l->buf == NULL ? TM_ERR_NOMEM : TM_OK;
 }
@@ -322,15 +324,15 @@ static enum tm_err load_reserve(struct load *l, uint64_t bytes)
 /* Reads chunk `number` at l->at, of which the first page tells the length. */
 static enum tm_err load_chunk(struct load *l, uint64_t number, struct tm_bytes *out)
 {
-    struct snap_chunk head;
-    enum tm_err err = load_reserve(l, SNAP_PAGE);
+    struct tm_snap_chunk head;
+    enum tm_err err = load_reserve(l, TM_SNAP_PAGE);
     if (err != TM_OK)
         return err;
-    if (tm_disk_run_read(l->disk, l->file, l->buf, SNAP_PAGE, l->at) != SNAP_PAGE)
+    if (tm_disk_run_read(l->disk, l->file, l->buf, TM_SNAP_PAGE, l->at) != TM_SNAP_PAGE)
         return TM_ERR_CORRUPT;
     memcpy(&head, l->buf, sizeof head);
-    uint64_t bytes = snap_disk_bytes(head.length);
-    if (head.magic != SNAP_CHUNK_MAGIC || head.length > SNAP_ITEM_MAX + SNAP_PAGE)
+    uint64_t bytes = tm_snap_disk_bytes(head.length);
+    if (head.magic != TM_SNAP_CHUNK_MAGIC || head.length > TM_SNAP_ITEM_MAX + TM_SNAP_PAGE)
         return TM_ERR_CORRUPT;
     err = load_reserve(l, bytes);
     if (err != TM_OK)
@@ -338,9 +340,9 @@ static enum tm_err load_chunk(struct load *l, uint64_t number, struct tm_bytes *
     if (tm_disk_run_read(l->disk, l->file, l->buf, (uint32_t)bytes, l->at) != (int64_t)bytes)
         return TM_ERR_CORRUPT;
     *out = tm_bytes_of(l->buf, sizeof head + head.length);
-    if (!snap_chunk_valid(*out, number))
+    if (!tm_snap_chunk_valid(*out, number))
         return TM_ERR_CORRUPT;
-    XXH3_128bits_update(&l->hashes, ((const struct snap_chunk *)(const void *)l->buf)->hash, 16);
+    XXH3_128bits_update(&l->hashes, ((const struct tm_snap_chunk *)(const void *)l->buf)->hash, 16);
     l->at += bytes;
     return TM_OK;
 }
@@ -348,19 +350,19 @@ static enum tm_err load_chunk(struct load *l, uint64_t number, struct tm_bytes *
 static enum tm_err load_all(struct load *l, enum tm_err (*item)(void *arg, struct tm_bytes item),
                             void *arg)
 {
-    struct snap_header h;
+    struct tm_snap_header h;
     struct tm_bytes chunk;
     XXH128_canonical_t all;
-    enum tm_err err = load_reserve(l, SNAP_PAGE);
+    enum tm_err err = load_reserve(l, TM_SNAP_PAGE);
     if (err != TM_OK)
         return err;
-    if (tm_disk_run_read(l->disk, l->file, l->buf, SNAP_PAGE, 0) != SNAP_PAGE)
+    if (tm_disk_run_read(l->disk, l->file, l->buf, TM_SNAP_PAGE, 0) != TM_SNAP_PAGE)
         return TM_ERR_CORRUPT;
     memcpy(&h, l->buf, sizeof h);
-    if (!snap_header_valid(&h))
+    if (!tm_snap_header_valid(&h))
         return TM_ERR_CORRUPT;
     XXH3_128bits_reset(&l->hashes);
-    l->at = SNAP_PAGE;
+    l->at = TM_SNAP_PAGE;
     for (uint64_t i = 0; i < h.chunks && err == TM_OK; i++) {
         err = load_chunk(l, i, &chunk);
         if (err == TM_OK)
@@ -375,8 +377,8 @@ static enum tm_err load_all(struct load *l, enum tm_err (*item)(void *arg, struc
 enum tm_err tm_snapshot_load(const struct tm_ctx *ctx, const struct tm_snapshot_info *info,
                              enum tm_err (*item)(void *arg, struct tm_bytes item), void *arg)
 {
-    char name[SNAP_NAME_MAX];
-    snap_name_file(name, info->partition, info->walked_from, info->walked_to);
+    char name[TM_SNAP_NAME_MAX];
+    tm_snap_name_file(name, info->partition, info->walked_from, info->walked_to);
     int64_t file = tm_disk_run_open(ctx->disk, name, TM_DISK_RDONLY | TM_DISK_DIRECT);
     if (file < 0)
         return err_of(file);

@@ -72,7 +72,9 @@ enum tm_err tm_snapshot_writer_new(const struct tm_ctx *ctx, const struct tm_sna
                                    void (*changed)(void *host, struct tm_snapshot_writer *writer),
                                    void *host, struct tm_snapshot_writer **out);
 
+/* Where it stands; changes in disk completions, in finish and in publish. */
 enum tm_snapshot_state tm_snapshot_writer_state(const struct tm_snapshot_writer *writer);
+/* Why it failed; TM_OK in any state but FAILED. */
 enum tm_err tm_snapshot_writer_error(const struct tm_snapshot_writer *writer);
 
 /* A chunk, or an item of any size, would be taken now.  A receiver acknowledges a chunk when there

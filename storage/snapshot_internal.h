@@ -1,8 +1,8 @@
 /* snapshot_internal.h: the bytes of snapshot files, shared by snapshot.c (names, list, load),
  * snapshot_writer.c and snapshot_reader.c.
  *
- *     offset 0      struct snap_header, 4096 bytes with zeros behind
- *     offset 4096   chunks, each at a multiple of 4096: struct snap_chunk, items, zeros
+ *     offset 0      struct tm_snap_header, 4096 bytes with zeros behind
+ *     offset 4096   chunks, each at a multiple of 4096: struct tm_snap_chunk, items, zeros
  *
  * An item is a u64 length, its bytes, and zeros to a multiple of 8.  Frozen, little-endian. */
 #ifndef TM_STORAGE_SNAPSHOT_INTERNAL_H
@@ -10,15 +10,15 @@
 
 #include "storage/snapshot.h"
 
-#define SNAP_MAGIC       0x54414e5350414e53ull
-#define SNAP_CHUNK_MAGIC 0x4b4e4843u
-#define SNAP_CURRENT     0x544e455252554354ull
-#define SNAP_VERSION     1u
-#define SNAP_PAGE        4096u
-#define SNAP_NAME_MAX    128
-#define SNAP_ITEM_MAX    (64u << 20)
+#define TM_SNAP_MAGIC       0x54414e5350414e53ull
+#define TM_SNAP_CHUNK_MAGIC 0x4b4e4843u
+#define TM_SNAP_CURRENT     0x544e455252554354ull
+#define TM_SNAP_VERSION     1u
+#define TM_SNAP_PAGE        4096u
+#define TM_SNAP_NAME_MAX    128
+#define TM_SNAP_ITEM_MAX    (64u << 20)
 
-struct snap_header {
+struct tm_snap_header {
     uint64_t magic;
     uint32_t version;
     uint32_t partition;
@@ -35,19 +35,19 @@ struct snap_header {
     uint64_t checksum;       /* XXH3-64 of all before */
 };
 TM_STATIC_ASSERT(sizeof(struct tm_voter_config) == 136, "frozen");
-TM_STATIC_ASSERT(sizeof(struct snap_header) == 248, "frozen");
+TM_STATIC_ASSERT(sizeof(struct tm_snap_header) == 248, "frozen");
 
-struct snap_chunk {
+struct tm_snap_chunk {
     uint32_t magic;
     uint32_t number;
     uint32_t length; /* of the items */
     uint32_t items;
     uint8_t hash[16]; /* XXH3-128 of the 16 bytes before and the items */
 };
-TM_STATIC_ASSERT(sizeof(struct snap_chunk) == 32, "frozen");
+TM_STATIC_ASSERT(sizeof(struct tm_snap_chunk) == 32, "frozen");
 
 /* "current": which snapshots count, newest first; two copies, 4096 bytes apart. */
-struct snap_current {
+struct tm_snap_current {
     uint64_t magic;
     uint32_t count;
     uint32_t zero;
@@ -57,27 +57,27 @@ struct snap_current {
     } of[2];
     uint64_t checksum;
 };
-TM_STATIC_ASSERT(sizeof(struct snap_current) == 56, "frozen");
+TM_STATIC_ASSERT(sizeof(struct tm_snap_current) == 56, "frozen");
 
-void snap_name_folder(char *out, uint32_t partition);
-void snap_name_file(char *out, uint32_t partition, uint64_t from, uint64_t to);
-void snap_name_current(char *out, uint32_t partition, bool fresh);
+void tm_snap_name_folder(char *out, uint32_t partition);
+void tm_snap_name_file(char *out, uint32_t partition, uint64_t from, uint64_t to);
+void tm_snap_name_current(char *out, uint32_t partition, bool fresh);
 
-static inline uint64_t snap_disk_bytes(uint32_t length)
+static inline uint64_t tm_snap_disk_bytes(uint32_t length)
 {
-    return tm_align_up(sizeof(struct snap_chunk) + length, SNAP_PAGE);
+    return tm_align_up(sizeof(struct tm_snap_chunk) + length, TM_SNAP_PAGE);
 }
 
 /* Completes and checks. */
-void snap_header_seal(struct snap_header *h);
-bool snap_header_valid(const struct snap_header *h);
-void snap_chunk_seal(struct snap_chunk *c); /* its items lie behind it */
-bool snap_chunk_valid(struct tm_bytes chunk, uint64_t number);
-void snap_current_seal(struct snap_current *c);
+void tm_snap_header_seal(struct tm_snap_header *h);
+bool tm_snap_header_valid(const struct tm_snap_header *h);
+void tm_snap_chunk_seal(struct tm_snap_chunk *c); /* its items lie behind it */
+bool tm_snap_chunk_valid(struct tm_bytes chunk, uint64_t number);
+void tm_snap_current_seal(struct tm_snap_current *c);
 /* The first valid copy of a file's 8192 bytes. */
-bool snap_current_take(const uint8_t *bytes, size_t len, struct snap_current *out);
+bool tm_snap_current_take(const uint8_t *bytes, size_t len, struct tm_snap_current *out);
 
-void snap_info_of(const struct snap_header *h, struct tm_snapshot_info *out);
-void snap_header_of(const struct tm_snapshot_info *info, struct snap_header *out);
+void tm_snap_info_of(const struct tm_snap_header *h, struct tm_snapshot_info *out);
+void tm_snap_header_of(const struct tm_snapshot_info *info, struct tm_snap_header *out);
 
 #endif

@@ -11,7 +11,7 @@ enum reading { READ_NOTHING, READ_OPEN, READ_PAGE, READ_WHOLE, READ_CLOSE };
 struct tm_snapshot_reader {
     const struct tm_ctx *ctx;
     struct tm_snapshot_info info;
-    char name[SNAP_NAME_MAX];
+    char name[TM_SNAP_NAME_MAX];
     int32_t file;
     bool closed;
     enum reading reading;
@@ -60,7 +60,7 @@ static bool reserve(struct tm_snapshot_reader *r, uint64_t bytes)
     if (bytes <= r->buf_bytes)
         return true;
     free(r->buf);
-    r->buf = aligned_alloc(SNAP_PAGE, bytes);
+    r->buf = aligned_alloc(TM_SNAP_PAGE, bytes);
     r->buf_bytes = r->buf == NULL ? 0 : bytes;
     return r->buf != NULL;
 }
@@ -96,23 +96,23 @@ static void go_on(struct tm_snapshot_reader *r)
     if (!r->asked || r->reading != READ_NOTHING)
         return;
     uint64_t i = tm_min_u64(r->chunk, r->known - 1);
-    if (!reserve(r, SNAP_PAGE))
+    if (!reserve(r, TM_SNAP_PAGE))
         answer(r, TM_ERR_NOMEM, tm_bytes_of(NULL, 0));
     else
-        read_at(r, READ_PAGE, r->offsets[i], SNAP_PAGE);
+        read_at(r, READ_PAGE, r->offsets[i], TM_SNAP_PAGE);
 }
 
 static void page_done(struct tm_snapshot_reader *r, int64_t result)
 {
-    struct snap_chunk head;
+    struct tm_snap_chunk head;
     uint64_t i = tm_min_u64(r->chunk, r->known - 1);
     memcpy(&head, r->buf, sizeof head);
-    if (result != SNAP_PAGE || head.magic != SNAP_CHUNK_MAGIC || head.number != (uint32_t)i ||
-        head.length > SNAP_ITEM_MAX + SNAP_PAGE) {
+    if (result != TM_SNAP_PAGE || head.magic != TM_SNAP_CHUNK_MAGIC || head.number != (uint32_t)i ||
+        head.length > TM_SNAP_ITEM_MAX + TM_SNAP_PAGE) {
         answer(r, result < 0 ? TM_ERR_IO : TM_ERR_CORRUPT, tm_bytes_of(NULL, 0));
         return;
     }
-    uint64_t bytes = snap_disk_bytes(head.length);
+    uint64_t bytes = tm_snap_disk_bytes(head.length);
     if (i + 1 == r->known && !learn(r, r->offsets[i] + bytes)) {
         answer(r, TM_ERR_NOMEM, tm_bytes_of(NULL, 0));
         return;
@@ -127,13 +127,13 @@ static void page_done(struct tm_snapshot_reader *r, int64_t result)
 
 static void whole_done(struct tm_snapshot_reader *r, int64_t result)
 {
-    struct snap_chunk head;
+    struct tm_snap_chunk head;
     memcpy(&head, r->buf, sizeof head);
     struct tm_bytes chunk = tm_bytes_of(r->buf, sizeof head + head.length);
     if (result < 0)
         answer(r, TM_ERR_IO, tm_bytes_of(NULL, 0));
     else if (result != (int64_t)r->op.len || chunk.len > r->buf_bytes ||
-             !snap_chunk_valid(chunk, r->chunk))
+             !tm_snap_chunk_valid(chunk, r->chunk))
         answer(r, TM_ERR_CORRUPT, tm_bytes_of(NULL, 0));
     else
         answer(r, TM_OK, chunk);
@@ -174,14 +174,14 @@ enum tm_err tm_snapshot_reader_new(const struct tm_ctx *ctx, const struct tm_sna
                                    struct tm_snapshot_reader **out)
 {
     struct tm_snapshot_reader *r = calloc(1, sizeof *r);
-    if (r == NULL || !learn(r, SNAP_PAGE)) {
+    if (r == NULL || !learn(r, TM_SNAP_PAGE)) {
         free(r);
         return TM_ERR_NOMEM;
     }
     r->ctx = ctx;
     r->info = *info;
     r->file = -1;
-    snap_name_file(r->name, info->partition, info->walked_from, info->walked_to);
+    tm_snap_name_file(r->name, info->partition, info->walked_from, info->walked_to);
     start(r, READ_OPEN,
           (struct tm_disk_op){
               .kind = TM_DISK_OPEN, .name = r->name, .flags = TM_DISK_RDONLY | TM_DISK_DIRECT});

@@ -76,8 +76,9 @@ struct tm_snapshot_writer {
     struct buffer *filling, *writing;
     uint8_t *page; /* two pages: header, "current" */
 
-    char folder[SNAP_NAME_MAX / 2], tmp[SNAP_NAME_MAX], name[SNAP_NAME_MAX], old[SNAP_NAME_MAX];
-    char current_name[SNAP_NAME_MAX], current_new[SNAP_NAME_MAX];
+    char folder[TM_SNAP_NAME_MAX / 2], tmp[TM_SNAP_NAME_MAX], name[TM_SNAP_NAME_MAX],
+        old[TM_SNAP_NAME_MAX];
+    char current_name[TM_SNAP_NAME_MAX], current_new[TM_SNAP_NAME_MAX];
     const char *unlink_name; /* what an abort removes */
 };
 
@@ -144,14 +145,14 @@ static void fail(struct tm_snapshot_writer *w, enum tm_err err)
 
 static bool reserve(struct buffer *b, uint64_t content)
 {
-    uint64_t bytes = tm_align_up(sizeof(struct snap_chunk) + content, SNAP_PAGE);
+    uint64_t bytes = tm_align_up(sizeof(struct tm_snap_chunk) + content, TM_SNAP_PAGE);
     if (bytes <= b->cap)
         return true;
-    uint8_t *grown = aligned_alloc(SNAP_PAGE, bytes);
+    uint8_t *grown = aligned_alloc(TM_SNAP_PAGE, bytes);
     if (grown == NULL)
         return false;
     if (b->bytes != NULL)
-        memcpy(grown, b->bytes, sizeof(struct snap_chunk) + b->length);
+        memcpy(grown, b->bytes, sizeof(struct tm_snap_chunk) + b->length);
     free(b->bytes);
     b->bytes = grown;
     b->cap = bytes;
@@ -161,9 +162,10 @@ static bool reserve(struct buffer *b, uint64_t content)
 static void seal(struct tm_snapshot_writer *w)
 {
     struct buffer *b = w->filling;
-    struct snap_chunk *c = (void *)b->bytes;
-    *c = (struct snap_chunk){.number = (uint32_t)w->chunks, .length = b->length, .items = b->items};
-    snap_chunk_seal(c);
+    struct tm_snap_chunk *c = (void *)b->bytes;
+    *c = (struct tm_snap_chunk){
+        .number = (uint32_t)w->chunks, .length = b->length, .items = b->items};
+    tm_snap_chunk_seal(c);
     b->sealed = true;
     w->chunks++;
     w->info.items += b->items;
@@ -176,8 +178,8 @@ static void write_sealed(struct tm_snapshot_writer *w)
     bool ready = w->state == TM_SNAPSHOT_WRITING || w->state == TM_SNAPSHOT_SYNCING;
     if (!b->sealed || w->step != STEP_IDLE || w->writing != NULL || !ready)
         return;
-    const struct snap_chunk *c = (const void *)b->bytes;
-    uint64_t used = sizeof *c + c->length, bytes = snap_disk_bytes(c->length);
+    const struct tm_snap_chunk *c = (const void *)b->bytes;
+    uint64_t used = sizeof *c + c->length, bytes = tm_snap_disk_bytes(c->length);
     memset(b->bytes + used, 0, bytes - used);
     XXH3_128bits_update(w->hashes, c->hash, 16);
     w->writing = b;
@@ -205,7 +207,7 @@ enum tm_err tm_snapshot_writer_item(struct tm_snapshot_writer *w, struct tm_byte
 {
     if (w->state == TM_SNAPSHOT_FAILED)
         return w->err;
-    if (item.len > SNAP_ITEM_MAX)
+    if (item.len > TM_SNAP_ITEM_MAX)
         return TM_ERR_TOOBIG;
     uint32_t need = 8 + (uint32_t)tm_align_up(item.len, 8);
     TM_ASSERT(takes(w));
@@ -218,7 +220,7 @@ enum tm_err tm_snapshot_writer_item(struct tm_snapshot_writer *w, struct tm_byte
         return TM_ERR_FULL;
     if (!reserve(b, tm_max_u64(b->length + need, TM_SNAPSHOT_CHUNK_BYTES)))
         return TM_ERR_NOMEM;
-    uint8_t *to = b->bytes + sizeof(struct snap_chunk) + b->length;
+    uint8_t *to = b->bytes + sizeof(struct tm_snap_chunk) + b->length;
     memset(to + need - 8, 0, 8);
     tm_store64(to, item.len);
     memcpy(to + 8, item.data, item.len);
@@ -229,15 +231,15 @@ enum tm_err tm_snapshot_writer_item(struct tm_snapshot_writer *w, struct tm_byte
 
 enum tm_err tm_snapshot_writer_chunk(struct tm_snapshot_writer *w, struct tm_bytes chunk)
 {
-    const struct snap_chunk *c = (const void *)chunk.data;
+    const struct tm_snap_chunk *c = (const void *)chunk.data;
     if (w->state == TM_SNAPSHOT_FAILED)
         return w->err;
     TM_ASSERT(takes(w));
-    struct snap_chunk head;
+    struct tm_snap_chunk head;
     if (chunk.len < sizeof head)
         return TM_ERR_CORRUPT;
     memcpy(&head, c, sizeof head);
-    if (head.magic == SNAP_CHUNK_MAGIC && head.number != (uint32_t)w->chunks)
+    if (head.magic == TM_SNAP_CHUNK_MAGIC && head.number != (uint32_t)w->chunks)
         return TM_ERR_INVALID;
     struct buffer *b = w->filling;
     if (b->sealed || b->length > 0)
@@ -245,7 +247,7 @@ enum tm_err tm_snapshot_writer_chunk(struct tm_snapshot_writer *w, struct tm_byt
     if (!reserve(b, chunk.len - sizeof head))
         return TM_ERR_NOMEM;
     memcpy(b->bytes, chunk.data, chunk.len);
-    if (!snap_chunk_valid(tm_bytes_of(b->bytes, chunk.len), w->chunks) ||
+    if (!tm_snap_chunk_valid(tm_bytes_of(b->bytes, chunk.len), w->chunks) ||
         chunk.len != sizeof head + head.length)
         return TM_ERR_CORRUPT;
     b->length = head.length;
@@ -272,15 +274,15 @@ static bool as_expected(const struct tm_snapshot_writer *w)
 
 static void lay_header(struct tm_snapshot_writer *w)
 {
-    struct snap_header h;
+    struct tm_snap_header h;
     XXH128_canonical_t all;
     w->info.chunks = w->chunks;
     w->info.bytes = w->at;
-    snap_header_of(&w->info, &h);
+    tm_snap_header_of(&w->info, &h);
     XXH128_canonicalFromHash(&all, XXH3_128bits_digest(w->hashes));
     memcpy(h.chunks_hash, all.digest, 16);
-    snap_header_seal(&h);
-    memset(w->page, 0, SNAP_PAGE);
+    tm_snap_header_seal(&h);
+    memset(w->page, 0, TM_SNAP_PAGE);
     memcpy(w->page, &h, sizeof h);
 }
 
@@ -326,8 +328,8 @@ static void go_on(struct tm_snapshot_writer *w)
 /* Takes the older ones from what "current" held and lays the new one. */
 static void lay_current(struct tm_snapshot_writer *w, size_t have)
 {
-    struct snap_current old = {0}, fresh = {.count = 1};
-    if (!snap_current_take(w->page, have, &old))
+    struct tm_snap_current old = {0}, fresh = {.count = 1};
+    if (!tm_snap_current_take(w->page, have, &old))
         old.count = 0;
     fresh.of[0].from = w->info.walked_from;
     fresh.of[0].to = w->info.walked_to;
@@ -338,12 +340,12 @@ static void lay_current(struct tm_snapshot_writer *w, size_t have)
         if (fresh.count < 2)
             fresh.of[fresh.count++] = old.of[i];
         else
-            snap_name_file(w->old, w->info.partition, old.of[i].from, old.of[i].to);
+            tm_snap_name_file(w->old, w->info.partition, old.of[i].from, old.of[i].to);
     }
-    snap_current_seal(&fresh);
-    memset(w->page, 0, 2 * SNAP_PAGE);
+    tm_snap_current_seal(&fresh);
+    memset(w->page, 0, 2 * TM_SNAP_PAGE);
     memcpy(w->page, &fresh, sizeof fresh);
-    memcpy(w->page + SNAP_PAGE, &fresh, sizeof fresh);
+    memcpy(w->page + TM_SNAP_PAGE, &fresh, sizeof fresh);
 }
 
 static void open_new(struct tm_snapshot_writer *w)
@@ -392,7 +394,7 @@ static void step_sync(struct tm_snapshot_writer *w, enum step step)
         lay_header(w);
         start(w, STEP_HEADER,
               (struct tm_disk_op){
-                  .kind = TM_DISK_WRITE, .file = w->file, .buf = w->page, .len = SNAP_PAGE});
+                  .kind = TM_DISK_WRITE, .file = w->file, .buf = w->page, .len = TM_SNAP_PAGE});
         break;
     case STEP_HEADER:
         start(w, STEP_SYNC_HEADER, (struct tm_disk_op){.kind = TM_DISK_SYNC, .file = w->file});
@@ -402,7 +404,7 @@ static void step_sync(struct tm_snapshot_writer *w, enum step step)
         w->file = -1;
         break;
     case STEP_CLOSE:
-        snap_name_file(w->name, w->info.partition, w->info.walked_from, w->info.walked_to);
+        tm_snap_name_file(w->name, w->info.partition, w->info.walked_from, w->info.walked_to);
         start(w, STEP_RENAME,
               (struct tm_disk_op){.kind = TM_DISK_RENAME, .name = w->tmp, .name2 = w->name});
         break;
@@ -433,9 +435,10 @@ static void step_flip(struct tm_snapshot_writer *w, enum step step, int64_t resu
     switch (step) {
     case STEP_OPEN_CURRENT:
         w->current = (int32_t)result;
-        start(w, STEP_READ_CURRENT,
-              (struct tm_disk_op){
-                  .kind = TM_DISK_READ, .file = w->current, .buf = w->page, .len = 2 * SNAP_PAGE});
+        start(
+            w, STEP_READ_CURRENT,
+            (struct tm_disk_op){
+                .kind = TM_DISK_READ, .file = w->current, .buf = w->page, .len = 2 * TM_SNAP_PAGE});
         break;
     case STEP_READ_CURRENT:
         lay_current(w, (size_t)result);
@@ -449,8 +452,10 @@ static void step_flip(struct tm_snapshot_writer *w, enum step step, int64_t resu
     case STEP_OPEN_NEW:
         w->current = (int32_t)result;
         start(w, STEP_WRITE_NEW,
-              (struct tm_disk_op){
-                  .kind = TM_DISK_WRITE, .file = w->current, .buf = w->page, .len = 2 * SNAP_PAGE});
+              (struct tm_disk_op){.kind = TM_DISK_WRITE,
+                                  .file = w->current,
+                                  .buf = w->page,
+                                  .len = 2 * TM_SNAP_PAGE});
         break;
     case STEP_WRITE_NEW:
         start(w, STEP_SYNC_NEW, (struct tm_disk_op){.kind = TM_DISK_SYNC, .file = w->current});
@@ -547,19 +552,19 @@ enum tm_err tm_snapshot_writer_new(const struct tm_ctx *ctx, const struct tm_sna
     w->info = *info;
     w->info.items = w->info.chunks = w->info.bytes = 0;
     w->file = w->current = -1;
-    w->at = SNAP_PAGE;
+    w->at = TM_SNAP_PAGE;
     w->filling = &w->buffers[0];
-    w->page = aligned_alloc(SNAP_PAGE, 2 * SNAP_PAGE);
+    w->page = aligned_alloc(TM_SNAP_PAGE, 2 * TM_SNAP_PAGE);
     w->hashes = aligned_alloc(64, tm_align_up(sizeof *w->hashes, 64));
     if (w->page == NULL || w->hashes == NULL) {
         tm_snapshot_writer_abandon(w);
         return TM_ERR_NOMEM;
     }
     XXH3_128bits_reset(w->hashes);
-    snap_name_folder(w->folder, info->partition);
+    tm_snap_name_folder(w->folder, info->partition);
     snprintf(w->tmp, sizeof w->tmp, "%s/%016" PRIx64 ".tmp", w->folder, tm_ctx_random(ctx));
-    snap_name_current(w->current_name, info->partition, false);
-    snap_name_current(w->current_new, info->partition, true);
+    tm_snap_name_current(w->current_name, info->partition, false);
+    tm_snap_name_current(w->current_new, info->partition, true);
     start(w, STEP_MKDIR_TOP, (struct tm_disk_op){.kind = TM_DISK_MKDIR, .name = "snapshots"});
     *out = w;
     return TM_OK;

@@ -24,16 +24,16 @@ static uint64_t block_bytes(uint64_t records, uint64_t spans)
     return tm_wal_disk_bytes_of(tm_wal_stream_bytes(records, spans));
 }
 
-static uint64_t stage_bytes(const struct wal_buffer *b)
+static uint64_t stage_bytes(const struct tm_wal_buffer *b)
 {
     return block_bytes(b->used, (uint64_t)b->span_count + b->prev_spans);
 }
 
 static bool stage_takes(const struct tm_wal *wal, uint32_t bytes, uint32_t spans, uint64_t *end)
 {
-    const struct wal_buffer *b = wal->stage;
+    const struct tm_wal_buffer *b = wal->stage;
     if (b == NULL || b->span_count + spans > wal->span_cap ||
-        b->used + bytes > (b->used == 0 ? wal->record_cap : WAL_GATHER_BYTES) ||
+        b->used + bytes > (b->used == 0 ? wal->record_cap : TM_WAL_GATHER_BYTES) ||
         b->used + bytes > wal->record_cap)
         return false;
     *end =
@@ -52,7 +52,7 @@ static enum tm_err plan(const struct tm_wal *wal, uint32_t bytes, uint32_t spans
     enum tm_err none = wal->starved ? TM_ERR_NOSPACE : TM_ERR_FULL;
     uint64_t segment = wal->segments[wal->current].bytes, end;
     if (!stage_takes(wal, bytes, spans, &end)) {
-        const struct wal_buffer *b = wal->stage;
+        const struct tm_wal_buffer *b = wal->stage;
         uint64_t begin = b == NULL ? wal->offset : b->offset + stage_bytes(b);
         uint64_t size = block_bytes(
             bytes, spans + (uint64_t)(b == NULL ? wal->last_span_count : b->span_count));
@@ -60,13 +60,13 @@ static enum tm_err plan(const struct tm_wal *wal, uint32_t bytes, uint32_t spans
             return TM_ERR_FULL;
         p->fresh = true;
         p->advance = begin + size > segment;
-        if (p->advance && wal_ready(wal) == 0)
+        if (p->advance && tm_wal_ready(wal) == 0)
             return none;
         if (p->advance)
             segment = wal->segments[wal->current + 1].bytes;
         end = p->advance ? size : begin + size;
     }
-    if (wal_ready(wal) > (p->advance ? 1u : 0u) || klass == CLASS_MARKER)
+    if (tm_wal_ready(wal) > (p->advance ? 1u : 0u) || klass == CLASS_MARKER)
         return TM_OK;
     uint64_t leave =
         klass == TM_WAL_EFFECT ? wal->config.reserve_bytes : block_bytes(0, wal->span_cap);
@@ -79,18 +79,18 @@ enum tm_err tm_wal_room(const struct tm_wal *wal, uint32_t bytes, enum tm_wal_cl
     return plan(wal, bytes, 1, klass, &p);
 }
 
-void wal_stage_begin(struct tm_wal *wal, bool advance)
+void tm_wal_stage_begin(struct tm_wal *wal, bool advance)
 {
     TM_ASSERT(wal->stage == NULL && wal->next - wal->head < wal->buffer_count);
     if (advance) {
-        TM_ASSERT(wal_ready(wal) > 0);
+        TM_ASSERT(tm_wal_ready(wal) > 0);
         wal->current++;
         wal->offset = 0;
-        wal_work(wal);
+        tm_wal_work(wal);
     }
-    struct wal_buffer *b = &wal->ring[wal->next % wal->buffer_count];
-    TM_ASSERT(b->state == WAL_FREE);
-    b->state = WAL_STAGED;
+    struct tm_wal_buffer *b = &wal->ring[wal->next % wal->buffer_count];
+    TM_ASSERT(b->state == TM_WAL_FREE);
+    b->state = TM_WAL_STAGED;
     b->flags = 0;
     b->sequence = wal->next++;
     b->segment = wal->segments[wal->current].id;
@@ -102,11 +102,11 @@ void wal_stage_begin(struct tm_wal *wal, bool advance)
     wal->span_stamp++;
 }
 
-void wal_seal(struct tm_wal *wal)
+void tm_wal_seal(struct tm_wal *wal)
 {
-    struct wal_buffer *b = wal->stage;
-    TM_ASSERT(b->state == WAL_STAGED);
-    b->state = WAL_SEALED;
+    struct tm_wal_buffer *b = wal->stage;
+    TM_ASSERT(b->state == TM_WAL_STAGED);
+    b->state = TM_WAL_SEALED;
     b->disk_bytes = (uint32_t)stage_bytes(b);
     wal->offset = b->offset + b->disk_bytes;
     TM_ASSERT(wal->offset <= wal->segments[wal->current].bytes);
@@ -134,7 +134,7 @@ static void join_span(struct tm_wal_span *to, const struct tm_wal_span *span)
 
 static void merge_span(struct tm_wal *wal, const struct tm_wal_span *span)
 {
-    struct wal_buffer *b = wal->stage;
+    struct tm_wal_buffer *b = wal->stage;
     TM_ASSERT(span->partition < wal->config.partitions);
     if (wal->span_of[span->partition].stamp != wal->span_stamp) {
         wal->span_of[span->partition].stamp = wal->span_stamp;
@@ -155,16 +155,16 @@ enum tm_err tm_wal_append(struct tm_wal *wal, struct tm_bytes record, enum tm_wa
         return TM_ERR_TOOBIG;
     enum tm_err err = plan(wal, (uint32_t)record.len, count, klass, &p);
     if (err != TM_OK) {
-        wal_update_full(wal);
+        tm_wal_update_full(wal);
         return err;
     }
     if (p.fresh && wal->stage != NULL) {
-        wal_seal(wal);
-        wal_submit_sealed(wal);
+        tm_wal_seal(wal);
+        tm_wal_submit_sealed(wal);
     }
     if (p.fresh)
-        wal_stage_begin(wal, p.advance);
-    struct wal_buffer *b = wal->stage;
+        tm_wal_stage_begin(wal, p.advance);
+    struct tm_wal_buffer *b = wal->stage;
     if (out != NULL)
         *out =
             (struct tm_wal_pos){b->sequence, tm_wal_place_make(0, b->segment, b->offset, b->used)};
@@ -177,15 +177,15 @@ enum tm_err tm_wal_append(struct tm_wal *wal, struct tm_bytes record, enum tm_wa
 }
 
 /* Full means: starved, and not even a small effect would be taken. */
-void wal_update_full(struct tm_wal *wal)
+void tm_wal_update_full(struct tm_wal *wal)
 {
     struct plan p;
     wal->full = !wal->failed && plan(wal, 1024, 1, TM_WAL_EFFECT, &p) == TM_ERR_NOSPACE;
 }
 
-void wal_tell_space(struct tm_wal *wal)
+void tm_wal_tell_space(struct tm_wal *wal)
 {
-    wal_update_full(wal);
+    tm_wal_update_full(wal);
     if (wal->full == wal->full_told || wal->failed)
         return;
     wal->full_told = wal->full;
@@ -205,12 +205,12 @@ static uint64_t marker_due(const struct tm_wal *wal)
     return wal->last_durable_ns + wal->config.marker_ns;
 }
 
-void wal_stage_marker(struct tm_wal *wal)
+void tm_wal_stage_marker(struct tm_wal *wal)
 {
     struct plan p;
     if (wal->stage != NULL || plan(wal, 0, 0, CLASS_MARKER, &p) != TM_OK)
         return;
-    wal_stage_begin(wal, p.advance);
+    tm_wal_stage_begin(wal, p.advance);
     wal->stage->flags = TM_WAL_BLOCK_MARKER;
 }
 
@@ -218,12 +218,12 @@ void tm_wal_tick(struct tm_wal *wal)
 {
     uint64_t now = tm_ctx_now(wal->ctx);
     if (marker_due(wal) <= now) {
-        wal_stage_marker(wal);
+        tm_wal_stage_marker(wal);
         tm_wal_flush(wal);
     }
     if (wal->starved && now >= wal->retry_ns)
-        wal_work(wal);
-    wal_tell_space(wal);
+        tm_wal_work(wal);
+    tm_wal_tell_space(wal);
 }
 
 uint64_t tm_wal_next_deadline(const struct tm_wal *wal)
@@ -232,7 +232,7 @@ uint64_t tm_wal_next_deadline(const struct tm_wal *wal)
         return UINT64_MAX;
     if (wal->full != wal->full_told)
         return tm_ctx_now(wal->ctx);
-    uint64_t retry = wal->starved && wal->job == WAL_JOB_NONE ? wal->retry_ns : UINT64_MAX;
+    uint64_t retry = wal->starved && wal->job == TM_WAL_JOB_NONE ? wal->retry_ns : UINT64_MAX;
     return tm_min_u64(marker_due(wal), retry);
 }
 
@@ -249,8 +249,8 @@ enum tm_wal_state tm_wal_state(const struct tm_wal *wal)
 uint64_t tm_wal_stalled_ns(const struct tm_wal *wal)
 {
     for (uint64_t s = wal->head; s < wal->submit; s++) {
-        const struct wal_buffer *b = &wal->ring[s % wal->buffer_count];
-        if (b->state == WAL_WRITING || b->state == WAL_SYNCING)
+        const struct tm_wal_buffer *b = &wal->ring[s % wal->buffer_count];
+        if (b->state == TM_WAL_WRITING || b->state == TM_WAL_SYNCING)
             return tm_ctx_now(wal->ctx) - b->started_ns;
     }
     return 0;
@@ -263,9 +263,9 @@ uint64_t tm_wal_last_durable_ns(const struct tm_wal *wal)
 
 bool tm_wal_idle(const struct tm_wal *wal)
 {
-    for (unsigned i = 0; i < WAL_READS; i++)
+    for (unsigned i = 0; i < TM_WAL_READS; i++)
         if (wal->slots[i].read != NULL)
             return false;
-    return wal->under_way == 0 && wal->job == WAL_JOB_NONE &&
+    return wal->under_way == 0 && wal->job == TM_WAL_JOB_NONE &&
            (wal->failed || wal->next == wal->head);
 }

@@ -40,10 +40,11 @@ enum tm_wal_state {
     TM_WAL_FAILED /* poisoned: everything is refused with TM_ERR_IO, forever */
 };
 
-/* How a block reaches the platter; tm_wal_probe (wal_probe.h) finds the faster one. */
+/* How a block is made durable.  With the product's disk a DSYNC write is itself done in the faster
+ * of two ways (tm_disk_uring_probe); FSYNC is for disks that know no such write. */
 enum tm_wal_sync {
-    TM_WAL_DSYNC, /* one write with RWF_DSYNC */
-    TM_WAL_FSYNC  /* a write, then fdatasync */
+    TM_WAL_DSYNC, /* one write with TM_DISK_DSYNC */
+    TM_WAL_FSYNC  /* a write, then a TM_DISK_SYNC */
 };
 
 enum tm_wal_span_flags {
@@ -196,6 +197,7 @@ uint64_t tm_wal_next_deadline(const struct tm_wal *wal);
 /* The highest contiguous durable sequence. */
 uint64_t tm_wal_durable(const struct tm_wal *wal);
 
+/* What it may take; see enum tm_wal_state. */
 enum tm_wal_state tm_wal_state(const struct tm_wal *wal);
 
 /* Nanoseconds since the oldest block under way was handed to the disk; 0: none is under way. */

@@ -6,7 +6,7 @@
  * Any error of a block poisons the WAL: what completes later is not reported any more. */
 #include "storage/wal_internal.h"
 
-static struct wal_buffer *buffer_of(struct tm_wal *wal, uint64_t sequence)
+static struct tm_wal_buffer *buffer_of(struct tm_wal *wal, uint64_t sequence)
 {
     return &wal->ring[sequence % wal->buffer_count];
 }
@@ -20,7 +20,7 @@ static uint64_t first_needed(const struct tm_wal *wal)
     return wal->segments[i].id;
 }
 
-void wal_encode(struct tm_wal *wal, struct wal_buffer *b)
+void tm_wal_encode(struct tm_wal *wal, struct tm_wal_buffer *b)
 {
     struct tm_wal_block h = {.flags = b->flags,
                              .disk_id = wal->config.disk_id,
@@ -49,7 +49,7 @@ void wal_encode(struct tm_wal *wal, struct wal_buffer *b)
     memcpy(wal->prev_spans, b->spans, b->span_count * sizeof *b->spans);
 }
 
-void wal_poison(struct tm_wal *wal, enum tm_err err)
+void tm_wal_poison(struct tm_wal *wal, enum tm_err err)
 {
     if (wal->failed)
         return;
@@ -62,47 +62,47 @@ void wal_poison(struct tm_wal *wal, enum tm_err err)
 
 static void retire(struct tm_wal *wal)
 {
-    while (wal->head < wal->submit && buffer_of(wal, wal->head)->state == WAL_DONE) {
-        struct wal_buffer *b = buffer_of(wal, wal->head);
+    while (wal->head < wal->submit && buffer_of(wal, wal->head)->state == TM_WAL_DONE) {
+        struct tm_wal_buffer *b = buffer_of(wal, wal->head);
         wal->durable = b->sequence;
         wal->last_durable_ns = tm_ctx_now(wal->ctx);
         wal->window_open = b->record_count > 0;
         if (wal->config.callbacks.durable != NULL)
             wal->config.callbacks.durable(wal->config.callbacks.host, b->sequence, b->spans,
                                           b->span_count);
-        b->state = WAL_FREE; /* not before: the callback may append */
+        b->state = TM_WAL_FREE; /* not before: the callback may append */
         wal->head++;
     }
 }
 
 static void completed(struct tm_disk_op *op)
 {
-    struct wal_buffer *b = op->owner;
+    struct tm_wal_buffer *b = op->owner;
     struct tm_wal *wal = b->wal;
-    bool written = b->state == WAL_WRITING;
+    bool written = b->state == TM_WAL_WRITING;
     bool good = written ? op->result == (int64_t)b->disk_bytes : op->result == 0;
     if (good && written && wal->config.sync == TM_WAL_FSYNC && !wal->failed) {
-        b->state = WAL_SYNCING;
+        b->state = TM_WAL_SYNCING;
         b->op.kind = TM_DISK_SYNC;
         wal->disk->submit(wal->disk, &b->op);
         return;
     }
     wal->under_way--;
-    b->state = WAL_DONE;
+    b->state = TM_WAL_DONE;
     if (!good) /* out of space for what was allocated is no better than EIO: bytes are unknown */
-        wal_poison(wal, op->result < 0 ? tm_err_from_errno((int)-op->result) : TM_ERR_IO);
+        tm_wal_poison(wal, op->result < 0 ? tm_err_from_errno((int)-op->result) : TM_ERR_IO);
     if (wal->failed)
         return;
     retire(wal);
-    wal_submit_sealed(wal);
-    wal_work(wal);
-    wal_tell_space(wal);
+    tm_wal_submit_sealed(wal);
+    tm_wal_work(wal);
+    tm_wal_tell_space(wal);
 }
 
-static void submit(struct tm_wal *wal, struct wal_buffer *b)
+static void submit(struct tm_wal *wal, struct tm_wal_buffer *b)
 {
-    wal_encode(wal, b);
-    b->state = WAL_WRITING;
+    tm_wal_encode(wal, b);
+    b->state = TM_WAL_WRITING;
     b->started_ns = tm_ctx_now(wal->ctx);
     b->op = (struct tm_disk_op){.kind = TM_DISK_WRITE,
                                 .flags = wal->config.sync == TM_WAL_DSYNC ? TM_DISK_DSYNC : 0,
@@ -117,10 +117,10 @@ static void submit(struct tm_wal *wal, struct wal_buffer *b)
     wal->disk->submit(wal->disk, &b->op);
 }
 
-void wal_submit_sealed(struct tm_wal *wal)
+void tm_wal_submit_sealed(struct tm_wal *wal)
 {
     while (!wal->failed && wal->under_way < wal->config.flushes_under_way &&
-           wal->submit < wal->next && buffer_of(wal, wal->submit)->state == WAL_SEALED)
+           wal->submit < wal->next && buffer_of(wal, wal->submit)->state == TM_WAL_SEALED)
         submit(wal, buffer_of(wal, wal->submit));
 }
 
@@ -128,12 +128,12 @@ void tm_wal_flush(struct tm_wal *wal)
 {
     if (wal->failed)
         return;
-    wal_submit_sealed(wal);
+    tm_wal_submit_sealed(wal);
     if (wal->doomed_count > 0 && wal->next == wal->head && wal->durable < wal->release_sequence)
-        wal_stage_marker(wal);
+        tm_wal_stage_marker(wal);
     if (wal->stage != NULL && wal->under_way < wal->config.flushes_under_way) {
-        wal_seal(wal);
-        wal_submit_sealed(wal);
+        tm_wal_seal(wal);
+        tm_wal_submit_sealed(wal);
     }
-    wal_update_full(wal);
+    tm_wal_update_full(wal);
 }

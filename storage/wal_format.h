@@ -146,12 +146,17 @@ static inline uint64_t tm_wal_place_record(tm_wal_place place)
     return (place & 0xfffff) * 8;
 }
 
-/* File names under the WAL's folder; `out` has room for TM_WAL_NAME_MAX bytes. */
 #define TM_WAL_NAME_MAX 128
+
+/* File names, written into `out`, which has room for TM_WAL_NAME_MAX bytes; folder has fewer than
+ * 64.  The generation's folder, a segment, a segment that is being made, the hard state. */
 void tm_wal_name_generation(char *out, const char *folder, uint32_t generation);
+/* As above. */
 void tm_wal_name_segment(char *out, const char *folder, uint32_t generation, uint32_t worker,
                          uint64_t segment);
+/* As above. */
 void tm_wal_name_new(char *out, const char *folder, uint32_t generation, uint32_t worker);
+/* As above. */
 void tm_wal_name_hard(char *out, const char *folder, uint32_t generation, uint32_t worker);
 
 /* Reads a segment's file name (without folder); false: it is none. */

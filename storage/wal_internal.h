@@ -16,25 +16,25 @@
 #include "storage/wal.h"
 #include "storage/wal_format.h"
 
-#define WAL_BUFFERS      (TM_WAL_INFLIGHT_MAX + 2)
-#define WAL_READS        4
-#define WAL_GATHER_BYTES (1u << 20)
-#define WAL_SPANS_MAX    512u
-#define WAL_VOLUMES_MAX  255u
-#define WAL_SEQUENCE_GAP 64 /* left at a start, so that no sequence on disk is used again */
+#define TM_WAL_BUFFERS      (TM_WAL_INFLIGHT_MAX + 2)
+#define TM_WAL_READS        4
+#define TM_WAL_GATHER_BYTES (1u << 20)
+#define TM_WAL_SPANS_MAX    512u
+#define TM_WAL_VOLUMES_MAX  255u
+#define TM_WAL_SEQUENCE_GAP 64 /* left at a start, so that no sequence on disk is used again */
 
-enum wal_buffer_state {
-    WAL_FREE,
-    WAL_STAGED,  /* takes records */
-    WAL_SEALED,  /* waits for its turn */
-    WAL_WRITING, /* with the disk */
-    WAL_SYNCING, /* written; with the disk for its flush */
-    WAL_DONE     /* durable, but something before it is not */
+enum tm_wal_buffer_state {
+    TM_WAL_FREE,
+    TM_WAL_STAGED,  /* takes records */
+    TM_WAL_SEALED,  /* waits for its turn */
+    TM_WAL_WRITING, /* with the disk */
+    TM_WAL_SYNCING, /* written; with the disk for its flush */
+    TM_WAL_DONE     /* durable, but something before it is not */
 };
 
-struct wal_buffer {
+struct tm_wal_buffer {
     struct tm_wal *wal;
-    enum wal_buffer_state state;
+    enum tm_wal_buffer_state state;
     uint32_t flags;
     uint64_t sequence;
     uint64_t segment;
@@ -52,7 +52,7 @@ struct wal_buffer {
     struct tm_disk_op op;
 };
 
-struct wal_segment {
+struct tm_wal_segment {
     uint64_t id;
     uint64_t bytes;
     uint64_t last_sequence;
@@ -61,27 +61,27 @@ struct wal_segment {
 };
 
 /* A volume of an older generation, kept open for reading.  Volume 0 is the WAL's own. */
-struct wal_volume {
+struct tm_wal_volume {
     uint32_t generation;
     uint32_t worker;
-    struct wal_segment *segments;
+    struct tm_wal_segment *segments;
     unsigned count;
 };
 
-enum wal_job {
-    WAL_JOB_NONE,
-    WAL_JOB_OPEN,     /* a new file */
-    WAL_JOB_ZERO,     /* filling it */
-    WAL_JOB_SYNC,     /* making it durable */
-    WAL_JOB_RENAME,   /* naming it, or giving an old segment its new name */
-    WAL_JOB_SYNC_DIR, /* making the name durable: then it is ready */
-    WAL_JOB_ABORT_CLOSE,
-    WAL_JOB_ABORT_UNLINK,
-    WAL_JOB_DROP_CLOSE,
-    WAL_JOB_DROP_UNLINK
+enum tm_wal_job {
+    TM_WAL_JOB_NONE,
+    TM_WAL_JOB_OPEN,     /* a new file */
+    TM_WAL_JOB_ZERO,     /* filling it */
+    TM_WAL_JOB_SYNC,     /* making it durable */
+    TM_WAL_JOB_RENAME,   /* naming it, or giving an old segment its new name */
+    TM_WAL_JOB_SYNC_DIR, /* making the name durable: then it is ready */
+    TM_WAL_JOB_ABORT_CLOSE,
+    TM_WAL_JOB_ABORT_UNLINK,
+    TM_WAL_JOB_DROP_CLOSE,
+    TM_WAL_JOB_DROP_UNLINK
 };
 
-struct wal_read_slot {
+struct tm_wal_read_slot {
     struct tm_wal *wal;
     struct tm_wal_read *read; /* NULL: free */
     uint64_t segment;
@@ -102,9 +102,9 @@ struct tm_wal {
     bool full_told;
 
     /* Blocks. */
-    struct wal_buffer ring[WAL_BUFFERS];
+    struct tm_wal_buffer ring[TM_WAL_BUFFERS];
     unsigned buffer_count;
-    struct wal_buffer *stage;
+    struct tm_wal_buffer *stage;
     uint64_t head, submit, next; /* sequences */
     unsigned under_way;
     uint64_t durable;
@@ -127,19 +127,19 @@ struct tm_wal {
     uint32_t last_span_count; /* of the block sealed last */
 
     /* Segments, ascending: held ones, the current, then ready ones. */
-    struct wal_segment *segments;
+    struct tm_wal_segment *segments;
     unsigned segment_count, segment_cap;
     unsigned current;
     uint64_t offset; /* the next block's, in the current segment */
     uint64_t next_id;
-    struct wal_segment *doomed; /* given up, to be recycled or removed */
+    struct tm_wal_segment *doomed; /* given up, to be recycled or removed */
     unsigned doomed_count, doomed_cap;
     uint64_t release_sequence; /* the first block that knows of the release: durable before them */
 
     /* Preparing. */
-    enum wal_job job;
+    enum tm_wal_job job;
     struct tm_disk_op job_op;
-    struct wal_segment job_segment;
+    struct tm_wal_segment job_segment;
     uint64_t job_at; /* bytes zeroed */
     char job_name[TM_WAL_NAME_MAX], job_name2[TM_WAL_NAME_MAX];
     char dir_name[TM_WAL_NAME_MAX];
@@ -147,37 +147,37 @@ struct tm_wal {
     bool starved; /* no space for another segment */
     uint64_t retry_ns;
 
-    struct wal_volume *volumes; /* [0] unused */
+    struct tm_wal_volume *volumes; /* [0] unused */
     unsigned volume_count;
 
-    struct wal_read_slot slots[WAL_READS];
+    struct tm_wal_read_slot slots[TM_WAL_READS];
     uint8_t *stream; /* decoded block of a read */
     uint64_t stream_cap;
 };
 
 /* wal.c */
-void wal_stage_begin(struct tm_wal *wal, bool advance);
-void wal_stage_marker(struct tm_wal *wal);
-void wal_seal(struct tm_wal *wal);
-void wal_update_full(struct tm_wal *wal);
-void wal_tell_space(struct tm_wal *wal);
+void tm_wal_stage_begin(struct tm_wal *wal, bool advance);
+void tm_wal_stage_marker(struct tm_wal *wal);
+void tm_wal_seal(struct tm_wal *wal);
+void tm_wal_update_full(struct tm_wal *wal);
+void tm_wal_tell_space(struct tm_wal *wal);
 
 /* wal_flush.c */
-void wal_encode(struct tm_wal *wal, struct wal_buffer *b);
-void wal_submit_sealed(struct tm_wal *wal);
-void wal_poison(struct tm_wal *wal, enum tm_err err);
+void tm_wal_encode(struct tm_wal *wal, struct tm_wal_buffer *b);
+void tm_wal_submit_sealed(struct tm_wal *wal);
+void tm_wal_poison(struct tm_wal *wal, enum tm_err err);
 
 /* wal_segment.c */
-static inline unsigned wal_ready(const struct tm_wal *wal)
+static inline unsigned tm_wal_ready(const struct tm_wal *wal)
 {
     return wal->segment_count - wal->current - 1;
 }
-enum tm_err wal_segment_push(struct wal_segment **list, unsigned *count, unsigned *cap,
-                             struct wal_segment segment);
-uint64_t wal_take_id(struct tm_wal *wal);
-void wal_work(struct tm_wal *wal); /* begins the next job if there is one */
+enum tm_err tm_wal_segment_push(struct tm_wal_segment **list, unsigned *count, unsigned *cap,
+                                struct tm_wal_segment segment);
+uint64_t tm_wal_take_id(struct tm_wal *wal);
+void tm_wal_work(struct tm_wal *wal); /* begins the next job if there is one */
 
 /* wal_read.c */
-struct wal_segment *wal_find_segment(struct tm_wal *wal, unsigned volume, uint64_t low);
+struct tm_wal_segment *tm_wal_find_segment(struct tm_wal *wal, unsigned volume, uint64_t low);
 
 #endif

@@ -25,7 +25,7 @@ static bool alloc_buffers(struct tm_wal *wal)
     uint64_t image =
         tm_wal_disk_bytes_of(tm_wal_stream_bytes(wal->record_cap, 2ull * wal->span_cap));
     for (unsigned i = 0; i < wal->buffer_count; i++) {
-        struct wal_buffer *b = &wal->ring[i];
+        struct tm_wal_buffer *b = &wal->ring[i];
         b->wal = wal;
         b->records = malloc(wal->record_cap);
         b->image = aligned_alloc(TM_WAL_PAGE, image);
@@ -36,7 +36,7 @@ static bool alloc_buffers(struct tm_wal *wal)
     wal->zeros = aligned_alloc(TM_WAL_PAGE, TM_MIB(1));
     wal->prev_spans = calloc(wal->span_cap, sizeof *wal->prev_spans);
     wal->span_of = calloc(wal->config.partitions, sizeof *wal->span_of);
-    wal->volumes = calloc(WAL_VOLUMES_MAX + 1, sizeof *wal->volumes);
+    wal->volumes = calloc(TM_WAL_VOLUMES_MAX + 1, sizeof *wal->volumes);
     if (wal->zeros == NULL || wal->prev_spans == NULL || wal->span_of == NULL ||
         wal->volumes == NULL)
         return false;
@@ -44,7 +44,7 @@ static bool alloc_buffers(struct tm_wal *wal)
     return true;
 }
 
-static void close_segments(struct tm_wal *wal, const struct wal_segment *list, unsigned count)
+static void close_segments(struct tm_wal *wal, const struct tm_wal_segment *list, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
         tm_disk_run_close(wal->disk, list[i].file);
@@ -67,7 +67,7 @@ void tm_wal_abandon(struct tm_wal *wal)
         free(wal->ring[i].image);
         free(wal->ring[i].spans);
     }
-    for (unsigned i = 0; i < WAL_READS; i++)
+    for (unsigned i = 0; i < TM_WAL_READS; i++)
         free(wal->slots[i].image);
     free(wal->stream);
     free(wal->segments);
@@ -143,23 +143,23 @@ static enum tm_err replay_volume(struct tm_wal *wal, uint32_t generation, uint32
 /* Opens a segment's file and adds it to the list. */
 static enum tm_err add_segment(struct tm_wal *wal, uint32_t generation, uint32_t worker,
                                const struct tm_wal_scan_segment *found, uint32_t flags,
-                               struct wal_segment **list, unsigned *count, unsigned *cap)
+                               struct tm_wal_segment **list, unsigned *count, unsigned *cap)
 {
     char name[TM_WAL_NAME_MAX];
     tm_wal_name_segment(name, wal->folder, generation, worker, found->id);
     int64_t file = tm_disk_run_open(wal->disk, name, flags | TM_DISK_DIRECT);
     if (file < 0)
         return err_of(file);
-    return wal_segment_push(list, count, cap,
-                            (struct wal_segment){.id = found->id,
-                                                 .bytes = found->bytes,
-                                                 .last_sequence = found->last_sequence,
-                                                 .file = (int32_t)file});
+    return tm_wal_segment_push(list, count, cap,
+                               (struct tm_wal_segment){.id = found->id,
+                                                       .bytes = found->bytes,
+                                                       .last_sequence = found->last_sequence,
+                                                       .file = (int32_t)file});
 }
 
 static enum tm_err open_older_volume(struct tm_wal *wal, uint32_t generation, uint32_t worker)
 {
-    if (wal->volume_count > WAL_VOLUMES_MAX)
+    if (wal->volume_count > TM_WAL_VOLUMES_MAX)
         return TM_ERR_UNSUPPORTED;
     unsigned number = wal->volume_count;
     struct tm_wal_scan_result result;
@@ -173,7 +173,7 @@ static enum tm_err open_older_volume(struct tm_wal *wal, uint32_t generation, ui
                                     .worker = worker};
         pass_fault(wal, &lost);
     }
-    struct wal_volume *v = &wal->volumes[wal->volume_count++];
+    struct tm_wal_volume *v = &wal->volumes[wal->volume_count++];
     unsigned cap = 0;
     v->generation = generation;
     v->worker = worker;
@@ -228,7 +228,7 @@ static enum tm_err open_own(struct tm_wal *wal, const struct tm_wal_scan_result 
 static enum tm_err sync_accepted(struct tm_wal *wal, const struct tm_wal_scan_result *r)
 {
     for (unsigned i = 0; i < wal->segment_count; i++) {
-        struct wal_segment *segment = &wal->segments[i];
+        struct tm_wal_segment *segment = &wal->segments[i];
         if (segment->last_sequence <= r->durable && segment->id != r->last_segment)
             continue;
         int64_t n = tm_disk_run_sync(wal->disk, segment->file);
@@ -253,7 +253,7 @@ static int64_t zero_file(struct tm_wal *wal, int32_t file)
 static enum tm_err make_segment(struct tm_wal *wal)
 {
     char from[TM_WAL_NAME_MAX], to[TM_WAL_NAME_MAX];
-    struct wal_segment segment = {.id = wal_take_id(wal), .bytes = wal->config.segment_bytes};
+    struct tm_wal_segment segment = {.id = tm_wal_take_id(wal), .bytes = wal->config.segment_bytes};
     tm_wal_name_new(from, wal->folder, wal->config.generation, wal->config.worker);
     tm_wal_name_segment(to, wal->folder, wal->config.generation, wal->config.worker, segment.id);
     int64_t file = tm_disk_run_open(wal->disk, from, TM_DISK_CREATE | TM_DISK_DIRECT);
@@ -266,7 +266,7 @@ static enum tm_err make_segment(struct tm_wal *wal)
     if (n >= 0)
         n = tm_disk_run_sync_dir(wal->disk, wal->dir_name);
     if (n >= 0)
-        return wal_segment_push(&wal->segments, &wal->segment_count, &wal->segment_cap, segment);
+        return tm_wal_segment_push(&wal->segments, &wal->segment_count, &wal->segment_cap, segment);
     tm_disk_run_close(wal->disk, segment.file);
     tm_disk_run_unlink(wal->disk, from);
     return err_of(n);
@@ -284,7 +284,7 @@ static enum tm_err choose_segment(struct tm_wal *wal, const struct tm_wal_scan_r
         wal->offset = r->end_offset;
         return TM_OK;
     }
-    if (used ? wal_ready(wal) == 0 : wal->segment_count == 0) {
+    if (used ? tm_wal_ready(wal) == 0 : wal->segment_count == 0) {
         enum tm_err err = make_segment(wal);
         if (err != TM_OK)
             return err;
@@ -296,7 +296,7 @@ static enum tm_err choose_segment(struct tm_wal *wal, const struct tm_wal_scan_r
 
 static void begin_life(struct tm_wal *wal, const struct tm_wal_scan_result *r)
 {
-    uint64_t first = r->max_sequence == 0 ? 1 : r->max_sequence + WAL_SEQUENCE_GAP;
+    uint64_t first = r->max_sequence == 0 ? 1 : r->max_sequence + TM_WAL_SEQUENCE_GAP;
     wal->head = wal->submit = wal->next = wal->life_first = first;
     wal->life_prev = wal->prev_sequence = wal->durable = r->last_sequence;
     memcpy(wal->prev_hash, r->last_hash, 16);
@@ -314,13 +314,13 @@ static void stage_suspect(struct tm_wal *wal)
 /* Writes the first block of this start, to its end. */
 static enum tm_err write_opening(struct tm_wal *wal, bool damaged)
 {
-    wal_stage_begin(wal, false);
-    struct wal_buffer *b = wal->stage;
+    tm_wal_stage_begin(wal, false);
+    struct tm_wal_buffer *b = wal->stage;
     b->flags = TM_WAL_BLOCK_OPENING;
     if (damaged)
         stage_suspect(wal);
-    wal_seal(wal);
-    wal_encode(wal, b);
+    tm_wal_seal(wal);
+    tm_wal_encode(wal, b);
     uint32_t flags = wal->config.sync == TM_WAL_DSYNC ? TM_DISK_DSYNC : 0;
     int64_t n = tm_disk_run_write(wal->disk, b->file, b->image, b->disk_bytes, b->offset, flags);
     if (n >= 0 && wal->config.sync == TM_WAL_FSYNC)
@@ -328,7 +328,7 @@ static enum tm_err write_opening(struct tm_wal *wal, bool damaged)
     if (n < 0)
         return err_of(n);
     wal->durable = b->sequence;
-    b->state = WAL_FREE;
+    b->state = TM_WAL_FREE;
     wal->head = wal->submit = wal->next;
     return TM_OK;
 }
@@ -369,7 +369,7 @@ static enum tm_err take_config(struct tm_wal *wal, const struct tm_wal_config *c
         c->marker_ns = TM_MS(50);
     c->max_record_bytes = (uint32_t)tm_align_up(c->max_record_bytes, 8);
     wal->record_cap = c->max_record_bytes;
-    wal->span_cap = (uint32_t)tm_min_u64(c->partitions, WAL_SPANS_MAX);
+    wal->span_cap = (uint32_t)tm_min_u64(c->partitions, TM_WAL_SPANS_MAX);
     wal->buffer_count = c->flushes_under_way + 2;
     uint64_t most =
         tm_wal_disk_bytes_of(tm_wal_stream_bytes(wal->record_cap, 2ull * wal->span_cap));
@@ -424,21 +424,21 @@ enum tm_err tm_wal_open(const struct tm_wal_config *config, struct tm_wal **out)
         tm_wal_abandon(wal);
         return err;
     }
-    wal_work(wal);
+    tm_wal_work(wal);
     *out = wal;
     return TM_OK;
 }
 
 void tm_wal_close(struct tm_wal *wal, bool clean)
 {
-    TM_ASSERT(wal->under_way == 0 && wal->job == WAL_JOB_NONE);
+    TM_ASSERT(wal->under_way == 0 && wal->job == TM_WAL_JOB_NONE);
     if (clean && !wal->failed && wal->stage == NULL && wal->next == wal->head &&
         wal->offset + TM_WAL_PAGE * 16 <= wal->segments[wal->current].bytes) {
-        wal_stage_begin(wal, false);
-        struct wal_buffer *b = wal->stage;
+        tm_wal_stage_begin(wal, false);
+        struct tm_wal_buffer *b = wal->stage;
         b->flags = TM_WAL_BLOCK_CLOSED;
-        wal_seal(wal);
-        wal_encode(wal, b);
+        tm_wal_seal(wal);
+        tm_wal_encode(wal, b);
         tm_disk_run_write(wal->disk, b->file, b->image, b->disk_bytes, b->offset, TM_DISK_DSYNC);
     }
     close_files(wal);

@@ -8,9 +8,9 @@
 
 #define READ_FIRST (64u << 10)
 
-struct wal_segment *wal_find_segment(struct tm_wal *wal, unsigned volume, uint64_t low)
+struct tm_wal_segment *tm_wal_find_segment(struct tm_wal *wal, unsigned volume, uint64_t low)
 {
-    struct wal_segment *list = wal->segments;
+    struct tm_wal_segment *list = wal->segments;
     unsigned count = wal->current + 1;
     if (volume != 0) {
         if (volume >= wal->volume_count)
@@ -25,10 +25,10 @@ struct wal_segment *wal_find_segment(struct tm_wal *wal, unsigned volume, uint64
 }
 
 /* Takes the reader off the segment; false if the segment was given up meanwhile. */
-static bool leave_segment(struct tm_wal *wal, const struct wal_read_slot *slot)
+static bool leave_segment(struct tm_wal *wal, const struct tm_wal_read_slot *slot)
 {
-    struct wal_segment *held =
-        wal_find_segment(wal, slot->volume, slot->segment & TM_WAL_SEGMENT_MASK);
+    struct tm_wal_segment *held =
+        tm_wal_find_segment(wal, slot->volume, slot->segment & TM_WAL_SEGMENT_MASK);
     if (held != NULL && held->id == slot->segment) {
         held->readers--;
         return true;
@@ -36,11 +36,11 @@ static bool leave_segment(struct tm_wal *wal, const struct wal_read_slot *slot)
     for (unsigned i = 0; slot->volume == 0 && i < wal->doomed_count; i++)
         if (wal->doomed[i].id == slot->segment)
             wal->doomed[i].readers--;
-    wal_work(wal);
+    tm_wal_work(wal);
     return false;
 }
 
-static void finish(struct wal_read_slot *slot, enum tm_err err)
+static void finish(struct tm_wal_read_slot *slot, enum tm_err err)
 {
     struct tm_wal_read *read = slot->read;
     slot->read = NULL;
@@ -57,7 +57,7 @@ static bool grow_stream(struct tm_wal *wal, uint64_t bytes)
     return wal->stream != NULL;
 }
 
-static bool grow_image(struct wal_read_slot *slot, uint32_t bytes)
+static bool grow_image(struct tm_wal_read_slot *slot, uint32_t bytes)
 {
     if (bytes <= slot->cap)
         return true;
@@ -67,7 +67,7 @@ static bool grow_image(struct wal_read_slot *slot, uint32_t bytes)
     return slot->image != NULL;
 }
 
-static void deliver(struct wal_read_slot *slot, const struct tm_wal_block *header)
+static void deliver(struct tm_wal_read_slot *slot, const struct tm_wal_block *header)
 {
     struct tm_wal_read *read = slot->read;
     struct tm_bytes all = tm_wal_block_records(slot->wal->stream), rest = all, record;
@@ -81,7 +81,7 @@ static void deliver(struct wal_read_slot *slot, const struct tm_wal_block *heade
     }
 }
 
-static void read_more(struct wal_read_slot *slot, uint32_t bytes)
+static void read_more(struct tm_wal_read_slot *slot, uint32_t bytes)
 {
     slot->wanted = bytes;
     slot->op.buf = slot->image;
@@ -91,7 +91,7 @@ static void read_more(struct wal_read_slot *slot, uint32_t bytes)
 
 static void read_done(struct tm_disk_op *op)
 {
-    struct wal_read_slot *slot = op->owner;
+    struct tm_wal_read_slot *slot = op->owner;
     struct tm_wal *wal = slot->wal;
     uint64_t offset = tm_wal_place_offset(slot->read->place);
     struct tm_wal_block header;
@@ -122,18 +122,19 @@ enum tm_err tm_wal_read(struct tm_wal *wal, struct tm_wal_read *read)
 {
     unsigned volume = tm_wal_place_volume(read->place);
     uint64_t offset = tm_wal_place_offset(read->place);
-    struct wal_segment *segment = wal_find_segment(wal, volume, tm_wal_place_segment(read->place));
+    struct tm_wal_segment *segment =
+        tm_wal_find_segment(wal, volume, tm_wal_place_segment(read->place));
     if (segment == NULL || read->place == 0)
         return TM_ERR_NOTFOUND;
     for (uint64_t s = wal->head; volume == 0 && s < wal->next; s++) {
-        const struct wal_buffer *b = &wal->ring[s % wal->buffer_count];
+        const struct tm_wal_buffer *b = &wal->ring[s % wal->buffer_count];
         if (b->segment == segment->id && b->offset == offset)
             return TM_ERR_AGAIN;
     }
-    struct wal_read_slot *slot = wal->slots;
-    while (slot < wal->slots + WAL_READS && slot->read != NULL)
+    struct tm_wal_read_slot *slot = wal->slots;
+    while (slot < wal->slots + TM_WAL_READS && slot->read != NULL)
         slot++;
-    if (slot == wal->slots + WAL_READS)
+    if (slot == wal->slots + TM_WAL_READS)
         return TM_ERR_FULL;
     if (!grow_image(slot, READ_FIRST))
         return TM_ERR_NOMEM;

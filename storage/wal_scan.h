@@ -73,6 +73,7 @@ struct tm_wal_scan_result {
 enum tm_err tm_wal_scan(const struct tm_wal_scan_config *config,
                         const struct tm_wal_scan_sink *sink, struct tm_wal_scan_result *result);
 
+/* Frees what a successful tm_wal_scan left in the result. */
 void tm_wal_scan_release(struct tm_wal_scan_result *result);
 
 /* Calls visit for each (generation, worker) that has files in `folder`, ascending.  TM_ERR_IO;

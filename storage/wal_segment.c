@@ -22,12 +22,12 @@
 
 static void job_done(struct tm_disk_op *op);
 
-enum tm_err wal_segment_push(struct wal_segment **list, unsigned *count, unsigned *cap,
-                             struct wal_segment segment)
+enum tm_err tm_wal_segment_push(struct tm_wal_segment **list, unsigned *count, unsigned *cap,
+                                struct tm_wal_segment segment)
 {
     if (*count == *cap) {
         unsigned grown_cap = *cap == 0 ? 16 : 2 * *cap;
-        struct wal_segment *grown = realloc(*list, grown_cap * sizeof *grown);
+        struct tm_wal_segment *grown = realloc(*list, grown_cap * sizeof *grown);
         if (grown == NULL)
             return TM_ERR_NOMEM;
         *list = grown;
@@ -37,13 +37,13 @@ enum tm_err wal_segment_push(struct wal_segment **list, unsigned *count, unsigne
     return TM_OK;
 }
 
-uint64_t wal_take_id(struct tm_wal *wal)
+uint64_t tm_wal_take_id(struct tm_wal *wal)
 {
     uint64_t id = wal->next_id++;
     return (id & TM_WAL_SEGMENT_MASK) == 0 ? wal->next_id++ : id;
 }
 
-static void start(struct tm_wal *wal, enum wal_job job, struct tm_disk_op op)
+static void start(struct tm_wal *wal, enum tm_wal_job job, struct tm_disk_op op)
 {
     wal->job = job;
     op.done = job_done;
@@ -54,16 +54,16 @@ static void start(struct tm_wal *wal, enum wal_job job, struct tm_disk_op op)
 
 static void start_sync_dir(struct tm_wal *wal)
 {
-    start(wal, WAL_JOB_SYNC_DIR,
+    start(wal, TM_WAL_JOB_SYNC_DIR,
           (struct tm_disk_op){.kind = TM_DISK_SYNC_DIR, .name = wal->dir_name});
 }
 
 static void start_rename(struct tm_wal *wal)
 {
-    wal->job_segment.id = wal_take_id(wal);
+    wal->job_segment.id = tm_wal_take_id(wal);
     tm_wal_name_segment(wal->job_name2, wal->folder, wal->config.generation, wal->config.worker,
                         wal->job_segment.id);
-    start(wal, WAL_JOB_RENAME,
+    start(wal, TM_WAL_JOB_RENAME,
           (struct tm_disk_op){
               .kind = TM_DISK_RENAME, .name = wal->job_name, .name2 = wal->job_name2});
 }
@@ -71,7 +71,7 @@ static void start_rename(struct tm_wal *wal)
 static void start_zero(struct tm_wal *wal)
 {
     uint64_t left = wal->job_segment.bytes - wal->job_at;
-    start(wal, WAL_JOB_ZERO,
+    start(wal, TM_WAL_JOB_ZERO,
           (struct tm_disk_op){.kind = TM_DISK_WRITE,
                               .file = wal->job_segment.file,
                               .buf = wal->zeros,
@@ -83,7 +83,7 @@ static void starve(struct tm_wal *wal)
 {
     wal->starved = true;
     wal->retry_ns = tm_ctx_now(wal->ctx) + RETRY_NS;
-    wal_tell_space(wal);
+    tm_wal_tell_space(wal);
 }
 
 static void start_new(struct tm_wal *wal)
@@ -95,17 +95,17 @@ static void start_new(struct tm_wal *wal)
         starve(wal);
         return;
     }
-    wal->job_segment = (struct wal_segment){.bytes = bytes, .file = -1};
+    wal->job_segment = (struct tm_wal_segment){.bytes = bytes, .file = -1};
     wal->job_at = 0;
     tm_wal_name_new(wal->job_name, wal->folder, wal->config.generation, wal->config.worker);
-    start(wal, WAL_JOB_OPEN,
+    start(wal, TM_WAL_JOB_OPEN,
           (struct tm_disk_op){.kind = TM_DISK_OPEN,
                               .name = wal->job_name,
                               .flags = TM_DISK_CREATE | TM_DISK_DIRECT});
 }
 
 /* Takes a given-up segment that nobody reads any more. */
-static bool take_doomed(struct tm_wal *wal, struct wal_segment *out)
+static bool take_doomed(struct tm_wal *wal, struct tm_wal_segment *out)
 {
     for (unsigned i = 0; i < wal->doomed_count && wal->durable >= wal->release_sequence; i++) {
         if (wal->doomed[i].readers > 0)
@@ -119,18 +119,18 @@ static bool take_doomed(struct tm_wal *wal, struct wal_segment *out)
     return false;
 }
 
-void wal_work(struct tm_wal *wal)
+void tm_wal_work(struct tm_wal *wal)
 {
-    if (wal->job != WAL_JOB_NONE || wal->failed)
+    if (wal->job != TM_WAL_JOB_NONE || wal->failed)
         return;
-    bool need = wal_ready(wal) == 0;
+    bool need = tm_wal_ready(wal) == 0;
     if (take_doomed(wal, &wal->job_segment)) {
         tm_wal_name_segment(wal->job_name, wal->folder, wal->config.generation, wal->config.worker,
                             wal->job_segment.id);
         if (need && wal->job_segment.bytes == wal->config.segment_bytes)
             start_rename(wal);
         else
-            start(wal, WAL_JOB_DROP_CLOSE,
+            start(wal, TM_WAL_JOB_DROP_CLOSE,
                   (struct tm_disk_op){.kind = TM_DISK_CLOSE, .file = wal->job_segment.file});
     } else if (need) {
         start_new(wal);
@@ -141,52 +141,52 @@ void wal_work(struct tm_wal *wal)
 static void step_failed(struct tm_wal *wal, int64_t result)
 {
     if (result != -ENOSPC && result != -EDQUOT) {
-        wal->job = WAL_JOB_NONE;
-        wal_poison(wal, tm_err_from_errno((int)-result));
+        wal->job = TM_WAL_JOB_NONE;
+        tm_wal_poison(wal, tm_err_from_errno((int)-result));
         return;
     }
     if (wal->job_segment.file >= 0) {
-        start(wal, WAL_JOB_ABORT_CLOSE,
+        start(wal, TM_WAL_JOB_ABORT_CLOSE,
               (struct tm_disk_op){.kind = TM_DISK_CLOSE, .file = wal->job_segment.file});
         return;
     }
-    wal->job = WAL_JOB_NONE;
+    wal->job = TM_WAL_JOB_NONE;
     starve(wal);
 }
 
 static void step_new(struct tm_wal *wal, int64_t result)
 {
     switch (wal->job) {
-    case WAL_JOB_OPEN:
+    case TM_WAL_JOB_OPEN:
         wal->job_segment.file = (int32_t)result;
         start_zero(wal);
         break;
-    case WAL_JOB_ZERO:
+    case TM_WAL_JOB_ZERO:
         wal->job_at += (uint64_t)result;
         if (wal->job_at < wal->job_segment.bytes)
             start_zero(wal);
         else
-            start(wal, WAL_JOB_SYNC,
+            start(wal, TM_WAL_JOB_SYNC,
                   (struct tm_disk_op){.kind = TM_DISK_SYNC, .file = wal->job_segment.file});
         break;
-    case WAL_JOB_SYNC:
+    case TM_WAL_JOB_SYNC:
         start_rename(wal);
         break;
-    case WAL_JOB_RENAME:
+    case TM_WAL_JOB_RENAME:
         start_sync_dir(wal);
         break;
     default:
-        TM_ASSERT(wal->job == WAL_JOB_SYNC_DIR);
-        wal->job = WAL_JOB_NONE;
+        TM_ASSERT(wal->job == TM_WAL_JOB_SYNC_DIR);
+        wal->job = TM_WAL_JOB_NONE;
         wal->job_segment.last_sequence = 0;
-        if (wal_segment_push(&wal->segments, &wal->segment_count, &wal->segment_cap,
-                             wal->job_segment) != TM_OK) {
-            wal_poison(wal, TM_ERR_NOMEM);
+        if (tm_wal_segment_push(&wal->segments, &wal->segment_count, &wal->segment_cap,
+                                wal->job_segment) != TM_OK) {
+            tm_wal_poison(wal, TM_ERR_NOMEM);
             return;
         }
         wal->starved = false;
-        wal_work(wal);
-        wal_tell_space(wal);
+        tm_wal_work(wal);
+        tm_wal_tell_space(wal);
     }
 }
 
@@ -194,21 +194,21 @@ static void job_done(struct tm_disk_op *op)
 {
     struct tm_wal *wal = op->owner;
     switch (wal->job) {
-    case WAL_JOB_ABORT_CLOSE:
-        start(wal, WAL_JOB_ABORT_UNLINK,
+    case TM_WAL_JOB_ABORT_CLOSE:
+        start(wal, TM_WAL_JOB_ABORT_UNLINK,
               (struct tm_disk_op){.kind = TM_DISK_UNLINK, .name = wal->job_name});
         return;
-    case WAL_JOB_ABORT_UNLINK:
-        wal->job = WAL_JOB_NONE;
+    case TM_WAL_JOB_ABORT_UNLINK:
+        wal->job = TM_WAL_JOB_NONE;
         starve(wal);
         return;
-    case WAL_JOB_DROP_CLOSE:
-        start(wal, WAL_JOB_DROP_UNLINK,
+    case TM_WAL_JOB_DROP_CLOSE:
+        start(wal, TM_WAL_JOB_DROP_UNLINK,
               (struct tm_disk_op){.kind = TM_DISK_UNLINK, .name = wal->job_name});
         return;
-    case WAL_JOB_DROP_UNLINK:
-        wal->job = WAL_JOB_NONE;
-        wal_work(wal);
+    case TM_WAL_JOB_DROP_UNLINK:
+        wal->job = TM_WAL_JOB_NONE;
+        tm_wal_work(wal);
         return;
     default:
         if (op->result < 0)
@@ -223,8 +223,8 @@ void tm_wal_release(struct tm_wal *wal, uint64_t segment)
     unsigned n = 0;
     while (n < wal->current && wal->segments[n].id < segment &&
            wal->segments[n].last_sequence <= wal->durable) {
-        if (wal_segment_push(&wal->doomed, &wal->doomed_count, &wal->doomed_cap,
-                             wal->segments[n]) != TM_OK)
+        if (tm_wal_segment_push(&wal->doomed, &wal->doomed_count, &wal->doomed_cap,
+                                wal->segments[n]) != TM_OK)
             break; /* it stays held: the next release takes it */
         n++;
     }
@@ -280,5 +280,5 @@ uint64_t tm_wal_disk_bytes(const struct tm_wal *wal)
         sum += wal->segments[i].bytes;
     for (unsigned i = 0; i < wal->doomed_count; i++)
         sum += wal->doomed[i].bytes;
-    return sum + (wal->job == WAL_JOB_NONE ? 0 : wal->job_segment.bytes);
+    return sum + (wal->job == TM_WAL_JOB_NONE ? 0 : wal->job_segment.bytes);
 }

@@ -707,7 +707,7 @@ static inline void sim_installed(struct sim_node *n, const struct sim_op *op)
     sim_push(c, e);
 }
 
-static inline void sim_disk_done(struct sim_node *n)
+static inline void tm_sim_disk_done(struct sim_node *n)
 {
     struct sim_op op = n->op[n->op_head];
     struct sim_part *p = &n->part[op.part];
@@ -733,7 +733,7 @@ static inline void sim_snapshot(struct cluster *c, const struct sim_event *e)
             .kind = OP_SNAPSHOT, .part = e->part, .snapshot = *s, .sender = e->from};
         struct sim_node *n = p->node;
         while (n->ops > 0)
-            sim_disk_done(n);
+            tm_sim_disk_done(n);
         if (!tm_replica_snapshot_wanted(&p->replica, e->from, s->term, &s->tail))
             return;
         CHECK(c, s->tail.index >= p->log.last || /* invariant 6 */
@@ -868,7 +868,7 @@ static inline bool cluster_step(struct cluster *c, uint64_t limit)
         return false;
     c->now = tm_max_u64(c->now, at);
     if (disk != NULL) {
-        sim_disk_done(disk);
+        tm_sim_disk_done(disk);
     } else if (wake != NULL) {
         sim_turn(wake);
     } else {

@@ -40,7 +40,7 @@ struct change {
     int inode;
 };
 
-struct sim_disk {
+struct tm_sim_disk {
     struct tm_disk table;
     uint64_t rng;
     struct inode inodes[FILES_MAX];
@@ -57,7 +57,7 @@ struct sim_disk {
     uint64_t counts[TM_DISK_SIZE + 1];
 };
 
-static uint64_t draw(struct sim_disk *sd)
+static uint64_t draw(struct tm_sim_disk *sd)
 {
     sd->rng ^= sd->rng << 13;
     sd->rng ^= sd->rng >> 7;
@@ -65,7 +65,7 @@ static uint64_t draw(struct sim_disk *sd)
     return sd->rng * 0x2545f4914f6cdd1dull;
 }
 
-static uint64_t draw_below(struct sim_disk *sd, uint64_t n)
+static uint64_t draw_below(struct tm_sim_disk *sd, uint64_t n)
 {
     return (draw(sd) >> 11) % n;
 }
@@ -115,7 +115,7 @@ static void folder_of(const char *name, char *out)
     out[n] = '\0';
 }
 
-static void change_name(struct sim_disk *sd, const char *text, int inode)
+static void change_name(struct tm_sim_disk *sd, const char *text, int inode)
 {
     if (sd->change_count == sd->change_cap) {
         sd->change_cap = sd->change_cap == 0 ? 64 : 2 * sd->change_cap;
@@ -130,7 +130,7 @@ static void change_name(struct sim_disk *sd, const char *text, int inode)
     set_name(&sd->seen, text, inode);
 }
 
-static void sync_dir(struct sim_disk *sd, const char *folder)
+static void sync_dir(struct tm_sim_disk *sd, const char *folder)
 {
     unsigned kept = 0;
     for (unsigned i = 0; i < sd->change_count; i++) {
@@ -153,7 +153,7 @@ static bool refers(const struct names *names, int inode)
     return false;
 }
 
-static void drop_inode(struct sim_disk *sd, int inode)
+static void drop_inode(struct tm_sim_disk *sd, int inode)
 {
     struct inode *n = &sd->inodes[inode];
     sd->used -= n->cap;
@@ -164,7 +164,7 @@ static void drop_inode(struct sim_disk *sd, int inode)
 }
 
 /* Frees what no name and no handle refers to. */
-static void collect_inodes(struct sim_disk *sd)
+static void collect_inodes(struct tm_sim_disk *sd)
 {
     bool held[FILES_MAX] = {false};
     for (unsigned i = 0; i < HANDLES_MAX; i++)
@@ -178,7 +178,7 @@ static void collect_inodes(struct sim_disk *sd)
             drop_inode(sd, i);
 }
 
-static int new_inode(struct sim_disk *sd)
+static int new_inode(struct tm_sim_disk *sd)
 {
     for (int i = 0; i < (int)FILES_MAX; i++)
         if (!sd->inodes[i].used) {
@@ -188,7 +188,7 @@ static int new_inode(struct sim_disk *sd)
     abort(); /* more files than any test makes */
 }
 
-static int grow(struct sim_disk *sd, struct inode *n, uint64_t size)
+static int grow(struct tm_sim_disk *sd, struct inode *n, uint64_t size)
 {
     if (size > n->cap) {
         uint64_t cap = tm_align_up(size, 4096);
@@ -218,7 +218,7 @@ static void stabilise(struct inode *n, uint64_t sector)
 
 /* Writes the sectors for which keep() says so; whole ones only if the write is a fragment of an
  * operation that did not complete. */
-static void write_sectors(struct sim_disk *sd, struct inode *n, const struct tm_disk_op *op,
+static void write_sectors(struct tm_sim_disk *sd, struct inode *n, const struct tm_disk_op *op,
                           uint64_t offset, unsigned keep_percent)
 {
     const uint8_t *from = op->buf;
@@ -233,7 +233,7 @@ static void write_sectors(struct sim_disk *sd, struct inode *n, const struct tm_
     }
 }
 
-static struct inode *inode_of(struct sim_disk *sd, int32_t file)
+static struct inode *inode_of(struct tm_sim_disk *sd, int32_t file)
 {
     TM_ASSERT(file >= 0 && file < (int32_t)HANDLES_MAX && sd->handles[file] >= 0);
     return &sd->inodes[sd->handles[file]];
@@ -241,7 +241,7 @@ static struct inode *inode_of(struct sim_disk *sd, int32_t file)
 
 /* --- operations --- */
 
-static int64_t do_open(struct sim_disk *sd, const struct tm_disk_op *op)
+static int64_t do_open(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 {
     struct name *found = find_name(&sd->seen, op->name);
     int inode = found == NULL ? -1 : found->inode;
@@ -261,7 +261,7 @@ static int64_t do_open(struct sim_disk *sd, const struct tm_disk_op *op)
     return -EMFILE;
 }
 
-static int64_t do_read(struct sim_disk *sd, const struct tm_disk_op *op)
+static int64_t do_read(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 {
     struct inode *n = inode_of(sd, op->file);
     if (op->offset >= n->size)
@@ -271,7 +271,7 @@ static int64_t do_read(struct sim_disk *sd, const struct tm_disk_op *op)
     return (int64_t)len;
 }
 
-static int64_t do_write(struct sim_disk *sd, const struct tm_disk_op *op)
+static int64_t do_write(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 {
     struct inode *n = inode_of(sd, op->file);
     uint64_t offset = op->offset;
@@ -290,7 +290,7 @@ static int64_t do_write(struct sim_disk *sd, const struct tm_disk_op *op)
 }
 
 /* scratch[1] is set: only what was marked at submission becomes stable. */
-static int64_t do_sync(struct sim_disk *sd, const struct tm_disk_op *op)
+static int64_t do_sync(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 {
     struct inode *n = inode_of(sd, op->file);
     for (uint64_t s = 0; s < n->cap / SECTOR; s++)
@@ -300,7 +300,7 @@ static int64_t do_sync(struct sim_disk *sd, const struct tm_disk_op *op)
     return 0;
 }
 
-static int64_t do_truncate(struct sim_disk *sd, const struct tm_disk_op *op)
+static int64_t do_truncate(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 {
     struct inode *n = inode_of(sd, op->file);
     int err = grow(sd, n, op->offset);
@@ -312,7 +312,7 @@ static int64_t do_truncate(struct sim_disk *sd, const struct tm_disk_op *op)
     return 0;
 }
 
-static int64_t do_rename(struct sim_disk *sd, const struct tm_disk_op *op)
+static int64_t do_rename(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 {
     struct name *from = find_name(&sd->seen, op->name);
     if (from == NULL)
@@ -324,7 +324,7 @@ static int64_t do_rename(struct sim_disk *sd, const struct tm_disk_op *op)
     return 0;
 }
 
-static int64_t do_unlink(struct sim_disk *sd, const struct tm_disk_op *op)
+static int64_t do_unlink(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 {
     if (find_name(&sd->seen, op->name) == NULL)
         return -ENOENT;
@@ -333,7 +333,7 @@ static int64_t do_unlink(struct sim_disk *sd, const struct tm_disk_op *op)
     return 0;
 }
 
-static int64_t effect(struct sim_disk *sd, struct tm_disk_op *op)
+static int64_t effect(struct tm_sim_disk *sd, struct tm_disk_op *op)
 {
     switch (op->kind) {
     case TM_DISK_OPEN:
@@ -366,7 +366,7 @@ static int64_t effect(struct sim_disk *sd, struct tm_disk_op *op)
     return -EINVAL;
 }
 
-static int64_t perform(struct sim_disk *sd, struct tm_disk_op *op)
+static int64_t perform(struct tm_sim_disk *sd, struct tm_disk_op *op)
 {
     sd->counts[op->kind]++;
     if (sd->fail_count[op->kind] > 0) {
@@ -382,7 +382,7 @@ static int64_t perform(struct sim_disk *sd, struct tm_disk_op *op)
 
 static void submit(struct tm_disk *disk, struct tm_disk_op *op)
 {
-    struct sim_disk *sd = disk->host;
+    struct tm_sim_disk *sd = disk->host;
     struct tm_disk_op **at = &sd->queue;
     while (*at != NULL)
         at = &(*at)->next;
@@ -415,7 +415,7 @@ static int by_text(const void *a, const void *b)
 static int64_t list(struct tm_disk *disk, const char *folder,
                     void (*visit)(void *arg, const char *name), void *arg)
 {
-    struct sim_disk *sd = disk->host;
+    struct tm_sim_disk *sd = disk->host;
     size_t n = strlen(folder);
     char(*found)[NAME_MAX_] = calloc(sd->seen.count + 1, sizeof *found);
     TM_ASSERT(found != NULL);
@@ -442,7 +442,7 @@ static int64_t list(struct tm_disk *disk, const char *folder,
 
 static uint64_t free_bytes(struct tm_disk *disk)
 {
-    const struct sim_disk *sd = disk->host;
+    const struct tm_sim_disk *sd = disk->host;
     if (sd->capacity == 0)
         return 0;
     return sd->capacity > sd->used ? sd->capacity - sd->used : 1;
@@ -450,9 +450,9 @@ static uint64_t free_bytes(struct tm_disk *disk)
 
 /* --- the test's side --- */
 
-struct sim_disk *sim_disk_new(uint64_t seed)
+struct tm_sim_disk *tm_sim_disk_new(uint64_t seed)
 {
-    struct sim_disk *sd = calloc(1, sizeof *sd);
+    struct tm_sim_disk *sd = calloc(1, sizeof *sd);
     TM_ASSERT(sd != NULL);
     sd->rng = seed * 2 + 1;
     for (unsigned i = 0; i < 8; i++)
@@ -464,7 +464,7 @@ struct sim_disk *sim_disk_new(uint64_t seed)
     return sd;
 }
 
-void sim_disk_free(struct sim_disk *sd)
+void tm_sim_disk_free(struct tm_sim_disk *sd)
 {
     for (int i = 0; i < (int)FILES_MAX; i++)
         if (sd->inodes[i].used)
@@ -475,12 +475,12 @@ void sim_disk_free(struct sim_disk *sd)
     free(sd);
 }
 
-struct tm_disk *sim_disk_table(struct sim_disk *sd)
+struct tm_disk *tm_sim_disk_table(struct tm_sim_disk *sd)
 {
     return &sd->table;
 }
 
-static void complete(struct sim_disk *sd, struct tm_disk_op **at)
+static void complete(struct tm_sim_disk *sd, struct tm_disk_op **at)
 {
     struct tm_disk_op *op = *at;
     *at = op->next;
@@ -488,9 +488,9 @@ static void complete(struct sim_disk *sd, struct tm_disk_op **at)
     op->done(op);
 }
 
-bool sim_disk_step(struct sim_disk *sd)
+bool tm_sim_disk_step(struct tm_sim_disk *sd)
 {
-    unsigned count = sim_disk_under_way(sd);
+    unsigned count = tm_sim_disk_under_way(sd);
     if (count == 0 || sd->stalled)
         return false;
     struct tm_disk_op **at = &sd->queue;
@@ -500,19 +500,19 @@ bool sim_disk_step(struct sim_disk *sd)
     return true;
 }
 
-void sim_disk_drain(struct sim_disk *sd)
+void tm_sim_disk_drain(struct tm_sim_disk *sd)
 {
-    while (sim_disk_step(sd))
+    while (tm_sim_disk_step(sd))
         continue;
 }
 
-void sim_disk_set_latency(struct sim_disk *sd, uint64_t min_ns, uint64_t max_ns)
+void tm_sim_disk_set_latency(struct tm_sim_disk *sd, uint64_t min_ns, uint64_t max_ns)
 {
     sd->min_ns = min_ns;
     sd->max_ns = max_ns;
 }
 
-static struct tm_disk_op **earliest(struct sim_disk *sd)
+static struct tm_disk_op **earliest(struct tm_sim_disk *sd)
 {
     struct tm_disk_op **best = &sd->queue;
     for (struct tm_disk_op **at = &sd->queue; *at != NULL; at = &(*at)->next)
@@ -521,7 +521,7 @@ static struct tm_disk_op **earliest(struct sim_disk *sd)
     return best;
 }
 
-void sim_disk_poll(struct sim_disk *sd, uint64_t now_ns)
+void tm_sim_disk_poll(struct tm_sim_disk *sd, uint64_t now_ns)
 {
     sd->now_ns = now_ns;
     while (!sd->stalled && sd->queue != NULL) {
@@ -532,7 +532,7 @@ void sim_disk_poll(struct sim_disk *sd, uint64_t now_ns)
     }
 }
 
-uint64_t sim_disk_next_due(const struct sim_disk *sd)
+uint64_t tm_sim_disk_next_due(const struct tm_sim_disk *sd)
 {
     uint64_t due = UINT64_MAX;
     for (const struct tm_disk_op *op = sd->queue; op != NULL && !sd->stalled; op = op->next)
@@ -540,7 +540,7 @@ uint64_t sim_disk_next_due(const struct sim_disk *sd)
     return due;
 }
 
-unsigned sim_disk_under_way(const struct sim_disk *sd)
+unsigned tm_sim_disk_under_way(const struct tm_sim_disk *sd)
 {
     unsigned n = 0;
     for (const struct tm_disk_op *op = sd->queue; op != NULL; op = op->next)
@@ -549,7 +549,7 @@ unsigned sim_disk_under_way(const struct sim_disk *sd)
 }
 
 /* What an operation under way left behind. */
-static void leave_fragment(struct sim_disk *sd, struct tm_disk_op *op, unsigned keep)
+static void leave_fragment(struct tm_sim_disk *sd, struct tm_disk_op *op, unsigned keep)
 {
     if (op->kind == TM_DISK_WRITE) {
         struct inode *n = inode_of(sd, op->file);
@@ -561,7 +561,7 @@ static void leave_fragment(struct sim_disk *sd, struct tm_disk_op *op, unsigned 
     }
 }
 
-static void forget_process(struct sim_disk *sd, unsigned keep, bool whole)
+static void forget_process(struct tm_sim_disk *sd, unsigned keep, bool whole)
 {
     for (struct tm_disk_op *op = sd->queue; op != NULL; op = op->next) {
         unsigned percent = !whole ? keep : draw_below(sd, 2) == 0 ? 0 : 100;
@@ -573,7 +573,7 @@ static void forget_process(struct sim_disk *sd, unsigned keep, bool whole)
         sd->handles[i] = -1;
 }
 
-static void crash_inode(struct sim_disk *sd, struct inode *n, unsigned keep)
+static void crash_inode(struct tm_sim_disk *sd, struct inode *n, unsigned keep)
 {
     for (uint64_t s = 0; s < n->cap / SECTOR; s++)
         if (n->dirty[s] != 0 && draw_below(sd, 100) < keep)
@@ -585,7 +585,7 @@ static void crash_inode(struct sim_disk *sd, struct inode *n, unsigned keep)
     n->size = n->stable_size;
 }
 
-void sim_disk_crash(struct sim_disk *sd, int keep_percent)
+void tm_sim_disk_crash(struct tm_sim_disk *sd, int keep_percent)
 {
     static const unsigned choices[] = {0, 10, 50, 90, 100};
     unsigned keep =
@@ -607,39 +607,39 @@ void sim_disk_crash(struct sim_disk *sd, int keep_percent)
     collect_inodes(sd);
 }
 
-void sim_disk_kill(struct sim_disk *sd)
+void tm_sim_disk_kill(struct tm_sim_disk *sd)
 {
     forget_process(sd, 100, true);
     collect_inodes(sd);
 }
 
-void sim_disk_stall(struct sim_disk *sd, bool stalled)
+void tm_sim_disk_stall(struct tm_sim_disk *sd, bool stalled)
 {
     sd->stalled = stalled;
 }
 
-void sim_disk_fail(struct sim_disk *sd, enum tm_disk_kind kind, int errnum, unsigned count)
+void tm_sim_disk_fail(struct tm_sim_disk *sd, enum tm_disk_kind kind, int errnum, unsigned count)
 {
     sd->fail_errno[kind] = errnum;
     sd->fail_count[kind] = count;
 }
 
-void sim_disk_set_capacity(struct sim_disk *sd, uint64_t bytes)
+void tm_sim_disk_set_capacity(struct tm_sim_disk *sd, uint64_t bytes)
 {
     sd->capacity = bytes;
 }
 
-uint64_t sim_disk_used(const struct sim_disk *sd)
+uint64_t tm_sim_disk_used(const struct tm_sim_disk *sd)
 {
     return sd->used;
 }
 
-void sim_disk_misdirect(struct sim_disk *sd)
+void tm_sim_disk_misdirect(struct tm_sim_disk *sd)
 {
     sd->misdirect = true;
 }
 
-bool sim_disk_flip(struct sim_disk *sd, const char *name, uint64_t offset, unsigned bit)
+bool tm_sim_disk_flip(struct tm_sim_disk *sd, const char *name, uint64_t offset, unsigned bit)
 {
     struct name *found = find_name(&sd->seen, name);
     if (found == NULL || offset >= sd->inodes[found->inode].size)
@@ -649,7 +649,7 @@ bool sim_disk_flip(struct sim_disk *sd, const char *name, uint64_t offset, unsig
     return true;
 }
 
-const uint8_t *sim_disk_data(struct sim_disk *sd, const char *name, uint64_t *size)
+const uint8_t *tm_sim_disk_data(struct tm_sim_disk *sd, const char *name, uint64_t *size)
 {
     struct name *found = find_name(&sd->seen, name);
     if (found == NULL)
@@ -658,12 +658,12 @@ const uint8_t *sim_disk_data(struct sim_disk *sd, const char *name, uint64_t *si
     return sd->inodes[found->inode].seen;
 }
 
-bool sim_disk_exists(struct sim_disk *sd, const char *name)
+bool tm_sim_disk_exists(struct tm_sim_disk *sd, const char *name)
 {
     return find_name(&sd->seen, name) != NULL;
 }
 
-bool sim_disk_remove(struct sim_disk *sd, const char *name)
+bool tm_sim_disk_remove(struct tm_sim_disk *sd, const char *name)
 {
     if (find_name(&sd->seen, name) == NULL)
         return false;
@@ -674,7 +674,7 @@ bool sim_disk_remove(struct sim_disk *sd, const char *name)
     return true;
 }
 
-uint64_t sim_disk_count(const struct sim_disk *sd, enum tm_disk_kind kind)
+uint64_t tm_sim_disk_count(const struct tm_sim_disk *sd, enum tm_disk_kind kind)
 {
     return sd->counts[kind];
 }

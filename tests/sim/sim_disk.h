@@ -1,74 +1,74 @@
 /* sim_disk.h: a struct tm_disk whose files live in memory and whose faults are the test's.
  *
- * Operations are queued by submit and complete when the test says so: sim_disk_step completes one
- * of those under way, drawn at random; sim_disk_poll completes those whose simulated latency is
- * over.  `run` completes at once.  Everything random comes from the seed.
+ * Operations are queued by submit and complete when the test says so: tm_sim_disk_step completes
+ * one of those under way, drawn at random; tm_sim_disk_poll completes those whose simulated latency
+ * is over.  `run` completes at once.  Everything random comes from the seed.
  *
  * A write is unsynced until a SYNC of its file that began after it completed (or it was DSYNC).
- * sim_disk_crash keeps of every 512-byte sector written since either the old or a new content,
+ * tm_sim_disk_crash keeps of every 512-byte sector written since either the old or a new content,
  * and of the changes to names a prefix; operations under way may have happened in part, and their
  * `done` is never called.  Handles are void after a crash.
  *
  * One thread. */
-#ifndef TM_TESTS_SIM_DISK_H
-#define TM_TESTS_SIM_DISK_H
+#ifndef TM_TESTS_SIM_SIM_DISK_H
+#define TM_TESTS_SIM_SIM_DISK_H
 
 #include "runtime/disk.h"
 
-struct sim_disk;
+struct tm_sim_disk;
 
-struct sim_disk *sim_disk_new(uint64_t seed);
-void sim_disk_free(struct sim_disk *sd);
+struct tm_sim_disk *tm_sim_disk_new(uint64_t seed);
+void tm_sim_disk_free(struct tm_sim_disk *sd);
 
 /* The function table to hand to what is tested. */
-struct tm_disk *sim_disk_table(struct sim_disk *sd);
+struct tm_disk *tm_sim_disk_table(struct tm_sim_disk *sd);
 
 /* Completes one operation, drawn at random among those under way; false: there is none, or the
  * disk is stalled. */
-bool sim_disk_step(struct sim_disk *sd);
+bool tm_sim_disk_step(struct tm_sim_disk *sd);
 
 /* Completes all, also what completions submit. */
-void sim_disk_drain(struct sim_disk *sd);
+void tm_sim_disk_drain(struct tm_sim_disk *sd);
 
-/* Virtual time: operations submitted after sim_disk_set_latency take min..max ns; poll completes
+/* Virtual time: operations submitted after tm_sim_disk_set_latency take min..max ns; poll completes
  * those due at `now`, in order; next_due is when the next one is (UINT64_MAX: none). */
-void sim_disk_set_latency(struct sim_disk *sd, uint64_t min_ns, uint64_t max_ns);
-void sim_disk_poll(struct sim_disk *sd, uint64_t now_ns);
-uint64_t sim_disk_next_due(const struct sim_disk *sd);
-unsigned sim_disk_under_way(const struct sim_disk *sd);
+void tm_sim_disk_set_latency(struct tm_sim_disk *sd, uint64_t min_ns, uint64_t max_ns);
+void tm_sim_disk_poll(struct tm_sim_disk *sd, uint64_t now_ns);
+uint64_t tm_sim_disk_next_due(const struct tm_sim_disk *sd);
+unsigned tm_sim_disk_under_way(const struct tm_sim_disk *sd);
 
 /* Power loss.  tear: probability, in percent, that an unsynced sector is kept (drawn per crash
  * when negative). */
-void sim_disk_crash(struct sim_disk *sd, int keep_percent);
+void tm_sim_disk_crash(struct tm_sim_disk *sd, int keep_percent);
 
 /* The process dies, the machine lives on: operations under way happen or not, whole; nothing
  * unsynced is lost. */
-void sim_disk_kill(struct sim_disk *sd);
+void tm_sim_disk_kill(struct tm_sim_disk *sd);
 
 /* No operation completes while stalled. */
-void sim_disk_stall(struct sim_disk *sd, bool stalled);
+void tm_sim_disk_stall(struct tm_sim_disk *sd, bool stalled);
 
 /* The next `count` operations of kind fail with this errno, their effect undone or half done. */
-void sim_disk_fail(struct sim_disk *sd, enum tm_disk_kind kind, int errnum, unsigned count);
+void tm_sim_disk_fail(struct tm_sim_disk *sd, enum tm_disk_kind kind, int errnum, unsigned count);
 
 /* Bytes the disk has; writes that would allocate more fail with ENOSPC.  0: no bound. */
-void sim_disk_set_capacity(struct sim_disk *sd, uint64_t bytes);
-uint64_t sim_disk_used(const struct sim_disk *sd);
+void tm_sim_disk_set_capacity(struct tm_sim_disk *sd, uint64_t bytes);
+uint64_t tm_sim_disk_used(const struct tm_sim_disk *sd);
 
 /* The next write lands 4096 bytes .. further on in the same file (drawn), and reports success. */
-void sim_disk_misdirect(struct sim_disk *sd);
+void tm_sim_disk_misdirect(struct tm_sim_disk *sd);
 
 /* Flips one bit of a file, as it is and as it would be after a crash.  false: no such byte. */
-bool sim_disk_flip(struct sim_disk *sd, const char *name, uint64_t offset, unsigned bit);
+bool tm_sim_disk_flip(struct tm_sim_disk *sd, const char *name, uint64_t offset, unsigned bit);
 
 /* Direct access for tests; the pointer lives until the next write. */
-const uint8_t *sim_disk_data(struct sim_disk *sd, const char *name, uint64_t *size);
-bool sim_disk_exists(struct sim_disk *sd, const char *name);
+const uint8_t *tm_sim_disk_data(struct tm_sim_disk *sd, const char *name, uint64_t *size);
+bool tm_sim_disk_exists(struct tm_sim_disk *sd, const char *name);
 
 /* Removes a name at once and durably. */
-bool sim_disk_remove(struct sim_disk *sd, const char *name);
+bool tm_sim_disk_remove(struct tm_sim_disk *sd, const char *name);
 
 /* Counts of completed operations, by kind. */
-uint64_t sim_disk_count(const struct sim_disk *sd, enum tm_disk_kind kind);
+uint64_t tm_sim_disk_count(const struct tm_sim_disk *sd, enum tm_disk_kind kind);
 
 #endif

@@ -1,6 +1,6 @@
 /* store_env.h: a simulated disk, a clock and chance for the tests of storage. */
-#ifndef TM_TESTS_STORE_ENV_H
-#define TM_TESTS_STORE_ENV_H
+#ifndef TM_TESTS_STORAGE_STORE_ENV_H
+#define TM_TESTS_STORAGE_STORE_ENV_H
 
 #include <stdarg.h>
 
@@ -11,7 +11,7 @@
 
 struct store_env {
     struct tm_ctx ctx;
-    struct sim_disk *sd;
+    struct tm_sim_disk *sd;
     uint64_t now_ns;
     uint64_t rng;
 };
@@ -63,18 +63,18 @@ static inline void env_log(void *host, enum tm_log_level level, const char *even
 static inline void env_init(struct store_env *env, uint64_t seed)
 {
     *env = (struct store_env){.now_ns = 1000000, .rng = seed * 2 + 1};
-    env->sd = sim_disk_new(seed ^ 0x5eed);
+    env->sd = tm_sim_disk_new(seed ^ 0x5eed);
     env->ctx = (struct tm_ctx){.host = env,
                                .now_ns = env_now,
                                .wall_ms = env_wall,
                                .random = env_random,
                                .log = env_log,
-                               .disk = sim_disk_table(env->sd)};
+                               .disk = tm_sim_disk_table(env->sd)};
 }
 
 static inline void env_done(struct store_env *env)
 {
-    sim_disk_free(env->sd);
+    tm_sim_disk_free(env->sd);
 }
 
 /* A sealed record with a body of `body` bytes that depend on its index and salt. */

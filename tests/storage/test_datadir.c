@@ -25,7 +25,7 @@ static void an_identity_is_written_once_and_read_back(void)
     memset(id.cluster_uuid, 7, 16);
     memset(id.creation_token, 9, 16);
     CU_ASSERT(tm_datadir_write(env.ctx.disk, &id, &error) == TM_OK);
-    sim_disk_crash(env.sd, 0);
+    tm_sim_disk_crash(env.sd, 0);
     CU_ASSERT(tm_datadir_read(env.ctx.disk, &again, &error) == TM_OK);
     CU_ASSERT(memcmp(&id, &again, sizeof id) == 0);
     env_done(&env);
@@ -45,7 +45,7 @@ static void a_directory_of_another_node_or_cluster_is_refused_by_name(void)
     char longest[TM_DATADIR_NAME_MAX + 2];
     memset(longest, 'x', sizeof longest);
     longest[sizeof longest - 1] = '\0';
-    sim_disk_remove(env.sd, "identity");
+    tm_sim_disk_remove(env.sd, "identity");
     CU_ASSERT(tm_datadir_format(&env.ctx, longest, "n-1", &id, &error) == TM_ERR_INVALID);
     env_done(&env);
 }
@@ -57,12 +57,12 @@ static void a_newer_format_and_damage_are_told_apart(void)
     env_init(&env, 1);
     CU_ASSERT(tm_datadir_format(&env.ctx, "c", "n", &id, &error) == TM_OK);
     for (uint64_t at = 0; at < 336; at++) {
-        CU_ASSERT(sim_disk_flip(env.sd, "identity", at, (unsigned)at % 8));
+        CU_ASSERT(tm_sim_disk_flip(env.sd, "identity", at, (unsigned)at % 8));
         enum tm_err err = tm_datadir_read(env.ctx.disk, &id, &error);
         CU_ASSERT(err == TM_ERR_CORRUPT || (err == TM_ERR_VERSION && at >= 8 && at < 12));
-        CU_ASSERT(sim_disk_flip(env.sd, "identity", at, (unsigned)at % 8));
+        CU_ASSERT(tm_sim_disk_flip(env.sd, "identity", at, (unsigned)at % 8));
     }
-    CU_ASSERT(sim_disk_flip(env.sd, "identity", 8, 1)); /* version 1 -> 3 */
+    CU_ASSERT(tm_sim_disk_flip(env.sd, "identity", 8, 1)); /* version 1 -> 3 */
     CU_ASSERT(tm_datadir_read(env.ctx.disk, &id, &error) == TM_ERR_VERSION);
     CU_ASSERT(strstr(error.text, "format 3") != NULL);
     env_done(&env);
@@ -120,11 +120,11 @@ static void there_is_always_one_whole_identity(void)
             static const enum tm_disk_kind kinds[] = {TM_DISK_WRITE, TM_DISK_SYNC, TM_DISK_RENAME,
                                                       TM_DISK_SYNC_DIR};
             if (env_chance(&env, 30))
-                sim_disk_fail(env.sd, kinds[env_below(&env, 4)], 5, 1);
+                tm_sim_disk_fail(env.sd, kinds[env_below(&env, 4)], 5, 1);
             if (tm_datadir_begin(env.ctx.disk, &id, 1, &clean, &error) == TM_OK)
                 told = id.incarnation;
         }
-        sim_disk_crash(env.sd, -1);
+        tm_sim_disk_crash(env.sd, -1);
         CU_ASSERT_FATAL(tm_datadir_read(env.ctx.disk, &found, &error) == TM_OK);
         CU_ASSERT_FATAL(found.incarnation >= told && found.incarnation <= id.incarnation);
         CU_ASSERT_FATAL(found.disk_id == id.disk_id);

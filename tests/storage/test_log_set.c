@@ -118,13 +118,13 @@ static void settle(struct fixture *f)
 {
     for (unsigned i = 0; i < 8; i++) {
         tm_log_set_flush(f->set);
-        sim_disk_drain(f->env.sd);
+        tm_sim_disk_drain(f->env.sd);
     }
 }
 
 static void crash(struct fixture *f, int keep)
 {
-    sim_disk_crash(f->env.sd, keep);
+    tm_sim_disk_crash(f->env.sd, keep);
     tm_log_set_abandon(f->set);
     f->set = NULL;
 }
@@ -132,7 +132,7 @@ static void crash(struct fixture *f, int keep)
 static void teardown(struct fixture *f)
 {
     if (f->set != NULL) {
-        sim_disk_kill(f->env.sd);
+        tm_sim_disk_kill(f->env.sd);
         tm_log_set_abandon(f->set);
     }
     env_done(&f->env);
@@ -308,7 +308,7 @@ static enum tm_err fetch_all(struct fixture *f, uint32_t p, uint64_t first, uint
         x.err = tm_log_fetch(log_at(f, p), &x.fetch);
         if (x.err != TM_OK)
             break;
-        sim_disk_drain(f->env.sd);
+        tm_sim_disk_drain(f->env.sd);
         CU_ASSERT_FATAL(x.done && x.fetch.next == x.expect);
     }
     return x.err;
@@ -346,7 +346,7 @@ static void random_turn(struct fixture *f)
     }
     tm_log_set_flush(f->set);
     for (uint64_t n = env_below(env, 6); n > 0; n--)
-        sim_disk_step(env->sd);
+        tm_sim_disk_step(env->sd);
     env->now_ns += TM_MS(env_below(env, 40));
     if (tm_log_set_next_deadline(f->set) <= env->now_ns)
         tm_log_set_tick(f->set);
@@ -417,10 +417,10 @@ static void pass_idle(struct fixture *f)
 static void flip_block_of(struct fixture *f, uint32_t p, uint64_t i)
 {
     char name[TM_WAL_NAME_MAX];
-    tm_wal_place place = log_index_at(&log_at(f, p)->index, i)->place;
+    tm_wal_place place = tm_log_index_at(&log_at(f, p)->index, i)->place;
     tm_wal_name_segment(name, "wal", 1, 0, tm_wal_segment_of(tm_log_set_wal(f->set), place));
     uint64_t at = tm_wal_place_offset(place) + env_below(&f->env, 4096);
-    CU_ASSERT_FATAL(sim_disk_flip(f->env.sd, name, at, (unsigned)env_below(&f->env, 8)));
+    CU_ASSERT_FATAL(tm_sim_disk_flip(f->env.sd, name, at, (unsigned)env_below(&f->env, 8)));
 }
 
 /* Whatever was durable is there with the same hash, or known to be lost. */
@@ -433,7 +433,7 @@ static void check_nothing_is_lost_silently(struct fixture *f, uint32_t p)
     for (uint64_t i = m->base + 1; i <= tm_min_u64(m->durable, tm_log_last(log)); i++) {
         uint64_t hash;
         bool known = tm_log_hash_at(log, i, &hash);
-        CU_ASSERT_FATAL(known ? hash == m->hash[i] : log_in_fault(log, i));
+        CU_ASSERT_FATAL(known ? hash == m->hash[i] : tm_log_in_fault(log, i));
     }
     if (tm_log_fault_count(log) > 0) {
         uint64_t first, last;
@@ -572,7 +572,7 @@ static void a_lost_wal_is_not_an_empty_one(void)
     for (unsigned i = 1; i < 40; i++) {
         char name[TM_WAL_NAME_MAX];
         tm_wal_name_segment(name, "wal", 1, 0, i);
-        sim_disk_remove(f->env.sd, name);
+        tm_sim_disk_remove(f->env.sd, name);
     }
     for (unsigned again = 0; again < 2; again++) {
         reopen(f);
@@ -602,10 +602,10 @@ static void hard_state_survives_rot_in_three_of_its_four_copies(void)
         char name[TM_WAL_NAME_MAX];
         uint64_t size = 0;
         tm_wal_name_hard(name, "wal", 1, 0);
-        CU_ASSERT_FATAL(sim_disk_data(f->env.sd, name, &size) != NULL && size % 4 == 0);
+        CU_ASSERT_FATAL(tm_sim_disk_data(f->env.sd, name, &size) != NULL && size % 4 == 0);
         for (unsigned copy = 0; copy < 4; copy++)
             if (copy != good)
-                CU_ASSERT(sim_disk_flip(f->env.sd, name, copy * size / 4 + 100, 3));
+                CU_ASSERT(tm_sim_disk_flip(f->env.sd, name, copy * size / 4 + 100, 3));
         crash(f, -1);
         reopen(f);
         for (unsigned i = 0; i < MINE; i++)
@@ -643,9 +643,9 @@ static void a_vote_is_not_forgotten_with_the_segment_that_held_it(void)
     char name[TM_WAL_NAME_MAX];
     uint64_t size = 0;
     tm_wal_name_hard(name, "wal", 1, 0);
-    CU_ASSERT_FATAL(sim_disk_data(f->env.sd, name, &size) != NULL);
+    CU_ASSERT_FATAL(tm_sim_disk_data(f->env.sd, name, &size) != NULL);
     for (unsigned copy = 0; copy < 4; copy++)
-        sim_disk_flip(f->env.sd, name, copy * size / 4 + 30, 3);
+        tm_sim_disk_flip(f->env.sd, name, copy * size / 4 + 30, 3);
     reopen(f);
     struct tm_hard_state h;
     CU_ASSERT(tm_hs_get(tm_log_set_hs(f->set), 0, &h) == TM_ERR_CORRUPT);
@@ -675,7 +675,7 @@ static void a_lost_snapshot_is_a_fault_not_an_empty_log(void)
     for (unsigned i = 1; i < 40; i++) {
         char name[TM_WAL_NAME_MAX];
         tm_wal_name_segment(name, "wal", 1, 0, i);
-        sim_disk_remove(f->env.sd, name);
+        tm_sim_disk_remove(f->env.sd, name);
     }
     uint64_t had = m->base;
     m->base = 0;
@@ -749,13 +749,13 @@ static void a_log_moves_on_when_the_worker_count_changes(void)
             struct tm_log *log = log_at(f, partition_at(i));
             needs[i] =
                 tm_log_last(log) >= tm_log_first(log) &&
-                tm_wal_place_volume(log_index_at(&log->index, tm_log_first(log))->place) == 1;
+                tm_wal_place_volume(tm_log_index_at(&log->index, tm_log_first(log))->place) == 1;
         }
         crash(f, -1);
         char name[TM_WAL_NAME_MAX];
         for (unsigned i = 1; i < 20; i++) {
             tm_wal_name_segment(name, "wal", 1, 0, i);
-            sim_disk_remove(f->env.sd, name);
+            tm_sim_disk_remove(f->env.sd, name);
         }
         reopen(f);
         for (unsigned i = 0; i < MINE; i++) {

@@ -62,7 +62,7 @@ static void add_items(struct fixture *f, struct tm_snapshot_writer *w, uint64_t 
         CU_ASSERT_FATAL(err == TM_OK || err == TM_ERR_FULL);
         i += err == TM_OK;
         if (err == TM_ERR_FULL)
-            CU_ASSERT_FATAL(sim_disk_step(f->env.sd));
+            CU_ASSERT_FATAL(tm_sim_disk_step(f->env.sd));
     }
 }
 
@@ -71,10 +71,10 @@ static void write_one(struct fixture *f, uint64_t from, uint64_t n)
     struct tm_snapshot_writer *w = begin(f, from);
     add_items(f, w, from, n);
     tm_snapshot_writer_finish(w, from + 10, NULL);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     CU_ASSERT_FATAL(tm_snapshot_writer_state(w) == TM_SNAPSHOT_COMPLETE);
     tm_snapshot_writer_publish(w);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     CU_ASSERT_FATAL(tm_snapshot_writer_state(w) == TM_SNAPSHOT_PUBLISHED);
     CU_ASSERT(tm_snapshot_writer_info(w)->items == n);
     tm_snapshot_writer_close(w);
@@ -121,7 +121,7 @@ static void a_snapshot_is_loaded_as_it_was_written(void)
     CU_ASSERT(load_newest(&f, 0, &damaged) == 0 && !damaged);
     write_one(&f, 100, 1000);
     CU_ASSERT(f.changes > 3);
-    sim_disk_crash(f.env.sd, 0);
+    tm_sim_disk_crash(f.env.sd, 0);
     CU_ASSERT(load_newest(&f, 1000, &damaged) == 100 && !damaged);
     write_one(&f, 7, 0); /* an empty partition has snapshots too */
     CU_ASSERT(load_newest(&f, 0, &damaged) == 7);
@@ -131,11 +131,11 @@ static void a_snapshot_is_loaded_as_it_was_written(void)
 static unsigned files_like(struct fixture *f, const char *end)
 {
     unsigned n = 0;
-    char name[SNAP_NAME_MAX + 16];
+    char name[TM_SNAP_NAME_MAX + 16];
     for (uint64_t from = 0; from < 2000; from += 10) {
-        snap_name_file(name, 3, from, from + 10);
+        tm_snap_name_file(name, 3, from, from + 10);
         strcat(name, end);
-        n += sim_disk_exists(f->env.sd, name);
+        n += tm_sim_disk_exists(f->env.sd, name);
     }
     return n;
 }
@@ -166,22 +166,22 @@ static void the_pointer_flips_only_when_it_is_published(void)
     struct tm_snapshot_writer *w = begin(&f, 200);
     add_items(&f, w, 200, 200);
     tm_snapshot_writer_finish(w, 210, NULL);
-    sim_disk_drain(f.env.sd);
+    tm_sim_disk_drain(f.env.sd);
     CU_ASSERT(tm_snapshot_writer_state(w) == TM_SNAPSHOT_COMPLETE);
     CU_ASSERT(files_like(&f, "") == 2);
     tm_snapshot_writer_close(w);
-    sim_disk_drain(f.env.sd);
+    tm_sim_disk_drain(f.env.sd);
     CU_ASSERT(files_like(&f, "") == 1); /* what is not published is removed */
     CU_ASSERT(load_newest(&f, 200, &damaged) == 100 && !damaged);
     w = begin(&f, 300);
     add_items(&f, w, 300, 200);
     tm_snapshot_writer_finish(w, 310, NULL);
-    sim_disk_drain(f.env.sd);
-    sim_disk_crash(f.env.sd, 100); /* complete, but never published: does not count */
+    tm_sim_disk_drain(f.env.sd);
+    tm_sim_disk_crash(f.env.sd, 100); /* complete, but never published: does not count */
     CU_ASSERT(load_newest(&f, 200, &damaged) == 100 && !damaged);
     CU_ASSERT(files_like(&f, "") == 1);
     tm_snapshot_writer_close(w);
-    sim_disk_drain(f.env.sd);
+    tm_sim_disk_drain(f.env.sd);
     env_done(&f.env);
 }
 
@@ -199,12 +199,12 @@ static void a_crash_at_any_step_leaves_one_that_loads(void)
         add_items(&f, w, 200, 60);
         tm_snapshot_writer_finish(w, 210, NULL);
         while (steps-- > 0) {
-            sim_disk_step(f.env.sd);
+            tm_sim_disk_step(f.env.sd);
             if (tm_snapshot_writer_state(w) == TM_SNAPSHOT_COMPLETE)
                 tm_snapshot_writer_publish(w);
         }
         published = tm_snapshot_writer_state(w) == TM_SNAPSHOT_PUBLISHED;
-        sim_disk_crash(f.env.sd, -1);
+        tm_sim_disk_crash(f.env.sd, -1);
         tm_snapshot_writer_abandon(w);
         uint64_t got = load_newest(&f, 60, &damaged);
         CU_ASSERT_FATAL(!damaged && (got == 200 || (got == 100 && !published)));
@@ -219,20 +219,20 @@ static void damage_is_found_reported_kept_and_the_older_one_serves(void)
         struct fixture f;
         bool damaged;
         uint64_t size;
-        char name[SNAP_NAME_MAX];
+        char name[TM_SNAP_NAME_MAX];
         setup(&f, seed + round);
         write_one(&f, 100, 120);
         write_one(&f, 200, 120);
-        snap_name_file(name, 3, 200, 210);
-        const struct snap_header *h = (const void *)sim_disk_data(f.env.sd, name, &size);
+        tm_snap_name_file(name, 3, 200, 210);
+        const struct tm_snap_header *h = (const void *)tm_sim_disk_data(f.env.sd, name, &size);
         CU_ASSERT_FATAL(h->bytes == size);
         uint64_t at = env_below(&f.env, size);
-        bool matters = at < sizeof *h || at >= SNAP_PAGE;
-        CU_ASSERT_FATAL(sim_disk_flip(f.env.sd, name, at, 5));
+        bool matters = at < sizeof *h || at >= TM_SNAP_PAGE;
+        CU_ASSERT_FATAL(tm_sim_disk_flip(f.env.sd, name, at, 5));
         uint64_t got = load_newest(&f, 120, &damaged);
         /* Zeros behind the last item of a chunk, and behind the header, hold nothing. */
         CU_ASSERT(damaged ? got == 100 : got == 200);
-        CU_ASSERT(damaged || !matters || at > SNAP_PAGE);
+        CU_ASSERT(damaged || !matters || at > TM_SNAP_PAGE);
         CU_ASSERT(files_like(&f, ".damaged") == damaged);
         CU_ASSERT(!damaged || (load_newest(&f, 120, &damaged) == 100 && !damaged));
         write_one(&f, 300, 120); /* the good older one is still one of the two */
@@ -257,24 +257,24 @@ static void a_full_or_failing_disk_leaves_the_last_one(void)
         int with = env_chance(&f.env, 50) ? 28 : 5;
         for (unsigned i = 0; i < 60;) {
             if (steps-- == 0)
-                sim_disk_fail(f.env.sd, kinds[round % TM_ARRAY_LEN(kinds)], with, 1);
+                tm_sim_disk_fail(f.env.sd, kinds[round % TM_ARRAY_LEN(kinds)], with, 1);
             uint32_t len = item_of(200, i, item_buf);
             enum tm_err err = tm_snapshot_writer_item(w, tm_bytes_of(item_buf, len));
             i += err != TM_ERR_FULL;
-            sim_disk_step(f.env.sd);
+            tm_sim_disk_step(f.env.sd);
         }
         tm_snapshot_writer_finish(w, 210, NULL);
-        sim_disk_fail(f.env.sd, kinds[round % TM_ARRAY_LEN(kinds)], with, 1);
-        sim_disk_drain(f.env.sd);
+        tm_sim_disk_fail(f.env.sd, kinds[round % TM_ARRAY_LEN(kinds)], with, 1);
+        tm_sim_disk_drain(f.env.sd);
         if (tm_snapshot_writer_state(w) == TM_SNAPSHOT_COMPLETE)
             tm_snapshot_writer_publish(w);
-        sim_disk_drain(f.env.sd);
+        tm_sim_disk_drain(f.env.sd);
         bool failed = tm_snapshot_writer_state(w) == TM_SNAPSHOT_FAILED;
         CU_ASSERT(!failed ||
                   tm_snapshot_writer_error(w) == (with == 28 ? TM_ERR_NOSPACE : TM_ERR_IO));
         tm_snapshot_writer_close(w);
-        sim_disk_drain(f.env.sd);
-        sim_disk_fail(f.env.sd, TM_DISK_OPEN, 5, 0);
+        tm_sim_disk_drain(f.env.sd);
+        tm_sim_disk_fail(f.env.sd, TM_DISK_OPEN, 5, 0);
         uint64_t got = load_newest(&f, 60, &damaged);
         CU_ASSERT(!damaged && (got == 200 || (failed && got == 100)));
         env_done(&f.env);
@@ -300,7 +300,7 @@ static void on_chunk(void *host, enum tm_err err, uint64_t chunk, struct tm_byte
         return;
     CU_ASSERT_FATAL(chunk == tm_snapshot_writer_chunks(t->writer));
     while (!tm_snapshot_writer_room(t->writer))
-        CU_ASSERT_FATAL(sim_disk_step(t->to->env.sd));
+        CU_ASSERT_FATAL(tm_sim_disk_step(t->to->env.sd));
     static uint8_t wire[1 << 20]; /* a frame gives no alignment */
     memcpy(wire + 1, bytes.data, bytes.len);
     struct tm_bytes got = tm_bytes_of(wire + 1, bytes.len);
@@ -339,17 +339,17 @@ static void a_snapshot_is_sent_chunk_by_chunk_and_can_be_resumed(void)
         uint64_t next = tm_snapshot_writer_chunks(t.writer);
         CU_ASSERT_FATAL(tm_snapshot_read(r, next, on_chunk, &t) == TM_OK);
         CU_ASSERT(tm_snapshot_read(r, next, on_chunk, &t) == TM_ERR_FULL);
-        sim_disk_drain(from.env.sd);
+        tm_sim_disk_drain(from.env.sd);
         CU_ASSERT_FATAL(t.done == i + 1 && t.err == TM_OK);
     }
     CU_ASSERT(tm_snapshot_read(r, list[0].chunks, on_chunk, &t) == TM_ERR_NOTFOUND);
     tm_snapshot_reader_close(r);
-    sim_disk_drain(from.env.sd);
+    tm_sim_disk_drain(from.env.sd);
     tm_snapshot_writer_finish(t.writer, 0, &list[0]);
-    sim_disk_drain(to.env.sd);
+    tm_sim_disk_drain(to.env.sd);
     CU_ASSERT_FATAL(tm_snapshot_writer_state(t.writer) == TM_SNAPSHOT_COMPLETE);
     tm_snapshot_writer_publish(t.writer);
-    sim_disk_drain(to.env.sd);
+    tm_sim_disk_drain(to.env.sd);
     tm_snapshot_writer_close(t.writer);
     CU_ASSERT(load_newest(&to, 700, &damaged) == 500 && !damaged);
     CU_ASSERT(t.check.next == 700);
@@ -367,11 +367,11 @@ static void a_transfer_that_ends_too_early_is_no_snapshot(void)
     expected.chunks = 3;
     CU_ASSERT_FATAL(tm_snapshot_writer_new(&f.env.ctx, &info, on_changed, &f, &w) == TM_OK);
     tm_snapshot_writer_finish(w, 0, &expected);
-    sim_disk_drain(f.env.sd);
+    tm_sim_disk_drain(f.env.sd);
     CU_ASSERT(tm_snapshot_writer_state(w) == TM_SNAPSHOT_FAILED);
     CU_ASSERT(tm_snapshot_writer_error(w) == TM_ERR_CORRUPT);
     tm_snapshot_writer_close(w);
-    sim_disk_drain(f.env.sd);
+    tm_sim_disk_drain(f.env.sd);
     CU_ASSERT(load_newest(&f, 0, &damaged) == 0);
     env_done(&f.env);
 }
@@ -382,20 +382,20 @@ static void a_rotten_chunk_is_never_sent(void)
     struct tm_snapshot_info list[2];
     unsigned count;
     bool damaged;
-    char name[SNAP_NAME_MAX];
+    char name[TM_SNAP_NAME_MAX];
     setup(&f, tm_test_seed());
     write_one(&f, 500, 100);
     CU_ASSERT_FATAL(tm_snapshot_list(&f.env.ctx, 3, CLUSTER, list, &count, &damaged) == TM_OK);
-    snap_name_file(name, 3, 500, 510);
-    CU_ASSERT_FATAL(sim_disk_flip(f.env.sd, name, SNAP_PAGE + 5000, 1));
+    tm_snap_name_file(name, 3, 500, 510);
+    CU_ASSERT_FATAL(tm_sim_disk_flip(f.env.sd, name, TM_SNAP_PAGE + 5000, 1));
     struct tm_snapshot_reader *r;
     CU_ASSERT_FATAL(tm_snapshot_reader_new(&f.env.ctx, &list[0], &r) == TM_OK);
     struct transfer t = {0};
     CU_ASSERT(tm_snapshot_read(r, 0, on_chunk, &t) == TM_OK);
-    sim_disk_drain(f.env.sd);
+    tm_sim_disk_drain(f.env.sd);
     CU_ASSERT(t.done == 1 && t.err == TM_ERR_CORRUPT);
     tm_snapshot_reader_close(r);
-    sim_disk_drain(f.env.sd);
+    tm_sim_disk_drain(f.env.sd);
     env_done(&f.env);
 }
 

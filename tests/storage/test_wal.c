@@ -152,17 +152,17 @@ static void drop(struct fixture *f)
 
 static void crash(struct fixture *f, int keep)
 {
-    sim_disk_crash(f->env.sd, keep);
+    tm_sim_disk_crash(f->env.sd, keep);
     drop(f);
 }
 
 static void close_clean(struct fixture *f)
 {
     tm_wal_flush(f->wal);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     while (!tm_wal_idle(f->wal)) {
         tm_wal_flush(f->wal);
-        sim_disk_drain(f->env.sd);
+        tm_sim_disk_drain(f->env.sd);
     }
     tm_wal_close(f->wal, true);
     f->wal = NULL;
@@ -171,7 +171,7 @@ static void close_clean(struct fixture *f)
 static void teardown(struct fixture *f)
 {
     if (f->wal != NULL) {
-        sim_disk_kill(f->env.sd);
+        tm_sim_disk_kill(f->env.sd);
         drop(f);
     }
     env_done(&f->env);
@@ -220,13 +220,13 @@ static void fill(struct fixture *f, unsigned n, uint32_t body)
         n -= err == TM_OK;
         if (err == TM_ERR_FULL || env_chance(&f->env, 30)) {
             tm_wal_flush(f->wal);
-            sim_disk_drain(f->env.sd);
+            tm_sim_disk_drain(f->env.sd);
         }
     }
     tm_wal_flush(f->wal);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     tm_wal_flush(f->wal);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     CU_ASSERT_FATAL(f->acked == f->count);
 }
 
@@ -252,7 +252,7 @@ static void random_turn(struct fixture *f)
     }
     tm_wal_flush(f->wal);
     for (uint64_t n = env_below(env, 6); n > 0; n--)
-        sim_disk_step(env->sd);
+        tm_sim_disk_step(env->sd);
     pass_time(f, TM_MS(env_below(env, 40)));
     if (env_chance(env, 3))
         release_some(f);
@@ -282,7 +282,7 @@ static void lives(uint64_t seed, enum tm_wal_sync sync, unsigned rounds)
         if (end < 6) {
             crash(f, -1);
         } else if (end < 8) {
-            sim_disk_kill(f->env.sd);
+            tm_sim_disk_kill(f->env.sd);
             drop(f);
         } else {
             close_clean(f);
@@ -304,16 +304,16 @@ static void what_was_durable_survives_crashes(void)
 
 static void settle_idle(struct fixture *f)
 {
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     tm_wal_flush(f->wal);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
 }
 
 static struct fixture *opened(uint64_t seed)
 {
     struct fixture *f = setup(seed);
     CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     return f;
 }
 
@@ -325,17 +325,17 @@ static void a_hole_ends_what_counts(void)
         struct fixture *f = setup(seed + i);
         f->config.flushes_under_way = 4;
         CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-        sim_disk_drain(f->env.sd);
+        tm_sim_disk_drain(f->env.sd);
         fill(f, 20, 100);
-        uint64_t writes = sim_disk_count(f->env.sd, TM_DISK_WRITE);
+        uint64_t writes = tm_sim_disk_count(f->env.sd, TM_DISK_WRITE);
         for (unsigned k = 0; k < 4; k++) {
             CU_ASSERT_FATAL(append_one(f, k, 100, TM_WAL_EFFECT) == TM_OK);
             tm_wal_flush(f->wal);
         }
-        CU_ASSERT(sim_disk_under_way(f->env.sd) == 4);
-        sim_disk_step(f->env.sd);
-        sim_disk_step(f->env.sd);
-        CU_ASSERT(sim_disk_count(f->env.sd, TM_DISK_WRITE) == writes + 2);
+        CU_ASSERT(tm_sim_disk_under_way(f->env.sd) == 4);
+        tm_sim_disk_step(f->env.sd);
+        tm_sim_disk_step(f->env.sd);
+        CU_ASSERT(tm_sim_disk_count(f->env.sd, TM_DISK_WRITE) == writes + 2);
         unsigned acked = f->acked;
         seen += acked < 22; /* one of the two completed before an older one */
         crash(f, 0);
@@ -381,7 +381,7 @@ static struct reader read_place(struct fixture *f, tm_wal_place place)
     r.err = tm_wal_read(f->wal, &r.read);
     if (r.err == TM_OK) {
         CU_ASSERT(!r.done);
-        sim_disk_drain(f->env.sd);
+        tm_sim_disk_drain(f->env.sd);
         CU_ASSERT(r.done);
     }
     return r;
@@ -421,8 +421,8 @@ static void flip_in(struct fixture *f, unsigned i)
 {
     char name[TM_WAL_NAME_MAX];
     uint64_t at = locate(f, i, name);
-    CU_ASSERT_FATAL(sim_disk_flip(f->env.sd, name, at + env_below(&f->env, 4096),
-                                  (unsigned)env_below(&f->env, 8)));
+    CU_ASSERT_FATAL(tm_sim_disk_flip(f->env.sd, name, at + env_below(&f->env, 4096),
+                                     (unsigned)env_below(&f->env, 8)));
 }
 
 static void rot_before_the_durable_point_is_reported_and_nothing_is_cut(void)
@@ -478,7 +478,7 @@ static void an_idle_marker_makes_the_last_block_provably_durable(void)
     fill(f, 50, 200);
     CU_ASSERT_FATAL(tm_wal_next_deadline(f->wal) != UINT64_MAX);
     pass_time(f, TM_MS(51));
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     CU_ASSERT(tm_wal_next_deadline(f->wal) == UINT64_MAX);
     flip_in(f, f->count - 1);
     crash(f, -1);
@@ -493,12 +493,12 @@ static void a_misdirected_write_is_rot_not_silence(void)
 {
     struct fixture *f = opened(tm_test_seed());
     fill(f, 20, 200);
-    sim_disk_misdirect(f->env.sd);
+    tm_sim_disk_misdirect(f->env.sd);
     CU_ASSERT_FATAL(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_OK);
     settle_idle(f);
     CU_ASSERT(f->acked == f->count);
     pass_time(f, TM_MS(60));
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     crash(f, -1);
     f->skipping = true;
     f->acked = 0;
@@ -514,16 +514,16 @@ static void a_failed_write_poisons_for_good(void)
     fill(f, 20, 200);
     unsigned acked = f->acked;
     CU_ASSERT_FATAL(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_OK);
-    sim_disk_fail(f->env.sd, TM_DISK_WRITE, 5, 1);
+    tm_sim_disk_fail(f->env.sd, TM_DISK_WRITE, 5, 1);
     tm_wal_flush(f->wal);
     CU_ASSERT_FATAL(append_one(f, 2, 100, TM_WAL_EFFECT) == TM_OK);
     tm_wal_flush(f->wal);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     CU_ASSERT(f->failed == 1 && tm_wal_state(f->wal) == TM_WAL_FAILED);
     CU_ASSERT(append_one(f, 1, 100, TM_WAL_RESERVED) == TM_ERR_IO);
     CU_ASSERT(tm_wal_room(f->wal, 8, TM_WAL_RESERVED) == TM_ERR_IO);
     tm_wal_flush(f->wal);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     CU_ASSERT(f->acked <= acked + 1);
     CU_ASSERT(f->model[f->count - 2].sequence > f->durable_told);
     teardown(f);
@@ -534,13 +534,13 @@ static void a_failed_flush_poisons_too(void)
     struct fixture *f = setup(tm_test_seed());
     f->config.sync = TM_WAL_FSYNC;
     CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     fill(f, 20, 200);
     unsigned acked = f->acked;
     CU_ASSERT_FATAL(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_OK);
     tm_wal_flush(f->wal);
-    sim_disk_fail(f->env.sd, TM_DISK_SYNC, 5, 1);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_fail(f->env.sd, TM_DISK_SYNC, 5, 1);
+    tm_sim_disk_drain(f->env.sd);
     CU_ASSERT(f->failed == 1 && f->acked == acked);
     CU_ASSERT(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_ERR_IO);
     teardown(f);
@@ -554,7 +554,7 @@ static enum tm_err fill_up(struct fixture *f)
         if (err != TM_OK && err != TM_ERR_FULL)
             return err;
         tm_wal_flush(f->wal);
-        sim_disk_drain(f->env.sd);
+        tm_sim_disk_drain(f->env.sd);
     }
     return TM_OK;
 }
@@ -562,7 +562,7 @@ static enum tm_err fill_up(struct fixture *f)
 static void a_full_disk_refuses_effects_takes_hard_state_and_resumes(void)
 {
     struct fixture *f = opened(tm_test_seed());
-    sim_disk_set_capacity(f->env.sd, sim_disk_used(f->env.sd) + TM_KIB(200));
+    tm_sim_disk_set_capacity(f->env.sd, tm_sim_disk_used(f->env.sd) + TM_KIB(200));
     CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
     settle_idle(f);
     tm_wal_tick(f->wal);
@@ -573,9 +573,9 @@ static void a_full_disk_refuses_effects_takes_hard_state_and_resumes(void)
         settle_idle(f);
     }
     CU_ASSERT(f->acked == f->count);
-    sim_disk_set_capacity(f->env.sd, 0);
+    tm_sim_disk_set_capacity(f->env.sd, 0);
     pass_time(f, TM_SECONDS(1));
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     CU_ASSERT(f->space && tm_wal_state(f->wal) == TM_WAL_RUNNING);
     fill(f, 100, 900);
     crash(f, -1);
@@ -589,7 +589,7 @@ static void released_segments_are_used_again_and_do_not_come_back(void)
     struct fixture *f = setup(tm_test_seed());
     f->config.max_bytes = 4 * f->config.segment_bytes;
     CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
     CU_ASSERT(tm_wal_disk_bytes(f->wal) <= f->config.max_bytes);
     for (unsigned i = 0; i < 20; i++) {
@@ -619,7 +619,7 @@ static void a_clean_close_goes_on_in_the_same_segment(void)
     CU_ASSERT(f->found == f->count);
     CU_ASSERT(tm_wal_current_segment(f->wal) == segment);
     settle(f);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     fill(f, 20, 200);
     crash(f, -1);
     CU_ASSERT_FATAL(open_wal(f) == TM_OK);
@@ -641,7 +641,7 @@ static void older_generations_are_replayed_first(void)
     CU_ASSERT(f->found == f->count && f->rot == 0);
     struct reader r = read_place(f, f->model[7].place);
     CU_ASSERT(r.err == TM_OK && r.checksum == f->model[7].checksum);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     fill(f, 60, 200);
     crash(f, -1);
     CU_ASSERT_FATAL(open_wal(f) == TM_OK);
@@ -684,12 +684,12 @@ static void a_stall_is_measured(void)
     struct fixture *f = opened(tm_test_seed());
     fill(f, 5, 200);
     CU_ASSERT(tm_wal_stalled_ns(f->wal) == 0);
-    sim_disk_stall(f->env.sd, true);
+    tm_sim_disk_stall(f->env.sd, true);
     CU_ASSERT_FATAL(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_OK);
     tm_wal_flush(f->wal);
     f->env.now_ns += TM_MS(1500);
     CU_ASSERT(tm_wal_stalled_ns(f->wal) == TM_MS(1500));
-    sim_disk_stall(f->env.sd, false);
+    tm_sim_disk_stall(f->env.sd, false);
     settle_idle(f);
     CU_ASSERT(tm_wal_stalled_ns(f->wal) == 0 && f->acked == f->count);
     teardown(f);
@@ -700,20 +700,20 @@ static void a_turn_is_one_block_and_gathers_while_the_disk_is_busy(void)
     struct fixture *f = setup(tm_test_seed());
     f->config.flushes_under_way = 1;
     CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    sim_disk_drain(f->env.sd);
-    uint64_t writes = sim_disk_count(f->env.sd, TM_DISK_WRITE);
+    tm_sim_disk_drain(f->env.sd);
+    uint64_t writes = tm_sim_disk_count(f->env.sd, TM_DISK_WRITE);
     for (unsigned turn = 0; turn < 10; turn++) {
         CU_ASSERT_FATAL(append_one(f, 1, 50, TM_WAL_EFFECT) == TM_OK);
         CU_ASSERT_FATAL(append_one(f, 2, 50, TM_WAL_EFFECT) == TM_OK);
         tm_wal_flush(f->wal);
-        CU_ASSERT(sim_disk_under_way(f->env.sd) == 1);
+        CU_ASSERT(tm_sim_disk_under_way(f->env.sd) == 1);
     }
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     CU_ASSERT(f->acked == 2);
     tm_wal_flush(f->wal);
-    sim_disk_drain(f->env.sd);
+    tm_sim_disk_drain(f->env.sd);
     CU_ASSERT(f->acked == 20);
-    CU_ASSERT(sim_disk_count(f->env.sd, TM_DISK_WRITE) == writes + 2);
+    CU_ASSERT(tm_sim_disk_count(f->env.sd, TM_DISK_WRITE) == writes + 2);
     teardown(f);
 }
 
