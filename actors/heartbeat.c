@@ -253,9 +253,18 @@ uint64_t tm_beat_interval(const struct tm_beat *b)
     return rest ? b->opt->rest_interval_ns : b->opt->interval_ns;
 }
 
+uint64_t tm_beat_patience(const struct tm_beat *b)
+{
+    bool slow = tm_ctx_now(b->ctx) < b->slow_until;
+    return slow ? b->opt->rest_interval_ns : tm_beat_interval(b);
+}
+
 void tm_beat_touch(struct tm_beat *b)
 {
-    b->active_at = tm_ctx_now(b->ctx);
+    uint64_t now = tm_ctx_now(b->ctx);
+    if (now - b->active_at >= b->opt->rest_after_ns)
+        b->slow_until = now + b->opt->rest_interval_ns;
+    b->active_at = now;
 }
 
 void tm_beat_deadline(struct tm_beat *b, uint64_t at)
@@ -358,6 +367,7 @@ static void send_beat(struct tm_beat *b, struct tm_beat_link *l)
     head.count = l->led_count;
     head.digest = l->led_digest;
     l->sent_at = tm_ctx_now(b->ctx);
+    l->promised_ns = head.interval_ns;
     b->io->send(b->host, l->node, l->worker, tm_bytes_of(&head, sizeof head));
 }
 
@@ -390,15 +400,22 @@ static void send_list(struct tm_beat *b, struct tm_beat_link *l)
     l->list_wanted = false;
 }
 
-static uint64_t send_due(struct tm_beat *b, uint64_t now)
+/* When the next heartbeat leaves: what the last one promised, or sooner. */
+static uint64_t next_beat(const struct tm_beat *b, const struct tm_beat_link *l)
 {
-    uint64_t interval = tm_beat_interval(b), next = UINT64_MAX;
+    uint64_t interval = tm_min_u64(tm_beat_interval(b), l->promised_ns);
     if (b->waiting != NULL)
         interval = tm_min_u64(interval, READ_RETRY_NS);
+    return l->sent_at + interval;
+}
+
+static uint64_t send_due(struct tm_beat *b, uint64_t now)
+{
+    uint64_t next = UINT64_MAX;
     bool due = b->round_wanted, lists = false;
     for (unsigned i = 0; i < b->links; i++) {
         struct tm_beat_link *l = &b->link[i];
-        due |= l->used && l->led_count > 0 && now >= l->sent_at + interval;
+        due |= l->used && l->led_count > 0 && now >= next_beat(b, l);
         lists |= l->used && l->list_wanted;
     }
     if (due || lists)
@@ -413,7 +430,7 @@ static uint64_t send_due(struct tm_beat *b, uint64_t now)
         if (l->led_count > 0 && due)
             send_beat(b, l);
         if (l->led_count > 0)
-            next = tm_min_u64(next, l->sent_at + interval);
+            next = tm_min_u64(next, next_beat(b, l));
     }
     return next;
 }

@@ -11,7 +11,7 @@
  * (tm_beat_round) begins at the end of the turn, for all reads that wait.
  *
  * Rest.  Without appends for rest_after_ns the interval grows to rest_interval_ns; a heartbeat
- * carries the present interval, and whoever waits for the next one adds it to its timeout.
+ * carries the interval to the next one, and whoever waits for the next one adds it to its timeout.
  *
  * Pure and of one thread, as replica.h.  The host calls tm_beat_turn once a turn, after it handed
  * in messages and completions, and sleeps no longer than it says. */
@@ -52,6 +52,7 @@ struct tm_beat_link {
 
     uint64_t led_count, led_digest; /* led here, a member there */
     uint64_t sent_at;               /* last heartbeat */
+    uint64_t promised_ns;           /* in it: the next one no later than */
     uint64_t confirmed;             /* highest round answered "same" */
     uint64_t confirmed_at;
     bool list_wanted; /* the peer's view differs: send the list */
@@ -76,8 +77,9 @@ struct tm_beat {
     unsigned links;
     uint64_t round;
     bool round_wanted;
-    uint64_t active_at; /* last append */
-    uint64_t next_tick; /* earliest deadline of a replica */
+    uint64_t active_at;  /* last append */
+    uint64_t slow_until; /* answers may be as old as at rest until then */
+    uint64_t next_tick;  /* earliest deadline of a replica */
     struct tm_replica *replicas, *waiting;
     struct tm_replica *bucket[TM_BEAT_BUCKETS]; /* replicas by partition */
 };
@@ -138,8 +140,10 @@ uint64_t tm_beat_confirmed_at(const struct tm_beat *b, const struct tm_replica *
  * between two of them. */
 uint64_t tm_beat_heard(const struct tm_beat *b, const struct tm_replica *r, uint64_t *promise_ns);
 
-/* The present interval of own heartbeats. */
+/* The present interval of own heartbeats, and how far apart answers to them may lie: longer for a
+ * while after a rest. */
 uint64_t tm_beat_interval(const struct tm_beat *b);
+uint64_t tm_beat_patience(const struct tm_beat *b);
 
 /* r->deadline was set: the next turn must not come later. */
 void tm_beat_deadline(struct tm_beat *b, uint64_t at);

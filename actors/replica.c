@@ -302,7 +302,7 @@ static bool quorum_heard(struct tm_replica *r, uint64_t now)
 {
     if (tm_replica_alone(r))
         return true;
-    uint64_t patience = r->opt->election_max_ns + tm_beat_interval(r->beat);
+    uint64_t patience = r->opt->election_max_ns + tm_beat_patience(r->beat);
     unsigned heard = 0;
     for (unsigned i = 0; i < r->members.count; i++) {
         const struct tm_peer *p = &r->peer[i];

@@ -59,7 +59,7 @@ bool tm_replica_lost(const struct tm_replica *r, const struct tm_peer *p, uint64
         return p->down || now - r->lead_since > r->opt->disk_stall_ns;
     uint64_t stall = r->opt->disk_stall_ns;
     uint64_t heard = tm_max_u64(p->heard_at, tm_beat_confirmed_at(r->beat, r, p->id.node, p->disk));
-    if (now > heard && now - heard > stall + tm_beat_interval(r->beat))
+    if (now > heard && now - heard > stall + tm_beat_patience(r->beat))
         return true;
     return p->match < r->last.index && now > p->progress_at && now - p->progress_at > stall;
 }
