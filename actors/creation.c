@@ -28,10 +28,10 @@ static bool is_founder(const struct tm_creation *c)
 
 static void say_once(struct tm_creation *c, const char *event, const char *text, unsigned node)
 {
-    if (!c->broken)
+    if ((c->broken >> node & 1) == 0)
         tm_ctx_log(c->ctx, TM_LOG_ERROR, event, "node=%s text=\"%s\"", c->node->spec.names[node],
                    text);
-    c->broken = true;
+    c->broken |= 1ULL << node;
 }
 
 /* ---- the directory at rest ---- */
@@ -142,43 +142,61 @@ static void send_directory(struct tm_creation *c, unsigned node, enum tm_message
 }
 
 static void send_token(struct tm_creation *c, unsigned node, enum tm_message_type type,
-                       const uint8_t token[16])
+                       const struct tm_directory *d)
 {
-    struct tm_message_head head = {.type = (uint16_t)type};
-    c->ops.send(c->ops.host, node, head, tm_bytes_of(token, 16));
+    struct tm_message_head head = {.type = (uint16_t)type, .arg = d->version};
+    c->ops.send(c->ops.host, node, head, tm_bytes_of(d->uuid, 16));
 }
 
 /* ---- the founder ---- */
 
-/* A directory for the disks that everybody reported; the one stored before, brought up to date, if
- * a creation was under way. */
+/* The directory that the file and the disks that everybody reported ask for; with the token of the
+ * one stored before, if a creation was under way.  NULL if memory is short. */
+static struct tm_directory *wanted(struct tm_creation *c)
+{
+    struct tm_directory *d = malloc(sizeof *d);
+    if (d == NULL)
+        return NULL;
+    tm_directory_propose(d, &c->node->spec);
+    d->version = c->have_directory ? c->directory->version : 0;
+    for (unsigned i = 0; i < 16; i += 8)
+        tm_store64(d->uuid + i,
+                   c->have_directory ? tm_load64(c->directory->uuid + i) : tm_ctx_random(c->ctx));
+    d->token = tm_load64(d->uuid);
+    c->disk[c->node->self] = c->identity->disk_id;
+    for (unsigned i = 0; i < d->members; i++)
+        d->nodes[i].disk_id = c->disk[i];
+    return d;
+}
+
+static bool same_directory(const struct tm_directory *a, const struct tm_directory *b)
+{
+    return a->members == b->members && a->partitions == b->partitions && a->copies == b->copies &&
+           a->eventual == b->eventual && strcmp(a->cluster, b->cluster) == 0 &&
+           memcmp(a->nodes, b->nodes, sizeof a->nodes) == 0 &&
+           memcmp(a->placement, b->placement, sizeof a->placement) == 0;
+}
+
+/* Stores the directory wanted, as a new version if it differs from the one stored. */
 static bool propose(struct tm_creation *c)
 {
-    struct tm_directory *d = c->directory;
-    bool same = c->have_directory;
-    if (!c->have_directory) {
-        tm_directory_propose(d, &c->node->spec);
-        for (unsigned i = 0; i < 16; i += 8)
-            tm_store64(d->uuid + i, tm_ctx_random(c->ctx));
-        d->token = tm_load64(d->uuid);
-        d->version = 0;
+    struct tm_directory *d = wanted(c);
+    if (d == NULL)
+        return false; /* again at the next tick */
+    bool same = c->have_directory && same_directory(d, c->directory);
+    if (!same) {
+        d->version++;
+        *c->directory = *d;
+        c->created = 0;
     }
-    c->disk[c->node->self] = c->identity->disk_id;
-    for (unsigned i = 0; i < d->members; i++) {
-        same &= d->nodes[i].disk_id == c->disk[i];
-        d->nodes[i].disk_id = c->disk[i];
-    }
-    if (same)
-        return true;
-    d->version++;
-    c->created = 0;
-    return adopt(c);
+    free(d);
+    return same || adopt(c);
 }
 
 static void found(struct tm_creation *c)
 {
     uint64_t all = (c->node->spec.count == 64 ? 0 : 1ULL << c->node->spec.count) - 1;
-    if (!is_founder(c) || c->running || c->broken || (c->heard | 1) != all || !propose(c))
+    if (!is_founder(c) || c->running || c->broken != 0 || (c->heard | 1) != all || !propose(c))
         return;
     c->created |= 1;
     if (c->created == all) {
@@ -192,40 +210,59 @@ static void found(struct tm_creation *c)
 
 /* ---- receiving ---- */
 
-static void on_state(struct tm_creation *c, unsigned node, struct tm_bytes body)
+/* A node says who it is while we run: it may lack the directory. */
+static void tell_state(struct tm_creation *c, unsigned node, const struct state *s)
 {
-    struct state s;
-    if (body.len != sizeof s)
-        return;
-    memcpy(&s, body.data, sizeof s);
-    c->heard |= 1ULL << node;
-    c->disk[node] = s.disk_id;
-    bool same = memcmp(s.uuid, c->identity->creation_token, 16) == 0;
-    if (c->running) {
-        if (is_zero(s.uuid) || (same && !s.created))
-            send_directory(c, node, TM_MESSAGE_DIRECTORY, c->node->directory);
-        else if (!same)
-            tm_ctx_log(c->ctx, TM_LOG_ERROR, "foreign_node",
-                       "node=%s text=\"its data directory belongs to another cluster of this "
-                       "name: empty it, or point --data-dir to the right one\"",
-                       c->node->spec.names[node]);
-        return;
-    }
-    if (!is_zero(s.uuid) && !is_zero(c->identity->creation_token) && !same) {
+    bool same = memcmp(s->uuid, c->identity->creation_token, 16) == 0;
+    if (is_zero(s->uuid) || (same && !s->created))
+        send_directory(c, node, TM_MESSAGE_DIRECTORY, c->node->directory);
+    else if (!same)
+        tm_ctx_log(
+            c->ctx, TM_LOG_ERROR, "foreign_node",
+            "node=%s text=\"its data directory belongs to another cluster of this name: empty "
+            "it, or point --data-dir to the right one\"",
+            c->node->spec.names[node]);
+}
+
+/* True, and said, if what the node holds and what we hold exclude each other. */
+static bool contradicts(struct tm_creation *c, unsigned node, const struct state *s)
+{
+    if (is_zero(s->uuid) || memcmp(s->uuid, c->identity->creation_token, 16) == 0)
+        return false;
+    if (!is_zero(c->identity->creation_token)) {
         say_once(c, "foreign_node",
                  "its data directory holds another cluster of this name than ours: empty the one "
                  "that is wrong",
                  node);
-        return;
+        return true;
     }
-    if (!is_zero(s.uuid) && !same && is_founder(c) && !s.created) {
+    if (is_founder(c) && !s->created)
         /* The founder lost its disk during creation; the others hold what it had proposed. */
         say_once(c, "creation_interrupted",
                  "the first node was wiped during creation: empty the data directories of all "
                  "nodes and start again; nothing was ever acknowledged",
                  node);
+    return is_founder(c) && !s->created;
+}
+
+static void on_state(struct tm_creation *c, unsigned node, struct tm_bytes body)
+{
+    struct state s;
+    if (body.len != sizeof s || node == c->node->self)
+        return;
+    memcpy(&s, body.data, sizeof s);
+    if (c->running) {
+        tell_state(c, node, &s);
         return;
     }
+    c->heard &= ~(1ULL << node);
+    if (contradicts(c, node, &s))
+        return;
+    c->broken &= ~(1ULL << node);
+    c->disk[node] = s.disk_id;
+    if (s.created)
+        return; /* the cluster exists: the node answers our STATE with the directory */
+    c->heard |= 1ULL << node;
     found(c);
 }
 
@@ -238,6 +275,8 @@ static bool take_directory(struct tm_creation *c, unsigned node, struct tm_bytes
               strcmp(d->nodes[c->node->self].name, c->node->spec.names[c->node->self]) == 0;
     bool ours = ok && (is_zero(c->identity->creation_token) ||
                        memcmp(d->uuid, c->identity->creation_token, 16) == 0);
+    if (ours && c->have_directory && d->version < c->directory->version)
+        ok = ours = false; /* an old one that was under way */
     if (ok && !ours)
         say_once(c, "foreign_node",
                  "it belongs to another cluster of this name than our data "
@@ -251,27 +290,33 @@ static bool take_directory(struct tm_creation *c, unsigned node, struct tm_bytes
 
 static void on_create(struct tm_creation *c, unsigned node, struct tm_bytes body)
 {
-    if (c->running || node != 0 || !take_directory(c, node, body) ||
+    if (c->running || node != 0 || is_founder(c) || !take_directory(c, node, body) ||
         c->directory->nodes[c->node->self].disk_id != c->identity->disk_id || !adopt(c))
         return;
-    send_token(c, node, TM_MESSAGE_CREATED, c->directory->uuid);
+    send_token(c, node, TM_MESSAGE_CREATED, c->directory);
 }
 
-static void on_created(struct tm_creation *c, unsigned node, struct tm_bytes body)
+/* Does the message speak of the very directory that we stored? */
+static bool is_ours(const struct tm_creation *c, uint64_t version, struct tm_bytes token)
 {
-    if (!is_founder(c) || c->running || !c->have_directory || body.len != 16 ||
-        memcmp(body.data, c->directory->uuid, 16) != 0)
+    return c->have_directory && token.len == 16 && version == c->directory->version &&
+           memcmp(token.data, c->directory->uuid, 16) == 0;
+}
+
+static void on_created(struct tm_creation *c, unsigned node, uint64_t version,
+                       struct tm_bytes token)
+{
+    if (!is_founder(c) || c->running || !is_ours(c, version, token))
         return;
     c->created |= 1ULL << node;
     found(c);
     for (unsigned i = 1; c->running && i < c->node->spec.count; i++)
-        send_token(c, i, TM_MESSAGE_START, c->identity->cluster_uuid);
+        send_token(c, i, TM_MESSAGE_START, c->node->directory);
 }
 
-static void on_start(struct tm_creation *c, struct tm_bytes body)
+static void on_start(struct tm_creation *c, uint64_t version, struct tm_bytes token)
 {
-    if (!c->running && c->have_directory && body.len == 16 &&
-        memcmp(body.data, c->directory->uuid, 16) == 0)
+    if (!c->running && is_ours(c, version, token))
         become_created(c);
 }
 
@@ -294,10 +339,10 @@ void tm_creation_message(struct tm_creation *c, const struct tm_message_head *he
         on_create(c, head->node, body);
         break;
     case TM_MESSAGE_CREATED:
-        on_created(c, head->node, body);
+        on_created(c, head->node, head->arg, body);
         break;
     case TM_MESSAGE_START:
-        on_start(c, body);
+        on_start(c, head->arg, body);
         break;
     case TM_MESSAGE_DIRECTORY:
         on_directory(c, head->node, body);

@@ -4,7 +4,9 @@
  * topology's list is the founder: once it has heard of every node, and none belongs to a cluster
  * yet, it makes the directory (with everybody's disk id) and sends CREATE; each node stores it
  * durably and answers CREATED; when all have, START makes the cluster exist.  The founder stores
- * first, so a crash anywhere in between goes on with the same token.
+ * first, so a crash anywhere in between goes on with the same token.  Should a node be wiped, or
+ * the topology file be edited meanwhile, the directory changes and its version grows: CREATED and
+ * START count for the version in their arg only.
  *
  * A node without a cluster that meets one that has: it was wiped, or its START was lost.  It takes
  * the DIRECTORY from there and joins under its own disk id; whose votes count is the replicas'
@@ -36,8 +38,8 @@ struct tm_creation {
     struct tm_directory *directory; /* proposed or stored, until run */
     bool have_directory;
     bool running;
-    bool broken;      /* a contradiction that waits for an operator; said once */
-    uint64_t heard;   /* bit per node: its STATE came, by its present process */
+    uint64_t broken;  /* bit per node: it contradicts us, which waits for an operator; said once */
+    uint64_t heard;   /* bit per node: its STATE came, and it belongs to no running cluster */
     uint64_t created; /* bit per node: it stored the directory of this token and version */
     uint64_t disk[TM_NODES_MAX];
     uint64_t next_send;

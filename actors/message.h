@@ -12,8 +12,8 @@
 #define TM_MESSAGE_LIST(X)                                                                         \
     X(1, STATE, "who this node is and what it knows (actors/creation.h)")                          \
     X(2, CREATE, "the directory of a cluster to be created")                                       \
-    X(3, CREATED, "formatted for that creation; arg = token")                                      \
-    X(4, START, "all nodes are formatted; arg = token")                                            \
+    X(3, CREATED, "the directory of that token (body) and version (arg) is stored")                \
+    X(4, START, "all nodes stored it: the cluster of that token and version exists")               \
     X(5, DIRECTORY, "the present directory (actors/directory.h)")                                  \
     X(8, RAFT, "one message of a partition's replicas (actors/replica_wire.h)")                    \
     X(9, HEARTBEAT, "joined heartbeat of a worker pair (actors/heartbeat.h)")                      \

@@ -287,7 +287,10 @@ static void run_watch(struct tm_partition *p, struct tm_place from, const struct
     }
     a.watch_token =
         tm_watch_add(&p->watches, rq->watch_token, rq->commands[0].argv, rq->commands[0].argc);
-    tm_partition_answer(p, from, &a);
+    if (a.watch_token == 0)
+        tm_partition_refuse(p, from, rq->id, TM_ERR_NOMEM);
+    else
+        tm_partition_answer(p, from, &a);
 }
 
 void tm_partition_request(struct tm_partition *p, struct tm_place from, const struct tm_request *rq)

@@ -13,6 +13,7 @@ struct link {
     struct tm_channel *channel;
     struct tm_place peer;
     uint64_t boot; /* of the peer process that was up last */
+    bool waits;    /* a message came while memory was short */
 };
 
 struct tm_post {
@@ -67,8 +68,10 @@ static bool on_message(void *host, struct tm_channel *ch, struct tm_bytes messag
     if (message.len < sizeof head)
         return true;
     const uint8_t *data = aligned(post, message);
-    if (data == NULL)
+    if (data == NULL) {
+        l->waits = true;
         return false;
+    }
     memcpy(&head, data, sizeof head);
     head.node = l->peer.node;
     head.worker = l->peer.worker;
@@ -290,6 +293,10 @@ void tm_post_flush(struct tm_post *post)
     uint64_t now = tm_ctx_now(post->config.ctx);
     for (unsigned i = 0; i < post->count; i++) {
         struct tm_channel *ch = post->list[i]->channel;
+        if (post->list[i]->waits) {
+            post->list[i]->waits = false;
+            tm_channel_resume(ch);
+        }
         if (tm_channel_pending(ch) || tm_channel_next_deadline(ch) <= now)
             tm_channel_flush(ch, now);
     }

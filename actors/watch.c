@@ -25,8 +25,9 @@ static bool known(const struct tm_watches *w, uint64_t token)
     return false;
 }
 
-/* Room for one more: grows up to the bound, then the token of the oldest key gives way. */
-static bool make_room(struct tm_watches *w)
+/* Room for one more: grows up to the bound, then the token of the oldest key gives way.  *gone is
+ * that token. */
+static bool make_room(struct tm_watches *w, uint64_t *gone)
 {
     if (w->count < w->cap)
         return true;
@@ -39,8 +40,16 @@ static bool make_room(struct tm_watches *w)
         w->cap = cap;
         return true;
     }
-    tm_watch_drop(w, w->keys[0].token);
+    *gone = w->keys[0].token;
+    tm_watch_drop(w, *gone);
     return true;
+}
+
+static uint64_t new_token(struct tm_watches *w)
+{
+    if (++w->next_token == 0)
+        w->next_token = 1;
+    return w->next_token;
 }
 
 uint64_t tm_watch_add(struct tm_watches *w, uint64_t token, const struct tm_bytes *keys,
@@ -48,10 +57,14 @@ uint64_t tm_watch_add(struct tm_watches *w, uint64_t token, const struct tm_byte
 {
     bool touched = token != 0 && !tm_watch_clean(w, token);
     if (token == 0 || !known(w, token))
-        token = ++w->next_token;
+        token = new_token(w);
     for (unsigned i = 0; i < count; i++) {
-        if (!make_room(w))
+        uint64_t gone = 0;
+        if (!make_room(w, &gone)) {
+            tm_watch_drop(w, token);
             return 0;
+        }
+        touched |= gone == token; /* its first keys are not watched any more */
         w->keys[w->count++] = (struct tm_watch_key){token, key_hash(keys[i]), touched};
     }
     return token;

@@ -14,11 +14,12 @@
 struct tm_watches {
     struct tm_watch_key *keys; /* in order of adding; allocated at the first use */
     unsigned count, cap;
-    uint64_t next_token;
+    uint64_t next_token; /* of this leader only, if the owner began with a random number */
 };
 
-/* Adds keys to a token (0: a new one) and returns it; 0 if memory is short.  A token unknown or
- * touched stays so: the new one returned is touched from the start. */
+/* Adds keys to a token (0: a new one) and returns it; 0 if memory is short, and then the token is
+ * gone.  A token unknown or touched stays so: the new one returned is touched from the start.  So
+ * is one whose own first keys had to give way. */
 uint64_t tm_watch_add(struct tm_watches *w, uint64_t token, const struct tm_bytes *keys,
                       unsigned count);
 
