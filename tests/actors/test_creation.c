@@ -16,7 +16,7 @@ struct world;
 struct node {
     struct world *world;
     unsigned number;
-    struct sim_disk *sd;
+    struct tm_sim_disk *sd;
     struct tm_disk gate; /* passes operations on to sd until the budget is over */
     int64_t budget;      /* disk operations until the power goes; negative: it stays */
     bool up, dead;       /* dead: the power went, within a call */
@@ -85,7 +85,7 @@ static void node_log(void *host, enum tm_log_level level, const char *event, con
 static int64_t gate_run(struct tm_disk *disk, struct tm_disk_op *op)
 {
     struct node *n = disk->host;
-    struct tm_disk *real = sim_disk_table(n->sd);
+    struct tm_disk *real = tm_sim_disk_table(n->sd);
     if (n->dead)
         return -5;
     if (n->budget == 0) {
@@ -102,7 +102,7 @@ static int64_t gate_run(struct tm_disk *disk, struct tm_disk_op *op)
 static int64_t gate_list(struct tm_disk *disk, const char *folder,
                          void (*visit)(void *arg, const char *name), void *arg)
 {
-    struct tm_disk *real = sim_disk_table(((struct node *)disk->host)->sd);
+    struct tm_disk *real = tm_sim_disk_table(((struct node *)disk->host)->sd);
     return real->list(real, folder, visit, arg);
 }
 
@@ -193,7 +193,7 @@ static void start(struct world *w, unsigned i)
 static void power_off(struct world *w, unsigned i, int keep)
 {
     end_process(&w->nodes[i]);
-    sim_disk_crash(w->nodes[i].sd, keep);
+    tm_sim_disk_crash(w->nodes[i].sd, keep);
     w->nodes[i].budget = -1;
     for (unsigned k = 0; k < w->letters;)
         if (w->wire[k].from == i || w->wire[k].to == i) {
@@ -207,8 +207,8 @@ static void power_off(struct world *w, unsigned i, int keep)
 static void wipe(struct world *w, unsigned i)
 {
     power_off(w, i, 0);
-    sim_disk_free(w->nodes[i].sd);
-    w->nodes[i].sd = sim_disk_new(++w->seed);
+    tm_sim_disk_free(w->nodes[i].sd);
+    w->nodes[i].sd = tm_sim_disk_new(++w->seed);
     w->nodes[i].has_run = false;
 }
 
@@ -223,7 +223,7 @@ static void world_begin(struct world *w, unsigned count, uint64_t seed)
         w->nodes[i].world = w;
         w->nodes[i].number = i;
         w->nodes[i].budget = -1;
-        w->nodes[i].sd = sim_disk_new(++w->seed);
+        w->nodes[i].sd = tm_sim_disk_new(++w->seed);
         memcpy(w->nodes[i].names, NAMES, sizeof NAMES);
     }
 }
@@ -234,7 +234,7 @@ static void world_end(struct world *w)
         free(w->wire[i].body);
     for (unsigned i = 0; i < w->count; i++) {
         end_process(&w->nodes[i]);
-        sim_disk_free(w->nodes[i].sd);
+        tm_sim_disk_free(w->nodes[i].sd);
     }
 }
 
@@ -548,7 +548,7 @@ static void make_other(struct world *w, unsigned count, uint64_t seed)
 
 static void swap_disks(struct node *a, struct node *b)
 {
-    struct sim_disk *sd = a->sd;
+    struct tm_sim_disk *sd = a->sd;
     a->sd = b->sd;
     b->sd = sd;
 }
@@ -610,7 +610,7 @@ static void a_file_edited_during_creation_is_what_gets_created(void)
     memcpy(uuid, w->nodes[0].creation.directory->uuid, 16);
     for (unsigned i = 0; i < 3; i++)
         power_off(w, i, 0);
-    struct sim_disk *left_out = w->nodes[2].sd;
+    struct tm_sim_disk *left_out = w->nodes[2].sd;
     w->count = 2;
     start_all(w);
     run(w, 5);
@@ -618,7 +618,7 @@ static void a_file_edited_during_creation_is_what_gets_created(void)
     CU_ASSERT_EQUAL(w->nodes[1].ran.members, 2);
     CU_ASSERT_EQUAL(memcmp(uuid, w->nodes[0].ran.uuid, 16), 0);
     world_end(w);
-    sim_disk_free(left_out);
+    tm_sim_disk_free(left_out);
 }
 
 static void a_damaged_directory_is_reported(void)
@@ -626,7 +626,7 @@ static void a_damaged_directory_is_reported(void)
     struct world *w = &world;
     make_other(w, 1, 95);
     struct node *n = &w->nodes[0];
-    CU_ASSERT_TRUE(sim_disk_flip(n->sd, TM_DIRECTORY_FILE, 120, 3));
+    CU_ASSERT_TRUE(tm_sim_disk_flip(n->sd, TM_DIRECTORY_FILE, 120, 3));
     struct tm_datadir_error error;
     CU_ASSERT_EQUAL_FATAL(tm_datadir_read(&n->gate, &n->identity, &error), TM_OK);
     struct tm_creation_ops ops = {.host = n, .send = node_send, .run = node_run};
