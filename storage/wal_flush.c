@@ -4,6 +4,7 @@
  * flush, which begins when its own write is done.
  *
  * Any error of a block poisons the WAL: what completes later is not reported any more. */
+#include "runtime/counters.h"
 #include "storage/wal_internal.h"
 
 static struct tm_wal_buffer *buffer_of(struct tm_wal *wal, uint64_t sequence)
@@ -60,11 +61,25 @@ void tm_wal_poison(struct tm_wal *wal, enum tm_err err)
         wal->config.callbacks.failed(wal->config.callbacks.host, err);
 }
 
+static void count(const struct tm_wal *wal, const struct wal_buffer *b)
+{
+    struct tm_counters *c = wal->ctx->counters;
+    if (c == NULL)
+        return;
+    tm_counter_add(c, TM_COUNTER_wal_flushes, 1);
+    tm_counter_add(c, TM_COUNTER_wal_blocks, 1);
+    tm_counter_add(c, TM_COUNTER_wal_bytes, b->disk_bytes);
+    tm_counter_add(c, TM_COUNTER_wal_records, b->record_count);
+    tm_counter_add(c, TM_COUNTER_wal_flush_us_total,
+                   (tm_ctx_now(wal->ctx) - b->started_ns) / 1000);
+}
+
 static void retire(struct tm_wal *wal)
 {
     while (wal->head < wal->submit && buffer_of(wal, wal->head)->state == TM_WAL_DONE) {
         struct tm_wal_buffer *b = buffer_of(wal, wal->head);
         wal->durable = b->sequence;
+        count(wal, b);
         wal->last_durable_ns = tm_ctx_now(wal->ctx);
         wal->window_open = b->record_count > 0;
         if (wal->config.callbacks.durable != NULL)
