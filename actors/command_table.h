@@ -50,6 +50,7 @@ enum tm_command_class {
     X(time, "TIME", 1, 0, 0, 0, LOCAL_FAST, "server", "Tells the node's wall clock")               \
     X(slowlog, "SLOWLOG", -2, 0, 0, 0, LOCAL_ADMIN, "server", "Always empty: see /metrics")        \
     X(latency, "LATENCY", -2, 0, 0, 0, LOCAL_ADMIN, "server", "Always empty: see /metrics")        \
+    X(tidemill, "TIDEMILL", -2, 0, 0, 0, LOCAL_ADMIN, "server", "Shows this worker's replicas")    \
     X(shutdown, "SHUTDOWN", -1, 0, 0, 0, LOCAL_ADMIN_NOMULTI, "server", "Stops the node cleanly")
 
 #define TM_COMMAND_STEER_LIST(X)                                                                   \

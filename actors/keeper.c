@@ -1,11 +1,16 @@
-/* Four parts: what was there at the start; the one snapshot being taken; sends, one per (partition,
- * node); receipts, one per partition. */
+/* Four parts: what was there at the start; the snapshots being taken; sends, one per (partition,
+ * node); receipts, one per partition.
+ *
+ * A segment of the log holds records of nearly every partition, so it is free only after each had
+ * its snapshot: under pressure the partitions take their turns, a few at a time, without a pause.
+ */
 #include "actors/keeper.h"
 #include "actors/shard_internal.h"
 #include "storage/snapshot.h"
 
 #include <stdlib.h>
 
+#define TAKINGS_MAX  4
 #define SLICE_BYTES  TM_KIB(64)
 #define SENDS_MAX    64
 #define RECEIPTS_MAX 64
@@ -24,10 +29,11 @@ struct found {
 };
 
 struct taking {
-    struct tm_partition *p; /* NULL: nothing is being taken */
+    struct tm_keeper *keeper;
+    struct tm_partition *p; /* NULL: free */
     struct tm_snapshot_writer *writer;
     uint64_t cursor, walked_to;
-    bool walked, moved;
+    bool walked;
     uint8_t *buf; /* an item: head and slice */
     size_t cap, len;
 };
@@ -58,7 +64,9 @@ struct receipt {
 struct tm_keeper {
     struct tm_shard *shard;
     struct found *found; /* by id / workers */
-    struct taking taking;
+    struct taking takings[TAKINGS_MAX];
+    uint32_t next; /* slot whose turn it is to be taken */
+    bool pressed;  /* under pressure when last looked at */
     struct sending sends[SENDS_MAX];
     struct receipt receipts[RECEIPTS_MAX];
 };
@@ -179,34 +187,52 @@ enum tm_err tm_keeper_load(struct tm_keeper *k, uint32_t partition, struct tm_st
 
 static void writer_moved(void *host, struct tm_snapshot_writer *writer)
 {
+    /* Looked at by the next turn. */
+    (void)host;
     (void)writer;
-    ((struct tm_keeper *)host)->taking.moved = true;
 }
 
-static void take_end(struct tm_keeper *k, bool ok)
+static void take_end(struct taking *t, bool ok)
 {
-    struct taking *t = &k->taking;
-    tm_counter_add(counters(k), ok ? TM_COUNTER_snapshots_written : TM_COUNTER_snapshots_failed, 1);
+    tm_counter_add(counters(t->keeper),
+                   ok ? TM_COUNTER_snapshots_written : TM_COUNTER_snapshots_failed, 1);
     if (t->writer != NULL)
         tm_snapshot_writer_close(t->writer);
     free(t->buf);
     *t = (struct taking){0};
 }
 
-static bool take_begin(struct tm_keeper *k, struct tm_partition *p)
+static struct taking *taking_of(struct tm_keeper *k, const struct tm_partition *p)
 {
-    struct taking *t = &k->taking;
-    if (t->p != NULL || p->store == NULL || p->stopping)
-        return false;
-    struct tm_snapshot_info info = {.partition = p->id,
-                                    .walked_from = tm_store_committed(p->store)};
+    for (unsigned i = 0; i < TAKINGS_MAX; i++)
+        if (k->takings[i].p == p)
+            return &k->takings[i];
+    return NULL;
+}
+
+/* What a snapshot begun now would hold; false if there is nothing to take one of. */
+static bool describe(const struct tm_keeper *k, const struct tm_partition *p,
+                     struct tm_snapshot_info *info)
+{
+    *info =
+        (struct tm_snapshot_info){.partition = p->id, .walked_from = tm_store_committed(p->store)};
     if (tm_store_applied(p->store) < tm_store_load_until(p->store) ||
-        !tm_log_term_at(p->log, info.walked_from, &info.term) ||
-        !tm_log_hash_at(p->log, info.walked_from, &info.hash))
+        !tm_log_term_at(p->log, info->walked_from, &info->term) ||
+        !tm_log_hash_at(p->log, info->walked_from, &info->hash))
         return false;
     const struct tm_members *m = &p->replica.members;
-    members_to_config(m->index <= info.walked_from ? m : &p->replica.previous, &info.config);
-    memcpy(info.cluster, k->shard->node->directory->uuid, 16);
+    members_to_config(m->index <= info->walked_from ? m : &p->replica.previous, &info->config);
+    memcpy(info->cluster, k->shard->node->directory->uuid, 16);
+    return true;
+}
+
+static bool take_begin(struct tm_keeper *k, struct tm_partition *p)
+{
+    struct taking *t = taking_of(k, NULL);
+    struct tm_snapshot_info info;
+    if (t == NULL || p->store == NULL || p->stopping || taking_of(k, p) != NULL ||
+        !describe(k, p, &info))
+        return false;
     t->cap = SLICE_BYTES;
     t->buf = malloc(sizeof(struct item_head) + t->cap);
     if (t->buf == NULL ||
@@ -215,9 +241,9 @@ static bool take_begin(struct tm_keeper *k, struct tm_partition *p)
         *t = (struct taking){0};
         return false;
     }
+    t->keeper = k;
     t->p = p;
     t->walked_to = info.walked_from;
-    t->moved = true;
     return true;
 }
 
@@ -248,36 +274,34 @@ static bool take_slice(struct taking *t)
 }
 
 /* Goes on writing; one slice at a time, so that a turn stays short. */
-static bool take_write(struct tm_keeper *k)
+static bool take_write(struct taking *t)
 {
-    struct taking *t = &k->taking;
     if (t->len == 0 && !take_slice(t)) {
         tm_snapshot_writer_finish(t->writer, t->walked_to, NULL);
-        return false;
+        return true;
     }
     enum tm_err e = tm_snapshot_writer_item(t->writer, tm_bytes_of(t->buf, t->len));
     if (e == TM_OK)
         t->len = 0;
     else if (e != TM_ERR_FULL)
-        take_end(k, false);
+        take_end(t, false);
     return e == TM_OK;
 }
 
-static void take_published(struct tm_keeper *k)
+static void take_published(struct taking *t)
 {
-    struct taking *t = &k->taking;
     const struct tm_snapshot_info *info = tm_snapshot_writer_info(t->writer);
     if (info->walked_from > tm_log_first(t->p->log) - 1)
         tm_log_compact(t->p->log, info->walked_from);
-    struct found *f = &k->found[t->p->id / k->shard->node->workers];
+    struct found *f = &t->keeper->found[t->p->id / t->keeper->shard->node->workers];
     f->info = *info;
     f->there = true;
-    take_end(k, true);
+    take_end(t, true);
 }
 
-static bool take_turn(struct tm_keeper *k)
+/* True if there is more to do at once. */
+static bool take_turn(struct taking *t)
 {
-    struct taking *t = &k->taking;
     if (t->p == NULL)
         return false;
     switch (tm_snapshot_writer_state(t->writer)) {
@@ -286,40 +310,51 @@ static bool take_turn(struct tm_keeper *k)
     case TM_SNAPSHOT_FLIPPING:
         return false;
     case TM_SNAPSHOT_WRITING:
-        return take_write(k);
+        return take_write(t);
     case TM_SNAPSHOT_COMPLETE:
-        if (tm_log_durable(t->p->log) >= t->walked_to)
-            tm_snapshot_writer_publish(t->writer);
-        return false;
+        if (tm_log_durable(t->p->log) < t->walked_to)
+            return false;
+        tm_snapshot_writer_publish(t->writer);
+        return true;
     case TM_SNAPSHOT_PUBLISHED:
-        take_published(k);
-        return false;
+        take_published(t);
+        return true;
     case TM_SNAPSHOT_FAILED:
-        tm_ctx_log(k->shard->ctx, TM_LOG_ERROR, "snapshot_failed", "partition=%u error=\"%s\"",
+        tm_ctx_log(t->keeper->shard->ctx, TM_LOG_ERROR, "snapshot_failed", "partition=%u error=%s",
                    t->p->id, tm_err_text(tm_snapshot_writer_error(t->writer)));
-        take_end(k, false);
+        take_end(t, false);
         return false;
     }
     return false;
 }
 
-/* Takes the snapshot that would let the log give up its oldest segments, once half of what it may
- * take is in use. */
-static void take_if_due(struct tm_keeper *k)
+/* The log has used half of what it may take, or an older generation of it could be given up. */
+static bool under_pressure(const struct tm_keeper *k)
 {
     uint32_t id;
-    uint64_t segments;
-    struct tm_wal *wal = tm_log_set_wal(k->shard->logs);
-    if (k->taking.p != NULL)
-        return;
-    if (!tm_log_set_needs_older(k->shard->logs, &id)) {
-        if (tm_wal_held_bytes(wal) * 2 < k->shard->options.wal_bytes ||
-            !tm_log_set_pinner(k->shard->logs, &id, &segments))
+    return tm_wal_held_bytes(tm_log_set_wal(k->shard->logs)) * 2 >= k->shard->options.wal_bytes ||
+           tm_log_set_needs_older(k->shard->logs, &id);
+}
+
+/* The next partition, in turn, whose log a snapshot would shorten. */
+static struct tm_partition *next_to_take(struct tm_keeper *k)
+{
+    for (uint32_t tried = 0; tried < k->shard->slots; tried++) {
+        struct tm_partition *p = k->shard->partitions[k->next];
+        k->next = (k->next + 1) % k->shard->slots;
+        if (p != NULL && p->store != NULL && tm_store_committed(p->store) >= tm_log_first(p->log))
+            return p;
+    }
+    return NULL;
+}
+
+static void take_what_is_due(struct tm_keeper *k)
+{
+    while (taking_of(k, NULL) != NULL && under_pressure(k)) {
+        struct tm_partition *p = next_to_take(k);
+        if (p == NULL || !take_begin(k, p))
             return;
     }
-    struct tm_partition *p = tm_shard_find(k->shard, id);
-    if (p != NULL)
-        take_begin(k, p);
 }
 
 /* ---- sending ---- */
@@ -578,23 +613,24 @@ void tm_keeper_message(struct tm_keeper *k, const struct tm_message_head *head,
 
 /* ---- time ---- */
 
-void tm_keeper_applied(struct tm_keeper *k, struct tm_partition *p)
-{
-    if (k->taking.p == p)
-        k->taking.moved = true;
-}
-
 bool tm_keeper_turn(struct tm_keeper *k)
 {
+    bool busy = false;
     for (unsigned i = 0; i < RECEIPTS_MAX; i++)
         receipt_turn(&k->receipts[i]);
-    return take_turn(k);
+    for (unsigned i = 0; i < TAKINGS_MAX; i++)
+        busy |= take_turn(&k->takings[i]);
+    if (k->pressed)
+        take_what_is_due(k);
+    return busy;
 }
 
 void tm_keeper_tick(struct tm_keeper *k)
 {
     uint64_t t = now(k);
-    take_if_due(k);
+    k->pressed = under_pressure(k);
+    if (k->pressed)
+        take_what_is_due(k);
     for (unsigned i = 0; i < SENDS_MAX; i++) {
         struct sending *s = &k->sends[i];
         if (s->p == NULL)
@@ -621,8 +657,9 @@ void tm_keeper_free(struct tm_keeper *k)
 {
     if (k == NULL)
         return;
-    if (k->taking.p != NULL)
-        take_end(k, false);
+    for (unsigned i = 0; i < TAKINGS_MAX; i++)
+        if (k->takings[i].p != NULL)
+            take_end(&k->takings[i], false);
     for (unsigned i = 0; i < SENDS_MAX; i++)
         if (k->sends[i].reader != NULL)
             tm_snapshot_reader_close(k->sends[i].reader);

@@ -1,7 +1,7 @@
 /* keeper.h: the snapshots of one worker's partitions: loading, taking, sending, installing.
  *
  * Taking.  When the log fills up, the partition whose records hold its oldest segment is walked, a
- * slice a turn; one at a time.  The file counts once the log is durable through the highest index
+ * slice a turn; a few at a time.  The file counts once the log is durable through the highest index
  * walked; then the log begins after it.
  *
  * Sending.  A follower that needs what the log no longer has gets the newest snapshot, chunk by
@@ -30,9 +30,6 @@ bool tm_keeper_base(const struct tm_keeper *k, uint32_t partition, struct tm_log
 enum tm_err tm_keeper_load(struct tm_keeper *k, uint32_t partition, struct tm_store **store,
                            struct tm_members *members);
 
-/* The partition's state moved: a snapshot under way may go on. */
-void tm_keeper_applied(struct tm_keeper *k, struct tm_partition *p);
-
 /* node needs the partition's state: from inside the replica, so it begins with the next tick. */
 void tm_keeper_send(struct tm_keeper *k, struct tm_partition *p, unsigned node);
 
@@ -43,7 +40,7 @@ void tm_keeper_message(struct tm_keeper *k, const struct tm_message_head *head,
 /* Some ten times a second: begins what is due, goes on with what waits. */
 void tm_keeper_tick(struct tm_keeper *k);
 
-/* Every turn: the next slice.  True if there is more to do. */
+/* Every turn: the next slices.  True if there is more to do at once. */
 bool tm_keeper_turn(struct tm_keeper *k);
 
 /* Nothing is under way on the disk. */

@@ -94,7 +94,6 @@ void tm_partition_apply(struct tm_partition *p)
     start_leading(p);
     if (p->leading && !p->announced)
         tm_partition_due(p);
-    p->env->ops->applied(p->env->host, p);
 }
 
 /* ---- roles ---- */
@@ -125,7 +124,6 @@ void tm_partition_set_role(struct tm_partition *p, const struct tm_replica_statu
         tm_partition_apply(p);
     } else {
         stop_leading(p);
-        p->env->ops->follows(p->env->host, p, status->leader, status->term);
     }
 }
 
@@ -145,9 +143,22 @@ void tm_partition_turn(struct tm_partition *p)
     tm_partition_give_answers(p);
 }
 
+/* With --durability memory a record counts as durable once it is in memory; the log flushes it
+ * behind. */
+static void durable_in_memory(struct tm_partition *p)
+{
+    if (p->env->options->durability != TM_DURABILITY_MEMORY)
+        return;
+    uint64_t last = p->replica.last.index;
+    if (p->env->eventual && p->leading)
+        tm_partition_settle(p, last);
+    tm_replica_durable(&p->replica, last, p->replica.last.term);
+}
+
 void tm_partition_ship(struct tm_partition *p)
 {
     p->is_dirty = false;
+    durable_in_memory(p);
     tm_replica_ship(&p->replica);
 }
 
@@ -156,7 +167,8 @@ void tm_partition_ship(struct tm_partition *p)
 void tm_partition_durable(struct tm_partition *p, uint64_t index)
 {
     uint64_t term;
-    if (!tm_log_term_at(p->log, index, &term))
+    if (p->env->options->durability == TM_DURABILITY_MEMORY ||
+        !tm_log_term_at(p->log, index, &term))
         return;
     if (p->env->eventual && p->leading)
         tm_partition_settle(p, index);

@@ -35,10 +35,6 @@ struct tm_partition_ops {
     void (*answer)(void *host, struct tm_place to, const struct tm_answer *answer);
     /* This node leads the partition in that term, and may serve. */
     void (*leads)(void *host, struct tm_partition *p, uint64_t term);
-    /* The replica follows this leader (TM_NODE_UNKNOWN: nobody) in that term. */
-    void (*follows)(void *host, struct tm_partition *p, unsigned node, uint64_t term);
-    /* The applied index moved, or the role did: for those that watch this partition's state. */
-    void (*applied)(void *host, struct tm_partition *p);
     /* node needs a snapshot of the partition. */
     void (*snapshot_needed)(void *host, struct tm_partition *p, unsigned node);
 };
@@ -62,6 +58,7 @@ struct tm_partition_env {
     struct tm_resp_writer reply; /* of the evaluation under way */
     uint8_t *record;             /* TM_RECORD_MAX bytes, 8-aligned, for the same */
     struct tm_partition *dirty;  /* partitions with something to ship this turn */
+    uint64_t unshipped_bytes;    /* written since the last time they were shipped */
     struct tm_partition *due;    /* partitions with answers to give (tm_partition_turn) */
 };
 

@@ -10,6 +10,16 @@
 
 #define EXPIRE_SLICE 32
 
+/* The log has no room: because the disk is full, or because snapshots have yet to make some, which
+ * passes. */
+static enum tm_err no_room(const struct tm_partition *p, enum tm_err e)
+{
+    struct tm_disk *disk = p->env->ctx->disk;
+    if (e != TM_ERR_NOSPACE || disk->free_bytes(disk) < 2 * p->env->options->wal_segment_bytes)
+        return e;
+    return TM_ERR_FULL;
+}
+
 /* Opens, fills and logs one record.  On any refusal the store is as before. */
 enum tm_err tm_partition_write(struct tm_partition *p,
                                void (*fill)(struct tm_partition *p, void *arg), void *arg,
@@ -37,10 +47,11 @@ enum tm_err tm_partition_write(struct tm_partition *p,
     e = tm_log_append(p->log, tm_bytes_of(record, record->length), TM_WAL_EFFECT);
     if (e != TM_OK) {
         tm_store_undo(p->store, slot.index - 1);
-        return e;
+        return no_room(p, e);
     }
     tm_watch_touch(&p->watches, record);
     tm_replica_appended(&p->replica, record);
+    p->env->unshipped_bytes += record->length;
     tm_partition_mark(p);
     *index = slot.index;
     *term = slot.term;
@@ -178,7 +189,7 @@ static enum tm_err room_for(const struct tm_partition *p, const struct tm_reques
         for (unsigned k = 0; k < rq->commands[i].argc; k++)
             bytes += rq->commands[i].argv[k].len + 64;
     bytes = tm_min_u64(tm_align_up(bytes, 8), TM_RECORD_MAX);
-    return tm_wal_room(tm_log_set_wal(p->env->logs), (uint32_t)bytes, TM_WAL_EFFECT);
+    return no_room(p, tm_wal_room(tm_log_set_wal(p->env->logs), (uint32_t)bytes, TM_WAL_EFFECT));
 }
 
 static struct evaluation prepare(struct tm_partition *p, const struct tm_request *rq)

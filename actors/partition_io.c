@@ -109,6 +109,8 @@ static enum tm_err io_append(void *host, const struct tm_record *record)
             return e;
     }
     tm_hlc_observe(p->env->hlc, record->hlc);
+    if (p->env->options->durability == TM_DURABILITY_MEMORY)
+        tm_partition_mark(p);
     enum tm_err e = tm_log_append(p->log, tm_bytes_of(record, record->length), klass);
     if (e == TM_OK && p->replica.role == TM_ROLE_LEADER && p->store != NULL &&
         tm_store_applied(p->store) + 1 == record->index) {

@@ -12,7 +12,6 @@ struct link {
     struct tm_post *post;
     struct tm_channel *channel;
     struct tm_place peer;
-    uint64_t boot; /* of the peer process that was up last */
     bool waits;    /* a message came while memory was short */
 };
 
@@ -92,9 +91,7 @@ static void on_up(void *host, struct tm_channel *ch, uint64_t boot, struct tm_by
 {
     struct link *l = host;
     (void)ch;
-    bool fresh = boot != l->boot;
-    l->boot = boot;
-    l->post->config.ops.up(l->post->config.ops.host, l->peer, hello, fresh);
+    l->post->config.ops.up(l->post->config.ops.host, l->peer, hello, boot);
 }
 
 static void on_reset(void *host, struct tm_channel *ch, uint64_t dropped)

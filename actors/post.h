@@ -26,8 +26,9 @@ struct tm_post_ops {
                          unsigned count);
     /* A peer worker shows its hello: NULL takes it, a text refuses it (channel.h). */
     const char *(*accept)(void *host, struct tm_place from, struct tm_bytes hello);
-    /* The peer worker is there, a new process if `fresh`.  Messages may be sent from now on. */
-    void (*up)(void *host, struct tm_place from, struct tm_bytes hello, bool fresh);
+    /* The peer worker is there, of the process with this boot id.  Messages may be sent from now
+     * on. */
+    void (*up)(void *host, struct tm_place from, struct tm_bytes hello, uint64_t boot);
     /* The fabric says that the node's process is gone, or is there again. */
     void (*node_event)(void *host, unsigned node, bool up);
 };

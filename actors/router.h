@@ -10,6 +10,7 @@
 #define TM_ACTORS_ROUTER_H
 
 #include "actors/request.h"
+#include "net/resp.h"
 #include "runtime/base.h"
 #include "runtime/crc16.h"
 
@@ -117,6 +118,10 @@ struct tm_router {
     void (*stats_reset)(void *host);
     /* The i-th counter as INFO tidemill shows it; false past the end.  name is static. */
     bool (*counter)(void *host, unsigned i, const char **name, uint64_t *value);
+
+    /* Writes the answer to TIDEMILL PARTITIONS: an array with one flat array of names and values
+     * for each replica of this worker. */
+    void (*partitions_of)(void *host, struct tm_resp_writer *w);
 
     /* SHUTDOWN: the process ends cleanly, soon. */
     void (*shutdown)(void *host);

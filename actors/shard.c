@@ -16,7 +16,8 @@
 #define CALLS_MAX      (1u << 17)
 #define CALL_BYTES_MAX TM_MIB(64)
 #define PATIENCE_MS    5000
-#define HANDOVER_MS    100
+#define HANDOVER_MS    100  /* how long a former leader may still answer */
+#define HAND_OVER_MS   1000 /* how long a leaving node tries to hand over */
 
 /* What a worker says of itself when a channel comes up. */
 struct hello {
@@ -120,15 +121,6 @@ static void p_leads(void *host, struct tm_partition *p, uint64_t term)
             announce_to(s, p, i);
 }
 
-static void p_follows(void *host, struct tm_partition *p, unsigned node, uint64_t term)
-{
-    /* Leaders announce themselves once they may serve; following one is no reason to ask it. */
-    (void)host;
-    (void)p;
-    (void)node;
-    (void)term;
-}
-
 /* The leader of the system partition sees to it that the directory is in it. */
 static void put_directory(struct tm_partition *p, void *arg)
 {
@@ -155,12 +147,6 @@ static void tend_directory(struct tm_shard *s)
                    (unsigned long long)index);
 }
 
-static void p_applied(void *host, struct tm_partition *p)
-{
-    struct tm_shard *s = host;
-    tm_keeper_applied(s->keeper, p);
-}
-
 static void p_snapshot_needed(void *host, struct tm_partition *p, unsigned node)
 {
     struct tm_shard *s = host;
@@ -171,17 +157,33 @@ const struct tm_partition_ops tm_shard_partition_ops = {
     .send = p_send,
     .answer = tm_shard_answer,
     .leads = p_leads,
-    .follows = p_follows,
-    .applied = p_applied,
     .snapshot_needed = p_snapshot_needed,
 };
 
 /* ---- what the dispatch asks ---- */
 
+/* In eventual mode, while the leader is out of reach, this node's own replica is asked: it answers
+ * reads, and refuses writes until there is a leader. */
 static struct tm_place d_leader(void *host, uint32_t partition)
 {
     struct tm_shard *s = host;
-    return tm_node_leader(s->node, partition);
+    struct tm_place leader = tm_node_leader(s->node, partition);
+    const struct tm_directory *d = s->node->directory;
+    bool reachable = leader.node == s->self.node ||
+                     (leader.node < d->members && atomic_load(&s->node->peer_alive[leader.node]));
+    if (!d->eventual || reachable || !tm_holders_include(&d->placement[partition], s->self.node))
+        return leader;
+    return (struct tm_place){.node = s->self.node,
+                             .worker =
+                                 (uint8_t)tm_node_worker_of(s->node, s->self.node, partition)};
+}
+
+/* A request for a partition that is here: by its leader, or, in eventual mode, by any replica. */
+static void evaluate(struct tm_shard *s, struct tm_partition *p, struct tm_place from,
+                     const struct tm_request *rq)
+{
+    if (!s->env.eventual || p->leading || !tm_partition_read_here(p, from, rq))
+        tm_partition_request(p, from, rq);
 }
 
 static void d_local(void *host, const struct tm_request *rq)
@@ -189,7 +191,7 @@ static void d_local(void *host, const struct tm_request *rq)
     struct tm_shard *s = host;
     struct tm_partition *p = tm_shard_find(s, rq->partition);
     if (p != NULL && !s->stopping) {
-        tm_partition_request(p, s->self, rq);
+        evaluate(s, p, s->self, rq);
         return;
     }
     struct tm_answer a = {.id = rq->id, .status = TM_ANSWER_REFUSED, .err = TM_ERR_NOTLEADER};
@@ -227,7 +229,7 @@ static void on_request(struct tm_shard *s, const struct tm_message_head *head, s
         return;
     struct tm_partition *p = tm_shard_find(s, rq.partition);
     if (p != NULL && !s->stopping) {
-        tm_partition_request(p, from, &rq);
+        evaluate(s, p, from, &rq);
         return;
     }
     struct tm_answer a = {.id = rq.id, .status = TM_ANSWER_REFUSED, .err = TM_ERR_NOTLEADER};
@@ -300,11 +302,13 @@ static const char *on_accept(void *host, struct tm_place from, struct tm_bytes b
     return NULL;
 }
 
-static void on_up(void *host, struct tm_place from, struct tm_bytes bytes, bool fresh)
+static void on_up(void *host, struct tm_place from, struct tm_bytes bytes, uint64_t boot)
 {
     struct tm_shard *s = host;
     struct hello h;
     memcpy(&h, bytes.data, sizeof h);
+    bool fresh = s->peer_boot[from.node] != boot;
+    s->peer_boot[from.node] = boot;
     tm_node_set_peer(s->node, from.node, h.workers, true);
     if (fresh)
         tm_ctx_log(s->ctx, TM_LOG_INFO, "peer_up", "node=%s worker=%u", h.node, from.worker);
@@ -505,6 +509,8 @@ void tm_shard_local(struct tm_shard *s, unsigned worker, struct tm_bytes message
 
 /* ---- turns ---- */
 
+static void leave(struct tm_shard *s);
+
 static void give_due(struct tm_shard *s)
 {
     for (unsigned rounds = 0; s->env.due != NULL && rounds < DUE_ROUNDS_MAX; rounds++) {
@@ -567,14 +573,31 @@ void tm_shard_turn(struct tm_shard *s)
         timed_work(s);
         s->keeper_busy = tm_keeper_turn(s->keeper);
     }
+    leave(s);
     if (tm_ctx_now(s->ctx) >= s->next_tick) {
         s->next_tick = tm_ctx_now(s->ctx) + SLOW_NS;
         tm_sessions_tick(s->sessions);
     }
 }
 
+/* Eventual mode gathers for --async-batch-us or until --async-batch-bytes. */
+static bool gathering(struct tm_shard *s)
+{
+    if (!s->env.eventual || s->env.dirty == NULL ||
+        s->env.unshipped_bytes >= s->options.async_batch_bytes)
+        return false;
+    uint64_t now = tm_ctx_now(s->ctx);
+    if (s->ship_at == 0)
+        s->ship_at = now + TM_US(s->options.async_batch_us);
+    return now < s->ship_at;
+}
+
 static void ship_dirty(struct tm_shard *s)
 {
+    if (gathering(s))
+        return;
+    s->ship_at = 0;
+    s->env.unshipped_bytes = 0;
     while (s->env.dirty != NULL) {
         struct tm_partition *p = s->env.dirty;
         s->env.dirty = p->dirty_next;
@@ -603,21 +626,43 @@ uint64_t tm_shard_next_deadline(const struct tm_shard *s)
     uint64_t next = tm_min_u64(tm_post_next_deadline(s->post), s->next_tick);
     if (s->self.worker == 0)
         next = tm_min_u64(next, tm_creation_next_deadline(&s->creation));
-    if (!s->running)
+    if (!s->running || s->leave_by != 0)
         return tm_min_u64(next, tm_ctx_now(s->ctx) + TICK_NS);
     next = tm_min_u64(next, tm_min_u64(s->beat_deadline, s->next_slow));
+    if (s->ship_at != 0)
+        next = tm_min_u64(next, s->ship_at);
     next = tm_min_u64(next, tm_dispatch_next_deadline(s->dispatch));
     return tm_min_u64(next, tm_log_set_next_deadline(s->logs));
 }
 
 bool tm_shard_idle(const struct tm_shard *s)
 {
-    return s->env.due == NULL && s->env.dirty == NULL && !s->keeper_busy;
+    return s->env.due == NULL && (s->env.dirty == NULL || s->ship_at != 0) && !s->keeper_busy;
 }
 
 /* ---- the end ---- */
 
-void tm_shard_stop(struct tm_shard *s)
+/* Hands every partition led here to the first member that has all of it; true if none is left. */
+static bool hand_over(struct tm_shard *s)
+{
+    bool none = true;
+    for (uint32_t i = 0; s->running && i < s->slots; i++) {
+        struct tm_partition *p = s->partitions[i];
+        if (p == NULL || !p->leading)
+            continue;
+        const struct tm_members *m = &p->replica.members;
+        for (unsigned k = 0; k < m->count; k++)
+            if (m->at[k].role == TM_MEMBER_VOTER && m->at[k].id.node != s->self.node &&
+                atomic_load(&s->node->peer_alive[m->at[k].id.node])) {
+                none = false;
+                if (tm_replica_transfer(&p->replica, m->at[k].id.node) == TM_OK)
+                    break;
+            }
+    }
+    return none;
+}
+
+static void stop_partitions(struct tm_shard *s)
 {
     s->stopping = true;
     for (uint32_t i = 0; s->running && i < s->slots; i++) {
@@ -627,6 +672,21 @@ void tm_shard_stop(struct tm_shard *s)
         tm_replica_resign(&p->replica);
         tm_partition_stop(p);
     }
+}
+
+void tm_shard_stop(struct tm_shard *s)
+{
+    if (s->leave_by == 0)
+        s->leave_by = tm_ctx_now(s->ctx) + TM_MS(HAND_OVER_MS);
+}
+
+/* On the way out: serves on while leadership is handed over, then stops. */
+static void leave(struct tm_shard *s)
+{
+    if (s->leave_by == 0 || s->stopping)
+        return;
+    if (hand_over(s) || tm_ctx_now(s->ctx) >= s->leave_by)
+        stop_partitions(s);
 }
 
 bool tm_shard_stopped(const struct tm_shard *s)

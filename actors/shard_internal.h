@@ -43,6 +43,8 @@ struct tm_shard {
 
     bool running; /* storage is open, partitions exist */
     bool stopping, stopped, failed;
+    uint64_t leave_by; /* when a node that was asked to end does; 0: it was not */
+    uint64_t peer_boot[TM_NODES_MAX];
     struct tm_log_set *logs;
     struct tm_arena arena;
     struct tm_hlc hlc;
@@ -65,7 +67,7 @@ struct tm_shard {
 
     uint64_t epoch_seen;
     uint64_t next_tick, next_slow, beat_deadline;
-    uint64_t ticked; /* partitions ticked so far, in turn */
+    uint64_t ship_at; /* eventual mode: when the batch leaves; 0: nothing is gathered */
 };
 
 /* Stands for shard->read_session as the place of an answer. */

@@ -91,6 +91,7 @@ static enum tm_err open_logs(struct tm_shard *s)
                 .disk_id = id->disk_id,
                 .incarnation = id->incarnation,
                 .segment_bytes = o->wal_segment_bytes,
+                .max_record_bytes = (uint32_t)tm_min_u64(TM_RECORD_MAX, o->wal_segment_bytes / 2),
                 .max_bytes = o->wal_bytes,
                 .marker_ns = TM_MS(o->wal_idle_marker_ms),
                 .sync = s->config.sync,

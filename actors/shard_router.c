@@ -185,6 +185,40 @@ static bool r_counter(void *host, unsigned i, const char **name, uint64_t *value
     return true;
 }
 
+struct partition_list {
+    struct tm_resp_writer *w;
+    uint64_t count;
+};
+
+static void write_partition(void *arg, const struct tm_shard_partition *p)
+{
+    struct partition_list *l = arg;
+    const struct {
+        const char *name;
+        uint64_t value;
+    } fields[] = {
+        {"partition", p->partition}, {"leader", p->leader},     {"term", p->term},
+        {"commit", p->commit},       {"last", p->last},         {"applied", p->applied},
+        {"copies", p->copies},       {"in_sync", p->in_sync},   {"ready", p->ready},
+        {"faulty", p->faulty},       {"entities", p->entities}, {"state_hash", p->state_hash}};
+    l->count++;
+    tm_resp_array(l->w, 2 * TM_ARRAY_LEN(fields) + 2);
+    tm_resp_bulk_str(l->w, "role");
+    tm_resp_bulk_str(l->w, p->role);
+    for (size_t i = 0; i < TM_ARRAY_LEN(fields); i++) {
+        tm_resp_bulk_str(l->w, fields[i].name);
+        tm_resp_bulk_u64(l->w, fields[i].value);
+    }
+}
+
+static void r_partitions_of(void *host, struct tm_resp_writer *w)
+{
+    struct partition_list l = {.w = w};
+    size_t at = w->len;
+    tm_shard_partitions(shard(host), write_partition, &l);
+    tm_resp_insert_array(w, at, l.count);
+}
+
 static void r_shutdown(void *host)
 {
     struct tm_shard *s = shard(host);
@@ -210,6 +244,7 @@ void tm_shard_router_init(struct tm_shard *s)
                                    .stats = r_stats,
                                    .stats_reset = r_stats_reset,
                                    .counter = r_counter,
+                                   .partitions_of = r_partitions_of,
                                    .shutdown = r_shutdown};
     s->router.self = index_of(s, s->self);
 }

@@ -90,10 +90,11 @@ enum tm_log_word { TM_LOG_WORD_LIST(X) }; /* the same numbers as enum tm_log_lev
     SIZE(client_query_buffer_bytes, "client-query-buffer-bytes", TM_MIB(2), TM_KIB(64),            \
          TM_MIB(1024), LIVE,                                                                       \
          "The longest command, with all its arguments, that a client may send.")                   \
-    SIZE(client_output_buffer_bytes, "client-output-buffer-bytes", TM_MIB(16), TM_KIB(64),         \
-         TM_MIB(1024), LIVE,                                                                       \
-         "The largest reply of a partition. A client is not read while replies wait for it beyond "\
-         "this or 1 MiB; one whose replies under way go 256 MiB beyond this is closed.")           \
+    SIZE(                                                                                          \
+        client_output_buffer_bytes, "client-output-buffer-bytes", TM_MIB(16), TM_KIB(64),          \
+        TM_MIB(1024), LIVE,                                                                        \
+        "The largest reply of a partition. A client is not read while replies wait for it beyond " \
+        "this or 1 MiB; one whose replies under way go 256 MiB beyond this is closed.")            \
     INT(client_pipeline_max, "client-pipeline-max", 1024, 1, 65536, "commands", LIVE,              \
         "Commands of one connection under way at once; more wait unread in its socket.")           \
     SIZE(max_entity_bytes, "max-entity-bytes", TM_MIB(1), TM_KIB(1), TM_MIB(256), LIVE,            \
@@ -120,7 +121,7 @@ enum tm_log_word { TM_LOG_WORD_LIST(X) }; /* the same numbers as enum tm_log_lev
          "Consistency eventual: the most bytes a failover could lose; at the cap writes wait.")    \
     TIME(async_window_ms, "async-window-ms", 1000, 1, 3600000, MS, LIVE,                           \
          "Consistency eventual: the most time a failover could lose; at the cap writes wait.")     \
-    SIZE(wal_segment_bytes, "wal-segment-bytes", TM_MIB(64), TM_MIB(1), TM_MIB(1024), BOOT,        \
+    SIZE(wal_segment_bytes, "wal-segment-bytes", TM_MIB(64), TM_MIB(4), TM_MIB(256), BOOT,         \
          "Size of one file of the write-ahead log, allocated and zeroed ahead.")                   \
     SIZE(wal_bytes, "wal-bytes", TM_MIB(1024), TM_MIB(8), TM_MIB(1048576), LIVE,                   \
          "The most disk space the write-ahead log of one worker may take; at four times "          \

@@ -58,8 +58,8 @@ static void sizes_take_suffixes_of_1024(void)
         const char *text;
         uint64_t bytes;
     } good[] = {{"67108864", TM_MIB(64)}, {"64MiB", TM_MIB(64)}, {"64m", TM_MIB(64)},
-                {"65536k", TM_MIB(64)},   {"1g", TM_MIB(1024)},  {"1GB", TM_MIB(1024)},
-                {"2097152B", TM_MIB(2)}};
+                {"65536k", TM_MIB(64)},   {"256m", TM_MIB(256)}, {"256MB", TM_MIB(256)},
+                {"8388608B", TM_MIB(8)}};
     static const char *const bad[] = {
         "",          "m",        "64x", "-64m", "1.5m", "64 m", "2g", "1k", "99999999999999999999",
         "16777216t", "0x4000000"};
@@ -70,7 +70,7 @@ static void sizes_take_suffixes_of_1024(void)
     }
     for (size_t i = 0; i < TM_ARRAY_LEN(bad); i++)
         CU_ASSERT_EQUAL(cli("wal-segment-bytes", bad[i]), TM_ERR_INVALID);
-    CU_ASSERT_EQUAL(o.wal_segment_bytes, TM_MIB(2));
+    CU_ASSERT_EQUAL(o.wal_segment_bytes, TM_MIB(8));
 }
 
 static void times_take_units_but_no_parts_of_their_own(void)
@@ -129,7 +129,7 @@ static void a_refusal_names_option_source_and_what_is_allowed(void)
     tm_options_init(&o);
     CU_ASSERT_EQUAL(cli("wal_segment_bytes", "12x"), TM_ERR_INVALID);
     CU_ASSERT_STRING_EQUAL(why, "--wal-segment-bytes (command line): \"12x\" is not allowed; it "
-                                "takes a size from 1MiB to 1GiB, such as 64MiB");
+                                "takes a size from 4MiB to 256MiB, such as 64MiB");
     CU_ASSERT_EQUAL(tm_options_set(&o, "IDLE", "sleep", TM_OPTION_ENVIRONMENT, why),
                     TM_ERR_INVALID);
     CU_ASSERT_STRING_EQUAL(why, "TIDEMILL_IDLE (environment): \"sleep\" is not allowed; it takes "
@@ -246,7 +246,7 @@ static void combinations_are_checked(void)
     CU_ASSERT_EQUAL(tm_options_check(&o, why), TM_ERR_INVALID);
     cli("wal-bytes", "256m");
     CU_ASSERT_EQUAL(tm_options_check(&o, why), TM_OK);
-    cli("wal-segment-bytes", "1048577");
+    cli("wal-segment-bytes", "4194305");
     CU_ASSERT_EQUAL(tm_options_check(&o, why), TM_ERR_INVALID);
     tm_options_init(&o);
     cli("max-entity-bytes", "2m");
