@@ -61,7 +61,7 @@ void tm_wal_poison(struct tm_wal *wal, enum tm_err err)
         wal->config.callbacks.failed(wal->config.callbacks.host, err);
 }
 
-static void count(const struct tm_wal *wal, const struct wal_buffer *b)
+static void count(const struct tm_wal *wal, const struct tm_wal_buffer *b)
 {
     struct tm_counters *c = wal->ctx->counters;
     if (c == NULL)

@@ -16,6 +16,8 @@ enum tm_exit { TM_EXIT_DONE = 0, TM_EXIT_FAILED = 1, TM_EXIT_USAGE = 2 };
       "start every node of a topology file that is not running")                                   \
     X(down, "down --dir DIR [--cluster NAME] [--node NAME] [--kill]", "stop nodes")                \
     X(ps, "ps --dir DIR [--json]", "list the nodes and what they are doing")                       \
+    X(serve, "serve --topology FILE --cluster C --node N --data-dir D [node options]",             \
+      "run one node in the foreground")                                                            \
     X(plan, "plan FILE [--json]", "check a topology file and say what it means")                   \
     X(stat, "stat DIR/<cluster>/<node> [--json]", "a node's counters, also after its death")       \
     X(status, "status ADDRESS:PORT [--json]", "a cluster's partitions, leaders, copies and lag")   \

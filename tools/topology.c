@@ -58,6 +58,7 @@ static const struct option node_options[] = {
     {"workers", INTEGER, NODE(workers), 1, TM_WORKERS_MAX},
     {"fabric", CHOICE, NODE(fabric), .choices = {"dpdk", "tcp"}, .keep_text = true},
     {"fabricPort", LABEL, NODE(fabric_port)},
+    {"fabricAddress", ADDRESS, NODE(fabric_address)},
 };
 
 static void *must(void *p)
@@ -364,6 +365,7 @@ static enum tm_err take_node(struct loader *l, const json_t *options)
     default_text(&n->address);
     default_text(&n->fabric);
     default_text(&n->fabric_port);
+    default_text(&n->fabric_address);
     for (unsigned i = 0; i + 1 < t->node_count; i++)
         if (strcmp(t->nodes[i].name, n->name) == 0 && strcmp(t->nodes[i].cluster, n->cluster) == 0)
             return complain(l, NULL, "this node was defined in line %u already", t->nodes[i].line);
@@ -512,6 +514,7 @@ void tm_topology_free(struct tm_topology *t)
         free(n->address);
         free(n->fabric);
         free(n->fabric_port);
+        free(n->fabric_address);
     }
     for (unsigned i = 0; i < t->warning_count; i++)
         free(t->warnings[i]);

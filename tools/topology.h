@@ -44,8 +44,9 @@ struct tm_node_spec {
     char *address; /* IPv4 */
     unsigned port; /* the shared client port; 0 = by the port plan */
     unsigned workers;
-    char *fabric;      /* "dpdk" | "tcp" | "" */
-    char *fabric_port; /* as --fabric-port */
+    char *fabric;         /* "dpdk" | "tcp" | "" */
+    char *fabric_port;    /* as --fabric-port */
+    char *fabric_address; /* IPv4 on that port's wire */
     unsigned line;
 };
 

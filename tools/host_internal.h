@@ -1,0 +1,101 @@
+/* host_internal.h: between the files of the host. */
+#ifndef TM_TOOLS_HOST_INTERNAL_H
+#define TM_TOOLS_HOST_INTERNAL_H
+
+#include "actors/shard.h"
+#include "net/portlock.h"
+#include "net/socket.h"
+#include "runtime/cpu.h"
+#include "runtime/log.h"
+#include "runtime/ring.h"
+#include "runtime/worker.h"
+#include "runtime/workspace.h"
+#include "tools/host.h"
+
+#include <pthread.h>
+
+#define TM_PORTS_TAKEN_MAX (2 + 2 * TM_PORTS_WORKERS_MAX)
+
+struct tm_host_worker {
+    struct tm_host *host;
+    unsigned index;
+    struct tm_worker own; /* the loop, unless the placement is shared: then worker 0's */
+    struct tm_worker *worker;
+    bool has_loop; /* own is initialised */
+    bool runs;     /* and its thread was started */
+    struct tm_log_writer log;
+    struct tm_counters *counters;
+    struct tm_shard *shard;
+    struct tm_fabric *fabric;
+    struct tm_fabric_sink sink;
+    struct tm_watch fabric_watch;
+    bool fabric_watched;
+    int tcp_fd; /* listener of the tcp fabric, -1 */
+
+    struct tm_socket_hub *hub;
+    int client_fds[2]; /* shared and own port */
+
+    struct tm_ring_producer to[TM_PORTS_WORKERS_MAX];
+    struct tm_ring_consumer from[TM_PORTS_WORKERS_MAX];
+    uint64_t pushed; /* bit per worker: something was claimed this turn */
+
+    uint32_t options_seen;
+    bool stop_asked;
+    _Atomic bool stopped;
+};
+
+struct tm_host {
+    struct tm_host_config config;
+    struct tm_node node;
+    const char *names[TM_NODES_MAX];
+    struct tm_ports ports[TM_NODES_MAX];
+    struct tm_host_worker *workers; /* config.options.workers of them */
+    unsigned count;
+
+    struct tm_workspace workspace;
+    bool has_workspace;
+    struct tm_counters_table *counters;
+    struct tm_log_target log_target;
+    struct tm_logger logger;
+    bool logging;
+    struct tm_portlock locks[TM_PORTS_TAKEN_MAX];
+    unsigned lock_count;
+    bool shared_locked; /* the port that all workers share */
+    uint64_t started_ns;
+    struct tm_cpu_budget cpu;
+    struct tm_dpdk *dpdk;
+    bool eal;
+    char listen[128];
+
+    pthread_mutex_t mutex; /* of what follows: rare, never on a worker's hot path */
+    struct tm_options options;
+    char fatal[TM_HOST_WHY_MAX];
+    enum tm_err fatal_err;
+    _Atomic uint32_t options_version;
+    _Atomic bool stopping, shutdown_asked;
+    int event_fd; /* wakes tm_host_wait */
+};
+
+/* host_rings.c: memory of the rings for the workspace's list, made and joined after. */
+size_t tm_host_ring_bytes(const struct tm_host *h);
+void tm_host_rings_join(struct tm_host *h);
+enum tm_err tm_host_local(void *host_worker, unsigned worker, const struct tm_bytes *pieces,
+                          unsigned count);
+extern const struct tm_actor_ops tm_host_rings_ops;
+
+/* host_clients.c */
+enum tm_err tm_host_clients_open(struct tm_host_worker *w);
+void tm_host_clients_start(struct tm_host_worker *w);
+void tm_host_clients_pump(struct tm_host_worker *w);
+
+/* host_fabric.c */
+enum tm_err tm_host_fabric_prepare(struct tm_host *h, char *why);
+enum tm_err tm_host_fabric_add(struct tm_host_worker *w, char *why);
+void tm_host_fabric_close(struct tm_host_worker *w);
+void tm_host_fabric_end(struct tm_host *h);
+extern const struct tm_actor_ops tm_host_fabric_ops;
+
+/* host.c: ends the node; from a worker. */
+void tm_host_fatal(struct tm_host *h, enum tm_err err, const char *why);
+
+#endif
