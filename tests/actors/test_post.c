@@ -28,6 +28,7 @@ struct end {
     const char *refuse;
     struct note notes[LOG];
     unsigned count, ups, fresh, downs, node_ups, log_lines, misaligned;
+    uint64_t boot_seen; /* of the peer that was up last */
     struct tm_place up_from;
     char up_hello[64];
     bool ring_full;
@@ -133,11 +134,12 @@ static const char *on_accept(void *host, struct tm_place from, struct tm_bytes h
     return e->refuse;
 }
 
-static void on_up(void *host, struct tm_place from, struct tm_bytes hello, bool fresh)
+static void on_up(void *host, struct tm_place from, struct tm_bytes hello, uint64_t boot)
 {
     struct end *e = host;
     e->ups++;
-    e->fresh += fresh;
+    e->fresh += boot != e->boot_seen;
+    e->boot_seen = boot;
     e->up_from = from;
     TM_ASSERT(hello.len < sizeof e->up_hello);
     memcpy(e->up_hello, hello.data, hello.len);
