@@ -51,7 +51,8 @@ enum tm_record_kind {
     X(DEL_ENTITY, 4, "the entity is gone with all it held; later operations may make it anew")     \
     X(EXPIRE_ENTITY, 5, "as DEL_ENTITY, if its stamp is still the one named: it is expired")       \
     X(SET_EXPIRY, 6, "the entity expires at this many ms since 1970")                              \
-    X(PERSIST, 7, "the entity does not expire")
+    X(PERSIST, 7, "the entity does not expire")                                                    \
+    X(MERGED, 8, "what follows in this record was made by record (term, index), cut off elsewhere")
 
 enum tm_op_code {
 #define X(name, number, text) TM_OP_##name = number,
@@ -108,6 +109,14 @@ struct tm_op_version {
     uint64_t origin;
 };
 TM_STATIC_ASSERT(sizeof(struct tm_op_version) == 16, "frozen");
+
+/* The value of a MERGED operation, which changes nothing: it holds for all operations after it, up
+ * to the next one, whatever their keys. */
+struct tm_op_source {
+    uint64_t term;
+    uint64_t index;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_op_source) == 16, "frozen");
 
 static inline struct tm_bytes tm_record_body(const struct tm_record *r)
 {

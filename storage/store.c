@@ -278,6 +278,13 @@ void tm_store_set_range(struct tm_store *s, struct tm_bytes key, size_t offset,
     apply(s, &at);
 }
 
+void tm_store_write(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                    const struct tm_op *op)
+{
+    TM_ASSERT(s->held == 0);
+    write_op(s, key, type, op->code, op->name, op->value);
+}
+
 void tm_store_flush(struct tm_store *s)
 {
     TM_ASSERT(s->open && s->held == 0);

@@ -102,6 +102,11 @@ void tm_store_persist(struct tm_store *s, struct tm_bytes key);
 void tm_store_set_range(struct tm_store *s, struct tm_bytes key, size_t offset,
                         struct tm_bytes bytes);
 
+/* The operation as it is, from another record that was checked (a merge): a COUNTER's component
+ * keeps its origin, term and total. */
+void tm_store_write(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                    const struct tm_op *op);
+
 /* Everything is gone. */
 void tm_store_flush(struct tm_store *s);
 

@@ -242,6 +242,8 @@ void tm_target_apply(struct tm_store *s, struct tm_target *t, const struct tm_st
         if (t->e != NULL)
             tm_target_stamp(s, t, by, 0);
         break;
+    case TM_OP_MERGED:
+        break;
     }
 }
 
