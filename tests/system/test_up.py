@@ -103,7 +103,7 @@ def bad_usage_is_one_line_and_status_2():
         expect(c.tidemill("wal", "burn", c.dir, check=False), 2, "verify")
         done = subprocess.run([TIDEMILL, "up", c.topology, "--dir", c.data, "--detach"], text=True,
                               capture_output=True, env=dict(os.environ, TIDEMILL_WORKERS="many"))
-        expect(done, 2, "workers", "environment")
+        expect(done, 2, "TIDEMILL_WORKERS", "environment")
         assert not os.path.exists(c.data)
         expect(c.tidemill("up", c.topology + "x", check=False), 1, "is not there")
         expect(c.tidemill("status", "127.0.0.1:1", check=False), 1, "127.0.0.1:1")
