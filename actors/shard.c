@@ -202,6 +202,10 @@ static enum tm_err d_remote(void *host, struct tm_place to, struct tm_bytes requ
 {
     struct tm_shard *s = host;
     struct tm_message_head head = {.type = TM_MESSAGE_REQUEST};
+    /* A channel keeps what is sent to a dead node, and then the time of the old leader would have to
+     * pass before the next one may be asked. */
+    if (to.node != s->self.node && !atomic_load(&s->node->peer_alive[to.node]))
+        return TM_ERR_CLOSED;
     tm_counter_add(s->ctx->counters, TM_COUNTER_commands_forwarded, 1);
     return tm_post_send(s->post, to, head, &request, 1);
 }
