@@ -87,6 +87,7 @@ static struct tm_beat_link *link_of(const struct tm_beat *b, unsigned node, uint
     return b->workers[node] == 0 ? NULL : find_link(b, node, partition % b->workers[node]);
 }
 
+/* The same, made if need be; NULL also if all links are in use. */
 static struct tm_beat_link *make_link(struct tm_beat *b, unsigned node, uint32_t partition)
 {
     struct tm_beat_link *l = link_of(b, node, partition);
@@ -95,9 +96,9 @@ static struct tm_beat_link *make_link(struct tm_beat *b, unsigned node, uint32_t
     for (unsigned i = 0; i < b->links && l == NULL; i++)
         if (!b->link[i].used)
             l = &b->link[i];
-    TM_ASSERT(l != NULL); /* the caller of init counted them */
-    *l = (struct tm_beat_link){
-        .used = true, .node = (uint8_t)node, .worker = (uint8_t)(partition % b->workers[node])};
+    if (l != NULL)
+        *l = (struct tm_beat_link){
+            .used = true, .node = (uint8_t)node, .worker = (uint8_t)(partition % b->workers[node])};
     return l;
 }
 
@@ -116,6 +117,7 @@ static void count_led(struct tm_beat *b, struct tm_replica *r, bool in)
         if ((r->set_nodes >> node & 1) == 0)
             continue;
         struct tm_beat_link *l = make_link(b, node, r->partition);
+        TM_ASSERT(l != NULL || b->workers[node] == 0); /* the caller of init counted them */
         if (l == NULL)
             continue;
         l->led_count = in ? l->led_count + 1 : l->led_count - 1;
@@ -556,6 +558,8 @@ void tm_beat_receive(struct tm_beat *b, unsigned node, unsigned worker, struct t
     struct tm_beat_link *l = find_link(b, node, worker);
     if (l == NULL)
         l = make_link(b, node, worker);
+    if (l == NULL)
+        return; /* more workers than can have a partition in common with this one */
     if (l->peer_disk != m.head.disk) {
         l->peer_disk = m.head.disk;
         l->confirmed = 0;
