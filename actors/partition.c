@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #define EXPIRY_LOOK_NS TM_MS(100)
+#define TIDY_BLOBS     256 /* freed a tick of what FLUSHALL left */
 
 /* ---- applying ---- */
 
@@ -213,6 +214,8 @@ void tm_partition_tick(struct tm_partition *p)
     uint64_t now = tm_ctx_now(p->env->ctx);
     if (p->waits != NULL)
         tm_partition_due(p);
+    if (p->store != NULL)
+        tm_store_tidy(p->store, TIDY_BLOBS);
     if (p->leading && now >= p->next_expiry_look) {
         p->next_expiry_look = now + EXPIRY_LOOK_NS;
         tm_partition_expire_due(p);

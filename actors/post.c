@@ -12,7 +12,7 @@ struct link {
     struct tm_post *post;
     struct tm_channel *channel;
     struct tm_place peer;
-    bool waits;    /* a message came while memory was short */
+    bool waits; /* a message came while memory was short */
 };
 
 struct tm_post {
@@ -305,6 +305,22 @@ uint64_t tm_post_next_deadline(const struct tm_post *post)
     for (unsigned i = 0; i < post->count; i++)
         next = tm_min_u64(next, tm_channel_next_deadline(post->list[i]->channel));
     return next;
+}
+
+void tm_post_housekeep(struct tm_post *post)
+{
+    uint64_t retransmits = 0, drops = 0;
+    for (unsigned i = 0; i < post->count; i++) {
+        struct tm_channel *ch = post->list[i]->channel;
+        const struct tm_channel_stats *st = tm_channel_stats(ch);
+        retransmits += st->retransmits;
+        drops += st->duplicates + st->invalid + st->versions + st->foreign + st->corrupt +
+                 st->misrouted + st->stale;
+        if (tm_channel_idle(ch))
+            tm_channel_trim(ch);
+    }
+    tm_counter_set(counters(post), TM_COUNTER_channel_retransmits, retransmits);
+    tm_counter_set(counters(post), TM_COUNTER_channel_drops, drops);
 }
 
 bool tm_post_idle(const struct tm_post *post)

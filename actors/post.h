@@ -68,6 +68,10 @@ bool tm_post_is_up(const struct tm_post *post, struct tm_place to);
 void tm_post_flush(struct tm_post *post);
 uint64_t tm_post_next_deadline(const struct tm_post *post);
 
+/* Brings the channels' counts to the worker's counters, and gives back memory of those at rest; now
+ * and then. */
+void tm_post_housekeep(struct tm_post *post);
+
 /* Nothing waits to be sent or acknowledged. */
 bool tm_post_idle(const struct tm_post *post);
 

@@ -548,6 +548,7 @@ static void slow_work(struct tm_shard *s)
     tm_counter_set(s->ctx->counters, TM_COUNTER_partitions_solo, solo);
     tend_directory(s);
     tm_keeper_tick(s->keeper);
+    tm_post_housekeep(s->post);
 }
 
 static void timed_work(struct tm_shard *s)

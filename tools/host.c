@@ -152,6 +152,7 @@ static enum tm_err on_option_set(void *host, struct tm_bytes name, struct tm_byt
     text_of(value, v, sizeof v);
     pthread_mutex_lock(&w->host->mutex);
     enum tm_err e = tm_options_change(&w->host->options, n, v, text);
+    atomic_store(&w->host->log_target.level, (int)w->host->options.log_level);
     pthread_mutex_unlock(&w->host->mutex);
     if (e == TM_OK) {
         atomic_fetch_add(&w->host->options_version, 1);
