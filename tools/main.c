@@ -1,6 +1,7 @@
 /* The program: finds the subcommand and hands over. */
 #include "tools/command.h"
 #include "tools/topology.h"
+#include "runtime/options.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -111,6 +112,10 @@ static int help(int argc, char **argv)
         if (c == NULL)
             return tm_fail("there is no command \"%s\"; see tidemill help", argv[0]);
         printf("tidemill %s\n\n%s\n", c->usage, c->summary);
+        if (strstr(c->usage, "[node options]") != NULL) {
+            puts("\nNode options, also as TIDEMILL_NAME in the environment:\n");
+            tm_options_help(stdout, NULL, 0);
+        }
         return TM_EXIT_DONE;
     }
     puts("tidemill: stores typed entities, keeps copies of them, moves them between clusters\n");

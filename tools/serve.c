@@ -4,23 +4,21 @@
  * signals are blocked before threads are; the data directory is locked before it is read. */
 #include "tools/command.h"
 #include "tools/host.h"
+#include "tools/machine.h"
+#include "tools/nodedir.h"
 #include "runtime/cpu.h"
 #include "runtime/worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
-
-#define NODE_FILE "node.json"
 
 extern char **environ;
 
@@ -124,7 +122,6 @@ static enum tm_err fill_options(struct serve *s)
     struct tm_options *o = &s->options;
     char why[TM_OPTION_WHY_MAX];
     struct tm_cpu_budget cpu;
-    struct sysinfo info;
     tm_cpu_budget_read(&cpu);
     if (o->workers == 0)
         o->workers = cpu.cores;
@@ -136,8 +133,8 @@ static enum tm_err fill_options(struct serve *s)
         }
         o->workers = TM_PORTS_WORKERS_MAX;
     }
-    if (o->memory_limit == 0 && sysinfo(&info) == 0)
-        o->memory_limit = (uint64_t)info.totalram * info.mem_unit / 10 * 6;
+    if (o->memory_limit == 0)
+        o->memory_limit = tm_machine_memory_share(1);
     enum tm_err e = tm_options_check(o, why);
     if (e != TM_OK)
         snprintf(s->why, sizeof s->why, "%s", why);
@@ -162,10 +159,23 @@ static enum tm_err identify(struct serve *s, const struct tm_ctx *ctx)
     return e;
 }
 
+/* Tries for a moment: `ps` and `up` take the lock for an instant when they look whether it is free.
+ */
+static enum tm_err lock_data_dir(struct serve *s, struct tm_datadir_error *err)
+{
+    const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
+    for (unsigned tries = 1;; tries++) {
+        enum tm_err e = tm_datadir_lock(s->data_dir, &s->lock_fd, err);
+        if (e != TM_ERR_LOCKED || tries == 10)
+            return e;
+        nanosleep(&pause, NULL);
+    }
+}
+
 static enum tm_err open_data_dir(struct serve *s)
 {
     struct tm_datadir_error err;
-    enum tm_err e = tm_datadir_lock(s->data_dir, &s->lock_fd, &err);
+    enum tm_err e = lock_data_dir(s, &err);
     if (e != TM_OK) {
         snprintf(s->why, sizeof s->why, "%s", err.text);
         return e;
@@ -191,20 +201,20 @@ static enum tm_err open_data_dir(struct serve *s)
     return e;
 }
 
-/* What `ps` and people find beside the data. */
+/* What `ps` and people find beside the data.  A node that cannot write it serves all the same. */
 static void write_node_file(const struct serve *s, const char *state)
 {
-    char tmp[sizeof s->path + 32], path[sizeof s->path + 32];
-    snprintf(tmp, sizeof tmp, "%s/" NODE_FILE ".tmp", s->path);
-    snprintf(path, sizeof path, "%s/" NODE_FILE, s->path);
-    json_t *j =
-        json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:I}", "pid", (int)getpid(), "cluster",
-                  s->cluster_name, "node", s->node_name, "listen", tm_host_listen(s->host),
-                  "fabric", tm_host_fabric_name(s->host), "state", state, "workers",
-                  (int)tm_host_workers(s->host), "boot", (json_int_t)(tm_host_boot(s->host) >> 1));
-    if (json_dump_file(j, tmp, JSON_INDENT(2)) == 0)
-        (void)!rename(tmp, path);
-    json_decref(j);
+    struct tm_nodefile f = {.pid = getpid(), .workers = tm_host_workers(s->host)};
+    char why[TM_NODEDIR_WHY];
+    snprintf(f.cluster, sizeof f.cluster, "%s", s->cluster_name);
+    snprintf(f.node, sizeof f.node, "%s", s->node_name);
+    snprintf(f.listen, sizeof f.listen, "%s", tm_host_listen(s->host));
+    snprintf(f.fabric, sizeof f.fabric, "%s", tm_host_fabric_name(s->host));
+    snprintf(f.state, sizeof f.state, "%s", state);
+    snprintf(f.boot, sizeof f.boot, "%016llx", (unsigned long long)tm_host_boot(s->host));
+    snprintf(f.version, sizeof f.version, "%s", TM_VERSION);
+    if (tm_nodefile_write(s->path, &f, why, sizeof why) != TM_OK)
+        tm_fail("%s", why);
 }
 
 /* ---- running ---- */
