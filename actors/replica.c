@@ -86,6 +86,8 @@ void tm_replica_start(struct tm_replica *r, const struct tm_replica_boot *boot)
     tm_replica_new_timeout(r);
     if (tm_replica_voting(r) == 1)
         r->election_at = tm_replica_now(r);
+    else if (r->own == 0) /* the preferred leader asks first */
+        r->election_at = tm_replica_now(r) + r->opt->election_min_ns / 4;
     tm_replica_arm_election(r);
 }
 
@@ -394,9 +396,13 @@ static void tick_leader(struct tm_replica *r, uint64_t now)
     tm_replica_readmit(r);
     give_to_preferred(r, now);
     tm_replica_transfer_drive(r, now);
-    uint64_t pace = r->opt->election_min_ns / 2 + tm_beat_interval(r->beat) / 2;
+    uint64_t pace = r->opt->retry_ns / 2, grain = pace;
+    if (!busy) {
+        pace = r->opt->election_min_ns / 2;
+        grain = tm_max_u64(grain, tm_beat_interval(r->beat) / 2);
+    }
     if (r->role == TM_ROLE_LEADER)
-        tm_replica_set_deadline(r, now + (busy ? r->opt->retry_ns / 2 : pace));
+        tm_replica_set_deadline(r, tm_replica_grid(now + pace, grain));
 }
 
 void tm_replica_tick(struct tm_replica *r, uint64_t now)

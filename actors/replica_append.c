@@ -29,7 +29,7 @@ void tm_replica_append_own(struct tm_replica *r, const struct tm_record *record)
     r->last = (struct tm_tail){record->index, record->term, record->checksum};
     r->verified = record->index;
     r->appended_bytes += record->length;
-    uint64_t soon = now + r->opt->retry_ns / 2;
+    uint64_t soon = tm_replica_grid(now + r->opt->retry_ns / 4, r->opt->retry_ns / 2);
     if (r->deadline > soon)
         tm_replica_set_deadline(r, soon);
 }

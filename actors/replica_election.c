@@ -53,7 +53,7 @@ void tm_replica_arm_election(struct tm_replica *r)
         return;
     }
     uint64_t grain, due = election_due(r, &grain);
-    tm_replica_set_deadline(r, (due + grain - 1) / grain * grain);
+    tm_replica_set_deadline(r, tm_replica_grid(due, grain));
 }
 
 bool tm_replica_leader_alive(const struct tm_replica *r)

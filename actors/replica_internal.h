@@ -29,6 +29,12 @@ static inline bool tm_replica_votes(enum tm_member_role role)
 {
     return role == TM_MEMBER_VOTER || role == TM_MEMBER_WITNESS;
 }
+/* The next point of the grid at or after `at`: replicas that have nothing urgent tick together, so
+ * that a worker at rest is woken for all of them at once. */
+static inline uint64_t tm_replica_grid(uint64_t at, uint64_t grain)
+{
+    return (at + grain - 1) / grain * grain;
+}
 /* A witness, in office or on its way back: it gets no records. */
 static inline bool tm_replica_witnesses(enum tm_member_role role)
 {

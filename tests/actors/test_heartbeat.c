@@ -151,6 +151,7 @@ static void make_leader(unsigned p)
     r->role = TM_ROLE_CANDIDATE;
     tm_replica_become(r, TM_ROLE_LEADER);
     r->leader = 0;
+    r->election_at = 0;
     r->deadline = UINT64_MAX;
     tm_replica_peers_reset(r);
     tm_beat_update(&side[0].beat, r);
