@@ -39,18 +39,17 @@ static void finish(struct tm_log_fetch *fetch, enum tm_err err)
     fetch->done(fetch, err);
 }
 
-#define BLOCK_OF(place) ((place) >> 20)
-
 /* The block at fetch->next is bad: so are the neighbours that lie in it. */
 static void mark_bad_block(struct tm_log_fetch *fetch)
 {
     struct tm_log *log = fetch->log;
-    uint64_t block = BLOCK_OF(fetch->read.place);
+    uint64_t block = TM_WAL_PLACE_BLOCK(fetch->read.place);
     uint64_t first = fetch->next, last = fetch->next;
     while (first - 1 > log->base &&
-           BLOCK_OF(tm_log_index_at(&log->index, first - 1)->place) == block)
+           TM_WAL_PLACE_BLOCK(tm_log_index_at(&log->index, first - 1)->place) == block)
         first--;
-    while (last < log->last && BLOCK_OF(tm_log_index_at(&log->index, last + 1)->place) == block)
+    while (last < log->last &&
+           TM_WAL_PLACE_BLOCK(tm_log_index_at(&log->index, last + 1)->place) == block)
         last++;
     tm_ctx_log(log->set->ctx, TM_LOG_ERROR, "log_rot", "partition=%u first=%llu last=%llu",
                log->partition, (unsigned long long)first, (unsigned long long)last);

@@ -130,15 +130,9 @@ static enum tm_err make_parts(struct tm_log_set *set)
     memcpy(hs.cluster, w->cluster, 16);
     if (set->config.workers == 0 || w->worker >= set->config.workers || w->partitions == 0)
         return TM_ERR_INVALID;
-    /* A lost record of full size travels inside one of our own. */
-    if (w->max_record_bytes == 0)
-        w->max_record_bytes = TM_RECORD_MAX + (uint32_t)sizeof(struct tm_record);
-    set->scratch_bytes = w->max_record_bytes;
     uint64_t cache = set->config.cache_bytes != 0 ? set->config.cache_bytes : TM_MIB(16);
     set->logs = calloc(w->partitions, sizeof(struct tm_log *));
-    set->scratch = malloc(set->scratch_bytes);
-    if (set->logs == NULL || set->scratch == NULL || !tm_log_cache_init(&set->cache, cache) ||
-        !make_logs(set))
+    if (set->logs == NULL || !tm_log_cache_init(&set->cache, cache) || !make_logs(set))
         return TM_ERR_NOMEM;
     return tm_hs_new(&hs, &set->hs);
 }
@@ -192,6 +186,11 @@ static enum tm_err open_set(struct tm_log_set *set)
     w.callbacks = (struct tm_wal_callbacks){set, on_durable, on_failed, on_space};
     w.replay = (struct tm_wal_replay){set, on_volume, on_record, on_fault};
     err = tm_wal_open(&w, &set->wal);
+    if (err != TM_OK)
+        return err;
+    set->scratch_bytes = tm_wal_max_record(set->wal);
+    set->scratch = malloc(set->scratch_bytes);
+    err = set->scratch == NULL ? TM_ERR_NOMEM : TM_OK;
     if (err == TM_OK)
         err = tm_hs_seal(set->hs, set->wal);
     if (err == TM_OK)

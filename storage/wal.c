@@ -236,6 +236,11 @@ uint64_t tm_wal_next_deadline(const struct tm_wal *wal)
     return tm_min_u64(marker_due(wal), retry);
 }
 
+uint32_t tm_wal_max_record(const struct tm_wal *wal)
+{
+    return wal->config.max_record_bytes;
+}
+
 uint64_t tm_wal_durable(const struct tm_wal *wal)
 {
     return wal->durable;

@@ -138,10 +138,10 @@ struct tm_wal_config {
     uint64_t disk_id;     /* blocks of another disk are faults */
     uint64_t incarnation; /* of this start, noted in each block */
 
-    uint64_t segment_bytes;     /* multiple of 64 KiB, at most 256 MiB; 0 = 64 MiB */
+    uint64_t segment_bytes;     /* multiple of 4 KiB, at most 1 GiB; 0 = 64 MiB */
     uint64_t max_bytes;         /* of all segments of this WAL; 0 = no bound but the disk's */
     uint64_t reserve_bytes;     /* 0 = an eighth of a segment */
-    uint32_t max_record_bytes;  /* 0 = 4 MiB, at most half a segment */
+    uint32_t max_record_bytes;  /* 0 = TM_RECORD_MAX and a header, but at most a quarter segment */
     uint32_t flushes_under_way; /* 1..TM_WAL_INFLIGHT_MAX; 0 = 2 */
     uint64_t marker_ns;         /* idle time before a marker block; 0 = 50 ms */
     enum tm_wal_sync sync;
@@ -205,6 +205,9 @@ uint64_t tm_wal_stalled_ns(const struct tm_wal *wal);
 
 /* When a block last became durable (ctx clock); the time of open before the first. */
 uint64_t tm_wal_last_durable_ns(const struct tm_wal *wal);
+
+/* The largest record that can ever be appended. */
+uint32_t tm_wal_max_record(const struct tm_wal *wal);
 
 /* Segments.  Ids of a WAL's own generation ascend from 1.  Places of older generations belong to
  * segment 0: they are not released one by one. */

@@ -23,7 +23,7 @@
 #define TM_WAL_PAGE        4096u
 #define TM_WAL_SECTOR      512u
 #define TM_WAL_SECTOR_DATA 504u
-#define TM_WAL_SEGMENT_MAX (256u << 20)
+#define TM_WAL_SEGMENT_MAX (1u << 30)
 
 enum tm_wal_block_flags {
     TM_WAL_BLOCK_OPENING = 1 << 0, /* the first block of a start */
@@ -119,27 +119,28 @@ enum tm_wal_sector_state {
 enum tm_wal_sector_state tm_wal_sector_judge(const uint8_t *sector, uint64_t offset,
                                              uint32_t *sequence_low);
 
-/* Places: 8 bits volume, 20 bits of the segment, 16 bits page of the block, 20 bits of the
- * record's offset among the block's records in units of 8.  Segment ids skip multiples of 2^20, so
+/* Places: 8 bits volume, 18 bits of the segment, 18 bits page of the block, 20 bits of the
+ * record's offset among the block's records in units of 8.  Segment ids skip multiples of 2^18, so
  * that no place is 0. */
-#define TM_WAL_SEGMENT_MASK 0xfffffull
+#define TM_WAL_SEGMENT_MASK       0x3ffffull
+#define TM_WAL_PLACE_BLOCK(place) ((place) >> 20) /* the same for all records of one block */
 static inline tm_wal_place tm_wal_place_make(unsigned volume, uint64_t segment, uint64_t offset,
                                              uint64_t record_offset)
 {
-    return (uint64_t)volume << 56 | (segment & TM_WAL_SEGMENT_MASK) << 36 |
+    return (uint64_t)volume << 56 | (segment & TM_WAL_SEGMENT_MASK) << 38 |
            (offset / TM_WAL_PAGE) << 20 | record_offset / 8;
 }
 static inline unsigned tm_wal_place_volume(tm_wal_place place)
 {
     return (unsigned)(place >> 56);
 }
-static inline uint64_t tm_wal_place_segment(tm_wal_place place) /* low 20 bits */
+static inline uint64_t tm_wal_place_segment(tm_wal_place place) /* low 18 bits */
 {
-    return place >> 36 & TM_WAL_SEGMENT_MASK;
+    return place >> 38 & TM_WAL_SEGMENT_MASK;
 }
 static inline uint64_t tm_wal_place_offset(tm_wal_place place)
 {
-    return (place >> 20 & 0xffff) * TM_WAL_PAGE;
+    return (place >> 20 & 0x3ffff) * TM_WAL_PAGE;
 }
 static inline uint64_t tm_wal_place_record(tm_wal_place place)
 {

@@ -362,7 +362,8 @@ static enum tm_err take_config(struct tm_wal *wal, const struct tm_wal_config *c
     if (c->reserve_bytes == 0)
         c->reserve_bytes = c->segment_bytes / 8;
     if (c->max_record_bytes == 0)
-        c->max_record_bytes = TM_RECORD_MAX;
+        c->max_record_bytes =
+            (uint32_t)tm_min_u64(TM_RECORD_MAX + sizeof(struct tm_record), c->segment_bytes / 4);
     if (c->flushes_under_way == 0)
         c->flushes_under_way = 2;
     if (c->marker_ns == 0)
@@ -373,7 +374,7 @@ static enum tm_err take_config(struct tm_wal *wal, const struct tm_wal_config *c
     wal->buffer_count = c->flushes_under_way + 2;
     uint64_t most =
         tm_wal_disk_bytes_of(tm_wal_stream_bytes(wal->record_cap, 2ull * wal->span_cap));
-    bool good = c->partitions > 0 && c->segment_bytes % TM_KIB(64) == 0 &&
+    bool good = c->partitions > 0 && c->segment_bytes % TM_WAL_PAGE == 0 &&
                 c->segment_bytes <= TM_WAL_SEGMENT_MAX && c->max_record_bytes <= TM_MIB(7) &&
                 c->flushes_under_way <= TM_WAL_INFLIGHT_MAX &&
                 most + c->reserve_bytes <= c->segment_bytes && strlen(c->folder) < 64 &&

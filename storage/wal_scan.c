@@ -1,8 +1,9 @@
 /* Three passes.  collect() reads every segment and notes the blocks that verify, stepping on by
- * 4096 bytes where none does.  decide() drops the dead, sorts by sequence and walks the links:
- * it yields the list of accepted blocks, with a mark on each that has missing ones before it, and
- * the end.  replay() reads the accepted blocks again and hands over what they hold, faults in
- * their place.  Nothing is kept of a block between the passes but its 112-byte note.
+ * 4096 bytes where none does, and noting what such a page looks like.  decide() drops the dead,
+ * sorts by sequence and walks the links: it yields the list of accepted blocks, with a mark on each
+ * that has missing ones before it, and the end.  replay() reads the accepted blocks again and hands
+ * over what they hold, faults in their place.  Nothing is kept of a block between the passes but
+ * its 112-byte note.
  *
  * A sector that the device cannot read is taken as bad bytes, so that the same rules apply. */
 #include "storage/wal_scan.h"
@@ -33,6 +34,16 @@ struct note {
     bool accepted;
 };
 
+/* A page that belongs to no valid block and is not all zeros. */
+struct page {
+    uint64_t segment;
+    uint64_t offset;
+    bool bad;     /* some sector is of no write at all */
+    bool stamped; /* some sector is of a write; the lows of the first and the newest such */
+    uint32_t first_low;
+    uint32_t newest_low;
+};
+
 struct life {
     uint64_t first;
     uint64_t prev;
@@ -44,13 +55,16 @@ struct scan {
     struct tm_wal_scan_result *result;
     struct note *notes;
     size_t count, cap;
+    struct page *pages; /* in the order of segments and offsets */
+    size_t page_count, page_cap;
     struct life *lives;
     size_t life_count;
     uint64_t floor_segment; /* below it everything was released */
     uint8_t *image;         /* the segment that is loaded */
-    uint8_t *stream;
-    uint64_t buffer_bytes;
-    uint64_t loaded; /* its id, 0 = none */
+    uint8_t *stream;        /* a decoded block */
+    uint64_t image_bytes, stream_bytes;
+    uint64_t loaded; /* its id, 0 = none; so much of it */
+    uint64_t loaded_bytes;
     uint8_t cluster[16];
     uint64_t disk_id;
     bool identity_known;
@@ -92,18 +106,16 @@ static int by_id(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static bool grow_buffers(struct scan *s, uint64_t bytes)
+static bool grow(struct scan *s, uint8_t **buffer, uint64_t *have, uint64_t bytes)
 {
-    if (bytes <= s->buffer_bytes)
+    if (bytes <= *have)
         return true;
-    free(s->image);
-    free(s->stream);
-    s->image = aligned_alloc(TM_WAL_PAGE, bytes);
-    s->stream = aligned_alloc(TM_WAL_PAGE, bytes);
-    s->buffer_bytes = bytes;
-    if (s->image == NULL || s->stream == NULL)
+    free(*buffer);
+    *buffer = aligned_alloc(TM_WAL_PAGE, tm_align_up(bytes, TM_WAL_PAGE));
+    *have = *buffer == NULL ? 0 : bytes;
+    if (*buffer == NULL)
         fail(s, TM_ERR_NOMEM);
-    return s->err == TM_OK;
+    return *buffer != NULL;
 }
 
 /* Reads a piece; where the device fails, page by page, with bad bytes for what is unreadable. */
@@ -119,9 +131,10 @@ static void read_piece(struct scan *s, int32_t file, uint64_t at, uint32_t len)
     }
 }
 
-static bool load(struct scan *s, struct tm_wal_scan_segment *segment)
+/* Reads a segment up to `bytes`, or whole. */
+static bool load(struct scan *s, struct tm_wal_scan_segment *segment, uint64_t bytes)
 {
-    if (s->loaded == segment->id)
+    if (s->loaded == segment->id && bytes <= s->loaded_bytes)
         return true;
     char name[TM_WAL_NAME_MAX];
     struct tm_disk *disk = s->config->disk;
@@ -135,9 +148,11 @@ static bool load(struct scan *s, struct tm_wal_scan_segment *segment)
     }
     segment->bytes = tm_min_u64((uint64_t)size & ~(uint64_t)(TM_WAL_PAGE - 1), TM_WAL_SEGMENT_MAX);
     s->loaded = 0;
-    if (grow_buffers(s, tm_max_u64(segment->bytes, TM_WAL_PAGE))) {
-        for (uint64_t at = 0; at < segment->bytes; at += READ_PIECE)
-            read_piece(s, (int32_t)file, at, (uint32_t)tm_min_u64(READ_PIECE, segment->bytes - at));
+    if (grow(s, &s->image, &s->image_bytes, tm_max_u64(segment->bytes, TM_WAL_PAGE))) {
+        s->loaded_bytes = tm_min_u64(segment->bytes, bytes);
+        for (uint64_t at = 0; at < s->loaded_bytes; at += READ_PIECE)
+            read_piece(s, (int32_t)file, at,
+                       (uint32_t)tm_min_u64(READ_PIECE, s->loaded_bytes - at));
         s->loaded = segment->id;
     }
     tm_disk_run_close(disk, (int32_t)file);
@@ -145,6 +160,13 @@ static bool load(struct scan *s, struct tm_wal_scan_segment *segment)
 }
 
 /* --- pass one: what verifies --- */
+
+static enum tm_err decode(struct scan *s, const uint8_t *image, const struct tm_wal_block *b)
+{
+    if (!grow(s, &s->stream, &s->stream_bytes, b->length))
+        return TM_ERR_NOMEM;
+    return tm_wal_block_decode(image, b, s->stream);
+}
 
 static void check_identity(struct scan *s, const struct tm_wal_block *b)
 {
@@ -185,6 +207,44 @@ static void note_block(struct scan *s, const struct tm_wal_block *b, const uint8
     s->floor_segment = tm_max_u64(s->floor_segment, b->first_segment);
 }
 
+static void add_page(struct scan *s, const struct page *page)
+{
+    if (s->page_count == s->page_cap) {
+        s->page_cap = s->page_cap == 0 ? 1024 : 2 * s->page_cap;
+        struct page *grown = realloc(s->pages, s->page_cap * sizeof *grown);
+        if (grown == NULL) {
+            fail(s, TM_ERR_NOMEM);
+            return;
+        }
+        s->pages = grown;
+    }
+    s->pages[s->page_count++] = *page;
+}
+
+/* Judges a page outside of valid blocks, sector by sector. */
+static void note_page(struct scan *s, uint64_t segment, uint64_t offset)
+{
+    struct page page = {.segment = segment, .offset = offset};
+    for (uint32_t at = 0; at < TM_WAL_PAGE; at += TM_WAL_SECTOR) {
+        uint32_t low;
+        switch (tm_wal_sector_judge(s->image + offset + at, offset + at, &low)) {
+        case TM_WAL_SECTOR_EMPTY:
+            break;
+        case TM_WAL_SECTOR_BAD:
+            page.bad = true;
+            break;
+        case TM_WAL_SECTOR_STAMPED:
+            if (!page.stamped)
+                page.first_low = page.newest_low = low;
+            if ((int32_t)(low - page.newest_low) > 0)
+                page.newest_low = low;
+            page.stamped = true;
+        }
+    }
+    if (page.bad || page.stamped)
+        add_page(s, &page);
+}
+
 static void collect_segment(struct scan *s, struct tm_wal_scan_segment *segment)
 {
     uint64_t at = 0;
@@ -195,12 +255,14 @@ static void collect_segment(struct scan *s, struct tm_wal_scan_segment *segment)
         if (err == TM_ERR_VERSION)
             fail(s, err);
         if (err == TM_OK)
-            err = tm_wal_block_decode(image, &b, s->stream);
+            err = decode(s, image, &b);
         if (err == TM_OK) {
             check_identity(s, &b);
             note_block(s, &b, image);
             segment->used = true;
         }
+        if (err != TM_OK)
+            note_page(s, segment->id, at);
         at += err == TM_OK ? b.disk_bytes : TM_WAL_PAGE;
     }
 }
@@ -216,7 +278,7 @@ static void collect(struct scan *s)
     if (r->segment_count > 0)
         qsort(r->segments, r->segment_count, sizeof *r->segments, by_id);
     for (unsigned i = 0; i < r->segment_count && s->err == TM_OK; i++)
-        if (load(s, &r->segments[i]))
+        if (load(s, &r->segments[i], UINT64_MAX))
             collect_segment(s, &r->segments[i]);
 }
 
@@ -300,17 +362,14 @@ static struct tm_wal_scan_segment *segment_by_id(struct scan *s, uint64_t id)
 }
 
 /* What is missing before the first block that counts. */
-static int gap_at_start(struct scan *s, const struct note *n)
+static int gap_at_start(const struct scan *s, const struct note *n)
 {
     if (n->prev_sequence == 0 || (n->segment == s->floor_segment && n->offset == 0))
         return GAP_NONE;
-    struct tm_wal_scan_segment *segment = segment_by_id(s, n->segment);
-    if (n->segment != s->floor_segment || !load(s, segment))
-        return GAP_MANY;
-    for (uint64_t at = 0; at < n->offset; at += TM_WAL_SECTOR) {
-        uint32_t low;
-        if (tm_wal_sector_judge(s->image + at, at, &low) == TM_WAL_SECTOR_STAMPED)
-            return low == (uint32_t)n->prev_sequence ? GAP_ONE : GAP_MANY;
+    for (size_t i = 0; i < s->page_count && n->segment == s->floor_segment; i++) {
+        const struct page *page = &s->pages[i];
+        if (page->segment == n->segment && page->offset < n->offset && page->stamped)
+            return page->first_low == (uint32_t)n->prev_sequence ? GAP_ONE : GAP_MANY;
     }
     return GAP_MANY;
 }
@@ -344,6 +403,8 @@ static const struct note *walk(struct scan *s)
         }
         n->gap = gap == GAP_NONE ? GAP_NONE : gap == GAP_ONE ? GAP_ONE : GAP_MANY;
         n->accepted = true;
+        struct tm_wal_scan_segment *segment = segment_by_id(s, n->segment);
+        segment->accepted_bytes = tm_max_u64(segment->accepted_bytes, n->offset + n->disk_bytes);
         r->blocks++;
         r->rot += gap != GAP_NONE;
         if (cur == NULL)
@@ -353,28 +414,26 @@ static const struct note *walk(struct scan *s)
     return cur;
 }
 
-/* Looks at every sector past the end: of this write, of an older one, or damaged. */
-static void judge_tail(struct scan *s, struct tm_wal_scan_segment *segment, uint64_t from)
+/* Looks at every page past the end: of an unfinished write, of an older one, or damaged. */
+static void judge_tail(struct scan *s)
 {
     struct tm_wal_scan_result *r = s->result;
-    for (uint64_t at = from; at < segment->bytes; at += TM_WAL_SECTOR) {
-        uint32_t low;
-        switch (tm_wal_sector_judge(s->image + at, at, &low)) {
-        case TM_WAL_SECTOR_BAD:
-            r->damaged = segment->used = true;
-            break;
-        case TM_WAL_SECTOR_STAMPED: {
-            int32_t ahead = (int32_t)(low - (uint32_t)r->last_sequence);
-            if (ahead <= 0)
-                break;
-            r->torn = segment->used = true;
+    for (size_t i = 0; i < s->page_count; i++) {
+        const struct page *page = &s->pages[i];
+        if (page->segment < r->last_segment ||
+            (page->segment == r->last_segment && page->offset < r->end_offset))
+            continue;
+        int32_t ahead = (int32_t)(page->newest_low - (uint32_t)r->last_sequence);
+        bool torn = page->stamped && ahead > 0;
+        r->damaged |= page->bad;
+        r->torn |= torn;
+        if (torn)
             r->max_sequence = tm_max_u64(r->max_sequence, r->last_sequence + (uint32_t)ahead);
-            break;
-        }
-        case TM_WAL_SECTOR_EMPTY:
-            break;
-        }
+        if (torn || page->bad)
+            segment_by_id(s, page->segment)->used = true;
     }
+    for (size_t i = 0; i < s->count; i++) /* whole blocks, but not reached */
+        r->torn |= !s->notes[i].accepted && s->notes[i].sequence > r->last_sequence;
 }
 
 static void decide(struct scan *s)
@@ -398,11 +457,7 @@ static void decide(struct scan *s)
         memcpy(r->last_hash, last->hash, 16);
     }
     r->first_segment = tm_max_u64(s->floor_segment, r->segment_count ? r->segments[0].id : 0);
-    for (unsigned i = 0; i < r->segment_count && s->err == TM_OK; i++) {
-        struct tm_wal_scan_segment *segment = &r->segments[i];
-        if (segment->id >= r->last_segment && load(s, segment))
-            judge_tail(s, segment, segment->id == r->last_segment ? r->end_offset : 0);
-    }
+    judge_tail(s);
 }
 
 /* --- pass three: what it says --- */
@@ -467,12 +522,12 @@ static void replay_block(struct scan *s, const struct note *n, const struct note
 {
     struct tm_wal_scan_segment *segment = segment_by_id(s, n->segment);
     struct tm_wal_block header;
-    if (!load(s, segment))
+    if (!load(s, segment, segment->accepted_bytes))
         return;
     const uint8_t *image = s->image + n->offset;
     if (tm_wal_block_header(image, n->segment, n->offset, segment->bytes - n->offset, &header) !=
             TM_OK ||
-        tm_wal_block_decode(image, &header, s->stream) != TM_OK) {
+        decode(s, image, &header) != TM_OK) {
         tell_fault(s, TM_WAL_ROT, NULL, n->sequence, n->segment, n->offset);
         return;
     }
@@ -523,6 +578,7 @@ enum tm_err tm_wal_scan(const struct tm_wal_scan_config *config,
     if (s.err == TM_OK)
         replay(&s);
     free(s.notes);
+    free(s.pages);
     free(s.lives);
     free(s.image);
     free(s.stream);

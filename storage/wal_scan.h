@@ -43,8 +43,9 @@ struct tm_wal_scan_sink {
 struct tm_wal_scan_segment {
     uint64_t id;
     uint64_t bytes;
-    uint64_t last_sequence; /* of accepted blocks, 0 if there is none */
-    bool used;              /* some block or sector of this life of the segment was seen in it */
+    uint64_t last_sequence;  /* of accepted blocks, 0 if there is none */
+    uint64_t accepted_bytes; /* the end of the last of them */
+    bool used;               /* some block or sector of this life of the segment was seen in it */
 };
 
 struct tm_wal_scan_result {
