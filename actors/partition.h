@@ -58,6 +58,7 @@ struct tm_partition_env {
     struct tm_resp_writer reply; /* of the evaluation under way */
     uint8_t *record;             /* TM_RECORD_MAX bytes, 8-aligned, for the same */
     struct tm_partition *dirty;  /* partitions with something to ship this turn */
+    bool flush_now;              /* the log holds what somebody waits for on disk */
     uint64_t unshipped_bytes;    /* written since the last time they were shipped */
     struct tm_partition *due;    /* partitions with answers to give (tm_partition_turn) */
 };

@@ -186,6 +186,7 @@ static void io_persist(void *host, const struct tm_promise *promise, uint64_t se
     to_hard_state(promise, &hs);
     tm_hs_put(tm_log_set_hs(p->env->logs), p->id, &hs);
     p->persist_seq = seq;
+    p->env->flush_now = true;
 }
 
 static void io_stamp(void *host, uint64_t *hlc, uint64_t *origin)

@@ -11,6 +11,7 @@
 
 #define TICK_NS        TM_MS(10)
 #define SLOW_NS        TM_MS(100)
+#define BEHIND_NS      TM_MS(1)
 #define DUE_ROUNDS_MAX 1024
 #define BACKLOG_MAX    TM_MIB(256)
 #define CALLS_MAX      (1u << 17)
@@ -202,8 +203,8 @@ static enum tm_err d_remote(void *host, struct tm_place to, struct tm_bytes requ
 {
     struct tm_shard *s = host;
     struct tm_message_head head = {.type = TM_MESSAGE_REQUEST};
-    /* A channel keeps what is sent to a dead node, and then the time of the old leader would have to
-     * pass before the next one may be asked. */
+    /* A channel keeps what is sent to a dead node, and then the time of the old leader would have
+     * to pass before the next one may be asked. */
     if (to.node != s->self.node && !atomic_load(&s->node->peer_alive[to.node]))
         return TM_ERR_CLOSED;
     tm_counter_add(s->ctx->counters, TM_COUNTER_commands_forwarded, 1);
@@ -610,6 +611,19 @@ static void ship_dirty(struct tm_shard *s)
     }
 }
 
+/* The log's block of this turn.  With --durability memory nobody waits for records, and they are
+ * flushed behind, BEHIND_NS later; hard state never waits. */
+static void flush_log(struct tm_shard *s)
+{
+    uint64_t now = tm_ctx_now(s->ctx);
+    bool behind = s->options.durability == TM_DURABILITY_MEMORY && !s->stopping;
+    if (behind && !s->env.flush_now && now < s->flush_at)
+        return;
+    s->env.flush_now = false;
+    s->flush_at = now + BEHIND_NS;
+    tm_log_set_flush(s->logs);
+}
+
 void tm_shard_flush(struct tm_shard *s)
 {
     if (s->running) {
@@ -618,7 +632,7 @@ void tm_shard_flush(struct tm_shard *s)
         s->beat_deadline = tm_beat_turn(&s->beat);
         give_due(s);
         ship_dirty(s);
-        tm_log_set_flush(s->logs);
+        flush_log(s);
         backlog_drain(s);
     }
     tm_post_flush(s->post);
@@ -636,6 +650,8 @@ uint64_t tm_shard_next_deadline(const struct tm_shard *s)
     next = tm_min_u64(next, tm_min_u64(s->beat_deadline, s->next_slow));
     if (s->ship_at != 0)
         next = tm_min_u64(next, s->ship_at);
+    if (s->options.durability == TM_DURABILITY_MEMORY && !tm_log_set_idle(s->logs))
+        next = tm_min_u64(next, s->flush_at);
     next = tm_min_u64(next, tm_dispatch_next_deadline(s->dispatch));
     return tm_min_u64(next, tm_log_set_next_deadline(s->logs));
 }

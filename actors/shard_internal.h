@@ -67,7 +67,8 @@ struct tm_shard {
 
     uint64_t epoch_seen;
     uint64_t next_tick, next_slow, beat_deadline;
-    uint64_t ship_at; /* eventual mode: when the batch leaves; 0: nothing is gathered */
+    uint64_t flush_at; /* --durability memory: not before */
+    uint64_t ship_at;  /* eventual mode: when the batch leaves; 0: nothing is gathered */
 };
 
 /* Stands for shard->read_session as the place of an answer. */
