@@ -236,7 +236,8 @@ static void boot_state(struct tm_partition *p, const struct tm_partition_boot *b
         rb->hs = (struct tm_promise){.vote = {.node = TM_NODE_UNKNOWN}};
     uint64_t last = tm_log_last(p->log), first_lost = 0, last_lost = 0;
     rb->health = TM_HEALTH_WHOLE;
-    if (tm_log_suspect(p->log) || boot->unclean)
+    bool fresh = e == TM_ERR_NOTFOUND && last == 0;
+    if (tm_log_suspect(p->log) || (boot->unclean && !fresh))
         rb->health = TM_HEALTH_SUSPECT;
     if (tm_log_fault_count(p->log) > 0) {
         tm_log_fault_at(p->log, 0, &first_lost, &last_lost);
