@@ -247,9 +247,11 @@ static void boot_state(struct tm_partition *p, const struct tm_partition_boot *b
     if (e == TM_ERR_CORRUPT)
         rb->health = TM_HEALTH_FAULTY;
     rb->last.index = last;
-    if (last > 0 && (!tm_log_term_at(p->log, last, &rb->last.term) ||
-                     !tm_log_hash_at(p->log, last, &rb->last.hash)))
-        TM_ASSERT(!"the log knows its own end");
+    if (last > 0) {
+        bool known = tm_log_term_at(p->log, last, &rb->last.term) &&
+                     tm_log_hash_at(p->log, last, &rb->last.hash);
+        TM_ASSERT(known); /* the log knows its own end */
+    }
     rb->commit = tm_min_u64(tm_log_commit(p->log), last);
     rb->members = boot->members;
     rb->previous = boot->previous;
