@@ -3,8 +3,12 @@
  *
  * A segment of the log holds records of nearly every partition, so it is free only after each had
  * its snapshot: under pressure the partitions take their turns, a few at a time, without a pause.
- */
+ *
+ * Eventual mode: what a copy that was away offers on its return is compared with the leader's log.
+ * So a leader keeps of its log what some copy does not have, until the log has used three quarters
+ * of what it may take. */
 #include "actors/keeper.h"
+#include "actors/offer.h"
 #include "actors/shard_internal.h"
 #include "storage/snapshot.h"
 
@@ -288,11 +292,22 @@ static bool take_write(struct taking *t)
     return e == TM_OK;
 }
 
+/* How far the log may be given up, by what the copies of the partition have. */
+static uint64_t spared_from(const struct tm_keeper *k, const struct tm_partition *p)
+{
+    uint64_t held = tm_wal_held_bytes(tm_log_set_wal(k->shard->logs));
+    if (!p->env->eventual || !tm_replica_leads(&p->replica) ||
+        held >= k->shard->options.wal_bytes / 4 * 3)
+        return UINT64_MAX;
+    return tm_replica_everywhere(&p->replica);
+}
+
 static void take_published(struct taking *t)
 {
     const struct tm_snapshot_info *info = tm_snapshot_writer_info(t->writer);
-    if (info->walked_from > tm_log_first(t->p->log) - 1)
-        tm_log_compact(t->p->log, info->walked_from);
+    uint64_t to = tm_min_u64(info->walked_from, spared_from(t->keeper, t->p));
+    if (to >= tm_log_first(t->p->log))
+        tm_log_compact(t->p->log, to);
     struct found *f = &t->keeper->found[t->p->id / t->keeper->shard->node->workers];
     f->info = *info;
     f->there = true;
@@ -342,7 +357,8 @@ static struct tm_partition *next_to_take(struct tm_keeper *k)
     for (uint32_t tried = 0; tried < k->shard->slots; tried++) {
         struct tm_partition *p = k->shard->partitions[k->next];
         k->next = (k->next + 1) % k->shard->slots;
-        if (p != NULL && p->store != NULL && tm_store_committed(p->store) >= tm_log_first(p->log))
+        if (p != NULL && p->store != NULL &&
+            tm_min_u64(tm_store_committed(p->store), spared_from(k, p)) >= tm_log_first(p->log))
             return p;
     }
     return NULL;
@@ -549,6 +565,16 @@ static void on_chunk(struct tm_keeper *k, const struct tm_message_head *head, st
         r->ack_owed = true;
 }
 
+/* Eventual mode: what this copy has beyond what it knows to be committed is put aside before it
+ * goes.  False: not yet. */
+static bool is_put_aside(const struct receipt *r)
+{
+    struct tm_partition *p = r->p;
+    uint64_t last = tm_log_last(p->log);
+    return !p->env->eventual || last <= p->replica.commit ||
+           tm_offers_cut(r->keeper->shard->offers, p, p->replica.commit + 1, last);
+}
+
 /* The file is durable: its state takes the place of what the partition had. */
 static void install(struct receipt *r)
 {
@@ -557,8 +583,13 @@ static void install(struct receipt *r)
     struct tm_tail tail = {
         .index = r->info.walked_from, .term = r->info.term, .hash = r->info.hash};
     if (st.role == TM_ROLE_LEADER || p->apply_fetching || p->ship_fetching ||
-        !tm_replica_snapshot_wanted(&p->replica, r->from.node, st.term, &tail) ||
-        tm_log_reset(p->log, r->info.walked_from, r->info.term, r->info.hash) != TM_OK) {
+        !tm_replica_snapshot_wanted(&p->replica, r->from.node, st.term, &tail)) {
+        receipt_fail(r);
+        return;
+    }
+    if (!is_put_aside(r))
+        return;
+    if (tm_log_reset(p->log, r->info.walked_from, r->info.term, r->info.hash) != TM_OK) {
         receipt_fail(r);
         return;
     }

@@ -24,8 +24,8 @@
     X(17, SNAPSHOT_ACK, "how far the follower has it")                                             \
     X(18, REPAIR, "please send records [arg, arg + count)")                                        \
     X(19, REPAIRED, "records asked for")                                                           \
-    X(20, OFFER, "a record that a failover cut off, offered to the leader")                        \
-    X(21, OFFERED, "arg = index: that offer was taken in")
+    X(20, OFFER, "a piece, from byte arg2 on, of what a failover cut off; arg = its id")           \
+    X(21, OFFERED, "arg = id: merged and committed, or (arg2 = 1) refused")
 
 enum tm_message_type {
 #define X(number, name, text) TM_MESSAGE_##name = number,

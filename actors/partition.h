@@ -35,6 +35,8 @@ struct tm_partition_ops {
     void (*answer)(void *host, struct tm_place to, const struct tm_answer *answer);
     /* This node leads the partition in that term, and may serve. */
     void (*leads)(void *host, struct tm_partition *p, uint64_t term);
+    /* Eventual mode: records from..to are to be cut off.  False: not yet (actors/offer.h). */
+    bool (*lost)(void *host, struct tm_partition *p, uint64_t from, uint64_t to);
     /* node needs a snapshot of the partition. */
     void (*snapshot_needed)(void *host, struct tm_partition *p, unsigned node);
 };

@@ -248,13 +248,10 @@ static void io_read_done(void *host, struct tm_replica_read *read, bool ok)
     tm_partition_read_done(self(host), read, ok);
 }
 
-static void io_lost(void *host, uint64_t from, uint64_t to)
+static bool io_lost(void *host, uint64_t from, uint64_t to)
 {
     struct tm_partition *p = self(host);
-    tm_counter_add(p->env->ctx->counters, TM_COUNTER_async_cut, to - from + 1);
-    tm_ctx_log(p->env->ctx, TM_LOG_WARN, "records_cut",
-               "partition=%u from=%llu to=%llu reason=failover", p->id, (unsigned long long)from,
-               (unsigned long long)to);
+    return p->env->ops->lost(p->env->host, p, from, to);
 }
 
 static void io_note(void *host, enum tm_replica_note note, uint64_t a, uint64_t b)

@@ -142,8 +142,9 @@ struct tm_replica_io {
     /* The reply of this read may leave; ok false: leadership was lost, ask the new leader. */
     void (*read_done)(void *host, struct tm_replica_read *read, bool ok);
 
-    /* Eventual mode, before cut: records from..to, possibly acknowledged, are about to go. */
-    void (*lost)(void *host, uint64_t from, uint64_t to);
+    /* Eventual mode, before cut: records from..to, possibly acknowledged, are about to go.  False:
+     * not yet, they are being put aside; asked again when the leader sends anew. */
+    bool (*lost)(void *host, uint64_t from, uint64_t to);
 
     void (*note)(void *host, enum tm_replica_note note, uint64_t a, uint64_t b);
 };

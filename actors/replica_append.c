@@ -403,11 +403,12 @@ static enum fit compare(struct tm_replica *r, uint64_t index, uint64_t term, uin
     return own_term == term || index <= r->commit ? DAMAGE : CONFLICT;
 }
 
-static void cut(struct tm_replica *r, uint64_t from)
+/* False: not yet. */
+static bool cut(struct tm_replica *r, uint64_t from)
 {
     TM_ASSERT(from > r->commit && from <= r->last.index && r->role == TM_ROLE_FOLLOWER);
-    if (r->opt->eventual)
-        r->io->lost(r->host, from, r->last.index);
+    if (r->opt->eventual && !r->io->lost(r->host, from, r->last.index))
+        return false;
     tm_replica_members_cut(r, from);
     struct tm_tail tail = {.index = from - 1};
     if (tail.index > 0) {
@@ -418,6 +419,7 @@ static void cut(struct tm_replica *r, uint64_t from)
     r->last = tail;
     r->durable = tm_min_u64(r->durable, tail.index);
     TM_ASSERT(r->verified <= tail.index);
+    return true;
 }
 
 static bool take_record(struct tm_replica *r, const struct tm_record *record)
@@ -460,8 +462,8 @@ static uint64_t take_records(struct tm_replica *r, const struct tm_replica_msg *
                 mismatch(r, record->index, record->term);
                 break;
             }
-            if (fit == CONFLICT)
-                cut(r, record->index);
+            if (fit == CONFLICT && !cut(r, record->index))
+                break;
         }
         if (record->index > r->last.index && !take_record(r, record))
             break;

@@ -4,6 +4,7 @@
  *
  * Before the cluster exists a shard only says hello; worker 0 runs the creation. */
 #include "actors/keeper.h"
+#include "actors/offer.h"
 #include "actors/shard_internal.h"
 
 #include <stdio.h>
@@ -154,11 +155,18 @@ static void p_snapshot_needed(void *host, struct tm_partition *p, unsigned node)
     tm_keeper_send(s->keeper, p, node);
 }
 
+static bool p_lost(void *host, struct tm_partition *p, uint64_t from, uint64_t to)
+{
+    struct tm_shard *s = host;
+    return tm_offers_cut(s->offers, p, from, to);
+}
+
 const struct tm_partition_ops tm_shard_partition_ops = {
     .send = p_send,
     .answer = tm_shard_answer,
     .leads = p_leads,
     .snapshot_needed = p_snapshot_needed,
+    .lost = p_lost,
 };
 
 /* ---- what the dispatch asks ---- */
@@ -279,6 +287,11 @@ static void on_message(void *host, const struct tm_message_head *head, struct tm
     case TM_MESSAGE_SNAPSHOT_ACK:
         if (s->running)
             tm_keeper_message(s->keeper, head, body);
+        break;
+    case TM_MESSAGE_OFFER:
+    case TM_MESSAGE_OFFERED:
+        if (s->running)
+            tm_offers_message(s->offers, head, body);
         break;
     default:
         if (s->self.worker == 0)
@@ -550,6 +563,7 @@ static void slow_work(struct tm_shard *s)
     tend_directory(s);
     tm_keeper_tick(s->keeper);
     tm_post_housekeep(s->post);
+    tm_offers_tick(s->offers);
 }
 
 static void timed_work(struct tm_shard *s)
@@ -578,6 +592,7 @@ void tm_shard_turn(struct tm_shard *s)
         give_due(s);
         timed_work(s);
         s->keeper_busy = tm_keeper_turn(s->keeper);
+        s->keeper_busy = tm_offers_turn(s->offers) || s->keeper_busy;
     }
     leave(s);
     if (tm_ctx_now(s->ctx) >= s->next_tick) {
@@ -586,7 +601,8 @@ void tm_shard_turn(struct tm_shard *s)
     }
 }
 
-/* Eventual mode gathers for --async-batch-us or until --async-batch-bytes. */
+/* Eventual mode gathers for --async-batch-us or until --async-batch-bytes, and never for longer
+ * than a failover may lose. */
 static bool gathering(struct tm_shard *s)
 {
     if (!s->env.eventual || s->env.dirty == NULL ||
@@ -594,7 +610,8 @@ static bool gathering(struct tm_shard *s)
         return false;
     uint64_t now = tm_ctx_now(s->ctx);
     if (s->ship_at == 0)
-        s->ship_at = now + TM_US(s->options.async_batch_us);
+        s->ship_at =
+            now + tm_min_u64(TM_US(s->options.async_batch_us), TM_MS(s->options.async_window_ms));
     return now < s->ship_at;
 }
 
@@ -715,7 +732,8 @@ bool tm_shard_stopped(const struct tm_shard *s)
     for (uint32_t i = 0; s->running && i < s->slots; i++)
         if (s->partitions[i] != NULL && !tm_partition_quiet(s->partitions[i]))
             return false;
-    return s->stopped && (!s->running || tm_keeper_quiet(s->keeper));
+    return s->stopped &&
+           (!s->running || (tm_keeper_quiet(s->keeper) && tm_offers_quiet(s->offers)));
 }
 
 void tm_shard_free(struct tm_shard *s)

@@ -3,7 +3,8 @@
  *   shard.c         life, turns, messages
  *   shard_open.c    opening the log, making the partitions
  *   shard_router.c  what sessions ask (struct tm_router)
- *   keeper.c        snapshots: taking, sending, installing them */
+ *   keeper.c        snapshots: taking, sending, installing them
+ *   offer.c         eventual mode: what failovers cut off, and how it comes back */
 #ifndef TM_ACTORS_SHARD_INTERNAL_H
 #define TM_ACTORS_SHARD_INTERNAL_H
 
@@ -56,7 +57,8 @@ struct tm_shard {
     struct tm_partition **partitions; /* by id / workers; NULL where this node has no part */
     uint32_t slots;                   /* of that table */
     struct tm_keeper *keeper;
-    bool keeper_busy; /* has more to do at once */
+    struct tm_offers *offers;
+    bool keeper_busy; /* keeper or offers have more to do at once */
     struct tm_request_words words;
     struct tm_seen_members *seen; /* while opening */
 

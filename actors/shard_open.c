@@ -1,6 +1,7 @@
 /* Opening: the log is replayed, snapshots are loaded, a replica starts for each partition that this
  * node has a part in and this worker owns. */
 #include "actors/keeper.h"
+#include "actors/offer.h"
 #include "actors/shard_internal.h"
 
 #include <stdio.h>
@@ -243,6 +244,10 @@ static enum tm_err make_all(struct tm_shard *s, const char **doing)
     e = tm_keeper_new(s, &s->keeper);
     if (e != TM_OK)
         return e;
+    *doing = "find what was cut off before (folder offers)";
+    e = tm_offers_new(s, &s->offers);
+    if (e != TM_OK)
+        return e;
     *doing = "open the write-ahead log";
     e = open_logs(s);
     if (e != TM_OK)
@@ -273,6 +278,7 @@ void tm_shard_close_storage(struct tm_shard *s)
         if (s->partitions[i] != NULL)
             tm_partition_free(s->partitions[i]);
     tm_keeper_free(s->keeper);
+    tm_offers_free(s->offers);
     if (s->logs != NULL)
         tm_log_set_close(s->logs, s->stopped && !s->failed);
     if (s->env.record != NULL) {

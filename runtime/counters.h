@@ -75,6 +75,8 @@
     X(undone, COUNT, "records", "uncommitted records taken back after losing leadership")          \
     X(async_cut, COUNT, "records", "records cut off at a failover in eventual mode")               \
     X(async_reoffered, COUNT, "records", "cut records offered to the new leader")                  \
+    X(async_merged, COUNT, "records", "records offered by others or from here, merged as leader")  \
+    X(async_dropped, COUNT, "records", "cut records given up: each time the log says why")         \
     X(async_window_waits, COUNT, "events", "writes held back at the cap of the async window")      \
     X(snapshots_written, COUNT, "snapshots", "snapshots finished and made current")                \
     X(snapshots_sent, COUNT, "snapshots", "snapshots sent whole to a peer")                        \

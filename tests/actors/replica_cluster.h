@@ -474,11 +474,14 @@ static inline void io_read_done(void *host, struct tm_replica_read *read, bool o
     CHECK(c, r->floor <= p->log.base.index || c->loss_allowed ||
                  sim_log_has(&p->log, r->floor, c->committed[p->part][r->floor]));
 }
-static inline void io_lost(void *host, uint64_t from, uint64_t to)
+static inline bool io_lost(void *host, uint64_t from, uint64_t to)
 {
     struct sim_part *p = host;
     CHECK(p->node->c, from <= to && to == p->log.last);
+    if (sim_below(p->node->c, 2) == 0)
+        return false; /* not put aside yet */
     p->lost_records += to - from + 1;
+    return true;
 }
 static inline void io_note(void *host, enum tm_replica_note note, uint64_t a, uint64_t b)
 {
