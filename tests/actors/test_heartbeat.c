@@ -327,6 +327,30 @@ static void a_read_asks_for_a_round_at_once(void)
     end();
 }
 
+/* A round was under way when the read came; its answer says nothing of the time since. */
+static void a_round_begun_before_the_read_does_not_serve_it(void)
+{
+    begin(1, 11);
+    make_leader(0);
+    one_exchange();
+    one_exchange();
+    now += beat_options.interval_ns;
+    (void)tm_beat_turn(&side[0].beat);
+    struct tm_replica_read read = {.index = 0};
+    CU_ASSERT_EQUAL(tm_replica_read(&side[0].replica[0], &read), TM_ERR_AGAIN);
+    struct queued q = queue[0];
+    queued = 0;
+    tm_beat_receive(&side[1].beat, 0, 0, tm_bytes_of(q.bytes, q.len));
+    q = queue[0];
+    queued = 0;
+    tm_beat_receive(&side[0].beat, 1, 0, tm_bytes_of(q.bytes, q.len));
+    CU_ASSERT_EQUAL(reads_done, 0);
+    (void)tm_beat_turn(&side[0].beat);
+    deliver_all();
+    CU_ASSERT_EQUAL(reads_done, 1);
+    end();
+}
+
 static void at_rest_the_pace_slows_and_a_touch_brings_it_back(void)
 {
     begin(1, 11);
@@ -412,6 +436,7 @@ static const struct tm_test tests[] = {
     TM_TEST(an_answer_to_another_process_or_a_future_round_is_ignored),
     TM_TEST(what_the_list_does_not_name_has_no_leader_there),
     TM_TEST(a_read_asks_for_a_round_at_once),
+    TM_TEST(a_round_begun_before_the_read_does_not_serve_it),
     TM_TEST(at_rest_the_pace_slows_and_a_touch_brings_it_back),
     TM_TEST(worker_counts_may_change_under_way),
     TM_TEST(a_replica_that_leaves_takes_its_part_along),

@@ -587,6 +587,29 @@ static void a_read_waits_for_a_round_that_began_after_it(void)
     cluster_free(c);
 }
 
+/* A and B of five still hear each other; the other three have a newer leader. */
+static void a_minority_confirms_no_read(void)
+{
+    struct cluster *c = cluster_up(13, 5, false);
+    unsigned a = (unsigned)cluster_await_leader(c, AN_ELECTION), b = (a + 1) % 5;
+    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+    cluster_run(c, TM_MS(100));
+    for (unsigned i = 0; i < 5; i++)
+        if (i != a && i != b) {
+            cluster_cut_link(c, a, i, true);
+            cluster_cut_link(c, b, i, true);
+        }
+    uint64_t beats = c->beats;
+    struct sim_read *read = cluster_read(c, a, 0);
+    cluster_run(c, TM_MS(100));
+    CU_ASSERT(c->beats > beats + 4);
+    CU_ASSERT_FALSE(read->done);
+    cluster_run(c, TM_SECONDS(1));
+    CU_ASSERT(read->done && !read->ok);
+    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+    cluster_free(c);
+}
+
 static void one_round_serves_all_reads_of_a_turn(void)
 {
     struct cluster *c = cluster_up(11, 3, false);
@@ -681,6 +704,7 @@ static const struct tm_test tests[] = {
     TM_TEST(what_is_not_in_memory_is_read_and_what_is_gone_comes_by_snapshot),
     TM_TEST(a_snapshot_does_not_take_back_what_follows_it),
     TM_TEST(a_read_waits_for_a_round_that_began_after_it),
+    TM_TEST(a_minority_confirms_no_read),
     TM_TEST(one_round_serves_all_reads_of_a_turn),
     TM_TEST(a_new_leader_answers_no_read_before_it_committed_in_its_term),
     TM_TEST(a_read_of_an_uncommitted_effect_leaves_after_its_commit),

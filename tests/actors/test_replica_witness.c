@@ -183,6 +183,27 @@ static void widening_stops_lone_commits_first_and_ends_with_the_witness(void)
     cluster_free(c);
 }
 
+/* Both have the set of two, the witness was not told; then A dies.  B shows the set it has. */
+static void a_candidate_shows_the_witness_a_newer_set(void)
+{
+    struct cluster *c = pair_up(15);
+    unsigned a = leader_of(c), b = 1 - a;
+    cluster_crash(c, b);
+    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+    cluster_run(c, TM_MS(20));
+    c->cut_links[a] |= 1u << 2;
+    cluster_start(c, b);
+    cluster_run(c, TM_MS(250));
+    CU_ASSERT_EQUAL(replica_of(c, a)->step, TM_STEP_WIDEN_WITNESS);
+    CU_ASSERT_EQUAL(set_of(c, b)->count, 2);
+    CU_ASSERT_EQUAL(set_of(c, 2)->count, 1);
+    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+    cluster_crash(c, a);
+    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+    CU_ASSERT_EQUAL(leader_of(c), b);
+    cluster_free(c);
+}
+
 static void a_stalled_disk_counts_as_lost(void)
 {
     struct cluster *c = pair_up(7);
@@ -371,6 +392,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_set_of_two_does_not_elect_one_without_the_witness),
     TM_TEST(a_crash_while_narrowing_loses_nothing),
     TM_TEST(widening_stops_lone_commits_first_and_ends_with_the_witness),
+    TM_TEST(a_candidate_shows_the_witness_a_newer_set),
     TM_TEST(a_stalled_disk_counts_as_lost),
     TM_TEST(solo_stop_refuses_writes_on_one_copy),
     TM_TEST(a_wiped_witness_counts_again_after_it_got_the_set),
