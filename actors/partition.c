@@ -66,6 +66,7 @@ static void start_leading(struct tm_partition *p)
             tm_max_u64(p->replica.last.index, tm_store_load_until(p->store)))
         return;
     p->leading = true;
+    p->watches.next_token = p->replica.hs.term << 32; /* never that of another leader */
     tm_counter_add(p->env->ctx->counters, TM_COUNTER_partitions_led, 1);
 }
 
