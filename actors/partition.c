@@ -267,7 +267,6 @@ struct tm_partition *tm_partition_new(struct tm_partition_env *env,
     p->env = env;
     p->id = boot->id;
     p->witness = boot->witness;
-    p->watches.next_token = tm_ctx_random(env->ctx); /* another leader's token means nothing here */
     p->log = tm_log_set_log(env->logs, boot->id);
     if (!boot->witness)
         p->store = boot->store != NULL ? boot->store : tm_store_new(env->arena, boot->id);

@@ -14,7 +14,7 @@
 struct tm_watches {
     struct tm_watch_key *keys; /* in order of adding; allocated at the first use */
     unsigned count, cap;
-    uint64_t next_token; /* of this leader only, if the owner began with a random number */
+    uint64_t next_token; /* the owner begins each leadership at term << 32: unique for good */
 };
 
 /* Adds keys to a token (0: a new one) and returns it; 0 if memory is short, and then the token is
