@@ -169,6 +169,7 @@ void tm_partition_ship(struct tm_partition *p)
 void tm_partition_durable(struct tm_partition *p, uint64_t index)
 {
     uint64_t term;
+    index = tm_min_u64(index, p->replica.last.index); /* behind a fault the log has more */
     if (p->env->options->durability == TM_DURABILITY_MEMORY ||
         !tm_log_term_at(p->log, index, &term))
         return;
@@ -206,6 +207,8 @@ void tm_partition_message(struct tm_partition *p, unsigned node, struct tm_bytes
         msg.from.node != node)
         return;
     tm_replica_receive(&p->replica, &msg);
+    if (p->replica.hs.health == TM_HEALTH_FAULTY)
+        tm_partition_durable(p, tm_log_durable(p->log)); /* what lay behind the fault is durable */
     if (p->waits != NULL)
         tm_partition_due(p); /* copies may have moved */
 }
@@ -232,9 +235,9 @@ static void boot_state(struct tm_partition *p, const struct tm_partition_boot *b
 {
     struct tm_hard_state hs = {0};
     enum tm_err e = tm_hs_get(tm_log_set_hs(p->env->logs), p->id, &hs);
-    tm_partition_promise(&hs, &rb->hs);
-    if (e == TM_ERR_NOTFOUND)
-        rb->hs = (struct tm_promise){.vote = {.node = TM_NODE_UNKNOWN}};
+    rb->hs = (struct tm_promise){.vote = {.node = TM_NODE_UNKNOWN}};
+    if (e != TM_ERR_NOTFOUND && tm_promise_from_hard_state(&hs, &rb->hs) != TM_OK)
+        e = TM_ERR_CORRUPT;
     uint64_t last = tm_log_last(p->log), first_lost = 0, last_lost = 0;
     rb->health = TM_HEALTH_WHOLE;
     bool fresh = e == TM_ERR_NOTFOUND && last == 0;

@@ -11,9 +11,6 @@
 
 extern const struct tm_replica_io tm_partition_io;
 
-struct tm_promise;
-void tm_partition_promise(const struct tm_hard_state *hs, struct tm_promise *out);
-
 /* Applies what is committed, and at a leader what was inherited, as far as records are in memory;
  * fetches the rest. */
 void tm_partition_apply(struct tm_partition *p);

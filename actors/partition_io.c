@@ -137,53 +137,11 @@ static void io_cut(void *host, uint64_t from)
               e == TM_ERR_IO); /* reserved room; a poisoned log acknowledges nothing */
 }
 
-/* ---- the promise as the log's hard state ---- */
-
-static void to_hard_state(const struct tm_promise *hs, struct tm_hard_state *out)
-{
-    *out = (struct tm_hard_state){.term = hs->term,
-                                  .vote_disk = hs->vote.disk,
-                                  .vote = hs->vote.node == TM_NODE_UNKNOWN ? TM_VOTE_NONE
-                                                                           : hs->vote.node};
-    if (hs->health != TM_HEALTH_WHOLE)
-        out->flags |= TM_HARD_LEARNER;
-    if (hs->health == TM_HEALTH_FAULTY)
-        out->flags |= TM_HARD_FAULTY;
-    if (hs->insync.confirmed)
-        out->flags |= TM_HARD_WITNESS_CONFIRMED;
-    out->config.epoch = hs->insync.epoch;
-    out->config.leader_term = hs->insync.term;
-    out->config.count = hs->insync.count;
-    for (unsigned i = 0; i < hs->insync.count; i++) {
-        out->config.in_sync |= 1u << i;
-        out->config.voters[i] =
-            (struct tm_voter){.disk_id = hs->insync.at[i].disk, .node = hs->insync.at[i].node};
-    }
-}
-
-void tm_partition_promise(const struct tm_hard_state *hs, struct tm_promise *out)
-{
-    *out = (struct tm_promise){
-        .term = hs->term,
-        .vote = {.disk = hs->vote_disk,
-                 .node = hs->vote == TM_VOTE_NONE ? TM_NODE_UNKNOWN : (uint8_t)hs->vote}};
-    out->health = (hs->flags & TM_HARD_FAULTY) != 0    ? TM_HEALTH_FAULTY
-                  : (hs->flags & TM_HARD_LEARNER) != 0 ? TM_HEALTH_SUSPECT
-                                                       : TM_HEALTH_WHOLE;
-    out->insync.epoch = hs->config.epoch;
-    out->insync.term = hs->config.leader_term;
-    out->insync.count = hs->config.count;
-    out->insync.confirmed = (hs->flags & TM_HARD_WITNESS_CONFIRMED) != 0;
-    for (unsigned i = 0; i < hs->config.count && i < TM_ARRAY_LEN(out->insync.at); i++)
-        out->insync.at[i] = (struct tm_id){.disk = hs->config.voters[i].disk_id,
-                                           .node = (uint8_t)hs->config.voters[i].node};
-}
-
 static void io_persist(void *host, const struct tm_promise *promise, uint64_t seq)
 {
     struct tm_partition *p = self(host);
     struct tm_hard_state hs;
-    to_hard_state(promise, &hs);
+    tm_promise_to_hard_state(promise, &hs);
     tm_hs_put(tm_log_set_hs(p->env->logs), p->id, &hs);
     p->persist_seq = seq;
     p->env->flush_now = true;
