@@ -104,6 +104,10 @@ struct tm_bytes tm_log_cache_get(const struct tm_log *log, uint64_t index)
     const struct cached *c =
         at_position(&log->set->cache, log->cache_at[index & (log->cache_cap - 1)]);
     TM_ASSERT(c->partition == log->partition && c->index == index);
+    /* What rot took from the log may have been replaced by another record meanwhile. */
+    if (((const struct tm_record *)(const void *)(c + 1))->checksum !=
+        tm_log_index_at(&log->index, index)->hash)
+        return tm_bytes_of(NULL, 0);
     return tm_bytes_of(c + 1, c->length);
 }
 

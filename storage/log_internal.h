@@ -46,6 +46,8 @@ struct tm_log {
     tm_wal_place moved;   /* of its MOVED record in the present generation; 0 = none */
     uint32_t replay_generation, replay_worker; /* where its last record was found */
     uint64_t replay_sequence;
+    uint64_t
+        replay_sure; /* committed as of the last record found: no lost cut can have come here */
 
     /* Cached records are cache_first..last: their positions, in a ring by index. */
     uint64_t cache_first;

@@ -42,13 +42,32 @@ static void lose_until(struct tm_log *log, uint64_t last, uint64_t last_hash)
     tm_log_add_fault(log, first, last);
 }
 
+/* A cut may have been lost: what the log holds may be from before it, but for what was committed
+ * then.  The last record's hash is `hash`, 0 if not known. */
+static void doubt(struct tm_log *log, uint64_t hash)
+{
+    uint64_t first = tm_max_u64(log->base, log->replay_sure) + 1;
+    for (uint64_t i = first; i <= log->last; i++)
+        *tm_log_index_at(&log->index, i) = (struct tm_log_entry){0, i == log->last ? hash : 0};
+    tm_log_add_fault(log, first, log->last);
+}
+
+/* Records up to `last` must have been here, and a cut may have been among what was lost. */
+static void jump_to(struct tm_log *log, uint64_t last, uint64_t hash)
+{
+    if (last <= log->last)
+        return;
+    doubt(log, 0);
+    lose_until(log, last, hash);
+}
+
 static uint64_t last_hash(const struct tm_log *log)
 {
     return log->last == log->base ? log->base_hash : tm_log_index_at(&log->index, log->last)->hash;
 }
 
 /* The record before the next one was found to have the hash `prev`.  false: that contradicts the
- * snapshot's base, so the next one is not to be trusted. */
+ * snapshot's base or what was committed, so the next one is not to be trusted. */
 static bool link_up(struct tm_log *log, uint64_t prev)
 {
     uint64_t have = last_hash(log);
@@ -63,9 +82,9 @@ static bool link_up(struct tm_log *log, uint64_t prev)
     }
     if (log->last == log->base)
         return false;
-    /* It may be right up to the commit index, which is never cut. */
-    uint64_t sure = tm_max_u64(log->base, log->commit);
-    tm_log_add_fault(log, tm_min_u64(sure + 1, log->last), log->last);
+    if (log->replay_sure >= log->last)
+        return false;
+    doubt(log, prev);
     return true;
 }
 
@@ -76,8 +95,7 @@ static void replay_effect(struct tm_log *log, const struct tm_record *r, tm_wal_
         return;
     if (r->index <= log->last)
         tm_log_truncate(log, r->index - 1);
-    if (r->index > log->last + 1)
-        lose_until(log, r->index - 1, r->prev_hash);
+    jump_to(log, r->index - 1, r->prev_hash);
     bool linked = link_up(log, r->prev_hash);
     log->suspect_rot = false;
     if (tm_log_push(log, place, r->checksum, r->term) != TM_OK)
@@ -106,8 +124,8 @@ static void cut_from(struct tm_log *log, uint64_t from)
     uint64_t last = tm_max_u64(from - 1, log->base);
     if (last < log->last)
         tm_log_truncate(log, last);
-    else if (from - 1 > log->last)
-        lose_until(log, from - 1, 0);
+    else
+        jump_to(log, from - 1, 0);
 }
 
 static void replay_cut(struct tm_log *log, const struct tm_record *r)
@@ -140,7 +158,7 @@ static void replay_moved(struct tm_log *log, const struct tm_record *r, tm_wal_p
         return;
     if (r->index < log->last)
         tm_log_truncate(log, r->index);
-    lose_until(log, r->index, r->prev_hash);
+    jump_to(log, r->index, r->prev_hash);
     link_up(log, r->prev_hash);
 }
 
@@ -171,26 +189,37 @@ void tm_log_replay_record(struct tm_log *log, const struct tm_wal_found *found)
         if (r->kind < TM_RECORD_LOCAL_FIRST)
             replay_effect(log, r, found->place, found->record);
     }
+    log->replay_sure = tm_min_u64(log->commit, log->last);
 }
 
-/* What a rotten block held of this partition, as the directory behind it says. */
+static void lose_reset(struct tm_log *log, uint64_t index)
+{
+    uint64_t first = log->base + 1;
+    if (index <= log->base) {
+        tm_log_rebase(log, log->base, log->base_term, log->base_hash);
+        return;
+    }
+    tm_log_rebase(log, index, 0, 0);
+    tm_log_add_fault(log, first, index);
+}
+
+/* What a rotten block held of this partition, as the directory behind it says.  If blocks before
+ * it are unknown, nothing links what it held to what came before them. */
 static void lose_span(struct tm_log *log, const struct tm_wal_span *span)
 {
-    bool ranged = span->last >= span->first;
-    log->commit = tm_max_u64(log->commit, span->commit);
-    if ((span->flags & TM_WAL_SPAN_RESET) != 0) {
-        uint64_t first = log->base + 1;
-        if (span->first - 1 > log->base) {
-            tm_log_rebase(log, span->first - 1, 0, 0);
-            tm_log_add_fault(log, first, span->first - 1);
-        } else {
-            tm_log_rebase(log, log->base, log->base_term, log->base_hash);
-        }
-    } else if ((span->flags & TM_WAL_SPAN_CUT) != 0 || (ranged && span->first <= log->last)) {
+    bool ranged = span->last >= span->first, cut = (span->flags & TM_WAL_SPAN_CUT) != 0;
+    if ((span->flags & TM_WAL_SPAN_RESET) != 0)
+        lose_reset(log, span->first - 1);
+    else if (cut || (ranged && span->first <= log->last))
         cut_from(log, span->first);
-    }
+    if ((ranged || cut) && (log->suspect_rot || span->first > log->last + 1))
+        doubt(log, 0);
+    if (ranged || cut)
+        log->suspect_rot = false;
     if (ranged)
         lose_until(log, span->last, span->tail_hash);
+    log->commit = tm_max_u64(log->commit, span->commit);
+    log->replay_sure = tm_min_u64(log->commit, log->last);
 }
 
 void tm_log_replay_fault(struct tm_log *log, const struct tm_wal_fault *fault)

@@ -218,7 +218,8 @@ uint64_t tm_wal_current_segment(const struct tm_wal *wal);
 /* The sequence of the last block written into `segment` (first <= segment < current). */
 uint64_t tm_wal_segment_last_sequence(const struct tm_wal *wal, uint64_t segment);
 
-/* Gives up all segments below `segment` (not the current one, nor what is not durable): their
+/* Gives up all segments below `segment` (not the current one, nor that of the last
+ * durable block): their
  * records will not be read or replayed again.  The caller has made sure that hard state and
  * snapshots cover them.  Their files are used again or removed when the next flushed block, which
  * says so, is durable. */

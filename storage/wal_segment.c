@@ -220,9 +220,10 @@ static void job_done(struct tm_disk_op *op)
 
 void tm_wal_release(struct tm_wal *wal, uint64_t segment)
 {
+    /* The last durable block stays: the next start begins its chain with it. */
     unsigned n = 0;
     while (n < wal->current && wal->segments[n].id < segment &&
-           wal->segments[n].last_sequence <= wal->durable) {
+           wal->segments[n].last_sequence < wal->durable) {
         if (tm_wal_segment_push(&wal->doomed, &wal->doomed_count, &wal->doomed_cap,
                                 wal->segments[n]) != TM_OK)
             break; /* it stays held: the next release takes it */

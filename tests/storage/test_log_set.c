@@ -513,6 +513,50 @@ static void rot_is_known_kept_and_repaired(void)
     CU_ASSERT(faulty > 20);
 }
 
+/* Two rotten blocks in a row: the directory of the first one's is gone with the second. */
+static void a_cut_that_was_lost_to_rot_is_noticed(void)
+{
+    for (unsigned wrong = 0; wrong < 3; wrong++) {
+        struct fixture *f = filled(tm_test_seed(), 60);
+        struct model_log *m = &f->logs[2];
+        while (m->last < 10 || m->last - m->commit < 5) {
+            CU_ASSERT_FATAL(append(f, 2) == TM_OK);
+            settle(f);
+        }
+        uint64_t from = m->last - (wrong == 2 ? 0 : 2);
+        CU_ASSERT_FATAL(tm_log_cut(log_at(f, 2), from) == TM_OK);
+        m->last = from - 1;
+        m->durable = tm_min_u64(m->durable, m->last);
+        CU_ASSERT_FATAL(append(f, 2) == TM_OK); /* another record `from`, in the block of the cut */
+        settle(f);
+        if (wrong >= 1) { /* the block behind holds this one's too: no hash links it */
+            CU_ASSERT_FATAL(append(f, 2) == TM_OK && append(f, 2) == TM_OK);
+            settle(f);
+        } else {
+            CU_ASSERT_FATAL(append(f, 0) == TM_OK); /* the block behind: of others */
+            settle(f);
+        }
+        uint32_t second = wrong >= 1 ? 2 : 0;
+        uint64_t last = f->logs[second].last;
+        CU_ASSERT_FATAL(append(f, 2) == TM_OK);
+        settle(f);
+        pass_idle(f);
+        flip_block_of(f, 2, from);
+        flip_block_of(f, second, last);
+        crash(f, -1);
+        reopen(f);
+        check_nothing_is_lost_silently(f, 2);
+        CU_ASSERT(tm_log_last(log_at(f, 2)) == m->last);
+        CU_ASSERT(tm_log_fault_count(log_at(f, 2)) > 0);
+        uint64_t hash;
+        CU_ASSERT(!tm_log_hash_at(log_at(f, 2), from, &hash));
+        repair_all(f, 2);
+        settle(f);
+        check_bytes(f, 2);
+        teardown(f);
+    }
+}
+
 static void rot_met_while_reading_is_a_fault_of_the_log(void)
 {
     struct fixture *f = filled(tm_test_seed(), 300);
@@ -797,6 +841,7 @@ static void the_oldest_segment_names_its_partition(void)
 static const struct tm_test tests[] = {
     TM_TEST(logs_and_votes_survive_crashes),
     TM_TEST(rot_is_known_kept_and_repaired),
+    TM_TEST(a_cut_that_was_lost_to_rot_is_noticed),
     TM_TEST(rot_met_while_reading_is_a_fault_of_the_log),
     TM_TEST(a_damaged_tail_makes_suspects_until_they_are_cleared),
     TM_TEST(a_lost_wal_is_not_an_empty_one),

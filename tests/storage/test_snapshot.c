@@ -212,6 +212,31 @@ static void a_crash_at_any_step_leaves_one_that_loads(void)
     }
 }
 
+static void a_writer_may_be_closed_at_any_step(void)
+{
+    uint64_t seed = tm_test_seed();
+    for (unsigned steps = 0; steps < 45; steps++) {
+        struct fixture f;
+        bool damaged;
+        setup(&f, seed + steps);
+        write_one(&f, 100, 60);
+        struct tm_snapshot_writer *w = begin(&f, 200);
+        add_items(&f, w, 200, 60);
+        tm_snapshot_writer_finish(w, 210, NULL);
+        for (unsigned i = 0; i < steps; i++) {
+            tm_sim_disk_step(f.env.sd);
+            if (tm_snapshot_writer_state(w) == TM_SNAPSHOT_COMPLETE)
+                tm_snapshot_writer_publish(w);
+        }
+        bool published = tm_snapshot_writer_state(w) == TM_SNAPSHOT_PUBLISHED;
+        tm_snapshot_writer_close(w);
+        tm_sim_disk_drain(f.env.sd);
+        uint64_t got = load_newest(&f, 60, &damaged);
+        CU_ASSERT_FATAL(!damaged && (got == 200 || (got == 100 && !published)));
+        env_done(&f.env);
+    }
+}
+
 static void damage_is_found_reported_kept_and_the_older_one_serves(void)
 {
     uint64_t seed = tm_test_seed();
@@ -404,6 +429,7 @@ static const struct tm_test tests[] = {
     TM_TEST(two_are_kept),
     TM_TEST(the_pointer_flips_only_when_it_is_published),
     TM_TEST(a_crash_at_any_step_leaves_one_that_loads),
+    TM_TEST(a_writer_may_be_closed_at_any_step),
     TM_TEST(damage_is_found_reported_kept_and_the_older_one_serves),
     TM_TEST(a_full_or_failing_disk_leaves_the_last_one),
     TM_TEST(a_snapshot_is_sent_chunk_by_chunk_and_can_be_resumed),

@@ -254,7 +254,7 @@ static void random_turn(struct fixture *f)
     for (uint64_t n = env_below(env, 6); n > 0; n--)
         tm_sim_disk_step(env->sd);
     pass_time(f, TM_MS(env_below(env, 40)));
-    if (env_chance(env, 3))
+    if (env_chance(env, 8))
         release_some(f);
 }
 

@@ -124,10 +124,10 @@ static void a_torn_block_shows_which_sectors_are_whose(void)
     env_init(&env, tm_test_seed());
     encode(&env, &h, 20);
     memcpy(older, image, h.disk_bytes);
-    uint32_t old_low = (uint32_t)h.sequence;
+    uint32_t old_low = (uint32_t)h.sequence, old_bytes = h.disk_bytes;
     encode(&env, &h, 21);
     for (uint32_t at = 0; at < h.disk_bytes; at += 512) {
-        bool kept = env_chance(&env, 50), zero = env_chance(&env, 20);
+        bool kept = at < old_bytes && env_chance(&env, 50), zero = env_chance(&env, 20);
         if (kept)
             memcpy(image + at, older + at, 512);
         if (zero)
