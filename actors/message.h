@@ -20,6 +20,7 @@
     X(12, REQUEST, "a client's request to a leader (actors/request_wire.h)")                       \
     X(13, ANSWER, "the leader's answer (actors/request_wire.h)")                                   \
     X(14, LEADER, "arg = term: the sending node leads this partition")                             \
+    X(15, LEADERS, "please say LEADER of each partition you lead: the sender has just begun")      \
     X(16, SNAPSHOT, "a piece of a snapshot for a follower (actors/transfer.h)")                    \
     X(17, SNAPSHOT_ACK, "how far the follower has it")                                             \
     X(18, REPAIR, "please send records [arg, arg + count)")                                        \

@@ -18,6 +18,7 @@
 #define CALLS_MAX      (1u << 17)
 #define CALL_BYTES_MAX TM_MIB(64)
 #define PATIENCE_MS    5000
+#define ALL_WORKERS    TM_WORKERS_MAX
 #define HANDOVER_MS    100  /* how long a former leader may still answer */
 #define HAND_OVER_MS   1000 /* how long a leaving node tries to hand over */
 
@@ -99,7 +100,44 @@ static void announce_to(struct tm_shard *s, const struct tm_partition *p, unsign
                           .worker = (uint8_t)tm_node_worker_of(s->node, node, p->id)};
     struct tm_message_head head = {
         .type = TM_MESSAGE_LEADER, .partition = p->id, .arg = p->replica.hs.term};
-    tm_post_send(s->post, to, head, NULL, 0);
+    if (tm_post_send(s->post, to, head, NULL, 0) == TM_ERR_FULL)
+        s->tell_owed |= 1ULL << node;
+}
+
+/* Tells a worker of another node, or all of them, of what is led here. */
+static void announce_all(struct tm_shard *s, unsigned node, unsigned worker)
+{
+    for (uint32_t i = 0; i < s->slots; i++) {
+        const struct tm_partition *p = s->partitions[i];
+        if (p != NULL && p->announced &&
+            (worker == ALL_WORKERS || tm_node_worker_of(s->node, node, p->id) == worker))
+            announce_to(s, p, node);
+    }
+}
+
+/* What LEADER messages came before this worker ran are gone: it asks.  A node that is not up says
+ * it by itself when it comes up. */
+static bool ask_leaders(struct tm_shard *s, unsigned node)
+{
+    struct tm_message_head head = {.type = TM_MESSAGE_LEADERS};
+    for (unsigned w = 0; w < atomic_load(&s->node->peer_workers[node]); w++) {
+        struct tm_place to = {.node = (uint8_t)node, .worker = (uint8_t)w};
+        if (tm_post_send(s->post, to, head, NULL, 0) == TM_ERR_FULL)
+            return false;
+    }
+    return true;
+}
+
+static void settle_leaders(struct tm_shard *s)
+{
+    for (unsigned i = 0; i < s->node->directory->members; i++) {
+        if ((s->ask_owed >> i & 1) != 0 && ask_leaders(s, i))
+            s->ask_owed &= ~(1ULL << i);
+        if ((s->tell_owed >> i & 1) == 0)
+            continue;
+        s->tell_owed &= ~(1ULL << i);
+        announce_all(s, i, ALL_WORKERS);
+    }
 }
 
 /* ---- what partitions ask ---- */
@@ -283,6 +321,10 @@ static void on_message(void *host, const struct tm_message_head *head, struct tm
     case TM_MESSAGE_LEADER:
         on_leader(s, head);
         break;
+    case TM_MESSAGE_LEADERS:
+        if (s->running)
+            announce_all(s, head->node, head->worker);
+        break;
     case TM_MESSAGE_SNAPSHOT:
     case TM_MESSAGE_SNAPSHOT_ACK:
         if (s->running)
@@ -340,11 +382,7 @@ static void on_up(void *host, struct tm_place from, struct tm_bytes bytes, uint6
     if (fresh)
         tm_dispatch_node_lost(s->dispatch, from.node);
     tm_beat_peer_up(&s->beat, from.node);
-    for (uint32_t i = 0; i < s->slots; i++) {
-        const struct tm_partition *p = s->partitions[i];
-        if (p != NULL && p->announced && p->id % h.workers == from.worker)
-            announce_to(s, p, from.node);
-    }
+    announce_all(s, from.node, from.worker);
 }
 
 static void on_node_event(void *host, unsigned node, bool up)
@@ -425,6 +463,7 @@ static enum tm_err begin_running(struct tm_shard *s, char *why, size_t why_size)
         return TM_ERR_NOMEM;
     }
     s->router.partitions = s->node->directory->partitions;
+    s->ask_owed = ~(1ULL << s->self.node);
     return tm_shard_open_storage(s, why, why_size);
 }
 
@@ -561,6 +600,7 @@ static void slow_work(struct tm_shard *s)
     tm_counter_set(s->ctx->counters, TM_COUNTER_partitions_faulty, faulty);
     tm_counter_set(s->ctx->counters, TM_COUNTER_partitions_solo, solo);
     tend_directory(s);
+    settle_leaders(s);
     tm_keeper_tick(s->keeper);
     tm_post_housekeep(s->post);
     tm_offers_tick(s->offers);

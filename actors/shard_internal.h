@@ -67,6 +67,9 @@ struct tm_shard {
 
     uint64_t read_session; /* of a read being answered from here (shard_router.c) */
 
+    uint64_t tell_owed; /* nodes that did not get all our LEADER messages: their ways were full */
+    uint64_t ask_owed;  /* nodes still to be asked who leads (LEADERS) */
+
     uint64_t epoch_seen;
     uint64_t next_tick, next_slow, beat_deadline;
     uint64_t flush_at; /* --durability memory: not before */
