@@ -3,7 +3,8 @@
  * not like makes it print a page there), then put everything back as it was.
  *
  * What can go wrong: a bad word in --eal is found before EAL sees it, by a table of the options
- * that make sense here; for all the rest the last error line that EAL logged becomes part of ours.
+ * that make sense here; for all the rest the first error line that EAL logged (the cause) and the
+ * last (what failed of it) become part of ours.
  */
 #define ALLOW_EXPERIMENTAL_API
 #include "net/eal.h"
@@ -80,7 +81,7 @@ struct args {
 /* What stays for the life of the process: EAL keeps the stream and pointers into the arguments. */
 static struct tm_eal_log log_to;
 static FILE *log_stream;
-static char last_error[LINE_MAX_BYTES];
+static char first_error[LINE_MAX_BYTES], last_error[LINE_MAX_BYTES];
 static struct args started_args;
 
 static enum tm_err fail(enum tm_err err, char *why, size_t size, const char *what, const char *arg)
@@ -225,7 +226,7 @@ static void log_line(const char *text, size_t len)
     line[n] = '\0';
     enum tm_log_level level = level_of(line);
     if (level == TM_LOG_ERROR)
-        memcpy(last_error, line, n + 1);
+        memcpy(first_error[0] == '\0' ? first_error : last_error, line, n + 1);
     if (log_to.write != NULL && n > 0)
         log_to.write(log_to.host, level, "eal", "msg=\"%s\"", line);
 }
@@ -309,8 +310,9 @@ enum tm_err tm_eal_start(const struct tm_eal_config *config, char *why, size_t w
     int errnum = init_undisturbed(&started_args, &cpus);
     if (errnum == 0)
         return TM_OK;
-    snprintf(why, why_size, "dpdk does not start: %s (%s); check --eal, or use --fabric tcp",
-             last_error[0] != '\0' ? last_error : "no reason given", rte_strerror(errnum));
+    snprintf(why, why_size, "dpdk does not start: %s%s%s (%s); check --eal, or use --fabric tcp",
+             first_error[0] != '\0' ? first_error : "no reason given",
+             last_error[0] != '\0' ? "; " : "", last_error, rte_strerror(errnum));
     return errnum == ENOMEM ? TM_ERR_NOMEM : TM_ERR_UNSUPPORTED;
 }
 

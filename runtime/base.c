@@ -47,6 +47,7 @@ enum tm_err tm_err_from_errno(int errnum)
         return TM_ERR_EXISTS;
     case EPERM:
     case EACCES:
+    case EROFS:
         return TM_ERR_PERMISSION;
     case ENOSYS:
     case EOPNOTSUPP:

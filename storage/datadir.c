@@ -92,6 +92,17 @@ static void write_holder(int fd)
         return;
 }
 
+static enum tm_err cannot_open(const char *name, int errnum, struct tm_datadir_error *error)
+{
+    const char *advice = "";
+    if (errnum == EACCES || errnum == EPERM)
+        advice = "; run as the user that owns it, or give the folder to this user (chown -R)";
+    else if (errnum == ENOTDIR)
+        advice = "; --data-dir has to be a folder";
+    return say(error, tm_err_from_errno(errnum), "cannot open %s: %s%s", name, strerror(errnum),
+               advice);
+}
+
 enum tm_err tm_datadir_lock(const char *path, int *fd, struct tm_datadir_error *error)
 {
     char name[4200], holder[32];
@@ -102,7 +113,7 @@ enum tm_err tm_datadir_lock(const char *path, int *fd, struct tm_datadir_error *
     snprintf(name, sizeof name, "%s/lock", path);
     int opened = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (opened < 0)
-        return say(error, tm_err_from_errno(errno), "cannot open %s: %s", name, strerror(errno));
+        return cannot_open(name, errno, error);
     if (flock(opened, LOCK_EX | LOCK_NB) == 0) {
         write_holder(opened);
         *fd = opened;

@@ -294,11 +294,11 @@ static enum tm_err make_workspace(struct tm_host *h, char *why)
     if (e == TM_OK)
         e = tm_workspace_create(&h->workspace, path, h->config.data_dir, objects, count);
     if (e != TM_OK)
-        snprintf(why, TM_HOST_WHY_MAX, "cannot make the workspace %s of %zu KiB: %s%s", path,
-                 tm_workspace_footprint(objects, count) / 1024, tm_err_text(e),
-                 e == TM_ERR_NOSPACE ? " (/dev/shm is full: make it larger or lower "
-                                       "--workspace-bytes)"
-                                     : "");
+        snprintf(why, TM_HOST_WHY_MAX, "cannot make the workspace %s of %zu KiB: %s", path,
+                 tm_workspace_footprint(objects, count) / 1024,
+                 e == TM_ERR_NOSPACE ? "/dev/shm is full: make it larger (mount -o "
+                                       "remount,size=64m /dev/shm), or lower --workspace-bytes"
+                                     : tm_err_text(e));
     h->has_workspace = e == TM_OK;
     return e;
 }

@@ -20,6 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define FILES_MIN 256
+
 extern char **environ;
 
 struct serve {
@@ -120,7 +122,6 @@ static enum tm_err find_node(struct serve *s)
 static enum tm_err fill_options(struct serve *s)
 {
     struct tm_options *o = &s->options;
-    char why[TM_OPTION_WHY_MAX];
     struct tm_cpu_budget cpu;
     tm_cpu_budget_read(&cpu);
     if (o->workers == 0)
@@ -135,10 +136,8 @@ static enum tm_err fill_options(struct serve *s)
     }
     if (o->memory_limit == 0)
         o->memory_limit = tm_machine_memory_share(1);
-    enum tm_err e = tm_options_check(o, why);
-    if (e != TM_OK)
-        snprintf(s->why, sizeof s->why, "%s", why);
-    return e;
+    TM_STATIC_ASSERT(sizeof s->why >= TM_OPTION_WHY_MAX, "room for what is told");
+    return tm_options_check(o, s->why);
 }
 
 /* ---- the data directory ---- */
@@ -224,13 +223,22 @@ static void running(void *arg)
     write_node_file(arg, "running");
 }
 
-static void raise_limits(void)
+static enum tm_err raise_limits(struct serve *s)
 {
     struct rlimit l;
-    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0)
+        return TM_OK;
+    if (l.rlim_cur < l.rlim_max) {
         l.rlim_cur = l.rlim_max;
         setrlimit(RLIMIT_NOFILE, &l);
     }
+    if (l.rlim_max >= FILES_MIN)
+        return TM_OK;
+    snprintf(s->why, sizeof s->why,
+             "this user may open %llu files, a node needs %d and one for each client: raise the "
+             "limit (ulimit -n, LimitNOFILE=)",
+             (unsigned long long)l.rlim_max, FILES_MIN);
+    return TM_ERR_PERMISSION;
 }
 
 /* SIGTERM and SIGINT are read from a descriptor; SIGPIPE is of no use.  Every thread made later
@@ -277,10 +285,9 @@ static enum tm_err start_host(struct serve *s)
 
 static enum tm_err prepare(struct serve *s)
 {
-    enum tm_err e;
-    if ((e = find_node(s)) != TM_OK || (e = fill_options(s)) != TM_OK)
+    enum tm_err e = raise_limits(s);
+    if (e != TM_OK)
         return e;
-    raise_limits();
     s->stop_fd = block_signals();
     follow_parent(s);
     if ((e = open_data_dir(s)) != TM_OK)
@@ -312,7 +319,11 @@ int tm_main_serve(int argc, char **argv)
     int usage = take_arguments(&s, argc, argv);
     if (usage != TM_EXIT_DONE)
         return usage;
-    enum tm_err e = prepare(&s);
+    enum tm_err e = find_node(&s);
+    if (e == TM_OK && fill_options(&s) != TM_OK)
+        return tm_usage_error("serve", "%s", s.why);
+    if (e == TM_OK)
+        e = prepare(&s);
     if (e != TM_OK)
         return tm_fail("node %s of %s does not start: %s", s.node_name, s.cluster_name, s.why);
     write_node_file(&s, "starting");

@@ -81,6 +81,8 @@ class Cluster:
     """All clusters of one topology file, in one folder."""
 
     def __init__(self, topology, options=(), small=True):
+        self.program = TIDEMILL
+        self.prefix = []  # words before the program: another user, other limits
         self.dir = tempfile.mkdtemp(prefix="tidemill-test-", dir=os.environ.get("TM_SYSTEM_DIR"))
         self.data = os.path.join(self.dir, "data")
         self.topology = os.path.join(self.dir, "topology.js")
@@ -120,7 +122,8 @@ class Cluster:
             f.write(text)
 
     def tidemill(self, *args, check=True, timeout=150):
-        done = subprocess.run([TIDEMILL, *args], capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run([*self.prefix, self.program, *args], capture_output=True, text=True,
+                              timeout=timeout)
         if check and done.returncode != 0:
             raise Failed("tidemill %s: exit %d\n%s%s" % (" ".join(args), done.returncode, done.stdout,
                                                          done.stderr))
