@@ -583,7 +583,7 @@ static void give_due(struct tm_shard *s)
 
 static void slow_work(struct tm_shard *s)
 {
-    uint64_t entities = 0, bytes = s->arena.bytes, faulty = 0, solo = 0;
+    uint64_t entities = 0, bytes = s->arena.bytes, faulty = s->refused, solo = 0;
     for (uint32_t i = 0; i < s->slots; i++) {
         struct tm_partition *p = s->partitions[i];
         if (p == NULL)

@@ -130,6 +130,21 @@ static struct tm_members first_members(const struct tm_shard *s, const struct tm
     return m;
 }
 
+/* A disk that cannot prove which votes it gave might give another in the same term.  Catching up
+ * does not help that: only a new disk id does, and the partition stays closed until then. */
+static bool promises_proven(const struct tm_shard *s, uint32_t id)
+{
+    struct tm_hard_state hs;
+    if (tm_hs_get(tm_log_set_hs(s->logs), id, &hs) != TM_ERR_CORRUPT)
+        return true;
+    tm_ctx_log(
+        s->ctx, TM_LOG_ERROR, "votes_not_proven",
+        "partition=%u text=\"the votes that this disk gave are damaged; the partition is not "
+        "started: stop the node, empty its data directory and start it as a new copy\"",
+        id);
+    return false;
+}
+
 static enum tm_err make_partition(struct tm_shard *s, uint32_t id)
 {
     const struct tm_holders *h = &s->node->directory->placement[id];
@@ -150,6 +165,12 @@ static enum tm_err make_partition(struct tm_shard *s, uint32_t id)
                    : snapshot.count > 0 ? snapshot
                                         : first_members(s, h);
     boot.previous = seen->before.count > 0 ? seen->before : snapshot;
+    if (!promises_proven(s, id)) {
+        if (boot.store != NULL)
+            tm_store_delete(boot.store);
+        s->refused++;
+        return TM_OK;
+    }
     struct tm_partition *p = tm_partition_new(&s->env, &boot);
     s->partitions[id / s->node->workers] = p;
     return p != NULL ? TM_OK : TM_ERR_NOMEM;

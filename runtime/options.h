@@ -25,7 +25,6 @@
 #define TM_PIN_LIST(X)         X(PIN_AUTO, "auto") X(PIN_ON, "on") X(PIN_OFF, "off")
 #define TM_FABRIC_KIND_LIST(X) X(FABRIC_KIND_DPDK, "dpdk") X(FABRIC_KIND_TCP, "tcp")
 #define TM_DURABILITY_LIST(X)  X(DURABILITY_DISK, "disk") X(DURABILITY_MEMORY, "memory")
-#define TM_READS_LIST(X)       X(READS_QUORUM, "quorum") X(READS_LEASE, "lease")
 #define TM_SOLO_LIST(X)        X(SOLO_SERVE, "serve") X(SOLO_STOP, "stop")
 #define TM_LOG_WORD_LIST(X)                                                                        \
     X(LOG_WORD_DEBUG, "debug")                                                                     \
@@ -37,7 +36,6 @@ enum tm_placement { TM_PLACEMENT_LIST(X) };
 enum tm_pin { TM_PIN_LIST(X) };
 enum tm_fabric_kind { TM_FABRIC_KIND_LIST(X) };
 enum tm_durability { TM_DURABILITY_LIST(X) };
-enum tm_reads { TM_READS_LIST(X) };
 enum tm_solo { TM_SOLO_LIST(X) };
 enum tm_log_word { TM_LOG_WORD_LIST(X) }; /* the same numbers as enum tm_log_level of ctx.h */
 #undef X
@@ -107,9 +105,6 @@ enum tm_log_word { TM_LOG_WORD_LIST(X) }; /* the same numbers as enum tm_log_lev
          "process frees its memory, and with it its ports, sooner.")                               \
     ENUM(durability, "durability", tm_durability, TM_DURABILITY_LIST, TM_DURABILITY_DISK, BOOT,    \
          "What a write waits for: a quorum's disks, or a quorum's memory (flushed behind).")       \
-    ENUM(reads, "reads", tm_reads, TM_READS_LIST, TM_READS_QUORUM, LIVE,                           \
-         "How a strong read is confirmed: by a round of a quorum, or by a lease, which trusts "    \
-         "that clocks run at the same speed.")                                                     \
     ENUM(solo, "solo", tm_solo, TM_SOLO_LIST, TM_SOLO_SERVE, LIVE,                                 \
          "With replicationFactor 2 and one copy lost: serve with a single copy, or stop writes "   \
          "(-NOREPLICAS).")                                                                         \
