@@ -1,10 +1,10 @@
 #include "tools/machine.h"
-#include "test.h"
+#include "scratch.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char dir[64];
+static const char *dir;
 
 static void put(const char *path, const char *text)
 {
@@ -31,8 +31,7 @@ static uint64_t limit(const char *membership)
 
 static void begin(void)
 {
-    snprintf(dir, sizeof dir, "/tmp/tidemill-machine-XXXXXX");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+    dir = tm_scratch();
 }
 
 static void the_least_limit_of_all_levels_counts(void)

@@ -1,5 +1,5 @@
 #include "tools/nodedir.h"
-#include "test.h"
+#include "scratch.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -8,12 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char dir[64], why[TM_NODEDIR_WHY];
+static const char *dir;
+static char why[TM_NODEDIR_WHY];
 
 static void make_dir(void)
 {
-    snprintf(dir, sizeof dir, "/tmp/tidemill-nodedir-XXXXXX");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+    dir = tm_scratch();
 }
 
 static const char *at(const char *tail)
