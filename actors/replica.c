@@ -374,6 +374,8 @@ static bool watch_peer(struct tm_replica *r, unsigned i, uint64_t now)
     if (behind && p->state == TM_PEER_REPLICATE && p->match < r->last.index &&
         now - tm_max_u64(p->progress_at, p->sent_at) >= 4 * r->opt->retry_ns)
         tm_replica_probe(p, tm_max_u64(p->received, p->match) + 1, true);
+    if (p->state == TM_PEER_FETCH) /* the read may have been refused: ask again */
+        tm_replica_probe(p, tm_max_u64(p->match + 1, p->next), false);
     tm_replica_pump(r, p);
     tm_replica_tell_commit(r, p);
     return behind && !p->down;

@@ -97,8 +97,9 @@ struct tm_replica_io {
     enum tm_err (*meta)(void *host, uint64_t index, uint64_t *term, uint64_t *hash);
 
     /* The record `index`, valid until the next call of the replica returns.  TM_ERR_AGAIN: only on
-     * disk; reading of it and what follows begins, and tm_replica_log_available is called then.
-     * Else: it is damaged, and tm_replica_damaged is called soon. */
+     * disk; reading of it and what follows begins, and tm_replica_log_available is called then, or
+     * too much is being read already: the next tick asks again.  Else: it is damaged, and
+     * tm_replica_damaged is called soon. */
     enum tm_err (*record)(void *host, uint64_t index, const struct tm_record **out);
 
     /* Appends a record that was checked and whose index is last + 1.  Copies it.  TM_ERR_NOSPACE,

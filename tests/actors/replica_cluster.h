@@ -67,7 +67,8 @@ struct sim_part {
     struct sim_log disk; /* durable */
     struct tm_promise disk_hs;
     uint64_t applied;
-    uint64_t cached_from; /* older records have to be fetched */
+    uint64_t cached_from;   /* older records have to be fetched */
+    unsigned reads_refused; /* so many times that cannot begin */
     bool installing;
     enum tm_health damaged; /* what a start finds */
     unsigned notes[TM_NOTE_COUNT];
@@ -303,6 +304,10 @@ static inline enum tm_err io_record(void *host, uint64_t i, const struct tm_reco
     struct cluster *c = p->node->c;
     CHECK(c, i > p->log.base.index && i <= p->log.last);
     if (i < p->cached_from) {
+        if (p->reads_refused > 0) {
+            p->reads_refused--;
+            return TM_ERR_AGAIN;
+        }
         p->cached_from = i;
         sim_push(c, sim_event(c, EV_AVAILABLE, p->node->id, p->node->id, p->part, TM_US(300)));
         return TM_ERR_AGAIN;

@@ -545,6 +545,23 @@ static void what_is_not_in_memory_is_read_and_what_is_gone_comes_by_snapshot(voi
     cluster_free(c);
 }
 
+static void a_read_that_was_refused_is_asked_for_again(void)
+{
+    struct cluster *c = cluster_up(9, 3, false);
+    unsigned leader = (unsigned)cluster_await_leader(c, AN_ELECTION), away = (leader + 1) % 3;
+    cluster_crash(c, away);
+    for (int i = 0; i < 30; i++)
+        CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+    struct sim_part *p = &c->node[cluster_leader(c, 0)].part[0];
+    p->cached_from = p->log.last + 1;
+    p->reads_refused = 3;
+    cluster_start(c, away);
+    cluster_run(c, TM_SECONDS(1));
+    CU_ASSERT_EQUAL(p->reads_refused, 0);
+    CU_ASSERT(cluster_converged(c, 0));
+    cluster_free(c);
+}
+
 static void a_snapshot_does_not_take_back_what_follows_it(void)
 {
     struct cluster *c = puppet_new(3, false);
@@ -702,6 +719,7 @@ static const struct tm_test tests[] = {
     TM_TEST(the_window_of_uncommitted_records_is_bounded),
     TM_TEST(a_returning_leader_loses_what_was_not_committed),
     TM_TEST(what_is_not_in_memory_is_read_and_what_is_gone_comes_by_snapshot),
+    TM_TEST(a_read_that_was_refused_is_asked_for_again),
     TM_TEST(a_snapshot_does_not_take_back_what_follows_it),
     TM_TEST(a_read_waits_for_a_round_that_began_after_it),
     TM_TEST(a_minority_confirms_no_read),
