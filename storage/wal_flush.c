@@ -70,8 +70,7 @@ static void count(const struct tm_wal *wal, const struct tm_wal_buffer *b)
     tm_counter_add(c, TM_COUNTER_wal_blocks, 1);
     tm_counter_add(c, TM_COUNTER_wal_bytes, b->disk_bytes);
     tm_counter_add(c, TM_COUNTER_wal_records, b->record_count);
-    tm_counter_add(c, TM_COUNTER_wal_flush_us_total,
-                   (tm_ctx_now(wal->ctx) - b->started_ns) / 1000);
+    tm_counter_add(c, TM_COUNTER_wal_flush_us_total, (tm_ctx_now(wal->ctx) - b->started_ns) / 1000);
 }
 
 static void retire(struct tm_wal *wal)

@@ -458,6 +458,7 @@ static void decide(struct scan *s)
     }
     r->first_segment = tm_max_u64(s->floor_segment, r->segment_count ? r->segments[0].id : 0);
     judge_tail(s);
+    r->damaged |= s->at_end_rot; /* what lies past it is not read again: it has to be remembered */
 }
 
 /* --- pass three: what it says --- */

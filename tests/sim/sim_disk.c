@@ -649,6 +649,16 @@ bool tm_sim_disk_flip(struct tm_sim_disk *sd, const char *name, uint64_t offset,
     return true;
 }
 
+bool tm_sim_disk_zero(struct tm_sim_disk *sd, const char *name, uint64_t offset, uint64_t len)
+{
+    struct name *found = find_name(&sd->seen, name);
+    if (found == NULL || offset + len > sd->inodes[found->inode].size)
+        return false;
+    memset(sd->inodes[found->inode].seen + offset, 0, len);
+    memset(sd->inodes[found->inode].stable + offset, 0, len);
+    return true;
+}
+
 const uint8_t *tm_sim_disk_data(struct tm_sim_disk *sd, const char *name, uint64_t *size)
 {
     struct name *found = find_name(&sd->seen, name);

@@ -61,6 +61,9 @@ void tm_sim_disk_misdirect(struct tm_sim_disk *sd);
 /* Flips one bit of a file, as it is and as it would be after a crash.  false: no such byte. */
 bool tm_sim_disk_flip(struct tm_sim_disk *sd, const char *name, uint64_t offset, unsigned bit);
 
+/* Zeroes bytes of a file likewise: a write that was reported and never happened. */
+bool tm_sim_disk_zero(struct tm_sim_disk *sd, const char *name, uint64_t offset, uint64_t len);
+
 /* Direct access for tests; the pointer lives until the next write. */
 const uint8_t *tm_sim_disk_data(struct tm_sim_disk *sd, const char *name, uint64_t *size);
 bool tm_sim_disk_exists(struct tm_sim_disk *sd, const char *name);

@@ -516,14 +516,14 @@ static void rot_is_known_kept_and_repaired(void)
 /* Two rotten blocks in a row: the directory of the first one's is gone with the second. */
 static void a_cut_that_was_lost_to_rot_is_noticed(void)
 {
-    for (unsigned wrong = 0; wrong < 3; wrong++) {
+    for (unsigned wrong = 0; wrong < 4; wrong++) {
         struct fixture *f = filled(tm_test_seed(), 60);
         struct model_log *m = &f->logs[2];
         while (m->last < 10 || m->last - m->commit < 5) {
             CU_ASSERT_FATAL(append(f, 2) == TM_OK);
             settle(f);
         }
-        uint64_t from = m->last - (wrong == 2 ? 0 : 2);
+        uint64_t from = m->last - (wrong >= 2 ? 0 : 2);
         CU_ASSERT_FATAL(tm_log_cut(log_at(f, 2), from) == TM_OK);
         m->last = from - 1;
         m->durable = tm_min_u64(m->durable, m->last);
@@ -536,6 +536,10 @@ static void a_cut_that_was_lost_to_rot_is_noticed(void)
             CU_ASSERT_FATAL(append(f, 0) == TM_OK); /* the block behind: of others */
             settle(f);
         }
+        if (wrong == 3) { /* and behind that one of others, so that only indexes tell */
+            CU_ASSERT_FATAL(append(f, 0) == TM_OK);
+            settle(f);
+        }
         uint32_t second = wrong >= 1 ? 2 : 0;
         uint64_t last = f->logs[second].last;
         CU_ASSERT_FATAL(append(f, 2) == TM_OK);
@@ -543,6 +547,8 @@ static void a_cut_that_was_lost_to_rot_is_noticed(void)
         pass_idle(f);
         flip_block_of(f, 2, from);
         flip_block_of(f, second, last);
+        if (wrong == 3)
+            flip_block_of(f, 0, f->logs[0].last);
         crash(f, -1);
         reopen(f);
         check_nothing_is_lost_silently(f, 2);
@@ -810,6 +816,80 @@ static void a_log_moves_on_when_the_worker_count_changes(void)
     }
 }
 
+/* Makes snapshots of what the partition has. */
+static void compact_all(struct fixture *f, uint32_t p)
+{
+    struct model_log *m = &f->logs[p];
+    if (m->last == m->base)
+        return;
+    m->commit = m->last;
+    tm_log_set_commit(log_at(f, p), m->last);
+    m->base_term = m->term[m->last];
+    m->base_hash = m->hash[m->last];
+    m->base = m->last;
+    tm_log_compact(log_at(f, p), m->last);
+}
+
+static void a_fault_keeps_the_segment_that_shows_it(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 150);
+    pass_idle(f);
+    flip_block_of(f, 2, f->logs[2].last / 2);
+    crash(f, -1);
+    reopen(f);
+    CU_ASSERT(tm_log_fault_count(log_at(f, 2)) > 0);
+    uint64_t first = tm_wal_first_segment(tm_log_set_wal(f->set));
+    for (unsigned i = 0; i < 300; i++) {
+        uint32_t p = i % 2 * 4; /* 0 and 4 */
+        if (append(f, p) != TM_OK)
+            settle(f);
+        settle(f);
+        if (tm_log_fault_count(log_at(f, p)) == 0)
+            compact_all(f, p);
+        f->env.now_ns += TM_MS(10);
+    }
+    CU_ASSERT(tm_wal_first_segment(tm_log_set_wal(f->set)) == first);
+    CU_ASSERT(tm_wal_current_segment(tm_log_set_wal(f->set)) > first + 1);
+    teardown(f);
+}
+
+/* The MOVED record is what a lost older generation is noticed by. */
+static void a_log_in_an_older_generation_keeps_its_moved_record(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 60);
+    struct tm_wal_generation older[] = {{1, 1}};
+    for (unsigned i = 0; i < MINE; i++)
+        while (f->logs[partition_at(i)].last == 0) {
+            append(f, partition_at(i));
+            settle(f);
+        }
+    crash(f, 100);
+    f->config.wal.generation = 2;
+    f->config.wal.older = older;
+    f->config.wal.older_count = 1;
+    reopen(f);
+    for (unsigned i = 0; i < 400; i++) {
+        uint32_t p = i % 2 * 2; /* 0 and 2 */
+        while (append(f, p) != TM_OK)
+            settle(f);
+        settle(f);
+        compact_all(f, p);
+        f->env.now_ns += TM_MS(10);
+    }
+    CU_ASSERT(tm_wal_first_segment(tm_log_set_wal(f->set)) == 1);
+    CU_ASSERT(tm_wal_current_segment(tm_log_set_wal(f->set)) > 3);
+    crash(f, 100);
+    char name[TM_WAL_NAME_MAX];
+    for (unsigned i = 1; i < 20; i++) {
+        tm_wal_name_segment(name, "wal", 1, 0, i);
+        tm_sim_disk_remove(f->env.sd, name);
+    }
+    reopen(f);
+    CU_ASSERT(tm_log_fault_count(log_at(f, 4)) > 0 || tm_log_suspect(log_at(f, 4)));
+    CU_ASSERT(tm_log_fault_count(log_at(f, 0)) == 0);
+    teardown(f);
+}
+
 static void the_oldest_segment_names_its_partition(void)
 {
     struct fixture *f = filled(tm_test_seed(), 3);
@@ -850,6 +930,8 @@ static const struct tm_test tests[] = {
     TM_TEST(a_lost_snapshot_is_a_fault_not_an_empty_log),
     TM_TEST(a_log_goes_on_after_an_installed_snapshot),
     TM_TEST(a_log_moves_on_when_the_worker_count_changes),
+    TM_TEST(a_fault_keeps_the_segment_that_shows_it),
+    TM_TEST(a_log_in_an_older_generation_keeps_its_moved_record),
     TM_TEST(the_oldest_segment_names_its_partition),
 };
 

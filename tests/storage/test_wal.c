@@ -472,6 +472,40 @@ static void damage_past_the_durable_point_is_remembered(void)
     teardown(f);
 }
 
+/* 11 was durable and is gone, 12 never came, 13 is there and proves that 11 was durable. */
+static void rot_right_before_a_hole_is_remembered(void)
+{
+    uint64_t seed = tm_test_seed();
+    unsigned seen = 0;
+    for (unsigned i = 0; i < 20; i++) {
+        struct fixture *f = opened(seed + i);
+        fill(f, 20, 200);
+        unsigned eleven = f->count - 1;
+        for (unsigned k = 0; k < 2; k++) {
+            CU_ASSERT_FATAL(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_OK);
+            tm_wal_flush(f->wal);
+        }
+        tm_sim_disk_step(f->env.sd);
+        bool hole = f->acked == eleven + 1;
+        char name[TM_WAL_NAME_MAX];
+        uint64_t at = locate(f, eleven, name);
+        CU_ASSERT(tm_sim_disk_zero(f->env.sd, name, at, 4096));
+        crash(f, 0);
+        f->acked = 0;
+        f->skipping = true;
+        for (unsigned again = 0; again < 3 && hole; again++) {
+            CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+            CU_ASSERT(f->damaged >= 1 && f->found <= eleven);
+            crash(f, 0);
+        }
+        seen += hole;
+        if (!hole)
+            CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+        teardown(f);
+    }
+    CU_ASSERT(seen > 0);
+}
+
 static void an_idle_marker_makes_the_last_block_provably_durable(void)
 {
     struct fixture *f = opened(tm_test_seed());
@@ -609,6 +643,70 @@ static void released_segments_are_used_again_and_do_not_come_back(void)
     teardown(f);
 }
 
+static void the_segment_of_the_last_durable_block_is_not_released(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    uint64_t first = tm_wal_current_segment(f->wal);
+    while (tm_wal_current_segment(f->wal) == first)
+        fill(f, 1, 900);
+    fill(f, 30, 900);
+    uint64_t segment = tm_wal_current_segment(f->wal);
+    while (tm_wal_current_segment(f->wal) ==
+           segment) { /* stops in a fresh segment, nothing there */
+        tm_sim_disk_stall(f->env.sd, false);
+        settle_idle(f);
+        tm_sim_disk_stall(f->env.sd, true);
+        CU_ASSERT_FATAL(append_one(f, 1, 900, TM_WAL_EFFECT) == TM_OK);
+        tm_wal_flush(f->wal);
+    }
+    tm_wal_release(f->wal, tm_wal_current_segment(f->wal));
+    CU_ASSERT(tm_wal_first_segment(f->wal) == segment);
+    tm_sim_disk_stall(f->env.sd, false);
+    settle_idle(f);
+    tm_wal_release(f->wal, tm_wal_current_segment(f->wal));
+    CU_ASSERT(tm_wal_first_segment(f->wal) == segment + 1);
+    teardown(f);
+}
+
+static void an_exhausted_reserve_can_still_say_what_was_released(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    f->config.max_bytes = 3 * f->config.segment_bytes;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    tm_sim_disk_drain(f->env.sd);
+    CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
+    enum tm_err err;
+    while ((err = append_one(f, 1, 100, TM_WAL_RESERVED)) != TM_ERR_NOSPACE) {
+        CU_ASSERT_FATAL(err == TM_OK || err == TM_ERR_FULL);
+        settle_idle(f);
+    }
+    settle_idle(f);
+    tm_wal_release(f->wal, tm_wal_current_segment(f->wal));
+    settle_idle(f);
+    settle_idle(f);
+    pass_time(f, TM_SECONDS(1));
+    CU_ASSERT(tm_wal_state(f->wal) == TM_WAL_RUNNING);
+    fill(f, 20, 500);
+    teardown(f);
+}
+
+static void a_read_of_what_was_released_meanwhile_says_so(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    uint64_t first = tm_wal_current_segment(f->wal);
+    while (tm_wal_current_segment(f->wal) == first)
+        fill(f, 1, 900);
+    fill(f, 5, 900);
+    struct reader r = {
+        .read = {.place = f->model[0].place, .record = read_record, .done = read_end}};
+    r.read.owner = &r;
+    CU_ASSERT_FATAL(tm_wal_read(f->wal, &r.read) == TM_OK);
+    tm_wal_release(f->wal, tm_wal_current_segment(f->wal));
+    settle_idle(f);
+    CU_ASSERT(r.done && r.err == TM_ERR_NOTFOUND && r.checksum == 0);
+    teardown(f);
+}
+
 static void a_clean_close_goes_on_in_the_same_segment(void)
 {
     struct fixture *f = opened(tm_test_seed());
@@ -724,12 +822,16 @@ static const struct tm_test tests[] = {
     TM_TEST(what_was_durable_survives_crashes),
     TM_TEST(rot_before_the_durable_point_is_reported_and_nothing_is_cut),
     TM_TEST(damage_past_the_durable_point_is_remembered),
+    TM_TEST(rot_right_before_a_hole_is_remembered),
     TM_TEST(an_idle_marker_makes_the_last_block_provably_durable),
     TM_TEST(a_misdirected_write_is_rot_not_silence),
     TM_TEST(a_failed_write_poisons_for_good),
     TM_TEST(a_failed_flush_poisons_too),
     TM_TEST(a_full_disk_refuses_effects_takes_hard_state_and_resumes),
     TM_TEST(released_segments_are_used_again_and_do_not_come_back),
+    TM_TEST(the_segment_of_the_last_durable_block_is_not_released),
+    TM_TEST(an_exhausted_reserve_can_still_say_what_was_released),
+    TM_TEST(a_read_of_what_was_released_meanwhile_says_so),
     TM_TEST(a_clean_close_goes_on_in_the_same_segment),
     TM_TEST(older_generations_are_replayed_first),
     TM_TEST(a_lost_volume_is_a_fault),
