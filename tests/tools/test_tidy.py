@@ -72,8 +72,11 @@ PLANTED = {
         ("runtime/bad.c", "static void f(void)\n{\n    usleep(1);\n}\n", "usleep"),
         ("runtime/bad.c", "static void f(void)\n{\n    printf(0);\n}\n", "tm_ctx_log"),
         ("net/bad.c", "static void f(void)\n{\n    fprintf(stderr, 0);\n}\n", "stderr"),
-        ("actors/bad.c", "static void f(void *p)\n{\n    free(p);\n}\n", "free"),
         ("runtime/bad.c", "static int f(void)\n{\n    return rand();\n}\n", "rng.h"),
+    ],
+    "heap": [
+        ("actors/bad.c", "static void *f(void)\n{\n    return malloc(8);\n}\n", "malloc"),
+        ("storage/bad.c", "static void *f(void)\n{\n    return calloc(8, 1);\n}\n", "calloc"),
     ],
     "pure": [
         ("actors/bad.c", "static long f(void)\n{\n    return time(0);\n}\n", "tm_ctx_wall_ms"),
