@@ -4,8 +4,8 @@
  * applied again from its record, committed, and applied on the follower: after each of these steps
  * the stores must be what they have to be, byte for byte as a snapshot sees them.  Replies are
  * compared as text: CRLF is shown as a blank, the last one left out. */
-#ifndef TM_TESTS_COMMAND_BENCH_H
-#define TM_TESTS_COMMAND_BENCH_H
+#ifndef TM_TESTS_ACTORS_COMMAND_BENCH_H
+#define TM_TESTS_ACTORS_COMMAND_BENCH_H
 
 #include "actors/command.h"
 #include "actors/command_table.h"

@@ -2,8 +2,8 @@
  *
  * Every request is "SET|GET s<session> <seq>"; the world notes what was handed to this worker's
  * partitions and what was sent to others, in order, and every answer a session was given. */
-#ifndef TM_TESTS_DISPATCH_WORLD_H
-#define TM_TESTS_DISPATCH_WORLD_H
+#ifndef TM_TESTS_ACTORS_DISPATCH_WORLD_H
+#define TM_TESTS_ACTORS_DISPATCH_WORLD_H
 
 #include "actors/dispatch.h"
 #include "actors/request_wire.h"

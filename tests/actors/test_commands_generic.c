@@ -135,9 +135,9 @@ static void large_entities_are_renamed_whole(void)
 {
     static char command[40000];
     bench_open();
-    size_t n = (size_t)sprintf(command, "SADD big");
+    size_t n = (size_t)snprintf(command, sizeof command, "SADD big");
     for (unsigned i = 0; i < 1000; i++)
-        n += (size_t)sprintf(command + n, " member%u", i);
+        n += (size_t)snprintf(command + n, sizeof command - n, " member%u", i);
     EXPECT(command, ":1000");
     EXPECT("SADD old x", ":1");
     EXPECT("RENAME big old", "+OK");

@@ -3,6 +3,8 @@
 #include "command_bench.h"
 #include "runtime/hash.h"
 
+#define COMMAND_MAX 400
+
 static uint64_t seed;
 
 static unsigned rnd(unsigned n)
@@ -50,24 +52,28 @@ static unsigned key_of(const struct group *g)
     return g->forms == generic || rnd(200) == 0 ? rnd(6) : g->first_key + rnd(2);
 }
 
+/* Writes a command of at most COMMAND_MAX - 1 bytes. */
 static void make_command(char *out)
 {
     const struct group *g = groups;
+    char *end = out + COMMAND_MAX;
     for (unsigned at = rnd(100); at >= g->share; g++)
         at -= g->share;
     const char *form = rnd(2000) == 0 ? "FLUSHALL" : g->forms[rnd(g->count)];
     for (const char *p = form; *p != 0; p++) {
         bool word = (p == form || p[-1] == ' ') && (p[1] == ' ' || p[1] == 0);
+        size_t room = (size_t)(end - out);
         if (word && *p == 'K')
-            out += sprintf(out, "key%u", key_of(g));
+            out += snprintf(out, room, "key%u", key_of(g));
         else if (word && *p == 'F')
-            out += sprintf(out, "field%u", rnd(150));
+            out += snprintf(out, room, "field%u", rnd(150));
         else if (word && *p == 'V')
-            out += sprintf(out, "%u", rnd(1000));
+            out += snprintf(out, room, "%u", rnd(1000));
         else if (word && *p == 'N')
-            out += sprintf(out, "%u", 1 + rnd(20));
+            out += snprintf(out, room, "%u", 1 + rnd(20));
         else
             *out++ = *p;
+        TM_ASSERT(out < end);
     }
     *out = 0;
 }
@@ -79,7 +85,7 @@ static void run_group(unsigned commands)
                              .hlc = (tm_store_applied(leader) + 1) << 16,
                              .origin = 7};
     struct tm_exec x = {leader, &bench_reply, bench_now, bench_random += 7, 1 << 20, 0};
-    char line[400];
+    char line[COMMAND_MAX];
     struct tm_bytes argv[24];
     tm_store_begin(leader, bench_buffer, sizeof bench_buffer, &head);
     while (commands-- > 0) {

@@ -167,9 +167,9 @@ static void large_sets_work_alike(void)
     static char command[40000];
     bench_open();
     for (unsigned s = 0; s < 2; s++) {
-        size_t n = (size_t)sprintf(command, "SADD big%u", s);
+        size_t n = (size_t)snprintf(command, sizeof command, "SADD big%u", s);
         for (unsigned i = 0; i < 1000; i++)
-            n += (size_t)sprintf(command + n, " member%u", i + s * 500);
+            n += (size_t)snprintf(command + n, sizeof command - n, " member%u", i + s * 500);
         EXPECT(command, ":1000");
     }
     EXPECT("SINTERCARD 2 big0 big1", ":500");
@@ -184,7 +184,7 @@ static void large_sets_work_alike(void)
     uint64_t cursor = 0, members = 0;
     do {
         unsigned length, got;
-        (void)sprintf(command, "SSCAN big0 %" PRIu64, cursor);
+        (void)snprintf(command, sizeof command, "SSCAN big0 %" PRIu64, cursor);
         CU_ASSERT_EQUAL_FATAL(
             sscanf(reply_to(command), "*2 $%u %" SCNu64 " *%u", &length, &cursor, &got), 3);
         members += got;

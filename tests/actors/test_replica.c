@@ -1,6 +1,6 @@
 /* The rules one by one: a replica led by hand where one is enough, a cluster where it is not. */
 #include "actors/replica_internal.h"
-#include "replica_cluster.h"
+#include "replica_puppet.h"
 
 #define AN_ELECTION TM_SECONDS(2)
 

@@ -1,5 +1,5 @@
 /* Who takes part, who may be believed, and the histories of protocol.md that are about it. */
-#include "replica_cluster.h"
+#include "replica_puppet.h"
 
 #define AN_ELECTION TM_SECONDS(2)
 

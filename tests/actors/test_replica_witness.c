@@ -1,5 +1,5 @@
 /* Two copies and a witness: node 0 and 1 hold data, node 2 is the witness. */
-#include "replica_cluster.h"
+#include "replica_puppet.h"
 
 #define AN_ELECTION TM_SECONDS(2)
 
