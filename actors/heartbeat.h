@@ -117,6 +117,8 @@ uint64_t tm_beat_disk(const struct tm_beat *b, const struct tm_replica *r, unsig
 
 /* --- for replicas --- */
 
+/* Makes r one of the replicas whose heartbeats and timers b keeps, and takes it out again; r is
+ * started, and stays where it is in memory meanwhile. */
 void tm_beat_join(struct tm_beat *b, struct tm_replica *r);
 void tm_beat_leave(struct tm_beat *b, struct tm_replica *r);
 

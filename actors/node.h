@@ -64,6 +64,8 @@ static inline unsigned tm_node_worker_of(const struct tm_node *n, unsigned node,
     return workers > 1 ? partition % workers : 0;
 }
 
+/* Notes what is known of another node: its worker count (0: not known, keeps what was) and whether
+ * its process lives.  Moves the epoch.  Any worker. */
 void tm_node_set_peer(struct tm_node *n, unsigned node, unsigned workers, bool alive);
 
 #endif

@@ -431,6 +431,7 @@ void tm_replica_snapshot_sent(struct tm_replica *r, unsigned node, uint64_t inde
 
 /* --- looking; any time --- */
 
+/* As it is now; see struct tm_replica_status. */
 struct tm_replica_status tm_replica_status(const struct tm_replica *r);
 static inline bool tm_replica_leads(const struct tm_replica *r)
 {

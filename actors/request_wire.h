@@ -26,6 +26,7 @@ struct tm_request_words {
     struct tm_request_command *commands;
     size_t argv_cap, command_cap;
 };
+/* Frees what it grew to; w is empty then. */
 void tm_request_words_free(struct tm_request_words *w);
 
 /* Decodes bytes into rq, whose commands live in w until the next use of it, and whose words point

@@ -56,7 +56,7 @@ struct tm_shard {
     struct tm_partition_env env;
     struct tm_partition **partitions; /* by id / workers; NULL where this node has no part */
     uint32_t slots;                   /* of that table */
-    uint32_t refused; /* partitions not started: see shard_open.c */
+    uint32_t refused;                 /* partitions not started: see shard_open.c */
     struct tm_keeper *keeper;
     struct tm_offers *offers;
     bool keeper_busy; /* keeper or offers have more to do at once */

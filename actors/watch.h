@@ -37,6 +37,7 @@ void tm_watch_touch(struct tm_watches *w, const struct tm_record *record);
 /* Leadership moved, or state was undone: all tokens are forgotten. */
 void tm_watch_clear(struct tm_watches *w);
 
+/* Frees what the first use allocated; all tokens are forgotten. */
 void tm_watch_free(struct tm_watches *w);
 
 static inline bool tm_watch_any(const struct tm_watches *w)

@@ -74,6 +74,7 @@ const struct tm_actor_ops *tm_socket_hub_ops(void);
  */
 void tm_socket_hub_delete(struct tm_socket_hub *hub);
 
+/* The running counts, valid as long as the hub.  The worker's thread. */
 const struct tm_socket_stats *tm_socket_hub_stats(const struct tm_socket_hub *hub);
 
 /* Opens, binds and listens.  Any thread: accepts only once the worker runs and tm_socket_accept was

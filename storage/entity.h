@@ -32,6 +32,7 @@ TM_STATIC_ASSERT(sizeof(struct tm_entity) == 16, "the overhead beside key and va
 
 /* ---- Reading ---- */
 
+/* What it is, and its key. */
 enum tm_entity_type tm_entity_type(const struct tm_entity *e);
 struct tm_bytes tm_entity_key(const struct tm_entity *e);
 
@@ -64,8 +65,9 @@ struct tm_field_iter {
     struct tm_bytes packed; /* what is left of a packed one */
     struct tm_table_iter table;
 };
+/* Stands before the first field of e, a hash or set. */
 void tm_field_first(struct tm_field_iter *it, const struct tm_entity *e);
-/* value may be NULL.  False at the end. */
+/* The next field; value may be NULL.  False at the end. */
 bool tm_field_next(struct tm_field_iter *it, struct tm_bytes *name, struct tm_value *value);
 
 /* The field at that place, 0 .. tm_entity_fields - 1, of the same order. */

@@ -48,6 +48,7 @@ struct tm_table_iter {
     uint64_t leaf; /* place in the directory */
     uint32_t at;
 };
+/* Stands before the first blob in hash order; the next one. */
 void tm_table_first(struct tm_table_iter *it, const struct tm_table *t);
 struct tm_entity *tm_table_next(struct tm_table_iter *it);
 
