@@ -75,6 +75,15 @@ struct tm_pending {
     uint8_t inline_[24];
 };
 
+/* Records from `first` up to, not including, `next`, one behind the other. */
+struct tm_ship_read {
+    uint8_t *bytes;
+    size_t length, capacity;
+    uint64_t first, next;
+    uint64_t at; /* the record asked for last, and where it lies */
+    size_t offset;
+};
+
 struct tm_partition {
     struct tm_replica replica;
     struct tm_partition_env *env;
@@ -100,6 +109,7 @@ struct tm_partition {
 
     struct tm_log_fetch apply_fetch; /* records to apply that are only on disk */
     struct tm_log_fetch ship_fetch;  /* records to ship that are */
+    struct tm_ship_read ship_read;   /* what that brought; empty when it has been shipped */
     bool apply_fetching, ship_fetching;
     bool stopping;
     uint64_t persist_seq;  /* of the newest hard state put */

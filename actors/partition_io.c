@@ -9,6 +9,9 @@
 
 #include "actors/message.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 static struct tm_partition *self(void *host)
 {
     return host;
@@ -39,10 +42,19 @@ static enum tm_err io_meta(void *host, uint64_t index, uint64_t *term, uint64_t 
 
 static bool ship_record(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record)
 {
-    /* The fetch leaves the records in the tail cache; nothing to do with each. */
-    (void)fetch;
-    (void)index;
-    (void)record;
+    struct tm_ship_read *read = &((struct tm_partition *)fetch->owner)->ship_read;
+    TM_ASSERT(index == read->next);
+    if (read->length + record.len > read->capacity) {
+        size_t capacity = tm_max_u64(2 * read->capacity, read->length + record.len);
+        uint8_t *grown = realloc(read->bytes, capacity);
+        if (grown == NULL)
+            return false;
+        read->bytes = grown;
+        read->capacity = capacity;
+    }
+    memcpy(read->bytes + read->length, record.data, record.len);
+    read->length += record.len;
+    read->next++;
     return true;
 }
 
@@ -50,10 +62,48 @@ static void ship_done(struct tm_log_fetch *fetch, enum tm_err err)
 {
     struct tm_partition *p = fetch->owner;
     p->ship_fetching = false;
-    if (p->stopping)
-        return;
-    if (err == TM_OK || err == TM_ERR_NOTFOUND)
+    if (!p->stopping && (err == TM_OK || err == TM_ERR_NOTFOUND))
         tm_replica_log_available(&p->replica);
+    if (p->ship_fetching)
+        return; /* the next read has begun */
+    free(p->ship_read.bytes);
+    p->ship_read = (struct tm_ship_read){0};
+}
+
+/* One message's worth at a time: it has left, copied, when log_available returns. */
+static void ship_fetch(struct tm_partition *p, uint64_t index)
+{
+    p->ship_fetch = (struct tm_log_fetch){.first = index,
+                                          .last = shown_last(p->log),
+                                          .max_bytes = p->env->replica_options->append_bytes_max,
+                                          .record = ship_record,
+                                          .done = ship_done,
+                                          .owner = p};
+    if (tm_log_fetch(p->log, &p->ship_fetch) != TM_OK)
+        return; /* the replica asks again */
+    p->ship_fetching = true;
+    p->ship_read.first = p->ship_read.next = p->ship_read.at = index;
+    p->ship_read.length = p->ship_read.offset = 0;
+}
+
+/* A record that was read, unless the log holds another at this index by now. */
+static const struct tm_record *was_read(struct tm_partition *p, uint64_t index)
+{
+    struct tm_ship_read *read = &p->ship_read;
+    uint64_t hash;
+    if (p->ship_fetching || index < read->first || index >= read->next ||
+        !tm_log_hash_at(p->log, index, &hash))
+        return NULL;
+    if (index < read->at) {
+        read->at = read->first;
+        read->offset = 0;
+    }
+    const struct tm_record *record = (const void *)(read->bytes + read->offset);
+    for (; read->at < index; read->at++) {
+        read->offset += record->length;
+        record = (const void *)(read->bytes + read->offset);
+    }
+    return record->checksum == hash ? record : NULL;
 }
 
 static enum tm_err io_record(void *host, uint64_t index, const struct tm_record **out)
@@ -61,20 +111,13 @@ static enum tm_err io_record(void *host, uint64_t index, const struct tm_record 
     struct tm_partition *p = self(host);
     if (index < tm_log_first(p->log) || index > shown_last(p->log))
         return TM_ERR_NOTFOUND;
-    struct tm_bytes bytes = tm_log_get(p->log, index);
-    if (bytes.data != NULL) {
-        *out = (const struct tm_record *)(const void *)bytes.data;
+    *out = (const void *)tm_log_get(p->log, index).data;
+    if (*out == NULL)
+        *out = was_read(p, index);
+    if (*out != NULL)
         return TM_OK;
-    }
-    if (!p->ship_fetching) {
-        p->ship_fetch = (struct tm_log_fetch){.first = index,
-                                              .last = shown_last(p->log),
-                                              .max_bytes = TM_MIB(1),
-                                              .record = ship_record,
-                                              .done = ship_done,
-                                              .owner = p};
-        p->ship_fetching = tm_log_fetch(p->log, &p->ship_fetch) == TM_OK;
-    }
+    if (!p->ship_fetching)
+        ship_fetch(p, index);
     return TM_ERR_AGAIN;
 }
 

@@ -112,9 +112,27 @@ def a_stopped_node_does_no_harm_when_it_goes_on():
             load.verify()
 
 
+def a_node_that_missed_more_than_is_in_memory_catches_up():
+    """What it missed has left the others' memory: it comes from their disks."""
+    with Cluster(three_nodes()) as c:
+        c.up()
+        c.kill("node-2")
+        client, missed = c.client("node-1"), 28 << 20  # the tail in memory is 16 MiB
+        for batch in range(missed >> 20):
+            pipe = client.pipeline(transaction=False)
+            for i in range(128):
+                pipe.set("Missed:%d-%d" % (batch, i), "x" * 8192)
+            pipe.execute()
+        c.up()
+        wait_until(lambda: in_sync(c, "node-1", 3) and all(
+            len({r["stateHash"] for r in p["replicas"]}) == 1
+            for p in c.status("node-1")["partitions"]), 60, 0.5)
+
+
 if __name__ == "__main__":
     sys.exit(main([three_copies_survive_kill_after_kill,
                    two_copies_and_a_witness_survive_kill_after_kill,
                    three_copies_survive_kills_over_tcp,
                    all_nodes_killed_at_once_come_back_with_everything,
-                   a_stopped_node_does_no_harm_when_it_goes_on]))
+                   a_stopped_node_does_no_harm_when_it_goes_on,
+                   a_node_that_missed_more_than_is_in_memory_catches_up]))
