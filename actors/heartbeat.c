@@ -23,7 +23,7 @@ struct beat_head {
     uint64_t disk;  /* the sender's */
     uint64_t boot;  /* BEAT, LIST: the sender's; answers: of whom they answer */
     uint64_t round; /* answers: echoed */
-    uint64_t count;
+    uint64_t count; /* SAME, DIFFERS: the sender's wall clock, ms; 0: not told */
     uint64_t digest;
     uint64_t interval_ns;
     uint64_t flush_age_ns;
@@ -40,7 +40,8 @@ TM_STATIC_ASSERT(sizeof(struct beat_item) == 16, "frozen");
 TM_STATIC_ASSERT(offsetof(struct beat_item, term) == 8, "frozen");
 
 #define CHUNKS_MAX    32
-#define READ_RETRY_NS TM_MS(2) /* between rounds while reads wait */
+#define CLOCK_NS      TM_SECONDS(10) /* so long it counts what a peer's clock said */
+#define READ_RETRY_NS TM_MS(2)       /* between rounds while reads wait */
 
 struct beat_message {
     struct beat_head head;
@@ -345,6 +346,13 @@ uint64_t tm_beat_flush_age(const struct tm_beat *b, const struct tm_replica *r, 
     return l == NULL ? 0 : l->peer_flush_age;
 }
 
+int64_t tm_beat_ahead_ms(const struct tm_beat *b, const struct tm_replica *r, unsigned node)
+{
+    const struct tm_beat_link *l = link_of(b, node, r->partition);
+    bool fresh = l != NULL && l->ahead_at != 0 && tm_ctx_now(b->ctx) - l->ahead_at < CLOCK_NS;
+    return fresh ? l->ahead_ms : 0;
+}
+
 uint64_t tm_beat_disk(const struct tm_beat *b, const struct tm_replica *r, unsigned node)
 {
     const struct tm_beat_link *l = link_of(b, node, r->partition);
@@ -369,6 +377,8 @@ static void send_beat(struct tm_beat *b, struct tm_beat_link *l)
     head.count = l->led_count;
     head.digest = l->led_digest;
     l->sent_at = tm_ctx_now(b->ctx);
+    l->sent_wall_ms = tm_ctx_wall_ms(b->ctx);
+    l->sent_round = head.round;
     l->promised_ns = head.interval_ns;
     b->io->send(b->host, l->node, l->worker, tm_bytes_of(&head, sizeof head));
 }
@@ -460,10 +470,24 @@ static void on_beat(struct tm_beat *b, struct tm_beat_link *l, const struct beat
     struct beat_head head = head_of(b, same ? BEAT_SAME : BEAT_DIFFERS);
     head.boot = in->boot;
     head.round = in->round;
+    head.count = tm_ctx_wall_ms(b->ctx);
     l->promise_ns = tm_min_u64(in->interval_ns, TM_SECONDS(60));
     if (same)
         l->agreed_at = tm_ctx_now(b->ctx);
     b->io->send(b->host, l->node, l->worker, tm_bytes_of(&head, sizeof head));
+}
+
+/* The answer left the peer between sending and now, by the own clock: what its clock said lies that
+ * far apart from the own at least, however slow the way was. */
+static void note_clock(struct tm_beat *b, struct tm_beat_link *l, const struct beat_head *in)
+{
+    uint64_t peer = in->count, now = tm_ctx_wall_ms(b->ctx);
+    if (in->boot != b->boot || in->round != l->sent_round || peer == 0)
+        return;
+    l->ahead_ms = peer < l->sent_wall_ms ? (int64_t)(l->sent_wall_ms - peer)
+                  : peer > now           ? -(int64_t)(peer - now)
+                                         : 0;
+    l->ahead_at = tm_ctx_now(b->ctx);
 }
 
 static void on_same(struct tm_beat *b, struct tm_beat_link *l, const struct beat_head *in)
@@ -570,9 +594,11 @@ void tm_beat_receive(struct tm_beat *b, unsigned node, unsigned worker, struct t
         on_beat(b, l, &m.head);
         break;
     case BEAT_SAME:
+        note_clock(b, l, &m.head);
         on_same(b, l, &m.head);
         break;
     case BEAT_DIFFERS:
+        note_clock(b, l, &m.head);
         l->list_wanted = m.head.boot == b->boot;
         break;
     case BEAT_LIST:

@@ -53,7 +53,11 @@ struct tm_beat_link {
     uint64_t led_count, led_digest; /* led here, a member there */
     uint64_t sent_at;               /* last heartbeat */
     uint64_t promised_ns;           /* in it: the next one no later than */
-    uint64_t confirmed;             /* highest round answered "same" */
+    uint64_t sent_wall_ms;          /* own clock then */
+    uint64_t sent_round;
+    int64_t ahead_ms; /* own clock ahead of the peer's by that at least; below 0: behind */
+    uint64_t ahead_at;
+    uint64_t confirmed; /* highest round answered "same" */
     uint64_t confirmed_at;
     bool list_wanted; /* the peer's view differs: send the list */
 
@@ -111,6 +115,10 @@ void tm_beat_touch(struct tm_beat *b);
 
 /* How old the last successful flush of node's log is, as its heartbeats say; 0: not known. */
 uint64_t tm_beat_flush_age(const struct tm_beat *b, const struct tm_replica *r, unsigned node);
+
+/* By how many ms at least the own wall clock is ahead of that node's, as its answers to own
+ * heartbeats show; negative: behind it; 0: neither, or not known. */
+int64_t tm_beat_ahead_ms(const struct tm_beat *b, const struct tm_replica *r, unsigned node);
 
 /* The disk id that node's heartbeats come from; 0: none came yet. */
 uint64_t tm_beat_disk(const struct tm_beat *b, const struct tm_replica *r, unsigned node);

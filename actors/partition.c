@@ -218,6 +218,7 @@ void tm_partition_tick(struct tm_partition *p)
     uint64_t now = tm_ctx_now(p->env->ctx);
     if (p->waits != NULL)
         tm_partition_due(p);
+    tm_partition_watch_clock(p);
     if (p->store != NULL)
         tm_store_tidy(p->store, TIDY_BLOBS);
     if (p->leading && now >= p->next_expiry_look) {

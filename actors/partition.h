@@ -62,6 +62,8 @@ struct tm_partition_env {
     struct tm_partition *dirty;  /* partitions with something to ship this turn */
     bool flush_now;              /* the log holds what somebody waits for on disk */
     uint64_t unshipped_bytes;    /* written since the last time they were shipped */
+    bool window_full;            /* a write waits for what is not committed yet: ship at once */
+    uint64_t clock_warned_at;    /* 0: never */
     struct tm_partition *due;    /* partitions with answers to give (tm_partition_turn) */
 };
 
@@ -92,8 +94,9 @@ struct tm_partition {
     struct tm_log *log;
     struct tm_store *store; /* NULL at a witness */
 
-    bool leading;   /* role LEADER and everything inherited applied: requests are taken */
-    bool announced; /* ops.leads was called for this term */
+    bool leading;     /* role LEADER and everything inherited applied: requests are taken */
+    bool announced;   /* ops.leads was called for this term */
+    bool clock_ahead; /* of a quorum's: nothing is written here */
     bool is_dirty, is_due;
     struct tm_partition *dirty_next, *due_next;
 

@@ -20,6 +20,20 @@ static enum tm_err no_room(const struct tm_partition *p, enum tm_err e)
     return TM_ERR_FULL;
 }
 
+/* Where the next record goes.  At the cap of the asynchronous window a write waits: whoever asked
+ * asks again, and what is gathered leaves at once. */
+static enum tm_err next_slot(struct tm_partition *p, struct tm_replica_slot *slot)
+{
+    if (p->clock_ahead)
+        return TM_ERR_AGAIN;
+    enum tm_err e = tm_replica_next(&p->replica, slot);
+    if (e == TM_ERR_FULL && p->env->eventual) {
+        tm_counter_add(p->env->ctx->counters, TM_COUNTER_async_window_waits, 1);
+        p->env->window_full = true;
+    }
+    return e;
+}
+
 /* Opens, fills and logs one record.  On any refusal the store is as before. */
 enum tm_err tm_partition_write(struct tm_partition *p,
                                void (*fill)(struct tm_partition *p, void *arg), void *arg,
@@ -28,7 +42,7 @@ enum tm_err tm_partition_write(struct tm_partition *p,
     struct tm_partition_env *env = p->env;
     struct tm_replica_slot slot;
     *index = 0;
-    enum tm_err e = tm_replica_next(&p->replica, &slot);
+    enum tm_err e = next_slot(p, &slot);
     if (e != TM_OK)
         return e;
     struct tm_record head = {.kind = TM_RECORD_EFFECT,

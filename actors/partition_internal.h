@@ -3,6 +3,7 @@
  *   partition.c         life, applying, changes of role
  *   partition_io.c      the replica's log, hard state and messages (struct tm_replica_io)
  *   partition_exec.c    evaluating requests
+ *   partition_clock.c   clocks that are wrong
  *   partition_answer.c  replies that wait: for commit, for a round, for copies */
 #ifndef TM_ACTORS_PARTITION_INTERNAL_H
 #define TM_ACTORS_PARTITION_INTERNAL_H
@@ -49,6 +50,12 @@ void tm_partition_refuse(struct tm_partition *p, struct tm_place to, uint64_t id
 
 /* Frees everything that waits, unanswered. */
 void tm_partition_drop_answers(struct tm_partition *p);
+
+/* Leader: stops writing and hands over if its clock is too far ahead.  Some ten times a second. */
+void tm_partition_watch_clock(struct tm_partition *p);
+
+/* Takes note of a record's stamp, as far as it may be true. */
+void tm_partition_observe(struct tm_partition *p, uint64_t stamp);
 
 /* Expires what is due, some at a time, in records of their own. */
 void tm_partition_expire_due(struct tm_partition *p);

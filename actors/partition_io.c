@@ -151,7 +151,7 @@ static enum tm_err io_append(void *host, const struct tm_record *record)
         if (e != TM_OK)
             return e;
     }
-    tm_hlc_observe(p->env->hlc, record->hlc);
+    tm_partition_observe(p, record->hlc);
     if (p->env->options->durability == TM_DURABILITY_MEMORY)
         tm_partition_mark(p);
     enum tm_err e = tm_log_append(p->log, tm_bytes_of(record, record->length), klass);

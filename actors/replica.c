@@ -17,6 +17,7 @@ void tm_replica_options_default(struct tm_replica_options *opt)
         .stagger_ns = TM_MS(3),
         .retry_ns = TM_MS(20),
         .disk_stall_ns = TM_SECONDS(1),
+        .clock_skew_ms_max = 500,
         .prefer_after_ns = TM_SECONDS(5),
         .append_bytes_max = (uint32_t)TM_KIB(256),
         .inflight_bytes_max = (uint32_t)TM_MIB(4),
@@ -348,6 +349,8 @@ static void give_to_preferred(struct tm_replica *r, uint64_t now)
         tm_replica_is_self(r, 0) || now < r->prefer_at || r->transfer_to != TM_NODE_UNKNOWN)
         return;
     if (p->synced_at == 0 || now - p->synced_at < r->opt->prefer_after_ns)
+        return;
+    if (-tm_beat_ahead_ms(r->beat, r, p->id.node) > (int64_t)r->opt->clock_skew_ms_max)
         return;
     r->prefer_at = now + 8 * r->opt->prefer_after_ns;
     (void)tm_replica_transfer(r, p->id.node);

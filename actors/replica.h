@@ -159,6 +159,7 @@ struct tm_replica_options {
     uint64_t stagger_ns;         /* between candidates of the same dead leader, by rank */
     uint64_t retry_ns;           /* a pre-vote, a probe or an in-sync set is sent again after */
     uint64_t disk_stall_ns;      /* no acknowledgement for so long: counts as lost */
+    uint64_t clock_skew_ms_max;  /* a preferred leader whose clock is ahead by more does not */
     uint64_t prefer_after_ns;    /* a preferred leader that was in sync so long takes over; 0: no */
     uint32_t append_bytes_max;   /* records of one message, unless one alone is larger */
     uint32_t inflight_bytes_max; /* to one peer, not acknowledged */

@@ -641,11 +641,11 @@ void tm_shard_turn(struct tm_shard *s)
     }
 }
 
-/* Eventual mode gathers for --async-batch-us or until --async-batch-bytes, and never for longer
- * than a failover may lose. */
+/* Eventual mode gathers for --async-batch-us or until --async-batch-bytes, and never more nor
+ * longer than a failover may lose. */
 static bool gathering(struct tm_shard *s)
 {
-    if (!s->env.eventual || s->env.dirty == NULL ||
+    if (!s->env.eventual || s->env.dirty == NULL || s->env.window_full ||
         s->env.unshipped_bytes >= s->options.async_batch_bytes)
         return false;
     uint64_t now = tm_ctx_now(s->ctx);
@@ -661,6 +661,7 @@ static void ship_dirty(struct tm_shard *s)
         return;
     s->ship_at = 0;
     s->env.unshipped_bytes = 0;
+    s->env.window_full = false;
     while (s->env.dirty != NULL) {
         struct tm_partition *p = s->env.dirty;
         s->env.dirty = p->dirty_next;

@@ -185,6 +185,7 @@ static void set_options(struct tm_shard *s)
     r->solo_stop = o->solo == TM_SOLO_STOP;
     r->election_min_ns = TM_MS(o->election_timeout_ms);
     r->election_max_ns = TM_MS(o->election_timeout_ms) * 2;
+    r->clock_skew_ms_max = o->max_clock_skew_ms;
     r->disk_stall_ns = TM_MS(o->disk_stall_ms);
     if (r->eventual) {
         r->window_bytes_max = o->async_window_bytes;

@@ -72,6 +72,8 @@
     X(witness_commits, COUNT, "records", "records committed with the witness in the quorum")       \
     X(solo_commits, COUNT, "records", "records committed with a single data copy")                 \
     X(partitions_solo, GAUGE, "partitions", "partitions led here with a single data copy")         \
+    X(clock_handovers, COUNT, "events",                                                            \
+      "times leadership was given away because this node's clock was ahead")                       \
     X(undone, COUNT, "records", "uncommitted records taken back after losing leadership")          \
     X(async_cut, COUNT, "records", "records cut off at a failover in eventual mode")               \
     X(async_reoffered, COUNT, "records", "cut records offered to the new leader")                  \

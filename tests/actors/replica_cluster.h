@@ -19,7 +19,8 @@ static inline uint64_t sim_now(void *host)
 }
 static inline uint64_t sim_wall(void *host)
 {
-    return ((struct sim_node *)host)->c->now / TM_MS(1);
+    const struct sim_node *n = host;
+    return n->c->now / TM_MS(1) + (uint64_t)((int64_t)1000000 + n->clock_ms);
 }
 static inline uint64_t sim_node_random(void *host)
 {

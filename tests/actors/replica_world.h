@@ -83,6 +83,7 @@ struct sim_node {
     uint64_t paused_until;
     uint64_t incarnation;
     uint64_t disk_id;
+    int64_t clock_ms;      /* its wall clock is ahead of true time */
     uint64_t disk_slow_ns; /* added to each operation */
     uint64_t disk_last;    /* due time of the last operation */
     struct tm_ctx ctx;

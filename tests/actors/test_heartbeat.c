@@ -117,7 +117,7 @@ static void begin(unsigned partitions, uint64_t disk_of_1)
         struct side *s = &side[i];
         struct tm_id self = {i == 0 ? 10 : disk_of_1, (uint8_t)i};
         memset(s, 0, sizeof *s);
-        s->ctx = (struct tm_ctx){.now_ns = the_time, .random = no_chance};
+        s->ctx = (struct tm_ctx){.now_ns = the_time, .wall_ms = the_time, .random = no_chance};
         tm_beat_init(&s->beat, &beat_options, &beat_io, s, &s->ctx, self, 0, 100 + i, s->link, 8);
         tm_beat_workers(&s->beat, 0, 1);
         tm_beat_workers(&s->beat, 1, 1);

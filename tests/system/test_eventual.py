@@ -1,17 +1,12 @@
 #!/usr/bin/python3
 """consistency "eventual": what a failover cut off comes back with the node that had it, merged."""
 import os
-import signal
 import sys
-import time
-
-import redis
 
 from cluster import Cluster, main, three_nodes, wait_until
 
 # Nothing that is written leaves the leader on its own for a while.
 HOLD = {"async-window-ms": 60000, "async-batch-us": 10000000, "async-batch-bytes": 16 << 20}
-SHIP = {"async-window-ms": 1000, "async-batch-us": 1000, "async-batch-bytes": 65536}
 
 
 def configure(c, node, values):
@@ -77,10 +72,26 @@ def a_killed_leader_brings_its_writes_back():
         read_everywhere(c, lambda r: r.get(k["count"]), b"111")
 
 
+def writes_wait_at_the_cap_of_the_window():
+    with Cluster(three_nodes(rf=3, consistency="eventual", partitions=1)) as c:
+        c.up()
+        wait_until(lambda: settled(c, "node-1"), 20)
+        leader = c.leader_of("Window:1", "node-1")
+        configure(c, leader, {"async-batch-bytes": 65536, "async-window-bytes": 65536})
+        client = c.client(leader)
+        pipe = client.pipeline(transaction=False)
+        for n in range(400):
+            pipe.set("Window:%d" % n, "x" * 1000)
+        assert all(pipe.execute())
+        assert c.stat(leader)["async_window_waits"] > 0
+        assert client.dbsize() == 400
+
+
 def files(c, node):
     folder = os.path.join(c.row(node)["dir"], "offers")
     return os.listdir(folder) if os.path.isdir(folder) else []
 
 
 if __name__ == "__main__":
-    sys.exit(main([a_killed_leader_brings_its_writes_back]))
+    sys.exit(main([a_killed_leader_brings_its_writes_back,
+                   writes_wait_at_the_cap_of_the_window]))
