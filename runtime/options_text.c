@@ -1,4 +1,5 @@
 /* The option table as text: parsing and printing values, messages, help and documentation. */
+#include "runtime/nearest.h"
 #include "runtime/options_internal.h"
 
 #include <ctype.h>
@@ -207,43 +208,14 @@ bool tm_option_name_is(const char *name, const char *given, size_t given_len)
     }
 }
 
-/* Edit distance by letters (Levenshtein, two neighbours exchanged counting one); what a prefix
- * leaves out counts little, since `--wal-segment` surely means `--wal-segment-bytes`. */
-static unsigned distance(const char *a, const char *b)
-{
-    enum { MAX = 63 };
-    unsigned d[3][MAX + 1], n = (unsigned)strnlen(b, MAX), m = (unsigned)strnlen(a, MAX);
-    if (m >= 3 && m < n && strncmp(a, b, m) == 0)
-        return 1;
-    for (unsigned j = 0; j <= n; j++)
-        d[0][j] = j;
-    for (unsigned i = 1; i <= m; i++) {
-        unsigned *row = d[i % 3], *up = d[(i + 2) % 3], *up2 = d[(i + 1) % 3];
-        row[0] = i;
-        for (unsigned j = 1; j <= n; j++) {
-            unsigned best = up[j - 1] + (a[i - 1] != b[j - 1]);
-            best = best < up[j] + 1 ? best : up[j] + 1;
-            best = best < row[j - 1] + 1 ? best : row[j - 1] + 1;
-            bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-            row[j] = swapped && up2[j - 2] + 1 < best ? up2[j - 2] + 1 : best;
-        }
-    }
-    return d[m % 3][n];
-}
-
 const char *tm_option_nearest(const char *name, const struct tm_flag *flags, unsigned flag_count)
 {
-    char plain[64];
-    size_t len = 0;
-    for (; name[len] != '\0' && len < sizeof plain - 1; len++)
-        plain[len] = name[len] == '_' ? '-' : (char)tolower((unsigned char)name[len]);
-    plain[len] = '\0';
     const char *nearest = tm_option_rows[0].name;
     unsigned best = UINT32_MAX;
     for (unsigned i = 0; i < TM_OPTION_COUNT + flag_count; i++) {
         const char *candidate =
             i < TM_OPTION_COUNT ? tm_option_rows[i].name : flags[i - TM_OPTION_COUNT].name;
-        unsigned d = distance(plain, candidate);
+        unsigned d = tm_name_distance(name, candidate);
         if (d < best) {
             best = d;
             nearest = candidate;

@@ -1,6 +1,6 @@
 /* The program: finds the subcommand and hands over. */
 #include "tools/command.h"
-#include "tools/topology.h"
+#include "runtime/nearest.h"
 #include "runtime/options.h"
 
 #include <stdarg.h>

@@ -7,6 +7,7 @@
 #include "tools/machine.h"
 #include "tools/nodedir.h"
 #include "runtime/cpu.h"
+#include "runtime/nearest.h"
 #include "runtime/worker.h"
 
 #include <errno.h>

@@ -5,6 +5,7 @@
  * call; the option's own line is found by searching back from there. */
 #include "tools/topology.h"
 #include "tools/topology_eval.h"
+#include "runtime/nearest.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -110,41 +111,6 @@ static void warn(struct tm_topology *t, const char *fmt, ...)
     va_end(ap);
     t->warnings = must(realloc(t->warnings, (t->warning_count + 1) * sizeof *t->warnings));
     t->warnings[t->warning_count++] = must(strdup(text));
-}
-
-static unsigned edit_distance(const char *a, const char *b)
-{
-    unsigned row[TM_NAME_MAX + 2];
-    size_t la = strlen(a), lb = strlen(b);
-    if (la > TM_NAME_MAX || lb > TM_NAME_MAX)
-        return UINT32_MAX;
-    for (size_t j = 0; j <= lb; j++)
-        row[j] = (unsigned)j;
-    for (size_t i = 1; i <= la; i++) {
-        unsigned diagonal = row[0];
-        row[0] = (unsigned)i;
-        for (size_t j = 1; j <= lb; j++) {
-            unsigned same = diagonal + ((a[i - 1] | 32) != (b[j - 1] | 32));
-            unsigned step = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            diagonal = row[j];
-            row[j] = same < step ? same : step;
-        }
-    }
-    return row[lb];
-}
-
-const char *tm_nearest_name(const char *word, const char *const *names, size_t count)
-{
-    const char *best = NULL;
-    unsigned best_distance = UINT32_MAX;
-    for (size_t i = 0; i < count; i++) {
-        unsigned d = edit_distance(word, names[i]);
-        if (d < best_distance) {
-            best_distance = d;
-            best = names[i];
-        }
-    }
-    return best_distance <= 2 + strlen(word) / 3 ? best : NULL;
 }
 
 static bool name_ok(const char *s, bool wildcard)

@@ -79,7 +79,4 @@ const struct tm_node_spec *tm_topology_node(const struct tm_topology *t, const c
 /* A node's position in its cluster's list, or -1. */
 int tm_cluster_node_index(const struct tm_cluster_spec *c, const char *node);
 
-/* Of count names the one nearest to word by edit distance, or NULL if none is near. */
-const char *tm_nearest_name(const char *word, const char *const *names, size_t count);
-
 #endif
