@@ -1,13 +1,6 @@
 #include "bench/hiccup.h"
 
-#include <time.h>
-
-static uint64_t clock_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return TM_SECONDS(t.tv_sec) + (uint64_t)t.tv_nsec;
-}
+#include "runtime/clock.h"
 
 void tm_hiccup_count(struct tm_histogram *h, uint64_t gap_ns)
 {
@@ -21,15 +14,15 @@ void tm_hiccup_count(struct tm_histogram *h, uint64_t gap_ns)
 void tm_hiccup_measure(struct tm_histogram *h, uint64_t length_ns)
 {
     tm_histogram_reset(h);
-    uint64_t last = clock_ns(), begin = last, passed = 0;
+    uint64_t last = tm_clock_ns(), begin = last, passed = 0;
     while (last - begin < length_ns) {
-        uint64_t now = clock_ns(), gap = now - last;
+        uint64_t now = tm_clock_ns(), gap = now - last;
         last = now;
         passed += gap;
         if (passed < TM_US(1))
             continue;
         tm_hiccup_count(h, gap);
         passed = 0;
-        last = clock_ns(); /* what the counting took is no gap of the platform */
+        last = tm_clock_ns(); /* what the counting took is no gap of the platform */
     }
 }

@@ -5,12 +5,12 @@
  * machine are taken when the window's edges pass.  After the last operation was handed out, replies
  * are awaited for at most 10 s. */
 #include "bench/load_internal.h"
+#include "runtime/clock.h"
 
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #define SQ_ENTRIES   1024
 #define BUFFERS      512
@@ -18,13 +18,6 @@
 #define DRAIN_NS     TM_SECONDS(10)
 #define REAP_BUDGET  4096
 #define SENDS_BATCH  16 /* then enter the kernel, so that times taken are times sent */
-
-uint64_t tm_load_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return TM_SECONDS(t.tv_sec) + (uint64_t)t.tv_nsec;
-}
 
 void tm_load_errors_add(struct tm_load_errors *e, const char *text, size_t len, uint64_t times)
 {
@@ -69,7 +62,7 @@ static struct tm_load_conn *pop_ready(struct tm_load *l)
 static void hand_out(struct tm_load *l)
 {
     struct tm_schedule *s = &l->result->schedule;
-    uint64_t now = tm_load_now();
+    uint64_t now = tm_clock_ns();
     while (l->ready_count > 0) {
         struct tm_load_conn *c = l->ready[l->ready_head];
         struct tm_due due;
@@ -84,7 +77,7 @@ static void hand_out(struct tm_load *l)
             continue;
         flush(l);
         tm_uring_submit(&l->uring);
-        now = tm_load_now();
+        now = tm_clock_ns();
     }
     flush(l);
 }
@@ -129,20 +122,20 @@ static void run(struct tm_load *l)
     struct edges edges = {0};
     uint64_t drain_until = 0;
     for (;;) {
-        uint64_t now = tm_load_now();
+        uint64_t now = tm_clock_ns();
         watch_window(l, &edges, now, false);
         tm_schedule_tick(s, now);
         hand_out(l);
         if (l->open == 0)
             break;
         if (s->over && drain_until == 0)
-            drain_until = tm_load_now() + DRAIN_NS;
+            drain_until = tm_clock_ns() + DRAIN_NS;
         if (s->over && (now >= drain_until || (edges.ended && l->under_way == 0)))
             break;
-        tm_uring_wait(&l->uring, sleep_ns(l, tm_load_now(), drain_until));
+        tm_uring_wait(&l->uring, sleep_ns(l, tm_clock_ns(), drain_until));
         tm_uring_reap(&l->uring, REAP_BUDGET);
     }
-    watch_window(l, &edges, tm_load_now(), true);
+    watch_window(l, &edges, tm_clock_ns(), true);
     l->stopping = true;
     l->result->unanswered = l->under_way;
     l->result->tally.failed += l->under_way;
@@ -195,7 +188,7 @@ enum tm_err tm_load_run(struct tm_load_result *result, const struct tm_load_spec
     if (err == TM_OK) {
         struct tm_schedule_spec schedule = spec->schedule;
         schedule.rate = rate;
-        tm_schedule_init(&result->schedule, &schedule, tm_load_now());
+        tm_schedule_init(&result->schedule, &schedule, tm_clock_ns());
         run(&l);
     }
     if (tm_uring_close(&l.uring)) {

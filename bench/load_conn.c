@@ -7,6 +7,7 @@
  * A reply that spans receives is gathered in `in`; the usual one is looked at where it was
  * received. An error reply makes its operation a failure and is counted by its text. */
 #include "bench/load_internal.h"
+#include "runtime/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -140,7 +141,7 @@ static void lose(struct tm_load_conn *c, const char *why)
     if (c->fd < 0 || l->stopping)
         return;
     tm_load_errors_add(&l->result->errors, why, strlen(why), c->count);
-    complete(c, c->count, false, tm_load_now());
+    complete(c, c->count, false, tm_clock_ns());
     /* Ends the receive and a send under way; the number stays taken until tm_load_disconnect. */
     shutdown(c->fd, SHUT_RDWR);
     c->fd = -c->fd - 1;
@@ -239,7 +240,7 @@ static bool keep(struct tm_load_conn *c, const uint8_t *data, size_t len)
 
 static void take(struct tm_load_conn *c, const uint8_t *data, size_t len)
 {
-    uint64_t now = tm_load_now();
+    uint64_t now = tm_clock_ns();
     if (c->in_len == 0) {
         size_t taken = take_replies(c, data, len, now);
         data += taken;

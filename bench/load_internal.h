@@ -80,7 +80,4 @@ void tm_load_conn_mark(struct tm_load_conn *c);
  * c stays marked. */
 bool tm_load_conn_flush(struct tm_load_conn *c);
 
-/* A monotonic clock, nanoseconds. */
-uint64_t tm_load_now(void);
-
 #endif

@@ -164,9 +164,6 @@ static inline bool tm_dpdk_is_server(const struct tm_dpdk *net, const struct tm_
             (net)->config.log.write((net)->config.log.host, (level), (event), __VA_ARGS__);        \
     } while (0)
 
-/* Monotonic nanoseconds. */
-uint64_t tm_dpdk_now(void);
-
 /* fabric_dpdk.c */
 
 /* The calls of an end; host and max_frame are to be set. */

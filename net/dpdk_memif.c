@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "net/dpdk_internal.h"
+#include "runtime/clock.h"
 #include "net/fdpass.h"
 
 #define HELLO_MAGIC   UINT32_C(0x646d6974) /* "timd" */
@@ -78,10 +79,10 @@ static void sleep_ns(uint64_t ns)
 /* Listens on name, waiting while a predecessor that was killed still frees its memory. */
 static int listen_patiently(const char *name, int backlog)
 {
-    uint64_t deadline = tm_dpdk_now() + NAME_WAIT_NS;
+    uint64_t deadline = tm_clock_ns() + NAME_WAIT_NS;
     for (;;) {
         int fd = tm_unix_listen(name, backlog);
-        if (fd != -EADDRINUSE || tm_dpdk_now() > deadline)
+        if (fd != -EADDRINUSE || tm_clock_ns() > deadline)
             return fd;
         sleep_ns(NAME_RETRY_NS);
     }
@@ -412,7 +413,7 @@ enum tm_err tm_dpdk_memif_open(struct tm_dpdk_end *end)
         struct tm_dpdk_peer *peer = &net->peers[n];
         if (!peer->present || peer->end != end)
             continue;
-        peer->down_since = tm_dpdk_now();
+        peer->down_since = tm_clock_ns();
         if (tm_dpdk_is_server(net, peer))
             err = tm_dpdk_port_start(peer->port);
     }

@@ -9,6 +9,7 @@
  * A peer's epoch (odd: up) is moved by the port's owner; the workers see that the node's
  * generation changed, and tell their sinks in their next poll. */
 #include "net/fabric_dpdk.h"
+#include "runtime/clock.h"
 
 #include <errno.h>
 #include <sys/timerfd.h>
@@ -22,13 +23,6 @@
 #include "net/dpdk_internal.h"
 
 TM_STATIC_ASSERT(TM_NODES_MAX <= 64, "touched is a mask of nodes");
-
-uint64_t tm_dpdk_now(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 static struct tm_dpdk_end *end_of(const struct tm_fabric *f)
 {
@@ -48,7 +42,7 @@ void tm_dpdk_peer_set(struct tm_dpdk_end *end, struct tm_dpdk_peer *peer, bool u
     if (tm_dpdk_peer_is_up(peer) == up)
         return;
     if (!up)
-        peer->down_since = tm_dpdk_now();
+        peer->down_since = tm_clock_ns();
     if (!up && tm_dpdk_is_memif(net))
         tm_dpdk_count(end, TM_COUNTER_dpdk_frames_dropped, tm_dpdk_port_drop(peer->port));
     atomic_fetch_add_explicit(&peer->epoch, 1, memory_order_release);
@@ -122,7 +116,7 @@ static void bell_ready(void *arg)
  * Returns how many descriptors were ready; others may be, and those again. */
 static unsigned control_check(struct tm_dpdk_end *end)
 {
-    end->now_ns = tm_dpdk_now();
+    end->now_ns = tm_clock_ns();
     unsigned ready = tm_pollset_poll(&end->set);
     if (tm_dpdk_is_memif(end->net))
         tm_dpdk_memif_tick(end, end->now_ns);

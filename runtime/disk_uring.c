@@ -8,6 +8,7 @@
  * What the kernels we support cannot do asynchronously (size, truncate) is done at once, and a NOP
  * carries the result, so that `done` never runs inside submit. */
 #include "runtime/disk_uring.h"
+#include "runtime/clock.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,7 +18,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FILE_MODE 0600
@@ -499,13 +499,6 @@ static bool write_durably(int fd, struct iovec *iov, off_t at, enum tm_disk_dsyn
     return pwritev(fd, iov, 1, at) == PROBE_BLOCK && fdatasync(fd) == 0;
 }
 
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * TM_SECONDS(1) + (uint64_t)ts.tv_nsec;
-}
-
 /* Overwrites blocks that are allocated already, in turns, so that a disturbance meets both. */
 static int64_t time_both(int fd, uint64_t took[2])
 {
@@ -514,11 +507,11 @@ static int64_t time_both(int fd, uint64_t took[2])
     errno = EIO; /* of a short write */
     for (int i = -1; i < PROBE_ROUNDS; i++) {
         for (unsigned way = 0; way < 2; way++) {
-            uint64_t before = now_ns();
+            uint64_t before = tm_clock_ns();
             if (!write_durably(fd, &iov, (off_t)way * PROBE_BLOCK, (enum tm_disk_dsync)way))
                 return -(int64_t)errno;
             if (i >= 0)
-                took[way] += now_ns() - before;
+                took[way] += tm_clock_ns() - before;
         }
     }
     return 0;

@@ -6,6 +6,7 @@
  * The logger sleeps in poll on an eventfd, which a worker writes only if its ring says the logger
  * sleeps; so a busy log costs no system call, and a silent one no wake-ups but one a second. */
 #include "runtime/log.h"
+#include "runtime/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,17 +15,9 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define HOUSEKEEPING_MS 1000
-
-static uint64_t wall_us_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 /* Writes all bytes, waiting where the descriptor makes one wait; gives up on errors. */
 static void write_all(int fd, const uint8_t *data, size_t len)
@@ -99,18 +92,24 @@ static bool is_wanted(const struct tm_log_target *target, enum tm_log_level leve
     return (int)level >= atomic_load_explicit(&target->level, memory_order_relaxed);
 }
 
-void tm_log_plain(const struct tm_log_target *target, enum tm_log_level level, const char *event,
-                  const char *fmt, ...)
+void tm_log_vplain(const struct tm_log_target *target, enum tm_log_level level, const char *event,
+                   const char *fmt, va_list args)
 {
     if (!is_wanted(target, level))
         return;
     char line[TM_LOG_LINE_MAX];
+    size_t len = tm_log_format(line, sizeof line, tm_clock_wall_us(), level, target->node, -1,
+                               event, fmt, args);
+    write_all(target->fd, (const uint8_t *)line, len);
+}
+
+void tm_log_plain(const struct tm_log_target *target, enum tm_log_level level, const char *event,
+                  const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
-    size_t len =
-        tm_log_format(line, sizeof line, wall_us_now(), level, target->node, -1, event, fmt, args);
+    tm_log_vplain(target, level, event, fmt, args);
     va_end(args);
-    write_all(target->fd, (const uint8_t *)line, len);
 }
 
 static void wake(int fd)
@@ -191,7 +190,7 @@ static void write_line(struct tm_logger *logger, int worker, enum tm_log_level l
     char line[TM_LOG_LINE_MAX];
     va_list args;
     va_start(args, fmt);
-    size_t len = tm_log_format(line, sizeof line, wall_us_now(), level, logger->target->node,
+    size_t len = tm_log_format(line, sizeof line, tm_clock_wall_us(), level, logger->target->node,
                                worker, event, fmt, args);
     va_end(args);
     write_all(logger->target->fd, (const uint8_t *)line, len);
@@ -244,11 +243,11 @@ static void sleep_until_woken(struct tm_logger *logger)
 static void *logger_main(void *arg)
 {
     struct tm_logger *logger = arg;
-    uint64_t checked = wall_us_now();
+    uint64_t checked = tm_clock_wall_us();
     while (!atomic_load_explicit(&logger->stop, memory_order_acquire)) {
         if (tm_logger_drain(logger) == 0 && park_all(logger))
             sleep_until_woken(logger);
-        uint64_t now = wall_us_now();
+        uint64_t now = tm_clock_wall_us();
         if (now - checked >= HOUSEKEEPING_MS * 1000) {
             tm_log_target_follow(logger->target);
             checked = now;

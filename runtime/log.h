@@ -61,6 +61,8 @@ void tm_log_target_follow(struct tm_log_target *target);
  */
 void tm_log_plain(const struct tm_log_target *target, enum tm_log_level level, const char *event,
                   const char *fmt, ...) TM_PRINTF(4, 5);
+void tm_log_vplain(const struct tm_log_target *target, enum tm_log_level level, const char *event,
+                   const char *fmt, va_list args) TM_PRINTF(4, 0);
 
 /* One worker's end. */
 struct tm_log_writer {

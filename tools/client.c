@@ -3,6 +3,7 @@
  * The time limit is one for the whole answer, not for each read: a node that sends a byte now and
  * then does not hold up `status`. */
 #include "tools/client.h"
+#include "runtime/clock.h"
 #include "net/addr.h"
 
 #include <errno.h>
@@ -11,16 +12,13 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #define REPLY_MAX ((size_t)TM_MIB(64))
 
 static uint64_t now_ms(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    return tm_clock_ns() / TM_MS(1);
 }
 
 /* Waits for events until the deadline. */

@@ -2,6 +2,7 @@
  * its actors.  The end in order: every shard gives up leadership and closes its log on its own
  * thread, the loops end, memory and ports are given back. */
 #include "tools/host_internal.h"
+#include "runtime/clock.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -479,7 +479,6 @@ static enum tm_err boot(struct tm_host *h, char *why)
 enum tm_err tm_host_start(const struct tm_host_config *config, struct tm_host **out, char *why)
 {
     struct tm_host *h = calloc(1, sizeof *h);
-    struct timespec ts;
     TM_ASSERT(h != NULL);
     h->config = *config;
     h->options = config->options;
@@ -494,8 +493,7 @@ enum tm_err tm_host_start(const struct tm_host_config *config, struct tm_host **
         h->workers[i].tcp_fd = h->workers[i].client_fds[0] = h->workers[i].client_fds[1] = -1;
     }
     pthread_mutex_init(&h->mutex, NULL);
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    h->started_ns = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+    h->started_ns = tm_clock_ns();
     h->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     enum tm_err e = boot(h, why);
     if (e != TM_OK) {

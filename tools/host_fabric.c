@@ -14,7 +14,6 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #define TCP_BUFFER_GROUP 2
@@ -25,19 +24,10 @@
 static void eal_log(void *host, enum tm_log_level level, const char *event, const char *fmt, ...)
 {
     struct tm_host *h = host;
-    char text[TM_LOG_LINE_MAX];
     va_list ap;
     va_start(ap, fmt);
-    struct timespec ts;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    uint64_t wall_us = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-    size_t len =
-        tm_log_format(text, sizeof text, wall_us, level, h->log_target.node, -1, event, fmt, ap);
+    tm_log_vplain(&h->log_target, level, event, fmt, ap);
     va_end(ap);
-    if ((int)level >= atomic_load(&h->log_target.level)) {
-        ssize_t written = write(h->log_target.fd, text, len);
-        (void)written;
-    }
 }
 
 /* Where each node is on the wire, when the port is a real one. */

@@ -6,6 +6,7 @@
  * waits on the pipe with a deadline and kills the child), a crash of the interpreter (the parent
  * sees the signal). */
 #include "tools/topology_eval.h"
+#include "runtime/clock.h"
 
 #include <duktape.h>
 #include <errno.h>
@@ -15,7 +16,6 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 struct heap {
@@ -241,9 +241,7 @@ _Noreturn static void child(const char *source, size_t len, int fd)
 
 static int64_t now_ms(void)
 {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return (int64_t)(tm_clock_ns() / TM_MS(1));
 }
 
 /* Reads until EOF or deadline.  Returns the length, or -1 at the deadline, -2 when too much. */
