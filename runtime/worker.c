@@ -8,14 +8,13 @@
  * What can go wrong: the ring refuses an entry (bell and watches are armed again in a later
  * turn); an actor fails to start (those before it are stopped, the worker closes). */
 #include "runtime/worker.h"
+#include "runtime/clock.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/random.h>
-#include <time.h>
 
 #include "runtime/cpu.h"
 
@@ -25,13 +24,6 @@
 
 /* --- what stands behind tm_ctx ---------------------------------------------------------------- */
 
-static uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec ts;
-    clock_gettime(clock, &ts);
-    return (uint64_t)ts.tv_sec * TM_SECONDS(1) + (uint64_t)ts.tv_nsec;
-}
-
 static uint64_t ctx_now(void *host)
 {
     return ((struct tm_worker *)host)->now_ns;
@@ -40,27 +32,12 @@ static uint64_t ctx_now(void *host)
 static uint64_t ctx_wall_ms(void *host)
 {
     (void)host;
-    return clock_ns(CLOCK_REALTIME) / TM_MS(1);
+    return tm_clock_wall_us() / 1000;
 }
 
-static uint64_t rotate(uint64_t v, int by)
-{
-    return (v << by) | (v >> (64 - by));
-}
-
-/* xoshiro256++ (Blackman and Vigna). */
 static uint64_t ctx_random(void *host)
 {
-    uint64_t *s = ((struct tm_worker *)host)->random;
-    uint64_t result = rotate(s[0] + s[3], 23) + s[0];
-    uint64_t t = s[1] << 17;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= t;
-    s[3] = rotate(s[3], 45);
-    return result;
+    return tm_rng_next(&((struct tm_worker *)host)->rng);
 }
 
 TM_PRINTF(4, 5)
@@ -71,7 +48,7 @@ static void ctx_log(void *host, enum tm_log_level level, const char *event, cons
         return;
     va_list ap;
     va_start(ap, fmt);
-    tm_log_vline(w->config.log, clock_ns(CLOCK_REALTIME) / 1000, level, event, fmt, ap);
+    tm_log_vline(w->config.log, tm_clock_wall_us(), level, event, fmt, ap);
     va_end(ap);
 }
 
@@ -206,7 +183,7 @@ static void count_turn(struct tm_worker *w, bool busy)
 
 unsigned tm_worker_step(struct tm_worker *w)
 {
-    w->now_ns = clock_ns(CLOCK_MONOTONIC);
+    w->now_ns = tm_clock_ns();
     unsigned found = poll_phase(w, TM_PHASE_FABRIC);
     found += poll_phase(w, TM_PHASE_RINGS);
     found += tm_uring_reap(&w->uring, REAP_BUDGET);
@@ -250,7 +227,7 @@ static bool nothing_there(struct tm_worker *w, unsigned *asked)
 static bool sleep_in_ring(struct tm_worker *w, uint64_t max_ns)
 {
     uint64_t deadline = earliest_deadline(w);
-    uint64_t before = clock_ns(CLOCK_MONOTONIC);
+    uint64_t before = tm_clock_ns();
     if (deadline <= before)
         return false;
     if (deadline != TM_WORKER_NO_DEADLINE)
@@ -259,7 +236,7 @@ static bool sleep_in_ring(struct tm_worker *w, uint64_t max_ns)
     tm_uring_wait(&w->uring, max_ns);
     w->woken = io_uring_cq_ready(&w->uring.ring) > 0;
     if (w->woken)
-        tm_idler_woken(&w->idler, clock_ns(CLOCK_MONOTONIC) - before);
+        tm_idler_woken(&w->idler, tm_clock_ns() - before);
     else
         tm_counter_add(w->ctx.counters, TM_COUNTER_wakes_timer, 1);
     return true;
@@ -328,9 +305,8 @@ enum tm_err tm_worker_init(struct tm_worker *w, const struct tm_worker_config *c
     w->config = *config;
     if (w->config.sq_entries == 0)
         w->config.sq_entries = DEFAULT_SQ;
-    if (getrandom(w->random, sizeof w->random, 0) != (ssize_t)sizeof w->random)
-        return TM_ERR_IO;
-    w->now_ns = clock_ns(CLOCK_MONOTONIC);
+    tm_rng_seed_from_os(&w->rng);
+    w->now_ns = tm_clock_ns();
     tm_disk_uring_init(&w->disk, NULL, config->dir_fd);
     w->ctx =
         (struct tm_ctx){.host = w,
@@ -391,7 +367,7 @@ enum tm_err tm_worker_open(struct tm_worker *w)
     if (err != TM_OK)
         return err;
     tm_disk_uring_attach(&w->disk, &w->uring);
-    w->now_ns = clock_ns(CLOCK_MONOTONIC);
+    w->now_ns = tm_clock_ns();
     tm_idler_init(&w->idler, &w->config.idle, w->now_ns);
     w->bell_op.done = bell_done;
     w->bell_armed = poll_multishot(w, &w->bell_op, w->bell.fd);

@@ -28,6 +28,7 @@
 #include "runtime/doorbell.h"
 #include "runtime/idle.h"
 #include "runtime/log.h"
+#include "runtime/rng.h"
 #include "runtime/uring.h"
 
 #define TM_WORKER_ACTORS_MAX  64
@@ -109,7 +110,7 @@ struct tm_worker {
     unsigned started; /* actors whose start succeeded */
     uint64_t now_ns;  /* of this turn */
     uint64_t next_housekeep;
-    uint64_t random[4];
+    struct tm_rng rng;
     struct tm_watch *watches; /* to be armed or cancelled next turn */
     bool bell_armed;
     bool bell_rang; /* in this turn */
