@@ -1,7 +1,7 @@
 /* cpu.h: how many cores this process may use, and pinning to them.
  *
- * The budget is the smaller of the affinity mask and the cgroup's quota (v1 and v2, each level up
- * to the root), never the number of online CPUs.  Boot code; may block on /proc and /sys. */
+ * The budget is the smaller of the affinity mask and the quota of the control groups
+ * (runtime/cgroup.h), never the number of online CPUs.  Boot code; may block on /proc and /sys. */
 #ifndef TM_RUNTIME_CPU_H
 #define TM_RUNTIME_CPU_H
 
@@ -9,7 +9,7 @@
 
 #include "runtime/base.h"
 
-#define TM_CPU_NO_QUOTA UINT64_MAX
+#define TM_CPU_NO_QUOTA UINT64_MAX /* TM_CGROUP_NO_LIMIT */
 
 struct tm_cpu_budget {
     cpu_set_t affinity;   /* of the calling thread when measured */
