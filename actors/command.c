@@ -38,6 +38,20 @@ static struct {
     const struct tm_command *command;
 } slots[SLOTS];
 
+static uint8_t upper(uint8_t c)
+{
+    return c >= 'a' && c <= 'z' ? (uint8_t)(c - 32) : c;
+}
+
+bool tm_word_is(struct tm_bytes word, const char *text)
+{
+    size_t i = 0;
+    for (; i < word.len && text[i] != 0; i++)
+        if (upper(word.data[i]) != upper((uint8_t)text[i]))
+            return false;
+    return i == word.len && text[i] == 0;
+}
+
 /* False: no command can be called so. */
 static bool fold(struct tm_bytes name, struct folded *f)
 {
@@ -48,7 +62,7 @@ static bool fold(struct tm_bytes name, struct folded *f)
         uint8_t c = name.data[i];
         if (c == 0)
             return false;
-        text[i] = c >= 'a' && c <= 'z' ? (uint8_t)(c - 32) : c;
+        text[i] = upper(c);
     }
     memcpy(f->word, text, sizeof f->word);
     return true;

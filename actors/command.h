@@ -75,6 +75,9 @@ struct tm_command {
     enum tm_step (*steer)(struct tm_session *s, const struct tm_bytes *argv, unsigned argc);
 };
 
+/* Whether the word is that text, in any case of ASCII letters. */
+bool tm_word_is(struct tm_bytes word, const char *text);
+
 /* The command of that name in any case, or NULL.  Constant time; static storage. */
 const struct tm_command *tm_command_find(struct tm_bytes name);
 

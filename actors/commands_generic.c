@@ -126,9 +126,9 @@ static bool copy_options(struct tm_exec *x, const struct tm_bytes *argv, unsigne
     int64_t db;
     *replace = false;
     for (unsigned i = 3; i < argc; i++) {
-        if (tm_option_is(argv[i], "replace")) {
+        if (tm_word_is(argv[i], "replace")) {
             *replace = true;
-        } else if (tm_option_is(argv[i], "db") && i + 1 < argc) {
+        } else if (tm_word_is(argv[i], "db") && i + 1 < argc) {
             if (!tm_word_int(x, argv[++i], &db))
                 return false;
             if (db != 0) {
@@ -177,7 +177,7 @@ static bool expire_options(struct tm_exec *x, const struct tm_bytes *argv, unsig
     *flags = 0;
     for (unsigned i = 3; i < argc; i++) {
         unsigned k = 0;
-        while (k < 4 && !tm_option_is(argv[i], words[k]))
+        while (k < 4 && !tm_word_is(argv[i], words[k]))
             k++;
         if (k == 4) {
             tm_resp_errorf(x->reply, "ERR Unsupported option %.*s",
@@ -352,7 +352,7 @@ void tm_cmd_object(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc
     static const char *const names[] = {"encoding", "refcount", "idletime", "freq", "help"};
     enum { ENCODING, REFCOUNT, IDLETIME, FREQ, HELP, UNKNOWN };
     unsigned what = ENCODING;
-    while (what < UNKNOWN && !tm_option_is(argv[1], names[what]))
+    while (what < UNKNOWN && !tm_word_is(argv[1], names[what]))
         what++;
     if (what == UNKNOWN) {
         tm_resp_errorf(x->reply, "ERR unknown subcommand '%.*s'. Try OBJECT HELP.",
@@ -402,7 +402,7 @@ static void walk_key(void *host, const struct tm_entity *e)
     const struct tm_scan_options *o = &k->options;
     if (is_due(k->x, e) ||
         (o->match.data != NULL && !tm_glob_match(o->match, tm_entity_key(e), false)) ||
-        (o->type.data != NULL && !tm_option_is(o->type, type_name(e))))
+        (o->type.data != NULL && !tm_word_is(o->type, type_name(e))))
         return;
     tm_resp_bulk(k->x->reply, tm_entity_key(e));
     k->written++;
@@ -456,8 +456,7 @@ void tm_cmd_dbsize(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc
 
 void tm_cmd_flushall(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc)
 {
-    if (argc > 2 ||
-        (argc == 2 && !tm_option_is(argv[1], "sync") && !tm_option_is(argv[1], "async"))) {
+    if (argc > 2 || (argc == 2 && !tm_word_is(argv[1], "sync") && !tm_word_is(argv[1], "async"))) {
         tm_reply_syntax(x);
         return;
     }

@@ -220,7 +220,7 @@ void tm_cmd_hrandfield(struct tm_exec *x, const struct tm_bytes *argv, unsigned 
 {
     const struct tm_entity *e;
     struct tm_bytes name;
-    bool with_values = argc == 4 && tm_option_is(argv[3], "withvalues");
+    bool with_values = argc == 4 && tm_word_is(argv[3], "withvalues");
     int64_t count, most = with_values ? INT64_MAX / 2 : INT64_MAX;
     if (argc == 2) {
         if (!find_hash(x, argv[1], &e))

@@ -16,9 +16,6 @@ static const struct tm_bytes TM_NO_BYTES = {NULL, 0};
 
 /* ---- Words ---- */
 
-/* Whether the word is that text in any case; text is in lower case. */
-bool tm_option_is(struct tm_bytes word, const char *text);
-
 /* An integer: "value is not an integer or out of range". */
 bool tm_word_int(struct tm_exec *x, struct tm_bytes word, int64_t *out);
 

@@ -364,7 +364,7 @@ void tm_cmd_sintercard(struct tm_exec *x, const struct tm_bytes *argv, unsigned 
         return;
     }
     for (unsigned i = 2 + (unsigned)count; i < argc; i += 2) {
-        if (i + 1 == argc || !tm_option_is(argv[i], "limit")) {
+        if (i + 1 == argc || !tm_word_is(argv[i], "limit")) {
             tm_reply_syntax(x);
             return;
         }

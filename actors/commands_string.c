@@ -67,7 +67,7 @@ static bool parse_options(struct tm_exec *x, const struct tm_bytes *argv, unsign
     *o = (struct set_options){0};
     for (unsigned i = first; i < argc; i++) {
         size_t k = 0;
-        while (k < count && !tm_option_is(argv[i], table[k].word))
+        while (k < count && !tm_word_is(argv[i], table[k].word))
             k++;
         bool timed = k < count && (table[k].flag & ANY_TIME) != 0;
         if (k == count || (o->flags & table[k].excludes) != 0 || (timed && i + 1 == argc)) {

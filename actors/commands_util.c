@@ -9,17 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-bool tm_option_is(struct tm_bytes word, const char *text)
-{
-    size_t i = 0;
-    for (; i < word.len && text[i] != 0; i++) {
-        uint8_t c = word.data[i];
-        if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != text[i])
-            return false;
-    }
-    return i == word.len && text[i] == 0;
-}
-
 void tm_reply_syntax(struct tm_exec *x)
 {
     tm_resp_error(x->reply, "ERR syntax error");
@@ -242,7 +231,7 @@ bool tm_scan_options(struct tm_exec *x, const struct tm_bytes *argv, unsigned fi
     *o = (struct tm_scan_options){.count = 10};
     for (unsigned i = first; i < argc; i += 2) {
         int64_t count;
-        if (i + 1 < argc && tm_option_is(argv[i], "count")) {
+        if (i + 1 < argc && tm_word_is(argv[i], "count")) {
             if (!tm_word_int(x, argv[i + 1], &count))
                 return false;
             if (count < 1) {
@@ -250,9 +239,9 @@ bool tm_scan_options(struct tm_exec *x, const struct tm_bytes *argv, unsigned fi
                 return false;
             }
             o->count = (unsigned)tm_min_u64((uint64_t)count, 1u << 20);
-        } else if (i + 1 < argc && tm_option_is(argv[i], "match")) {
+        } else if (i + 1 < argc && tm_word_is(argv[i], "match")) {
             o->match = argv[i + 1];
-        } else if (i + 1 < argc && keys && tm_option_is(argv[i], "type")) {
+        } else if (i + 1 < argc && keys && tm_word_is(argv[i], "type")) {
             o->type = argv[i + 1];
         } else {
             tm_reply_syntax(x);

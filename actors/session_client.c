@@ -8,12 +8,12 @@
 
 static struct tm_bytes name_of(const struct tm_session *s, unsigned which)
 {
-    return tm_bytes_str(s->names != NULL ? s->names + which * TM_NAME_MAX : "");
+    return tm_bytes_str(s->names != NULL ? s->names + which * TM_CLIENT_NAME_MAX : "");
 }
 
 void tm_session_names_free(struct tm_session *s)
 {
-    tm_session_free(s->all, s->names, 3 * TM_NAME_MAX);
+    tm_session_free(s->all, s->names, 3 * TM_CLIENT_NAME_MAX);
     s->names = NULL;
 }
 
@@ -26,20 +26,20 @@ static bool store_name(struct tm_session *s, struct tm_resp_writer *w, unsigned 
                            what);
             return false;
         }
-    if (name.len >= TM_NAME_MAX) {
-        tm_resp_errorf(w, "ERR %s is longer than %d bytes", what, TM_NAME_MAX - 1);
+    if (name.len >= TM_CLIENT_NAME_MAX) {
+        tm_resp_errorf(w, "ERR %s is longer than %d bytes", what, TM_CLIENT_NAME_MAX - 1);
         return false;
     }
     if (s->names == NULL) {
-        s->names = tm_session_alloc(s->all, 3 * TM_NAME_MAX);
+        s->names = tm_session_alloc(s->all, 3 * TM_CLIENT_NAME_MAX);
         if (s->names == NULL) {
             tm_session_doom(s, "memory");
             return false;
         }
-        memset(s->names, 0, 3 * TM_NAME_MAX);
+        memset(s->names, 0, 3 * TM_CLIENT_NAME_MAX);
     }
-    char *at = s->names + which * TM_NAME_MAX;
-    memset(at, 0, TM_NAME_MAX);
+    char *at = s->names + which * TM_CLIENT_NAME_MAX;
+    memset(at, 0, TM_CLIENT_NAME_MAX);
     if (name.len > 0)
         memcpy(at, name.data, name.len);
     return true;

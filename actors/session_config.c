@@ -8,7 +8,6 @@
 #include "actors/glob.h"
 
 #include <stdio.h>
-#include <strings.h>
 
 /* Redis names: OPTION(redis, ours) and FIXED(redis, value). */
 #define REDIS_NAMES(OPTION, FIXED)                                                                 \
@@ -115,8 +114,7 @@ static bool set_one(struct tm_session *s, struct tm_resp_writer *w, struct tm_by
     const struct redis_name *r = NULL;
     int len = (int)tm_min_u64(name.len, 128);
     for (size_t i = 0; i < TM_ARRAY_LEN(redis_names) && r == NULL; i++)
-        if (name.len == strlen(redis_names[i].name) &&
-            strncasecmp((const char *)name.data, redis_names[i].name, name.len) == 0)
+        if (tm_word_is(name, redis_names[i].name))
             r = &redis_names[i];
     if (r == NULL)
         err = router->option_set(router->host, name, value, why, sizeof why);

@@ -4,15 +4,6 @@
 #include <ctype.h>
 #include <stdio.h>
 
-bool tm_word_is(struct tm_bytes word, const char *upper)
-{
-    size_t i = 0;
-    for (; i < word.len && upper[i] != 0; i++)
-        if (toupper(word.data[i]) != upper[i])
-            return false;
-    return i == word.len && upper[i] == 0;
-}
-
 /* A word in lower case, cut, as redis names commands in errors. */
 static const char *lower(struct tm_bytes word, char buf[64])
 {

@@ -19,8 +19,8 @@
 #include "actors/session.h"
 #include "net/resp.h"
 
-#define TM_SMALL_REPLY 24
-#define TM_NAME_MAX    64 /* a connection's name and its library's */
+#define TM_SMALL_REPLY     24
+#define TM_CLIENT_NAME_MAX 64 /* a connection's name and its library's */
 
 /* Requests carry (entry number, part of it): the number in the upper bits. */
 #define TM_PART_BITS 15
@@ -146,7 +146,7 @@ struct tm_session {
 
     const struct tm_command *last_command;
     uint64_t opened_ms, last_ms; /* monotonic */
-    char *names; /* three of TM_NAME_MAX bytes: name, library, its version; NULL: none */
+    char *names; /* three of TM_CLIENT_NAME_MAX bytes: name, library, its version; NULL: none */
     uint8_t resp;
     bool ready, stalled; /* is in that list */
     bool told_input;     /* what the worker was last told about reading */
@@ -334,7 +334,6 @@ struct tm_subcommand {
 void tm_subcommand_dispatch(struct tm_session *s, struct tm_resp_writer *w,
                             const struct tm_subcommand *subs, unsigned count,
                             const struct tm_bytes *argv, unsigned argc);
-bool tm_word_is(struct tm_bytes word, const char *upper); /* equal in any case */
 void tm_session_wrong_arity(struct tm_resp_writer *w, const struct tm_bytes *argv);
 void tm_session_wrong_sub_arity(struct tm_resp_writer *w, const struct tm_bytes *argv);
 void tm_session_unknown_subcommand(struct tm_resp_writer *w, const struct tm_bytes *argv);

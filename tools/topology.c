@@ -94,7 +94,7 @@ static enum tm_err complain(struct loader *l, const char *key, const char *fmt, 
     vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
     snprintf(l->err, l->err_size, "%s:%u: %s(\"%.*s\"): %s%s%s%s", l->t->path,
-             key != NULL ? option_line(l, key) : l->line, l->fn, TM_NAME_MAX, l->name,
+             key != NULL ? option_line(l, key) : l->line, l->fn, TM_TOPOLOGY_NAME_MAX, l->name,
              key != NULL ? "option \"" : "", key != NULL ? key : "", key != NULL ? "\": " : "",
              what);
     return TM_ERR_INVALID;
@@ -116,7 +116,7 @@ static void warn(struct tm_topology *t, const char *fmt, ...)
 static bool name_ok(const char *s, bool wildcard)
 {
     size_t len = strlen(s);
-    if (len == 0 || len > TM_NAME_MAX || s[0] == '.' || s[0] == '-')
+    if (len == 0 || len > TM_TOPOLOGY_NAME_MAX || s[0] == '.' || s[0] == '-')
         return false;
     for (size_t i = 0; i < len; i++) {
         char c = s[i];
@@ -168,7 +168,7 @@ static enum tm_err take_list(struct loader *l, const struct option *o, const jso
             return complain(l, o->name,
                             "\"%.64s\" is no valid name: 1 to %d of letters, digits, \".\", \"_\" "
                             "and \"-\"%s",
-                            name, TM_NAME_MAX, types ? ", \"*\" at the end" : "");
+                            name, TM_TOPOLOGY_NAME_MAX, types ? ", \"*\" at the end" : "");
         for (unsigned k = 0; k < out->count; k++)
             if (strcmp(out->names[k], name) == 0)
                 return complain(l, o->name, "\"%s\" is listed twice", name);
@@ -274,7 +274,7 @@ static void default_text(char **s)
 static enum tm_err finish_cluster(struct loader *l, struct tm_cluster_spec *c)
 {
     if (c->nodes.names == NULL) {
-        char name[TM_NAME_MAX + 8];
+        char name[TM_TOPOLOGY_NAME_MAX + 8];
         snprintf(name, sizeof name, "%s-1", c->name);
         c->nodes.names = must(calloc(1, sizeof *c->nodes.names));
         c->nodes.names[0] = must(strdup(name));
@@ -347,7 +347,7 @@ static enum tm_err take_call(struct loader *l, const json_t *call)
     TM_ASSERT(l->fn != NULL && l->name != NULL && json_is_object(options));
     if (!name_ok(l->name, false))
         return complain(l, NULL, "a name has 1 to %d of letters, digits, \".\", \"_\" and \"-\"",
-                        TM_NAME_MAX);
+                        TM_TOPOLOGY_NAME_MAX);
     return strcmp(l->fn, "defineCluster") == 0 ? take_cluster(l, options) : take_node(l, options);
 }
 

@@ -10,11 +10,11 @@
 #include "runtime/base.h"
 #include "net/fabric.h"
 
-#define TM_CLUSTERS_MAX    64
-#define TM_NAME_MAX        63 /* bytes of a cluster's, node's or type's name: [A-Za-z0-9._-] */
-#define TM_PARTITIONS_MAX  4096
-#define TM_REPLICATION_MAX 5
-#define TM_LIST_MAX        256 /* entries of a list of names */
+#define TM_CLUSTERS_MAX      64
+#define TM_TOPOLOGY_NAME_MAX 63 /* bytes of a cluster's, node's or type's name: [A-Za-z0-9._-] */
+#define TM_PARTITIONS_MAX    4096
+#define TM_REPLICATION_MAX   5
+#define TM_LIST_MAX          256 /* entries of a list of names */
 
 struct tm_name_list {
     char **names;

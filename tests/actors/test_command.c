@@ -89,11 +89,24 @@ static void keys_are_found_where_redis_has_them(void)
     CU_ASSERT_FALSE(keys_of((const char *[]){"sintercard", "9223372036854775807", "a"}, 3, &s));
 }
 
+static void words_are_compared_in_any_case_and_whole(void)
+{
+    CU_ASSERT(tm_word_is(tm_bytes_str("keepTTL"), "KEEPTTL"));
+    CU_ASSERT(tm_word_is(tm_bytes_str("KEEPTTL"), "keepttl"));
+    CU_ASSERT(tm_word_is(tm_bytes_str("no-evict"), "NO-EVICT"));
+    CU_ASSERT_FALSE(tm_word_is(tm_bytes_str("KEEP"), "KEEPTTL"));
+    CU_ASSERT_FALSE(tm_word_is(tm_bytes_str("KEEPTTLS"), "KEEPTTL"));
+    CU_ASSERT_FALSE(tm_word_is(tm_bytes_of("EX\0", 3), "EX"));
+    CU_ASSERT_FALSE(tm_word_is(tm_bytes_str("{X"), "[X")); /* 32 apart, and no letters */
+    CU_ASSERT(tm_word_is(tm_bytes_of(NULL, 0), ""));
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(every_command_is_found_in_any_case),
     TM_TEST(what_is_no_command_is_not_found),
     TM_TEST(rows_hold_together),
     TM_TEST(keys_are_found_where_redis_has_them),
+    TM_TEST(words_are_compared_in_any_case_and_whole),
 };
 
 TM_TEST_MAIN("actors/command", tests)
