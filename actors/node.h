@@ -36,6 +36,10 @@ struct tm_node {
     struct tm_directory *directory;
     _Atomic bool running; /* the cluster exists and this node is part of it */
 
+    /* By every worker: how many have opened their logs, and do without older generations. */
+    _Atomic uint32_t logs_open, logs_moved;
+    _Atomic bool logs_noted; /* by worker 0: the data directory says that all logs are there */
+
     /* By whoever hears of it. */
     _Atomic uint8_t peer_workers[TM_NODES_MAX]; /* 0: not known yet */
     _Atomic bool peer_alive[TM_NODES_MAX];

@@ -20,6 +20,7 @@
 #define IDENTITY_MAGIC 0x59544449454c4954ull /* "TILEIDTY" */
 #define FLAG_CREATED   1u
 #define FLAG_CLEAN     2u
+#define FLAG_OPENING   4u /* not opened yet */
 
 struct stored {
     uint64_t magic;
@@ -147,7 +148,8 @@ static void to_stored(const struct tm_datadir_identity *id, struct stored *s)
     memset(s, 0, sizeof *s);
     s->magic = IDENTITY_MAGIC;
     s->version = TM_DATADIR_VERSION;
-    s->flags = (id->created ? FLAG_CREATED : 0) | (id->clean ? FLAG_CLEAN : 0);
+    s->flags = (id->created ? FLAG_CREATED : 0) | (id->clean ? FLAG_CLEAN : 0) |
+               (id->opened ? 0 : FLAG_OPENING);
     memcpy(s->cluster_uuid, id->cluster_uuid, 16);
     memcpy(s->creation_token, id->creation_token, 16);
     s->disk_id = id->disk_id;
@@ -167,6 +169,7 @@ static void from_stored(const struct stored *s, struct tm_datadir_identity *id)
                                        .incarnation = s->incarnation,
                                        .created = (s->flags & FLAG_CREATED) != 0,
                                        .clean = (s->flags & FLAG_CLEAN) != 0,
+                                       .opened = (s->flags & FLAG_OPENING) == 0,
                                        .partitions = s->partitions,
                                        .generation_count = s->generation_count};
     memcpy(id->cluster_uuid, s->cluster_uuid, 16);
@@ -178,7 +181,7 @@ static void from_stored(const struct stored *s, struct tm_datadir_identity *id)
 
 static void note_data(void *arg, const char *name)
 {
-    if (strcmp(name, "wal") == 0 || strcmp(name, "snapshots") == 0)
+    if (strcmp(name, TM_DATADIR_WAL) == 0 || strcmp(name, "snapshots") == 0)
         *(bool *)arg = true;
 }
 
@@ -286,18 +289,63 @@ enum tm_err tm_datadir_begin(struct tm_disk *disk, struct tm_datadir_identity *i
     uint32_t n = id->generation_count;
     *was_clean = id->clean;
     if (n == 0 || id->generations[n - 1].workers != workers) {
-        if (n == TM_WAL_GENERATIONS)
+        bool instead = n > 0 && !id->opened;
+        if (n == TM_WAL_GENERATIONS && !instead)
             return say(error, TM_ERR_FULL,
                        "the worker count changed %d times without the older logs being given up: "
                        "start with --workers %" PRIu32 " and wait for snapshots",
                        TM_WAL_GENERATIONS, id->generations[n - 1].workers);
         uint32_t generation = n == 0 ? 1 : id->generations[n - 1].generation + 1;
-        id->generations[id->generation_count++] =
+        id->generation_count += instead ? 0 : 1;
+        id->generations[id->generation_count - 1] =
             (struct tm_wal_generation){.generation = generation, .workers = workers};
+        id->opened = false;
     }
     id->clean = false;
     id->incarnation++;
     return tm_datadir_write(disk, id, error);
+}
+
+enum tm_err tm_datadir_opened(struct tm_disk *disk, struct tm_datadir_identity *id,
+                              struct tm_datadir_error *error)
+{
+    if (id->opened)
+        return TM_OK;
+    id->opened = true;
+    return tm_datadir_write(disk, id, error);
+}
+
+struct sweep {
+    struct tm_disk *disk;
+    const struct tm_datadir_identity *id;
+    enum tm_err err;
+};
+
+static void sweep_generation(void *arg, const char *name)
+{
+    struct sweep *s = arg;
+    uint32_t generation;
+    int end = 0;
+    if (sscanf(name, "g%" SCNu32 "%n", &generation, &end) != 1 || name[end] != '\0')
+        return;
+    for (uint32_t i = 0; i < s->id->generation_count; i++)
+        if (s->id->generations[i].generation == generation)
+            return;
+    enum tm_err err = tm_wal_remove_generation(s->disk, TM_DATADIR_WAL, generation);
+    if (err != TM_OK)
+        s->err = err;
+}
+
+enum tm_err tm_datadir_sweep(struct tm_disk *disk, const struct tm_datadir_identity *id,
+                             struct tm_datadir_error *error)
+{
+    struct sweep s = {.disk = disk, .id = id};
+    int64_t n = disk->list(disk, TM_DATADIR_WAL, sweep_generation, &s);
+    if (n < 0 && n != -ENOENT)
+        return say_errno(error, n, "cannot list the folder of the write-ahead log");
+    return s.err == TM_OK ? TM_OK
+                          : say(error, s.err, "cannot remove old files of the write-ahead log: %s",
+                                tm_err_text(s.err));
 }
 
 enum tm_err tm_datadir_forget_older(struct tm_disk *disk, struct tm_datadir_identity *id,

@@ -14,7 +14,8 @@
 #include "storage/wal.h"
 
 #define TM_DATADIR_VERSION  1
-#define TM_DATADIR_NAME_MAX 63 /* bytes of a cluster's or node's name */
+#define TM_DATADIR_WAL      "wal" /* the folder of the logs */
+#define TM_DATADIR_NAME_MAX 63    /* bytes of a cluster's or node's name */
 
 struct tm_datadir_identity {
     uint32_t version;
@@ -29,6 +30,7 @@ struct tm_datadir_identity {
     uint32_t partitions; /* of the cluster, 0 until created */
     uint32_t generation_count;
     struct tm_wal_generation generations[TM_WAL_GENERATIONS]; /* ascending; the last is current */
+    bool opened; /* every worker's log of the current generation was made: none may be missing */
 };
 
 /* An error as a person should read it: one line, no newline. */
@@ -57,9 +59,19 @@ enum tm_err tm_datadir_check(const struct tm_datadir_identity *id, const char *c
                              const char *node, struct tm_datadir_error *error);
 
 /* A start: counts the incarnation, takes the clean mark away (*was_clean says whether it was
- * there), adds a generation if `workers` differs from the current one's; written durably. */
+ * there), adds a generation if `workers` differs from the current one's, in whose place it comes if
+ * no start got as far as tm_datadir_opened with that; written durably. */
 enum tm_err tm_datadir_begin(struct tm_disk *disk, struct tm_datadir_identity *id, uint32_t workers,
                              bool *was_clean, struct tm_datadir_error *error);
+
+/* Every worker's log is open.  Before this is durable nothing may be acknowledged. */
+enum tm_err tm_datadir_opened(struct tm_disk *disk, struct tm_datadir_identity *id,
+                              struct tm_datadir_error *error);
+
+/* Removes the logs of all generations that the identity does not list (any more).  Boot only,
+ * before the logs are opened. */
+enum tm_err tm_datadir_sweep(struct tm_disk *disk, const struct tm_datadir_identity *id,
+                             struct tm_datadir_error *error);
 
 /* The older generations are not needed any more: keeps the current one only. */
 enum tm_err tm_datadir_forget_older(struct tm_disk *disk, struct tm_datadir_identity *id,

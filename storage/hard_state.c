@@ -217,7 +217,7 @@ static void doubt(struct tm_hs *hs, uint32_t partition)
         s->entry.entry_flags |= ENTRY_UNPROVEN;
 }
 
-static void doubt_volume(struct tm_hs *hs)
+void tm_hs_doubt(struct tm_hs *hs)
 {
     for (uint32_t p = hs->volume_worker; p < hs->config.partitions; p += hs->volume_workers)
         doubt(hs, p);
@@ -265,7 +265,7 @@ bool tm_hs_volume(struct tm_hs *hs, uint32_t generation, uint32_t worker, uint32
         tm_ctx_log(hs->config.ctx, TM_LOG_ERROR, "hard_state_unproven",
                    "generation=%u worker=%u copies=%s", generation, worker,
                    found ? "found" : "unreadable");
-        doubt_volume(hs);
+        tm_hs_doubt(hs);
     }
     if (generation == hs->config.generation)
         hs->version = header.version;
@@ -288,7 +288,7 @@ void tm_hs_record(struct tm_hs *hs, const struct tm_wal_found *found)
 void tm_hs_fault(struct tm_hs *hs, const struct tm_wal_fault *fault)
 {
     if (fault->span.partition == TM_WAL_ALL)
-        doubt_volume(hs);
+        tm_hs_doubt(hs);
     else if ((fault->span.flags & TM_WAL_SPAN_HARD) != 0 && fault->sequence > hs->volume_covered)
         doubt(hs, fault->span.partition);
 }

@@ -79,6 +79,8 @@ void tm_hs_close(struct tm_hs *hs);
  * fault; then tm_hs_seal writes all four copies of this generation's file, run to its end. */
 bool tm_hs_volume(struct tm_hs *hs, uint32_t generation, uint32_t worker, uint32_t workers,
                   uint64_t first_sequence);
+/* All of this volume was lost: what it promised cannot be proven. */
+void tm_hs_doubt(struct tm_hs *hs);
 void tm_hs_record(struct tm_hs *hs, const struct tm_wal_found *found);
 void tm_hs_fault(struct tm_hs *hs, const struct tm_wal_fault *fault);
 enum tm_err tm_hs_seal(struct tm_hs *hs, const struct tm_wal *wal);

@@ -35,7 +35,9 @@ static void on_volume(void *host, uint32_t generation, uint32_t worker, uint64_t
     bool whole = tm_hs_volume(set->hs, generation, worker, set->volume_workers, first_sequence);
     if (generation == set->config.wal.generation) {
         set->own_empty = first_sequence == 0;
-        set->own_lost = set->own_empty && !whole;
+        set->own_lost = set->own_empty && (!whole || set->config.opened);
+        if (set->own_lost && whole)
+            tm_hs_doubt(set->hs);
     }
 }
 

@@ -44,6 +44,7 @@ struct tm_log_set_config {
     struct tm_wal_config wal;
     uint32_t workers;
     uint64_t cache_bytes; /* tail cache of the worker; 0 = 16 MiB */
+    bool opened;          /* this generation's log is there: an empty one was lost */
     struct tm_log_set_callbacks callbacks;
 
     /* The newest snapshot that can be read, for each partition of this worker: where its log

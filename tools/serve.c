@@ -154,6 +154,8 @@ static enum tm_err identify(struct serve *s, const struct tm_ctx *ctx)
     if (e == TM_OK)
         e = tm_datadir_begin(ctx->disk, &s->identity, (uint32_t)s->options.workers, &s->was_clean,
                              &err);
+    if (e == TM_OK)
+        e = tm_datadir_sweep(ctx->disk, &s->identity, &err);
     if (e != TM_OK)
         snprintf(s->why, sizeof s->why, "%s", err.text);
     return e;

@@ -87,22 +87,88 @@ static void starts_are_counted_and_worker_counts_become_generations(void)
     env_init(&env, 1);
     CU_ASSERT(tm_datadir_format(&env.ctx, "c", "n", &id, &error) == TM_OK);
     CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 2, &clean, &error) == TM_OK);
-    CU_ASSERT(!clean && id.incarnation == 1 && id.generation_count == 1);
+    CU_ASSERT(!clean && id.incarnation == 1 && id.generation_count == 1 && !id.opened);
+    CU_ASSERT(tm_datadir_opened(env.ctx.disk, &id, &error) == TM_OK);
     CU_ASSERT(tm_datadir_end(env.ctx.disk, &id, &error) == TM_OK);
     CU_ASSERT(tm_datadir_read(env.ctx.disk, &id, &error) == TM_OK && id.clean);
     CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 2, &clean, &error) == TM_OK);
-    CU_ASSERT(clean && id.incarnation == 2 && id.generation_count == 1);
+    CU_ASSERT(clean && id.incarnation == 2 && id.generation_count == 1 && id.opened);
     CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 4, &clean, &error) == TM_OK);
     CU_ASSERT(!clean && id.generation_count == 2);
     CU_ASSERT(id.generations[1].generation == 2 && id.generations[1].workers == 4);
+    CU_ASSERT(tm_datadir_opened(env.ctx.disk, &id, &error) == TM_OK);
     CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 2, &clean, &error) == TM_OK);
     CU_ASSERT(id.generation_count == 3 && id.generations[2].generation == 3);
     CU_ASSERT(tm_datadir_forget_older(env.ctx.disk, &id, &error) == TM_OK);
     CU_ASSERT(tm_datadir_read(env.ctx.disk, &id, &error) == TM_OK);
     CU_ASSERT(id.generation_count == 1 && id.generations[0].generation == 3);
-    for (uint32_t i = 0; i < TM_WAL_GENERATIONS - 1; i++)
+    for (uint32_t i = 0; i < TM_WAL_GENERATIONS - 1; i++) {
+        CU_ASSERT(tm_datadir_opened(env.ctx.disk, &id, &error) == TM_OK);
         CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 3 + i, &clean, &error) == TM_OK);
+    }
+    CU_ASSERT(tm_datadir_opened(env.ctx.disk, &id, &error) == TM_OK);
     CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 99, &clean, &error) == TM_ERR_FULL);
+    env_done(&env);
+}
+
+static void make_file(struct store_env *env, const char *name)
+{
+    int64_t file = tm_disk_run_open(env->ctx.disk, name, TM_DISK_CREATE);
+    CU_ASSERT_FATAL(file >= 0);
+    tm_disk_run_close(env->ctx.disk, (int32_t)file);
+}
+
+static void count_name(void *arg, const char *name)
+{
+    (void)name;
+    ++*(unsigned *)arg;
+}
+
+static unsigned files_in(struct store_env *env, const char *folder)
+{
+    unsigned count = 0;
+    CU_ASSERT(env->ctx.disk->list(env->ctx.disk, folder, count_name, &count) >= 0);
+    return count;
+}
+
+/* A start that failed before all logs were open leaves a generation that need not be whole. */
+static void a_generation_that_was_never_opened_is_replaced(void)
+{
+    struct store_env env;
+    struct tm_datadir_identity id;
+    bool clean;
+    env_init(&env, 1);
+    CU_ASSERT(tm_datadir_format(&env.ctx, "c", "n", &id, &error) == TM_OK);
+    CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 1, &clean, &error) == TM_OK);
+    CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 2, &clean, &error) == TM_OK);
+    CU_ASSERT(id.generation_count == 1);
+    CU_ASSERT(id.generations[0].generation == 2 && id.generations[0].workers == 2);
+    CU_ASSERT(tm_datadir_opened(env.ctx.disk, &id, &error) == TM_OK);
+    CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 3, &clean, &error) == TM_OK);
+    CU_ASSERT(tm_datadir_read(env.ctx.disk, &id, &error) == TM_OK && !id.opened);
+    CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 2, &clean, &error) == TM_OK);
+    CU_ASSERT(id.generation_count == 2 && id.generations[0].generation == 2);
+    CU_ASSERT(id.generations[1].generation == 4 && id.generations[1].workers == 2);
+    env_done(&env);
+}
+
+static void files_of_generations_not_listed_are_swept(void)
+{
+    struct store_env env;
+    struct tm_datadir_identity id = {.generation_count = 2, .generations = {{2, 1}, {4, 1}}};
+    env_init(&env, 1);
+    CU_ASSERT(tm_datadir_sweep(env.ctx.disk, &id, &error) == TM_OK); /* no folder yet */
+    tm_disk_run_mkdir(env.ctx.disk, "wal");
+    const char *const folders[] = {"wal/g0001", "wal/g0002", "wal/g0003", "wal/g0004", "wal/g4x"};
+    for (unsigned i = 0; i < TM_ARRAY_LEN(folders); i++) {
+        char name[32];
+        tm_disk_run_mkdir(env.ctx.disk, folders[i]);
+        snprintf(name, sizeof name, "%s/w00.seg", folders[i]);
+        make_file(&env, name);
+    }
+    CU_ASSERT(tm_datadir_sweep(env.ctx.disk, &id, &error) == TM_OK);
+    for (unsigned i = 0; i < TM_ARRAY_LEN(folders); i++)
+        CU_ASSERT(files_in(&env, folders[i]) == (i == 0 || i == 2 ? 0 : 1));
     env_done(&env);
 }
 
@@ -162,6 +228,8 @@ static const struct tm_test tests[] = {
     TM_TEST(a_newer_format_and_damage_are_told_apart),
     TM_TEST(data_without_an_identity_is_not_formatted_over),
     TM_TEST(starts_are_counted_and_worker_counts_become_generations),
+    TM_TEST(a_generation_that_was_never_opened_is_replaced),
+    TM_TEST(files_of_generations_not_listed_are_swept),
     TM_TEST(there_is_always_one_whole_identity),
     TM_TEST(a_second_process_is_kept_out_and_told_who_is_in),
 };
