@@ -71,7 +71,11 @@ struct tm_keeper {
     struct taking takings[TAKINGS_MAX];
     uint32_t next; /* slot whose turn it is to be taken */
     bool pressed;  /* under pressure when last looked at */
+    bool stopped;
     struct sending sends[SENDS_MAX];
+    uint64_t *wanted; /* by id / workers: nodes that wait for a sending */
+    uint32_t next_wanted;
+    bool any_wanted;
     struct receipt receipts[RECEIPTS_MAX];
 };
 
@@ -156,8 +160,9 @@ enum tm_err tm_keeper_new(struct tm_shard *shard, struct tm_keeper **out)
         return TM_ERR_NOMEM;
     k->shard = shard;
     k->found = calloc(shard->slots, sizeof *k->found);
+    k->wanted = calloc(shard->slots, sizeof *k->wanted);
     *out = k;
-    if (k->found == NULL)
+    if (k->found == NULL || k->wanted == NULL)
         return TM_ERR_NOMEM;
     const struct tm_directory *d = shard->node->directory;
     enum tm_err e = TM_OK;
@@ -196,14 +201,19 @@ static void writer_moved(void *host, struct tm_snapshot_writer *writer)
     (void)writer;
 }
 
-static void take_end(struct taking *t, bool ok)
+static void take_drop(struct taking *t)
 {
-    tm_counter_add(counters(t->keeper),
-                   ok ? TM_COUNTER_snapshots_written : TM_COUNTER_snapshots_failed, 1);
     if (t->writer != NULL)
         tm_snapshot_writer_close(t->writer);
     free(t->buf);
     *t = (struct taking){0};
+}
+
+static void take_end(struct taking *t, bool ok)
+{
+    tm_counter_add(counters(t->keeper),
+                   ok ? TM_COUNTER_snapshots_written : TM_COUNTER_snapshots_failed, 1);
+    take_drop(t);
 }
 
 static struct taking *taking_of(struct tm_keeper *k, const struct tm_partition *p)
@@ -211,6 +221,14 @@ static struct taking *taking_of(struct tm_keeper *k, const struct tm_partition *
     for (unsigned i = 0; i < TAKINGS_MAX; i++)
         if (k->takings[i].p == p)
             return &k->takings[i];
+    return NULL;
+}
+
+static struct receipt *receipt_of(struct tm_keeper *k, uint32_t partition)
+{
+    for (unsigned i = 0; i < RECEIPTS_MAX; i++)
+        if (k->receipts[i].p != NULL && k->receipts[i].p->id == partition)
+            return &k->receipts[i];
     return NULL;
 }
 
@@ -225,7 +243,11 @@ static bool describe(const struct tm_keeper *k, const struct tm_partition *p,
         !tm_log_hash_at(p->log, info->walked_from, &info->hash))
         return false;
     const struct tm_members *m = &p->replica.members;
-    members_to_config(m->index <= info->walked_from ? m : &p->replica.previous, &info->config);
+    if (m->index > info->walked_from)
+        m = &p->replica.previous;
+    if (m->count == 0)
+        return false; /* not known as of then: later */
+    members_to_config(m, &info->config);
     memcpy(info->cluster, k->shard->node->directory->uuid, 16);
     return true;
 }
@@ -235,7 +257,7 @@ static bool take_begin(struct tm_keeper *k, struct tm_partition *p)
     struct taking *t = taking_of(k, NULL);
     struct tm_snapshot_info info;
     if (t == NULL || p->store == NULL || p->stopping || taking_of(k, p) != NULL ||
-        !describe(k, p, &info))
+        receipt_of(k, p->id) != NULL || !describe(k, p, &info))
         return false;
     t->cap = SLICE_BYTES;
     t->buf = malloc(sizeof(struct item_head) + t->cap);
@@ -375,16 +397,21 @@ static void take_what_is_due(struct tm_keeper *k)
 
 /* ---- sending ---- */
 
+static void send_free(struct sending *s)
+{
+    if (s->reader != NULL)
+        tm_snapshot_reader_close(s->reader);
+    *s = (struct sending){0};
+}
+
 static void send_end(struct sending *s, bool ok)
 {
     struct tm_partition *p = s->p;
-    if (s->reader != NULL)
-        tm_snapshot_reader_close(s->reader);
     tm_counter_add(counters(s->keeper),
                    ok ? TM_COUNTER_snapshots_sent : TM_COUNTER_snapshots_failed, 1);
     unsigned node = s->node;
     uint64_t index = s->info.walked_from;
-    *s = (struct sending){0};
+    send_free(s);
     tm_replica_snapshot_sent(&p->replica, node, index, ok);
 }
 
@@ -394,7 +421,9 @@ static void send_chunk(void *host, enum tm_err err, uint64_t chunk, struct tm_by
     s->reading = false;
     if (s->p == NULL || s->p->stopping)
         return;
-    if (err != TM_OK) {
+    if (err == TM_ERR_CORRUPT || err == TM_ERR_IO)
+        s->keeper->found[s->p->id / s->keeper->shard->node->workers].there = false; /* another */
+    if (err != TM_OK || s->p->replica.role != TM_ROLE_LEADER) {
         send_end(s, false);
         return;
     }
@@ -436,18 +465,48 @@ static void send_begin(struct tm_keeper *k, struct sending *s)
         send_next(s);
 }
 
+static struct sending *sending_of(struct tm_keeper *k, const struct tm_partition *p, unsigned node)
+{
+    for (unsigned i = 0; i < SENDS_MAX; i++)
+        if (k->sends[i].p == p && (p == NULL || k->sends[i].node == node))
+            return &k->sends[i];
+    return NULL;
+}
+
+/* One that is under way began with a follower that has forgotten it: it begins again. */
 void tm_keeper_send(struct tm_keeper *k, struct tm_partition *p, unsigned node)
 {
-    struct sending *free_one = NULL;
-    for (unsigned i = 0; i < SENDS_MAX; i++) {
-        struct sending *s = &k->sends[i];
-        if (s->p == p && s->node == node)
-            return; /* under way */
-        if (s->p == NULL && free_one == NULL && !s->reading)
-            free_one = s;
+    struct sending *s = sending_of(k, p, node);
+    k->wanted[p->id / k->shard->node->workers] |= 1ULL << node;
+    k->any_wanted = true;
+    if (s != NULL)
+        send_free(s);
+}
+
+/* Gives free sendings to what is wanted, in turn. */
+static void send_wanted(struct tm_keeper *k)
+{
+    bool left = false;
+    for (uint32_t n = 0; k->any_wanted && n < k->shard->slots; n++) {
+        uint32_t slot = (k->next_wanted + n) % k->shard->slots;
+        struct tm_partition *p = k->shard->partitions[slot];
+        if (k->wanted[slot] == 0)
+            continue;
+        if (p == NULL || p->replica.role != TM_ROLE_LEADER)
+            k->wanted[slot] = 0; /* who leads now finds out by itself */
+        while (k->wanted[slot] != 0) {
+            struct sending *s = sending_of(k, NULL, 0);
+            if (s == NULL) {
+                k->next_wanted = slot;
+                return;
+            }
+            unsigned node = (unsigned)__builtin_ctzll(k->wanted[slot]);
+            k->wanted[slot] &= k->wanted[slot] - 1;
+            *s = (struct sending){.p = p, .keeper = k, .node = node, .moved_at = now(k)};
+        }
+        left |= k->wanted[slot] != 0;
     }
-    if (free_one != NULL)
-        *free_one = (struct sending){.p = p, .keeper = k, .node = node, .moved_at = now(k)};
+    k->any_wanted = left;
 }
 
 static void on_ack(struct tm_keeper *k, const struct tm_message_head *head)
@@ -478,6 +537,16 @@ static void ack(struct receipt *r, uint64_t status)
     tm_post_send(r->keeper->shard->post, r->from, head, NULL, 0);
 }
 
+/* Not now: the leader's replica begins again after a while. */
+static void decline(struct tm_keeper *k, const struct tm_partition *p,
+                    const struct tm_message_head *head)
+{
+    struct tm_message_head answer = {
+        .type = TM_MESSAGE_SNAPSHOT_ACK, .partition = p->id, .arg2 = ACK_FAILED};
+    struct tm_place to = {.node = head->node, .worker = head->worker};
+    tm_post_send(k->shard->post, to, answer, NULL, 0);
+}
+
 static void receipt_end(struct receipt *r)
 {
     if (r->store != NULL)
@@ -501,18 +570,34 @@ static void receipt_moved(void *host, struct tm_snapshot_writer *writer)
     (void)writer;
 }
 
+/* Two writers of one partition would each take the other's pointer for the one before it: what is
+ * being taken here gives way, unless its pointer flips already. */
+static bool make_way(struct tm_keeper *k, const struct tm_partition *p)
+{
+    struct taking *t = taking_of(k, p);
+    if (t != NULL && tm_snapshot_writer_state(t->writer) == TM_SNAPSHOT_FLIPPING)
+        return false;
+    if (t != NULL)
+        take_drop(t);
+    return true;
+}
+
 static struct receipt *receipt_begin(struct tm_keeper *k, struct tm_partition *p,
                                      const struct tm_message_head *head,
                                      const struct tm_snapshot_info *info)
 {
     struct receipt *r = NULL;
     struct tm_tail tail = {.index = info->walked_from, .term = info->term, .hash = info->hash};
+    struct tm_members members;
+    config_to_members(&info->config, &members);
+    if (members.count == 0 || members.index > tail.index)
+        return NULL;
     for (unsigned i = 0; i < RECEIPTS_MAX && r == NULL; i++)
         if (k->receipts[i].p == NULL)
             r = &k->receipts[i];
     if (r == NULL || p->store == NULL || info->partition != p->id ||
         memcmp(info->cluster, k->shard->node->directory->uuid, 16) != 0 ||
-        !tm_replica_snapshot_wanted(&p->replica, head->node, head->arg2, &tail))
+        !tm_replica_snapshot_wanted(&p->replica, head->node, head->arg2, &tail) || !make_way(k, p))
         return NULL;
     *r = (struct receipt){
         .keeper = k, .info = *info, .from = {.node = head->node, .worker = head->worker}};
@@ -522,14 +607,6 @@ static struct receipt *receipt_begin(struct tm_keeper *k, struct tm_partition *p
     r->store = tm_store_new(&k->shard->arena, p->id);
     tm_store_load_begin(r->store, info->walked_from);
     return r;
-}
-
-static struct receipt *receipt_of(struct tm_keeper *k, uint32_t partition)
-{
-    for (unsigned i = 0; i < RECEIPTS_MAX; i++)
-        if (k->receipts[i].p != NULL && k->receipts[i].p->id == partition)
-            return &k->receipts[i];
-    return NULL;
 }
 
 static void on_chunk(struct tm_keeper *k, const struct tm_message_head *head, struct tm_bytes body)
@@ -545,8 +622,11 @@ static void on_chunk(struct tm_keeper *k, const struct tm_message_head *head, st
         receipt_end(r); /* the leader begins anew */
         r = NULL;
     }
-    if (r == NULL && head->arg == 0)
+    if (r == NULL && head->arg == 0) {
         r = receipt_begin(k, p, head, &t.info);
+        if (r == NULL)
+            decline(k, p, head);
+    }
     if (r == NULL || r->info.walked_from != t.info.walked_from)
         return;
     r->moved_at = now(k);
@@ -579,11 +659,9 @@ static bool is_put_aside(const struct receipt *r)
 static void install(struct receipt *r)
 {
     struct tm_partition *p = r->p;
-    struct tm_replica_status st = tm_replica_status(&p->replica);
     struct tm_tail tail = {
         .index = r->info.walked_from, .term = r->info.term, .hash = r->info.hash};
-    if (st.role == TM_ROLE_LEADER || p->apply_fetching || p->ship_fetching ||
-        !tm_replica_snapshot_wanted(&p->replica, r->from.node, st.term, &tail)) {
+    if (p->apply_fetching || p->ship_fetching || !tm_replica_snapshot_useful(&p->replica, &tail)) {
         receipt_fail(r);
         return;
     }
@@ -594,6 +672,7 @@ static void install(struct receipt *r)
         return;
     }
     struct tm_members members;
+    p->rootless = false;
     config_to_members(&r->info.config, &members);
     tm_store_delete(p->store);
     p->store = r->store;
@@ -636,6 +715,8 @@ static void receipt_turn(struct receipt *r)
 void tm_keeper_message(struct tm_keeper *k, const struct tm_message_head *head,
                        struct tm_bytes body)
 {
+    if (k->stopped)
+        return;
     if (head->type == TM_MESSAGE_SNAPSHOT)
         on_chunk(k, head, body);
     else
@@ -647,6 +728,8 @@ void tm_keeper_message(struct tm_keeper *k, const struct tm_message_head *head,
 bool tm_keeper_turn(struct tm_keeper *k)
 {
     bool busy = false;
+    if (k->stopped)
+        return false;
     for (unsigned i = 0; i < RECEIPTS_MAX; i++)
         receipt_turn(&k->receipts[i]);
     for (unsigned i = 0; i < TAKINGS_MAX; i++)
@@ -659,14 +742,19 @@ bool tm_keeper_turn(struct tm_keeper *k)
 void tm_keeper_tick(struct tm_keeper *k)
 {
     uint64_t t = now(k);
+    if (k->stopped)
+        return;
     k->pressed = under_pressure(k);
     if (k->pressed)
         take_what_is_due(k);
+    send_wanted(k);
     for (unsigned i = 0; i < SENDS_MAX; i++) {
         struct sending *s = &k->sends[i];
         if (s->p == NULL)
             continue;
-        if (s->reader == NULL)
+        if (s->p->replica.role != TM_ROLE_LEADER)
+            send_end(s, false);
+        else if (s->reader == NULL)
             send_begin(k, s);
         else if (t - s->moved_at > SILENCE_NS)
             send_end(s, false);
@@ -674,6 +762,17 @@ void tm_keeper_tick(struct tm_keeper *k)
     for (unsigned i = 0; i < RECEIPTS_MAX; i++)
         if (k->receipts[i].p != NULL && t - k->receipts[i].moved_at > SILENCE_NS)
             receipt_end(&k->receipts[i]);
+}
+
+void tm_keeper_stop(struct tm_keeper *k)
+{
+    for (unsigned i = 0; i < TAKINGS_MAX; i++)
+        if (k->takings[i].p != NULL)
+            take_drop(&k->takings[i]);
+    for (unsigned i = 0; i < RECEIPTS_MAX; i++)
+        if (k->receipts[i].p != NULL)
+            receipt_end(&k->receipts[i]);
+    k->stopped = true;
 }
 
 bool tm_keeper_quiet(const struct tm_keeper *k)
@@ -688,18 +787,14 @@ void tm_keeper_free(struct tm_keeper *k)
 {
     if (k == NULL)
         return;
-    for (unsigned i = 0; i < TAKINGS_MAX; i++)
-        if (k->takings[i].p != NULL)
-            take_end(&k->takings[i], false);
+    tm_keeper_stop(k);
     for (unsigned i = 0; i < SENDS_MAX; i++)
         if (k->sends[i].reader != NULL)
             tm_snapshot_reader_close(k->sends[i].reader);
-    for (unsigned i = 0; i < RECEIPTS_MAX; i++)
-        if (k->receipts[i].p != NULL)
-            receipt_end(&k->receipts[i]);
     for (uint32_t i = 0; k->found != NULL && i < k->shard->slots; i++)
         if (k->found[i].store != NULL)
             tm_store_delete(k->found[i].store);
     free(k->found);
+    free(k->wanted);
     free(k);
 }

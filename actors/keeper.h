@@ -43,6 +43,9 @@ void tm_keeper_tick(struct tm_keeper *k);
 /* Every turn: the next slices.  True if there is more to do at once. */
 bool tm_keeper_turn(struct tm_keeper *k);
 
+/* The node ends: drops what is being taken or received, and begins nothing more. */
+void tm_keeper_stop(struct tm_keeper *k);
+
 /* Nothing is under way on the disk. */
 bool tm_keeper_quiet(const struct tm_keeper *k);
 

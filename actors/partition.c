@@ -21,9 +21,12 @@ static uint64_t apply_goal(const struct tm_partition *p)
     return p->replica.role == TM_ROLE_LEADER ? p->replica.last.index : p->replica.commit;
 }
 
+/* A snapshot walks what is committed: records that it may hold are, even if nobody has told this
+ * replica yet. */
 static void apply_one(struct tm_partition *p, const struct tm_record *record)
 {
-    bool committed = record->index <= p->replica.commit;
+    bool committed =
+        record->index <= p->replica.commit || record->index <= tm_store_load_until(p->store);
     enum tm_err e = tm_store_apply(p->store, record, !committed);
     TM_ASSERT(e == TM_OK);
     tm_watch_touch(&p->watches, record);
@@ -249,10 +252,20 @@ static void boot_state(struct tm_partition *p, const struct tm_partition_boot *b
         last = first_lost - 1;
         rb->health = TM_HEALTH_FAULTY;
     }
+    if (last + 1 < tm_log_first(p->log)) {
+        p->rootless = true;
+        p->base = boot->base;
+        last = boot->base.index;
+        tm_ctx_log(p->env->ctx, TM_LOG_ERROR, "snapshot_lost",
+                   "partition=%u have=%llu log_begins=%llu action=\"repair from the leader\"",
+                   p->id, (unsigned long long)last, (unsigned long long)tm_log_first(p->log));
+    }
     if (e == TM_ERR_CORRUPT)
         rb->health = TM_HEALTH_FAULTY;
     rb->last.index = last;
-    if (last > 0) {
+    if (p->rootless) {
+        rb->last = p->base;
+    } else if (last > 0) {
         bool known = tm_log_term_at(p->log, last, &rb->last.term) &&
                      tm_log_hash_at(p->log, last, &rb->last.hash);
         TM_ASSERT(known); /* the log knows its own end */

@@ -115,6 +115,9 @@ struct tm_partition {
     struct tm_ship_read ship_read;   /* what that brought; empty when it has been shipped */
     bool apply_fetching, ship_fetching;
     bool stopping;
+    bool rootless; /* the log begins after a snapshot that is lost: the replica stands at `base`,
+                      and what a leader sends takes the place of the log */
+    struct tm_tail base;
     uint64_t persist_seq;  /* of the newest hard state put */
     uint64_t persist_told; /* of the newest told durable */
     uint64_t next_expiry_look;
@@ -127,7 +130,8 @@ struct tm_partition_boot {
     /* The last CONFIG record's members, else a snapshot's, else those of creation; and those
      * before, if known. */
     struct tm_members members, previous;
-    struct tm_store *store; /* loaded from the newest snapshot, or NULL */
+    struct tm_store *store; /* loaded from the newest snapshot that can be read, or NULL */
+    struct tm_tail base;    /* where that snapshot ends; zero without one */
     bool unclean;           /* --durability memory, and the last end was not clean */
 };
 

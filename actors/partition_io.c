@@ -29,12 +29,19 @@ static uint64_t shown_last(const struct tm_log *log)
 
 static uint64_t io_first(void *host)
 {
-    return tm_log_first(self(host)->log);
+    const struct tm_partition *p = self(host);
+    return p->rootless ? p->base.index + 1 : tm_log_first(p->log);
 }
 
 static enum tm_err io_meta(void *host, uint64_t index, uint64_t *term, uint64_t *hash)
 {
-    const struct tm_log *log = self(host)->log;
+    const struct tm_partition *p = self(host);
+    const struct tm_log *log = p->log;
+    if (p->rootless && index == p->base.index && index > 0) {
+        *term = p->base.term;
+        *hash = p->base.hash;
+        return TM_OK;
+    }
     if (tm_log_term_at(log, index, term) && tm_log_hash_at(log, index, hash))
         return TM_OK;
     return TM_ERR_NOTFOUND;
@@ -137,9 +144,22 @@ static enum tm_err bring_back(struct tm_partition *p, const struct tm_record *re
     return e;
 }
 
+/* What the log held is of no use without the snapshot before it: the leader sends all of it. */
+static enum tm_err take_root(struct tm_partition *p)
+{
+    enum tm_err e = tm_log_forget(p->log, p->base.index, p->base.term, p->base.hash);
+    p->rootless = e != TM_OK;
+    return e;
+}
+
 static enum tm_err io_append(void *host, const struct tm_record *record)
 {
     struct tm_partition *p = self(host);
+    if (p->rootless) {
+        enum tm_err e = take_root(p);
+        if (e != TM_OK)
+            return e;
+    }
     enum tm_wal_class klass = record->kind == TM_RECORD_NOOP || record->kind == TM_RECORD_CONFIG
                                   ? TM_WAL_RESERVED
                                   : TM_WAL_EFFECT;

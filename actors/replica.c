@@ -421,6 +421,11 @@ void tm_replica_tick(struct tm_replica *r, uint64_t now)
         tm_replica_tick_election(r, now);
 }
 
+void tm_replica_leave(struct tm_replica *r)
+{
+    r->leaving = true;
+}
+
 void tm_replica_resign(struct tm_replica *r)
 {
     if (r->role == TM_ROLE_LEADER)

@@ -243,6 +243,7 @@ struct tm_replica {
     uint32_t partition;
     struct tm_id self;
     bool started;
+    bool leaving; /* tm_replica_leave */
 
     enum tm_replica_role role;
     struct tm_promise hs;
@@ -344,6 +345,9 @@ void tm_replica_stop(struct tm_replica *r);
  * leadership and is FAULTY until a leader has brought it back (note HEALED). */
 void tm_replica_damaged(struct tm_replica *r, uint64_t from);
 
+/* The node is about to end: leadership that another hands over is not taken any more. */
+void tm_replica_leave(struct tm_replica *r);
+
 /* Gives up leadership if it holds it (the node shuts down, its log failed).  No-op else. */
 void tm_replica_resign(struct tm_replica *r);
 
@@ -417,10 +421,13 @@ enum tm_err tm_replica_recover(struct tm_replica *r);
 /* --- snapshots --- */
 
 /* Follower: whether a snapshot that ends with record `tail`, offered by `from`, the leader of
- * `term`, is of use; if not, this log has all of it.  Adopts a higher term.  Asked when it is
- * offered, and again right before the log is reset to it. */
+ * `term`, is of use; if not, this log has all of it.  Adopts a higher term, and the leader. */
 bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t term,
                                 const struct tm_tail *tail);
+
+/* The same, asked again right before the log is reset to it; whoever leads now: what a snapshot
+ * holds is committed. */
+bool tm_replica_snapshot_useful(struct tm_replica *r, const struct tm_tail *tail);
 
 /* Follower: the host has durably loaded a snapshot that ends with record `tail` and reset its log
  * to begin after it.  members: those in it. */

@@ -404,7 +404,8 @@ void tm_replica_transfer_drive(struct tm_replica *r, uint64_t now)
 
 void tm_replica_on_timeout_now(struct tm_replica *r, const struct tm_replica_msg *msg)
 {
-    if (msg->term != r->hs.term || r->role != TM_ROLE_FOLLOWER || !tm_replica_eligible(r))
+    if (msg->term != r->hs.term || r->role != TM_ROLE_FOLLOWER || !tm_replica_eligible(r) ||
+        r->leaving)
         return;
     tm_replica_campaign(r, true);
 }

@@ -17,6 +17,13 @@ bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t te
             return false;
     tm_replica_follow(r, term, from);
     r->heard_at = tm_replica_now(r);
+    return tm_replica_snapshot_useful(r, tail);
+}
+
+bool tm_replica_snapshot_useful(struct tm_replica *r, const struct tm_tail *tail)
+{
+    if (r->role == TM_ROLE_LEADER)
+        return false;
     if (tail->index > r->last.index)
         return true;
     if (tail->index <= r->commit)

@@ -467,16 +467,56 @@ static enum tm_err begin_running(struct tm_shard *s, char *why, size_t why_size)
     return tm_shard_open_storage(s, why, why_size);
 }
 
+/* Whether the data directory says that every worker's log of this generation is there.  Until then
+ * nothing is acknowledged, so that a start which failed half-way left nothing that counts.  Worker
+ * 0 writes it. */
+static enum tm_err logs_noted(struct tm_shard *s, bool *noted, char *why, size_t why_size)
+{
+    struct tm_node *n = s->node;
+    *noted = atomic_load(&n->logs_noted);
+    if (*noted || s->self.worker != 0 || atomic_load(&n->logs_open) < n->workers)
+        return TM_OK;
+    struct tm_datadir_error err;
+    enum tm_err e = tm_datadir_opened(s->ctx->disk, s->config.identity, &err);
+    if (e != TM_OK)
+        snprintf(why, why_size, "%s", err.text);
+    *noted = e == TM_OK;
+    atomic_store(&n->logs_noted, *noted);
+    return e;
+}
+
 static void check_running(struct tm_shard *s)
 {
     char why[512];
-    if (s->running || s->failed || !atomic_load(&s->node->running))
+    bool noted = false;
+    if (s->running || s->failed || s->stopping || !atomic_load(&s->node->running))
         return;
-    enum tm_err e = begin_running(s, why, sizeof why);
+    enum tm_err e = s->logs == NULL ? begin_running(s, why, sizeof why) : TM_OK;
+    if (e == TM_OK)
+        e = logs_noted(s, &noted, why, sizeof why);
+    if (e == TM_OK && noted)
+        e = tm_shard_open_partitions(s, why, sizeof why);
     if (e != TM_OK) {
         s->failed = true;
         s->config.fatal(s->config.host, e, why);
     }
+}
+
+/* Once no worker's log needs an older generation, that is noted, and the next start removes its
+ * files. */
+static void tend_generations(struct tm_shard *s)
+{
+    struct tm_node *n = s->node;
+    struct tm_datadir_error err;
+    uint32_t partition;
+    if (!s->moved && !tm_log_set_needs_older(s->logs, &partition)) {
+        s->moved = true;
+        atomic_fetch_add(&n->logs_moved, 1);
+    }
+    if (s->self.worker == 0 && atomic_load(&n->logs_moved) == n->workers &&
+        s->config.identity->generation_count > 1 &&
+        tm_datadir_forget_older(s->ctx->disk, s->config.identity, &err) != TM_OK)
+        tm_ctx_log(s->ctx, TM_LOG_ERROR, "older_logs_kept", "text=\"%s\"", err.text);
 }
 
 /* ---- life ---- */
@@ -600,6 +640,7 @@ static void slow_work(struct tm_shard *s)
     tm_counter_set(s->ctx->counters, TM_COUNTER_partitions_faulty, faulty);
     tm_counter_set(s->ctx->counters, TM_COUNTER_partitions_solo, solo);
     tend_directory(s);
+    tend_generations(s);
     settle_leaders(s);
     tm_keeper_tick(s->keeper);
     tm_post_housekeep(s->post);
@@ -694,7 +735,7 @@ void tm_shard_flush(struct tm_shard *s)
         backlog_drain(s);
     }
     tm_post_flush(s->post);
-    if (s->stopping && !s->stopped && (!s->running || tm_log_set_idle(s->logs)))
+    if (s->stopping && !s->stopped && (s->logs == NULL || tm_log_set_idle(s->logs)))
         s->stopped = true;
 }
 
@@ -744,6 +785,8 @@ static bool hand_over(struct tm_shard *s)
 static void stop_partitions(struct tm_shard *s)
 {
     s->stopping = true;
+    if (s->running)
+        tm_keeper_stop(s->keeper);
     for (uint32_t i = 0; s->running && i < s->slots; i++) {
         struct tm_partition *p = s->partitions[i];
         if (p == NULL)
@@ -755,8 +798,12 @@ static void stop_partitions(struct tm_shard *s)
 
 void tm_shard_stop(struct tm_shard *s)
 {
-    if (s->leave_by == 0)
-        s->leave_by = tm_ctx_now(s->ctx) + TM_MS(HAND_OVER_MS);
+    if (s->leave_by != 0)
+        return;
+    s->leave_by = tm_ctx_now(s->ctx) + TM_MS(HAND_OVER_MS);
+    for (uint32_t i = 0; s->running && i < s->slots; i++)
+        if (s->partitions[i] != NULL)
+            tm_replica_leave(&s->partitions[i]->replica);
 }
 
 /* On the way out: serves on while leadership is handed over, then stops. */

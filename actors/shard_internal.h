@@ -62,6 +62,7 @@ struct tm_shard {
     bool keeper_busy; /* keeper or offers have more to do at once */
     struct tm_request_words words;
     struct tm_seen_members *seen; /* while opening */
+    bool moved;                   /* counted in node->logs_moved */
 
     struct tm_backlog *backlog, **backlog_end;
     uint64_t backlog_bytes;
@@ -89,8 +90,10 @@ static inline struct tm_partition *tm_shard_find(const struct tm_shard *s, uint3
                : NULL;
 }
 
-/* Opens log and partitions; the node runs. */
+/* Opens snapshots and log.  Then, once it is noted that all workers have: the partitions, and the
+ * worker runs. */
 enum tm_err tm_shard_open_storage(struct tm_shard *s, char *why, size_t why_size);
+enum tm_err tm_shard_open_partitions(struct tm_shard *s, char *why, size_t why_size);
 void tm_shard_close_storage(struct tm_shard *s);
 
 void tm_shard_router_init(struct tm_shard *s);

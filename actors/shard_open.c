@@ -1,13 +1,11 @@
-/* Opening: the log is replayed, snapshots are loaded, a replica starts for each partition that this
- * node has a part in and this worker owns. */
+/* Opening: the log is replayed, snapshots are loaded; then, when all workers have come that far, a
+ * replica starts for each partition that this node has a part in and this worker owns. */
 #include "actors/keeper.h"
 #include "actors/offer.h"
 #include "actors/shard_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-#define WAL_FOLDER "wal"
 
 static void on_durable(void *host, uint32_t partition, uint64_t index)
 {
@@ -85,7 +83,7 @@ static enum tm_err open_logs(struct tm_shard *s)
     const struct tm_wal_generation *now = &id->generations[id->generation_count - 1];
     struct tm_log_set_config c = {
         .wal = {.ctx = s->ctx,
-                .folder = WAL_FOLDER,
+                .folder = TM_DATADIR_WAL,
                 .worker = s->self.worker,
                 .generation = now->generation,
                 .partitions = d->partitions + 1,
@@ -99,6 +97,7 @@ static enum tm_err open_logs(struct tm_shard *s)
                 .older = id->generations,
                 .older_count = id->generation_count - 1},
         .workers = s->node->workers,
+        .opened = id->opened,
         .callbacks = {.host = s,
                       .durable = on_durable,
                       .hard = on_hard,
@@ -160,6 +159,9 @@ static enum tm_err make_partition(struct tm_shard *s, uint32_t id)
         enum tm_err e = tm_keeper_load(s->keeper, id, &boot.store, &snapshot);
         if (e != TM_OK)
             return e;
+        struct tm_log_base base;
+        if (tm_keeper_base(s->keeper, id, &base))
+            boot.base = (struct tm_tail){.index = base.index, .term = base.term, .hash = base.hash};
     }
     boot.members = seen->last.count > 0 ? seen->last
                    : snapshot.count > 0 ? snapshot
@@ -256,7 +258,7 @@ static enum tm_err make_shared(struct tm_shard *s)
     return tm_arena_open(&s->arena);
 }
 
-static enum tm_err make_all(struct tm_shard *s, const char **doing)
+static enum tm_err make_logs(struct tm_shard *s, const char **doing)
 {
     *doing = "make the worker's tables";
     enum tm_err e = make_shared(s);
@@ -272,26 +274,37 @@ static enum tm_err make_all(struct tm_shard *s, const char **doing)
         return e;
     *doing = "open the write-ahead log";
     e = open_logs(s);
-    if (e != TM_OK)
-        return e;
     s->env.logs = s->logs;
-    s->running = true;
-    *doing = "load the partitions";
-    for (uint32_t id = s->self.worker; e == TM_OK && id <= s->node->directory->partitions;
-         id += s->node->workers)
-        e = make_partition(s, id);
+    return e;
+}
+
+static enum tm_err cannot(const struct tm_shard *s, const char *doing, enum tm_err e, char *why,
+                          size_t why_size)
+{
+    snprintf(why, why_size, "worker %u cannot %s: %s", s->self.worker, doing, tm_err_text(e));
     return e;
 }
 
 enum tm_err tm_shard_open_storage(struct tm_shard *s, char *why, size_t why_size)
 {
     const char *doing;
-    enum tm_err e = make_all(s, &doing);
+    enum tm_err e = make_logs(s, &doing);
+    if (e != TM_OK)
+        return cannot(s, doing, e, why, why_size);
+    atomic_fetch_add(&s->node->logs_open, 1);
+    return TM_OK;
+}
+
+enum tm_err tm_shard_open_partitions(struct tm_shard *s, char *why, size_t why_size)
+{
+    enum tm_err e = TM_OK;
+    s->running = true;
+    for (uint32_t id = s->self.worker; e == TM_OK && id <= s->node->directory->partitions;
+         id += s->node->workers)
+        e = make_partition(s, id);
     free(s->seen);
     s->seen = NULL;
-    if (e != TM_OK)
-        snprintf(why, why_size, "worker %u cannot %s: %s", s->self.worker, doing, tm_err_text(e));
-    return e;
+    return e == TM_OK ? TM_OK : cannot(s, "load the partitions", e, why, why_size);
 }
 
 void tm_shard_close_storage(struct tm_shard *s)
@@ -308,6 +321,7 @@ void tm_shard_close_storage(struct tm_shard *s)
         tm_arena_close(&s->arena);
     }
     free(s->env.record);
+    free(s->seen);
     free(s->partitions);
     free(s->beat_links);
 }

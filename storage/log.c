@@ -328,22 +328,34 @@ void tm_log_compact(struct tm_log *log, uint64_t index)
     log->durable_told = tm_log_durable(log);
 }
 
-enum tm_err tm_log_reset(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash)
+static enum tm_err restart(struct tm_log *log, enum tm_record_kind kind, uint64_t index,
+                           uint64_t term, uint64_t hash)
 {
     struct tm_record record = {
-        .kind = TM_RECORD_RESET, .index = index, .term = term, .prev_hash = hash};
+        .kind = (uint16_t)kind, .index = index, .term = term, .prev_hash = hash};
     struct tm_wal_pos pos;
     enum tm_err err = tm_log_write_local(log, &record, TM_WAL_SPAN_RESET, index + 1, &pos);
     if (err != TM_OK)
         return err;
     tm_log_rebase(log, index, term, hash);
-    log->suspect_rot = log->suspect_damaged = false;
+    log->suspect_rot = false;
+    log->suspect_damaged = kind == TM_RECORD_FORGET;
     log->commit = tm_max_u64(log->commit, index);
     log->in_own = true;
     log->durable_told = index;
     tm_hs_set_floor(log->set->hs, log->partition, index, hash);
     log->set->maintain = true;
     return TM_OK;
+}
+
+enum tm_err tm_log_reset(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash)
+{
+    return restart(log, TM_RECORD_RESET, index, term, hash);
+}
+
+enum tm_err tm_log_forget(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash)
+{
+    return restart(log, TM_RECORD_FORGET, index, term, hash);
 }
 
 /* --- repair --- */

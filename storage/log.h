@@ -86,8 +86,13 @@ void tm_log_compact(struct tm_log *log, uint64_t index);
  * in it is dropped, faults and suspicion too.  Fails like tm_wal_append. */
 enum tm_err tm_log_reset(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash);
 
+/* As tm_log_reset, to an older snapshot or none (all zero) because a newer one was lost: what the
+ * log held is given up and suspicion stays, until a leader has brought back what is missing. */
+enum tm_err tm_log_forget(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash);
+
 /* Faults, ascending, disjoint.  `i` < tm_log_fault_count.  One that begins below tm_log_first says
- * that the snapshot which held those records is lost: only tm_log_reset cures it. */
+ * that the snapshot which held those records is lost: only tm_log_reset or tm_log_forget cures it.
+ */
 unsigned tm_log_fault_count(const struct tm_log *log);
 void tm_log_fault_at(const struct tm_log *log, unsigned i, uint64_t *first, uint64_t *last);
 

@@ -173,6 +173,10 @@ void tm_log_replay_record(struct tm_log *log, const struct tm_wal_found *found)
     case TM_RECORD_RESET:
         replay_reset(log, r);
         break;
+    case TM_RECORD_FORGET:
+        replay_reset(log, r);
+        log->suspect_damaged = true;
+        break;
     case TM_RECORD_MOVED:
         replay_moved(log, r, found->place);
         break;

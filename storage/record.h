@@ -34,7 +34,8 @@
     X(RESET, 67, "the partition's log goes on after a snapshot at `index`")                        \
     X(REPAIR, 68, "the body is a record that was lost to rot, given back by a peer")               \
     X(SUSPECT, 69, "what followed was damaged: it may have been acknowledged")                     \
-    X(CLEAR, 70, "the partition's tail is no longer suspect")
+    X(CLEAR, 70, "the partition's tail is no longer suspect")                                      \
+    X(FORGET, 71, "as RESET, but what the log held is missing: it is suspect")
 
 enum tm_record_kind {
 #define X(name, number, text) TM_RECORD_##name = number,

@@ -615,15 +615,20 @@ static void a_damaged_tail_makes_suspects_until_they_are_cleared(void)
     teardown(f);
 }
 
-static void a_lost_wal_is_not_an_empty_one(void)
+/* The hard state file knows what there was; where it is lost too, the data directory does. */
+static void lose_all(bool hard_state_too)
 {
     struct fixture *f = filled(tm_test_seed(), 100);
+    char name[TM_WAL_NAME_MAX];
     crash(f, -1);
     for (unsigned i = 1; i < 40; i++) {
-        char name[TM_WAL_NAME_MAX];
         tm_wal_name_segment(name, "wal", 1, 0, i);
         tm_sim_disk_remove(f->env.sd, name);
     }
+    tm_wal_name_hard(name, "wal", 1, 0);
+    if (hard_state_too)
+        tm_sim_disk_remove(f->env.sd, name);
+    f->config.opened = hard_state_too;
     for (unsigned again = 0; again < 2; again++) {
         reopen(f);
         for (unsigned k = 0; k < MINE; k++) {
@@ -635,6 +640,12 @@ static void a_lost_wal_is_not_an_empty_one(void)
         crash(f, -1);
     }
     teardown(f);
+}
+
+static void a_lost_wal_is_not_an_empty_one(void)
+{
+    lose_all(false);
+    lose_all(true);
 }
 
 static void hard_state_survives_rot_in_three_of_its_four_copies(void)
@@ -735,6 +746,30 @@ static void a_lost_snapshot_is_a_fault_not_an_empty_log(void)
     CU_ASSERT(tm_log_reset(log_at(f, 2), had + 5, 9, 1234) == TM_OK);
     CU_ASSERT(tm_log_fault_count(log_at(f, 2)) == 0 && !tm_log_suspect(log_at(f, 2)));
     CU_ASSERT(tm_log_first(log_at(f, 2)) == had + 6 && tm_log_last(log_at(f, 2)) == had + 5);
+    teardown(f);
+}
+
+static void a_log_that_was_given_up_stays_suspect_until_it_is_whole(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 100);
+    struct model_log *m = &f->logs[2];
+    CU_ASSERT_FATAL(m->last > 3);
+    m->base = 2; /* the only snapshot that is left */
+    m->base_term = m->term[2];
+    m->base_hash = m->hash[2];
+    CU_ASSERT(tm_log_forget(log_at(f, 2), m->base, m->base_term, m->base_hash) == TM_OK);
+    CU_ASSERT(tm_log_last(log_at(f, 2)) == 2 && tm_log_first(log_at(f, 2)) == 3);
+    CU_ASSERT(tm_log_suspect(log_at(f, 2)));
+    settle(f);
+    crash(f, -1);
+    reopen(f);
+    CU_ASSERT(tm_log_last(log_at(f, 2)) == 2 && tm_log_fault_count(log_at(f, 2)) == 0);
+    CU_ASSERT(tm_log_suspect(log_at(f, 2)));
+    CU_ASSERT(tm_log_clear_suspect(log_at(f, 2)) == TM_OK);
+    settle(f);
+    crash(f, -1);
+    reopen(f);
+    CU_ASSERT(tm_log_last(log_at(f, 2)) == 2 && !tm_log_suspect(log_at(f, 2)));
     teardown(f);
 }
 
@@ -928,6 +963,7 @@ static const struct tm_test tests[] = {
     TM_TEST(hard_state_survives_rot_in_three_of_its_four_copies),
     TM_TEST(a_vote_is_not_forgotten_with_the_segment_that_held_it),
     TM_TEST(a_lost_snapshot_is_a_fault_not_an_empty_log),
+    TM_TEST(a_log_that_was_given_up_stays_suspect_until_it_is_whole),
     TM_TEST(a_log_goes_on_after_an_installed_snapshot),
     TM_TEST(a_log_moves_on_when_the_worker_count_changes),
     TM_TEST(a_fault_keeps_the_segment_that_shows_it),
