@@ -37,6 +37,8 @@ void tm_partition_refuse(struct tm_partition *p, struct tm_place to, uint64_t id
         tm_counter_add(counters, TM_COUNTER_refused_diskfull, 1);
     else if (err == TM_ERR_NOMEM)
         tm_counter_add(counters, TM_COUNTER_refused_oom, 1);
+    else if (err == TM_ERR_NOREPLICAS)
+        tm_counter_add(counters, TM_COUNTER_refused_noreplicas, 1);
     tm_partition_answer(p, to, &a);
 }
 

@@ -1,7 +1,7 @@
 /* replica.h: one partition's consensus on one node.  Pure: no thread, clock, disk or wire.
  *
  * A tm_replica is stepped by its host (the partition's worker, or a test) through the functions
- * below, and acts through struct tm_replica_io.  design.md section 7 and protocol.md are the rules;
+ * below, and acts through struct tm_replica_io.  docs/PROTOCOL.md has the rules;
  * what it adds to Raft: a hash chain in the log, acknowledgement of durable contiguous prefixes
  * only, voters that are (node, disk), two copies and a witness, replicas that cannot prove what
  * they had.
@@ -167,7 +167,7 @@ struct tm_replica_options {
     uint64_t window_ns_max;      /* age of the oldest of them; 0: no limit (strong mode) */
 };
 
-/* The defaults of design.md: 150-300 ms, 1 s stall, 256 KiB messages, ... */
+/* The defaults: 150-300 ms, 1 s stall, 256 KiB messages, ... */
 void tm_replica_options_default(struct tm_replica_options *opt);
 
 /* --- private parts, laid open so that the host can embed them --- */

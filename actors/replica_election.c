@@ -8,7 +8,7 @@
  * among the members; of two that ask each other, the one with the longer log, then the earlier
  * place, goes first, and the other stands back.
  *
- * What is a quorum (protocol.md): a majority of voters, the witness included; or the confirmed
+ * What is a quorum (docs/PROTOCOL.md): a majority of voters, the witness included; or the confirmed
  * in-sync set of one.  Besides, the votes of replicas that can prove what they had must meet every
  * commit quorum, or all data voters must have answered, and then the longest log stands. */
 #include "actors/replica_internal.h"

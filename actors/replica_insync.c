@@ -1,4 +1,4 @@
-/* replica_insync.c: two copies and a witness (protocol.md, section of that name).
+/* replica_insync.c: two copies and a witness (docs/PROTOCOL.md, section of that name).
  *
  * The in-sync set S says which data replicas have all that is committed.  With both in it a commit
  * needs both disks and the witness is off the path.  When one is lost the leader narrows: S =

@@ -64,7 +64,8 @@ struct tm_insync {
 enum tm_health {
     TM_HEALTH_WHOLE,   /* all of it */
     TM_HEALTH_SUSPECT, /* its tail is gone or damaged past the durable point, or it kept its log in
-                          memory: votes only as protocol.md says for denials, never as a denial */
+                          memory: votes only as docs/PROTOCOL.md says for denials, never as a denial
+                        */
     TM_HEALTH_FAULTY   /* acknowledged records are damaged: no vote until repaired */
 };
 

@@ -12,8 +12,8 @@
  * a rename and an unlink survive after SYNC_DIR of their folder.
  *
  * Errors: result is a negative errno.  After EIO from a write or a sync nothing is known of the
- * bytes: never retry (protocol.md, Log and disk).  A short write does not occur: it is continued
- * or becomes ENOSPC. */
+ * bytes: never retry (docs/PROTOCOL.md, Log and disk).  A short write does not occur: it is
+ * continued or becomes ENOSPC. */
 #ifndef TM_RUNTIME_DISK_H
 #define TM_RUNTIME_DISK_H
 

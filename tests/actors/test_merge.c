@@ -254,7 +254,7 @@ static void a_field_deleted_later_stays_deleted(void)
     expect(&here, "base", "y", "1");
 }
 
-/* protocol.md, Eventual mode: [deleted comes back through a re-offer] */
+/* docs/PROTOCOL.md, Eventual mode: [deleted comes back through a re-offer] */
 static void deleted_does_not_come_back_through_a_re_offer(void)
 {
     common(nothing);

@@ -1,4 +1,4 @@
-/* Who takes part, who may be believed, and the histories of protocol.md that are about it. */
+/* Who takes part, who may be believed, and the histories of docs/PROTOCOL.md that are about it. */
 #include "replica_puppet.h"
 
 #define AN_ELECTION TM_SECONDS(2)

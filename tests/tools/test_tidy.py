@@ -139,6 +139,14 @@ class Tidy(unittest.TestCase):
         self.put("net/long.c", function(100 - 1))
         self.assertEqual(self.tidy(), [])
 
+    def test_a_document_names_only_what_is_there(self):
+        self.put("docs/GOOD.md", "`tm_good_do` calls `helper`; see `tm_good_twice()`.\n")
+        self.assertEqual(self.tidy(), [])
+        self.put("docs/BAD.md", "first\n`tm_bad_do`, held by `a_rule_that_nobody_tests`\n")
+        found = self.tidy()
+        self.assertEqual(len(found), 2, found)
+        self.assertTrue(all(line.startswith("docs/BAD.md:2: document:") for line in found), found)
+
     def test_each_planted_violation_is_found_by_its_rule(self):
         for rule, plants in PLANTED.items():
             for path, text, word in plants:
