@@ -415,7 +415,8 @@ enum tm_err tm_replica_transfer(struct tm_replica *r, unsigned node);
 enum tm_err tm_replica_change(struct tm_replica *r, const struct tm_members *to);
 
 /* Forced recovery: an operator says that the other copies are gone for good, and takes the loss.
- * r becomes the only member (the others are learners then) and campaigns.  Witnesses refuse. */
+ * r becomes the only voter and campaigns; the others, should they come back, wiped or not, count
+ * again once they are caught up.  TM_ERR_EXISTS: it leads; TM_ERR_INVALID: a witness, a learner. */
 enum tm_err tm_replica_recover(struct tm_replica *r);
 
 /* --- snapshots --- */

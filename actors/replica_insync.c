@@ -135,6 +135,14 @@ void tm_replica_insync_lead(struct tm_replica *r)
         narrow(r);
 }
 
+void tm_replica_insync_share(struct tm_replica *r)
+{
+    struct tm_peer *other = tm_replica_other(r);
+    if (tm_replica_has_witness(r) && other != NULL && r->step == TM_STEP_NONE &&
+        r->hs.insync.count == 2)
+        widen(r, other);
+}
+
 static void confirmed_by_witness(struct tm_replica *r)
 {
     TM_ASSERT(r->hs.insync.count == 1);
@@ -184,10 +192,22 @@ static void remind(struct tm_replica *r, struct tm_peer *other, uint64_t now)
         send_set(r, to);
 }
 
+/* After a forced recovery two voters decide without a witness until it comes back: it is to know
+ * that both are in sync, under this term. */
+static void make_set_for_return(struct tm_replica *r, const struct tm_peer *w)
+{
+    const struct tm_peer *other = tm_replica_other(r);
+    if (w->role == TM_MEMBER_WITNESS_RETURNING && !tm_replica_has_witness(r) && other != NULL &&
+        tm_replica_genuine(other) && r->hs.insync.term != r->hs.term)
+        make_set(r, other);
+}
+
 /* A wiped witness is given the set before its vote is made to count. */
 static void seed_witness(struct tm_replica *r, uint64_t now)
 {
     struct tm_peer *w = tm_replica_witness(r);
+    if (w != NULL)
+        make_set_for_return(r, w);
     if (w == NULL || w->disk == 0 || r->seeded_disk == w->disk || r->hs.insync.count == 0)
         return;
     if (w->role == TM_MEMBER_WITNESS && w->disk == w->id.disk)

@@ -143,6 +143,8 @@ bool tm_replica_alone(const struct tm_replica *r);
 bool tm_replica_lone_commits(const struct tm_replica *r);
 bool tm_replica_lost(const struct tm_replica *r, const struct tm_peer *p, uint64_t now);
 void tm_replica_insync_lead(struct tm_replica *r);
+/* A witness counts again: the other copy is to have the set of both, too. */
+void tm_replica_insync_share(struct tm_replica *r);
 void tm_replica_insync_drive(struct tm_replica *r, uint64_t now);
 void tm_replica_insync_persisted(struct tm_replica *r);
 void tm_replica_on_insync(struct tm_replica *r, const struct tm_replica_msg *msg);

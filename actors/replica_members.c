@@ -254,6 +254,8 @@ static bool readmit_stepwise(struct tm_replica *r, unsigned i)
     enum tm_member_role out = data ? TM_MEMBER_RETURNING : TM_MEMBER_WITNESS_RETURNING;
     enum tm_member_role in = data ? TM_MEMBER_VOTER : TM_MEMBER_WITNESS;
     replace(r, i, tm_replica_votes(role) || foreign(p) ? out : in, p->disk);
+    if (role == TM_MEMBER_WITNESS_RETURNING)
+        tm_replica_insync_share(r);
     return true;
 }
 
@@ -282,12 +284,14 @@ enum tm_err tm_replica_recover(struct tm_replica *r)
     struct tm_members to = {.index = r->members.index, .count = 1};
     to.at[0] = r->members.at[r->own];
     for (unsigned i = 0; i < r->members.count; i++) {
-        if ((int)i == r->own || r->members.at[i].role == TM_MEMBER_WITNESS)
+        if ((int)i == r->own)
             continue;
-        if (r->members.at[i].role == TM_MEMBER_WITNESS_RETURNING)
-            continue;
-        to.at[to.count] = r->members.at[i];
-        to.at[to.count++].role = TM_MEMBER_LEARNER;
+        struct tm_member *one = &to.at[to.count++];
+        *one = r->members.at[i];
+        if (one->role == TM_MEMBER_VOTER)
+            one->role = TM_MEMBER_RETURNING;
+        else if (one->role == TM_MEMBER_WITNESS)
+            one->role = TM_MEMBER_WITNESS_RETURNING;
     }
     tm_replica_members_set(r, &to);
     tm_replica_set_health(r, TM_HEALTH_WHOLE);

@@ -360,27 +360,40 @@ static void two_nodes_in_all_do_not_fail_over(void)
     CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1))); /* it is written down */
     cluster_start(c, a);
     cluster_run(c, TM_SECONDS(1));
-    CU_ASSERT(cluster_converged(c, 0)); /* as a learner */
+    CU_ASSERT(cluster_converged(c, 0)); /* as a voter again */
+    cluster_crash(c, a);
+    CU_ASSERT_FALSE(cluster_writes(c, 0, TM_SECONDS(1)));
     cluster_free(c);
 }
 
-static void recover_goes_on_with_the_witness_gone_too(void)
+static void recover_goes_on_with_one_copy_and_gets_the_others_back(void)
 {
-    struct cluster *c = pair_up(14);
-    unsigned a = leader_of(c), b = 1 - a;
-    cluster_crash(c, b);
-    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
-    cluster_crash(c, a);
-    cluster_start(c, b);
-    cluster_run(c, TM_SECONDS(1));
-    CU_ASSERT_EQUAL(tm_replica_recover(replica_of(c, 2)),
-                    TM_ERR_INVALID); /* a witness has no data */
-    c->loss_allowed = true;
-    CU_ASSERT_EQUAL(tm_replica_recover(replica_of(c, b)), TM_OK);
-    cluster_run(c, TM_MS(500));
-    CU_ASSERT_EQUAL(cluster_leader(c, 0), (int)b);
-    CU_ASSERT(cluster_propose(c, b, 0) > 0);
-    cluster_free(c);
+    for (uint64_t seed = 14; seed < 44; seed++) {
+        struct cluster *c = pair_up(seed);
+        unsigned a = leader_of(c), b = 1 - a;
+        cluster_crash(c, b);
+        CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+        cluster_crash(c, a);
+        cluster_start(c, b);
+        cluster_run(c, TM_SECONDS(1));
+        CU_ASSERT_EQUAL(tm_replica_recover(replica_of(c, 2)),
+                        TM_ERR_INVALID); /* a witness has no data */
+        c->loss_allowed = true;
+        CU_ASSERT_EQUAL(tm_replica_recover(replica_of(c, b)), TM_OK);
+        cluster_run(c, TM_MS(500));
+        CU_ASSERT_EQUAL(cluster_leader(c, 0), (int)b);
+        CU_ASSERT(cluster_propose(c, b, 0) > 0);
+        cluster_wipe(c, a); /* what it had is not of this history any more */
+        cluster_start(c, a);
+        cluster_run(c, TM_SECONDS(2));
+        CU_ASSERT(cluster_converged(c, 0));
+        unsigned victim = (unsigned)sim_below(c, 2);
+        cluster_crash(c, victim);
+        CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(2)));
+        cluster_start(c, victim);
+        CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(2)));
+        cluster_free(c);
+    }
 }
 
 static const struct tm_test tests[] = {
@@ -401,6 +414,6 @@ static const struct tm_test tests[] = {
     TM_TEST(a_set_of_a_lower_term_is_refused_by_a_voter),
     TM_TEST(four_voters_have_no_witness_and_need_three),
     TM_TEST(two_nodes_in_all_do_not_fail_over),
-    TM_TEST(recover_goes_on_with_the_witness_gone_too),
+    TM_TEST(recover_goes_on_with_one_copy_and_gets_the_others_back),
 };
 TM_TEST_MAIN("actors/replica_witness", tests)
