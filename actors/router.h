@@ -123,6 +123,10 @@ struct tm_router {
      * for each replica of this worker. */
     void (*partitions_of)(void *host, struct tm_resp_writer *w);
 
+    /* TIDEMILL RECOVER: this worker's copy of the partition goes on alone (tm_replica_recover);
+     * writes OK or an error. */
+    void (*recover)(void *host, uint32_t partition, struct tm_resp_writer *w);
+
     /* SHUTDOWN: the process ends cleanly, soon. */
     void (*shutdown)(void *host);
 };

@@ -859,9 +859,15 @@ void tm_shard_partitions(struct tm_shard *s,
                                          .term = st.term,
                                          .commit = st.commit,
                                          .last = st.last,
+                                         .last_term = p->replica.last.term,
+                                         .node = s->self.node,
+                                         .set_term = p->replica.hs.insync.term,
+                                         .set_epoch = p->replica.hs.insync.epoch,
                                          .copies = s->node->directory->placement[p->id].copies,
                                          .ready = p->announced,
                                          .faulty = p->replica.hs.health != TM_HEALTH_WHOLE};
+        for (unsigned k = 0; k < p->replica.hs.insync.count; k++)
+            out.set_nodes |= UINT64_C(1) << p->replica.hs.insync.at[k].node;
         if (p->leading)
             out.in_sync = tm_replica_in_sync(&p->replica, tm_ctx_now(s->ctx));
         if (p->store != NULL) {

@@ -86,6 +86,10 @@ struct tm_shard_partition {
     const char *role; /* "LEADER", "FOLLOWER", "WITNESS", ... */
     unsigned leader;  /* node, or TM_NODES_MAX */
     uint64_t term, commit, last, applied;
+    uint64_t last_term; /* of record `last` */
+    unsigned node;      /* this one */
+    /* The newest in-sync set known here: bit per node; 0: there is none. */
+    uint64_t set_nodes, set_term, set_epoch;
     unsigned copies;  /* data copies it is meant to have */
     unsigned in_sync; /* leader only: of them, those taking part */
     bool ready;       /* leader: takes requests */

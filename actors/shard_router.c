@@ -197,10 +197,12 @@ static void write_partition(void *arg, const struct tm_shard_partition *p)
         const char *name;
         uint64_t value;
     } fields[] = {
-        {"partition", p->partition}, {"leader", p->leader},     {"term", p->term},
-        {"commit", p->commit},       {"last", p->last},         {"applied", p->applied},
-        {"copies", p->copies},       {"in_sync", p->in_sync},   {"ready", p->ready},
-        {"faulty", p->faulty},       {"entities", p->entities}, {"state_hash", p->state_hash}};
+        {"partition", p->partition}, {"leader", p->leader},       {"term", p->term},
+        {"commit", p->commit},       {"last", p->last},           {"applied", p->applied},
+        {"copies", p->copies},       {"in_sync", p->in_sync},     {"ready", p->ready},
+        {"faulty", p->faulty},       {"entities", p->entities},   {"state_hash", p->state_hash},
+        {"node", p->node},           {"last_term", p->last_term}, {"set_nodes", p->set_nodes},
+        {"set_term", p->set_term},   {"set_epoch", p->set_epoch}};
     l->count++;
     tm_resp_array(l->w, 2 * TM_ARRAY_LEN(fields) + 2);
     tm_resp_bulk_str(l->w, "role");
@@ -217,6 +219,31 @@ static void r_partitions_of(void *host, struct tm_resp_writer *w)
     size_t at = w->len;
     tm_shard_partitions(shard(host), write_partition, &l);
     tm_resp_insert_array(w, at, l.count);
+}
+
+static void r_recover(void *host, uint32_t partition, struct tm_resp_writer *w)
+{
+    struct tm_shard *s = shard(host);
+    struct tm_partition *p = tm_shard_find(s, partition);
+    if (p == NULL || p->stopping) {
+        tm_resp_error(w, "ERR this worker has no copy of that partition");
+        return;
+    }
+    unsigned leader = p->replica.leader;
+    bool led = leader < s->node->directory->members &&
+               (leader == s->self.node || atomic_load(&s->node->peer_alive[leader])) &&
+               tm_node_leader(s->node, partition).node == leader;
+    enum tm_err e = led ? TM_ERR_EXISTS : tm_replica_recover(&p->replica);
+    if (e == TM_ERR_EXISTS) {
+        tm_resp_error(w, "ERR that partition has a leader: there is nothing to recover");
+    } else if (e != TM_OK) {
+        tm_resp_error(w, "ERR a witness or a learner has nothing to go on with");
+    } else {
+        tm_ctx_log(s->ctx, TM_LOG_WARN, "forced_recovery", "partition=%u last=%llu term=%llu",
+                   partition, (unsigned long long)p->replica.last.index,
+                   (unsigned long long)p->replica.last.term);
+        tm_resp_simple(w, "OK");
+    }
 }
 
 static void r_shutdown(void *host)
@@ -245,6 +272,7 @@ void tm_shard_router_init(struct tm_shard *s)
                                    .stats_reset = r_stats_reset,
                                    .counter = r_counter,
                                    .partitions_of = r_partitions_of,
+                                   .recover = r_recover,
                                    .shutdown = r_shutdown};
     s->router.self = index_of(s, s->self);
 }

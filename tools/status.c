@@ -63,6 +63,16 @@ static int find_members(struct tm_status *s, const char *address, const char *pa
     return ok ? TM_EXIT_DONE : TM_EXIT_FAILED;
 }
 
+int tm_status_gather(struct tm_status *s, const char *address, const char *password)
+{
+    int status = find_members(s, address, password);
+    for (unsigned i = 0; i < s->member_count; i++)
+        ask_member(s, &s->members[i], password);
+    if (status == TM_EXIT_DONE)
+        tm_status_merge(s);
+    return status;
+}
+
 static const char *node_name(const struct tm_status *s, int member)
 {
     return member < 0 ? "-" : s->members[member].node;
@@ -170,11 +180,8 @@ int tm_main_status(int argc, char **argv)
         return tm_usage_error("status", "the ADDRESS:PORT of one node is needed");
     struct tm_status s = {0};
     password = password != NULL ? password : "";
-    int status = find_members(&s, argv[0], password);
-    for (unsigned i = 0; i < s.member_count; i++)
-        ask_member(&s, &s.members[i], password);
+    int status = tm_status_gather(&s, argv[0], password);
     if (status == TM_EXIT_DONE) {
-        tm_status_merge(&s);
         if (json) {
             print_json(&s);
         } else {

@@ -20,6 +20,8 @@ struct tm_status_replica {
     char role[16];
     uint64_t term, commit, last, applied, entities, state_hash;
     uint64_t copies, in_sync;
+    uint64_t last_term, node;
+    uint64_t set_nodes, set_term, set_epoch; /* newest in-sync set it knows: bit per node */
     bool ready, faulty;
 };
 
@@ -48,6 +50,10 @@ struct tm_status {
     unsigned partition_count;
     struct tm_status_totals totals;
 };
+
+/* Asks the member at address who the others are, and each of them; fills s wholly.  Prints why and
+ * returns TM_EXIT_FAILED if that one does not answer; others may be silent (their err). */
+int tm_status_gather(struct tm_status *s, const char *address, const char *password);
 
 /* Takes the members out of the text of CLUSTER NODES.  NOMEM. */
 enum tm_err tm_status_members(struct tm_status *s, struct tm_bytes nodes);

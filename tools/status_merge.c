@@ -46,10 +46,12 @@ static void take_field(struct tm_status_replica *r, struct tm_bytes name,
     const struct {
         const char *name;
         uint64_t *value;
-    } numbers[] = {{"term", &r->term},         {"commit", &r->commit},
-                   {"last", &r->last},         {"applied", &r->applied},
-                   {"copies", &r->copies},     {"in_sync", &r->in_sync},
-                   {"entities", &r->entities}, {"state_hash", &r->state_hash}};
+    } numbers[] = {
+        {"term", &r->term},          {"commit", &r->commit},         {"last", &r->last},
+        {"applied", &r->applied},    {"copies", &r->copies},         {"in_sync", &r->in_sync},
+        {"entities", &r->entities},  {"state_hash", &r->state_hash}, {"last_term", &r->last_term},
+        {"node", &r->node},          {"set_nodes", &r->set_nodes},   {"set_term", &r->set_term},
+        {"set_epoch", &r->set_epoch}};
     for (size_t i = 0; i < TM_ARRAY_LEN(numbers); i++)
         if (tm_bytes_equal(name, tm_bytes_str(numbers[i].name)))
             *numbers[i].value = number;
