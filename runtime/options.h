@@ -101,8 +101,9 @@ enum tm_log_word { TM_LOG_WORD_LIST(X) }; /* the same numbers as enum tm_log_lev
          "Writes are refused with -OOM when the node's data takes more memory than this. 0: 60 % " \
          "of what the machine or its cgroup has, divided among the nodes that `up` starts.")       \
     BOOL(huge_pages, "huge-pages", true, BOOT,                                                     \
-         "Advise the kernel to back the table with huge pages: fewer TLB misses, and a killed "    \
-         "process frees its memory, and with it its ports, sooner.")                               \
+         "Let the kernel back the node's memory with transparent huge pages where it is set up "   \
+         "to. "                                                                                    \
+         "--no-huge-pages forbids it for this process.")                                           \
     ENUM(durability, "durability", tm_durability, TM_DURABILITY_LIST, TM_DURABILITY_DISK, BOOT,    \
          "What a write waits for: a quorum's disks, or a quorum's memory (flushed behind).")       \
     ENUM(solo, "solo", tm_solo, TM_SOLO_LIST, TM_SOLO_SERVE, LIVE,                                 \
@@ -135,10 +136,6 @@ enum tm_log_word { TM_LOG_WORD_LIST(X) }; /* the same numbers as enum tm_log_lev
     TIME(election_timeout_ms, "election-timeout-ms", 150, 10, 60000, MS, LIVE,                     \
          "A follower that hears nothing for this long, or up to twice as long (drawn at random), " \
          "asks for an election.")                                                                  \
-    SIZE(snapshot_log_bytes, "snapshot-log-bytes", TM_MIB(16), TM_KIB(64), TM_MIB(65536), LIVE,    \
-         "A partition's log may grow by this much before its next snapshot.")                      \
-    SIZE(snapshot_chunk_bytes, "snapshot-chunk-bytes", TM_KIB(256), TM_KIB(4), TM_MIB(8), BOOT,    \
-         "Size of the pieces a snapshot is written, checked and sent in.")                         \
     ENUM(log_level, "log-level", tm_log_word, TM_LOG_WORD_LIST, TM_LOG_WORD_INFO, LIVE,            \
          "Lines of a lower level are not logged.")                                                 \
     TEXT(log_file, "log-file", "", 511, BOOT, "File to log to; empty: standard error.")

@@ -289,6 +289,8 @@ static enum tm_err start_host(struct serve *s)
 static enum tm_err prepare(struct serve *s)
 {
     enum tm_err e = raise_limits(s);
+    if (!s->options.huge_pages)
+        prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     if (e != TM_OK)
         return e;
     s->stop_fd = block_signals();
