@@ -201,10 +201,17 @@ static void writer_moved(void *host, struct tm_snapshot_writer *writer)
     (void)writer;
 }
 
+static void writer_end(const struct tm_keeper *k, struct tm_snapshot_writer *writer)
+{
+    if (writer != NULL && k->shard->abandoned)
+        tm_snapshot_writer_abandon(writer);
+    else if (writer != NULL)
+        tm_snapshot_writer_close(writer);
+}
+
 static void take_drop(struct taking *t)
 {
-    if (t->writer != NULL)
-        tm_snapshot_writer_close(t->writer);
+    writer_end(t->keeper, t->writer);
     free(t->buf);
     *t = (struct taking){0};
 }
@@ -537,12 +544,14 @@ static void ack(struct receipt *r, uint64_t status)
     tm_post_send(r->keeper->shard->post, r->from, head, NULL, 0);
 }
 
-/* Not now: the leader's replica begins again after a while. */
+/* The leader's replica begins again after a while; or goes on behind it, if all of it is here. */
 static void decline(struct tm_keeper *k, const struct tm_partition *p,
-                    const struct tm_message_head *head)
+                    const struct tm_message_head *head, const struct tm_snapshot_info *info)
 {
+    struct tm_replica_status st = tm_replica_status(&p->replica);
+    bool have = st.leader == head->node && st.term == head->arg2 && info->walked_from <= st.last;
     struct tm_message_head answer = {
-        .type = TM_MESSAGE_SNAPSHOT_ACK, .partition = p->id, .arg2 = ACK_FAILED};
+        .type = TM_MESSAGE_SNAPSHOT_ACK, .partition = p->id, .arg2 = have ? ACK_DONE : ACK_FAILED};
     struct tm_place to = {.node = head->node, .worker = head->worker};
     tm_post_send(k->shard->post, to, answer, NULL, 0);
 }
@@ -551,8 +560,7 @@ static void receipt_end(struct receipt *r)
 {
     if (r->store != NULL)
         tm_store_delete(r->store);
-    if (r->writer != NULL)
-        tm_snapshot_writer_close(r->writer);
+    writer_end(r->keeper, r->writer);
     *r = (struct receipt){0};
 }
 
@@ -582,6 +590,14 @@ static bool make_way(struct tm_keeper *k, const struct tm_partition *p)
     return true;
 }
 
+/* While the log has no room, a snapshot is taken in only where it frees some: it costs a record in
+ * reserved room, and the partitions that hold the oldest segments have to get theirs. */
+static bool worth_it(const struct tm_keeper *k, const struct tm_partition *p)
+{
+    return tm_wal_state(tm_log_set_wal(k->shard->logs)) != TM_WAL_FULL ||
+           tm_log_last(p->log) >= tm_log_first(p->log);
+}
+
 static struct receipt *receipt_begin(struct tm_keeper *k, struct tm_partition *p,
                                      const struct tm_message_head *head,
                                      const struct tm_snapshot_info *info)
@@ -595,7 +611,7 @@ static struct receipt *receipt_begin(struct tm_keeper *k, struct tm_partition *p
     for (unsigned i = 0; i < RECEIPTS_MAX && r == NULL; i++)
         if (k->receipts[i].p == NULL)
             r = &k->receipts[i];
-    if (r == NULL || p->store == NULL || info->partition != p->id ||
+    if (r == NULL || p->store == NULL || info->partition != p->id || !worth_it(k, p) ||
         memcmp(info->cluster, k->shard->node->directory->uuid, 16) != 0 ||
         !tm_replica_snapshot_wanted(&p->replica, head->node, head->arg2, &tail) || !make_way(k, p))
         return NULL;
@@ -625,7 +641,7 @@ static void on_chunk(struct tm_keeper *k, const struct tm_message_head *head, st
     if (r == NULL && head->arg == 0) {
         r = receipt_begin(k, p, head, &t.info);
         if (r == NULL)
-            decline(k, p, head);
+            decline(k, p, head, &t.info);
     }
     if (r == NULL || r->info.walked_from != t.info.walked_from)
         return;
@@ -667,18 +683,13 @@ static void install(struct receipt *r)
     }
     if (!is_put_aside(r))
         return;
-    if (tm_log_reset(p->log, r->info.walked_from, r->info.term, r->info.hash) != TM_OK) {
+    struct tm_members members;
+    config_to_members(&r->info.config, &members);
+    if (tm_partition_install(p, r->store, &tail, &members) != TM_OK) {
         receipt_fail(r);
         return;
     }
-    struct tm_members members;
-    p->rootless = false;
-    config_to_members(&r->info.config, &members);
-    tm_store_delete(p->store);
-    p->store = r->store;
     r->store = NULL;
-    tm_log_set_commit(p->log, tail.index);
-    tm_replica_snapshot_installed(&p->replica, &tail, &members);
     struct found *f = &r->keeper->found[p->id / r->keeper->shard->node->workers];
     f->info = *tm_snapshot_writer_info(r->writer);
     f->there = true;
@@ -788,9 +799,13 @@ void tm_keeper_free(struct tm_keeper *k)
     if (k == NULL)
         return;
     tm_keeper_stop(k);
-    for (unsigned i = 0; i < SENDS_MAX; i++)
-        if (k->sends[i].reader != NULL)
-            tm_snapshot_reader_close(k->sends[i].reader);
+    for (unsigned i = 0; i < SENDS_MAX; i++) {
+        struct tm_snapshot_reader *reader = k->sends[i].reader;
+        if (reader != NULL && k->shard->abandoned)
+            tm_snapshot_reader_abandon(reader);
+        else if (reader != NULL)
+            tm_snapshot_reader_close(reader);
+    }
     for (uint32_t i = 0; k->found != NULL && i < k->shard->slots; i++)
         if (k->found[i].store != NULL)
             tm_store_delete(k->found[i].store);

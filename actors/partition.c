@@ -216,6 +216,24 @@ void tm_partition_message(struct tm_partition *p, unsigned node, struct tm_bytes
         tm_partition_due(p); /* copies may have moved */
 }
 
+enum tm_err tm_partition_install(struct tm_partition *p, struct tm_store *store,
+                                 const struct tm_tail *tail, const struct tm_members *members)
+{
+    TM_ASSERT(!p->apply_fetching && p->replica.role != TM_ROLE_LEADER);
+    tm_partition_unsettle(p, 0);
+    enum tm_err e = tm_log_reset(p->log, tail->index, tail->term, tail->hash);
+    if (e != TM_OK)
+        return e;
+    p->rootless = false;
+    tm_watch_clear(&p->watches);
+    tm_store_delete(p->store);
+    p->store = store;
+    tm_log_set_commit(p->log, tail->index);
+    tm_replica_snapshot_installed(&p->replica, tail, members);
+    tm_partition_decide(p, tail->index);
+    return TM_OK;
+}
+
 void tm_partition_tick(struct tm_partition *p)
 {
     uint64_t now = tm_ctx_now(p->env->ctx);

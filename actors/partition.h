@@ -6,9 +6,9 @@
  * follower applies records as they are committed.  A witness holds no entities.
  *
  * What can go wrong: the log has no room (REFUSED, the effect is undone); leadership is lost (the
- * effects are undone newest first; replies wait until their record is committed after all, or cut,
- * then REFUSED, or the dispatch of the asking worker loses patience); records needed are on disk
- * only (they are fetched, and requests come back meanwhile).
+ * effects are undone newest first; replies wait until their record is committed after all, or
+ * another in its place, then REFUSED, or the dispatch of the asking worker loses patience); records
+ * needed are on disk only (they are fetched, and requests come back meanwhile).
  *
  * Pure: reaches the world through ctx and struct tm_partition_ops.  One worker's thread. */
 #ifndef TM_ACTORS_PARTITION_H
@@ -105,6 +105,7 @@ struct tm_partition {
     uint32_t pending_head, pending_count, pending_cap;
     uint64_t settled;                /* what waits for records up to here may be answered */
     struct tm_partition_read *reads; /* waiting for the replica */
+    struct tm_partition_read *cut;   /* their records were cut; not decided yet */
     struct tm_partition_read *done;  /* decided, to be answered in the next tm_partition_turn */
     struct tm_partition_wait *waits; /* WAIT */
     bool waits_lost;
@@ -163,6 +164,12 @@ bool tm_partition_read_here(struct tm_partition *p, struct tm_place from,
 
 /* A replica's message, bytes from outside. */
 void tm_partition_message(struct tm_partition *p, unsigned node, struct tm_bytes bytes);
+
+/* A durable snapshot up to `tail`, loaded into `store`, takes the place of log and state.  The
+ * replica wants it (tm_replica_snapshot_wanted) and nothing is being fetched.  store is taken over
+ * unless this fails, like tm_wal_append. */
+enum tm_err tm_partition_install(struct tm_partition *p, struct tm_store *store,
+                                 const struct tm_tail *tail, const struct tm_members *members);
 
 /* What the log set tells. */
 void tm_partition_durable(struct tm_partition *p, uint64_t index);

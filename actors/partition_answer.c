@@ -13,6 +13,7 @@ struct tm_partition_read {
     struct tm_partition_read *next, *prev;
     struct tm_place to;
     struct tm_answer answer; /* its reply points to bytes */
+    uint64_t term;           /* of its record, where that was cut */
     bool ok;
     uint8_t bytes[];
 };
@@ -151,13 +152,39 @@ static void give_pending(struct tm_partition *p)
 
 void tm_partition_unsettle(struct tm_partition *p, uint64_t from)
 {
+    p->settled = tm_min_u64(p->settled, from > 0 ? from - 1 : 0);
     while (p->pending_count > 0 && pending_at(p, p->pending_count - 1)->index >= from) {
         struct tm_pending e = *pending_at(p, p->pending_count - 1);
         p->pending_count--;
-        free(e.bytes);
-        struct tm_partition_read *r = read_new(p, e.to, &(struct tm_answer){.id = e.id}, 0);
+        struct tm_answer a = {.id = e.id,
+                              .status = TM_ANSWER_DONE,
+                              .reply = tm_bytes_of(e.bytes != NULL ? e.bytes : e.inline_, e.len),
+                              .index = e.index};
+        struct tm_partition_read *r = read_new(p, e.to, &a, e.index);
         TM_ASSERT(r != NULL);
-        done_push(p, r, false);
+        free(e.bytes);
+        r->term = e.term;
+        r->next = p->cut;
+        p->cut = r;
+    }
+}
+
+void tm_partition_decide(struct tm_partition *p, uint64_t commit)
+{
+    for (struct tm_partition_read **at = &p->cut; *at != NULL;) {
+        struct tm_partition_read *r = *at;
+        uint64_t term;
+        if (r->base.index > commit) {
+            at = &r->next;
+            continue;
+        }
+        *at = r->next;
+        bool known = tm_log_term_at(p->log, r->base.index, &term);
+        if (!known) {
+            r->answer = (struct tm_answer){
+                .id = r->answer.id, .status = TM_ANSWER_UNKNOWN, .err = TM_ERR_TIMEOUT};
+        }
+        done_push(p, r, !known || term == r->term);
     }
 }
 
@@ -256,6 +283,15 @@ void tm_partition_give_answers(struct tm_partition *p)
     give_waits(p);
 }
 
+static void free_list(struct tm_partition_read **list)
+{
+    while (*list != NULL) {
+        struct tm_partition_read *r = *list;
+        *list = r->next;
+        free(r);
+    }
+}
+
 void tm_partition_drop_answers(struct tm_partition *p)
 {
     for (uint32_t i = 0; i < p->pending_count; i++)
@@ -268,11 +304,8 @@ void tm_partition_drop_answers(struct tm_partition *p)
         read_unlink(p, r);
         free(r);
     }
-    while (p->done != NULL) {
-        struct tm_partition_read *r = p->done;
-        p->done = r->next;
-        free(r);
-    }
+    free_list(&p->done);
+    free_list(&p->cut);
     while (p->waits != NULL) {
         struct tm_partition_wait *w = p->waits;
         p->waits = w->next;

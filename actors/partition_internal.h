@@ -31,8 +31,12 @@ void tm_partition_due(struct tm_partition *p);
 /* Everything up to `index` is good: the replies that waited for it are due. */
 void tm_partition_settle(struct tm_partition *p, uint64_t index);
 
-/* Records from `from` on are gone: their requests did not happen. */
+/* Records from `from` on are gone here.  Another copy may have them still, so whether their
+ * requests happened shows only when something is committed in their place. */
 void tm_partition_unsettle(struct tm_partition *p, uint64_t from);
+
+/* The log is committed up to `commit`: what was cut there happened if it is there all the same. */
+void tm_partition_decide(struct tm_partition *p, uint64_t commit);
 
 /* Sends what is due. */
 void tm_partition_give_answers(struct tm_partition *p);

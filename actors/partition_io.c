@@ -167,6 +167,7 @@ static enum tm_err io_append(void *host, const struct tm_record *record)
         enum tm_err e = bring_back(p, record);
         if (e != TM_ERR_INVALID)
             return e;
+        tm_partition_unsettle(p, record->index);
         e = tm_log_cut(p->log, record->index);
         if (e != TM_OK)
             return e;
@@ -257,6 +258,7 @@ static void io_committed(void *host, uint64_t index)
     }
     tm_partition_apply(p);
     tm_partition_settle(p, index);
+    tm_partition_decide(p, index);
 }
 
 static void io_role(void *host, const struct tm_replica_status *status)

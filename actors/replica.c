@@ -462,7 +462,7 @@ void tm_replica_peer_down(struct tm_replica *r, unsigned node)
         p->down = true;
     if (r->role == TM_ROLE_LEADER && p != NULL) {
         p->synced_at = 0;
-        tm_replica_probe(p, p->match + 1, false);
+        tm_replica_probe(p, tm_replica_ask_from(r, p), false);
         tm_replica_set_deadline(r, now);
     }
     if (r->role != TM_ROLE_FOLLOWER || r->leader != node)
@@ -484,7 +484,7 @@ void tm_replica_peer_up(struct tm_replica *r, unsigned node)
     p->down = false;
     if (r->role != TM_ROLE_LEADER)
         return;
-    tm_replica_probe(p, p->match + 1, false);
+    tm_replica_probe(p, tm_replica_ask_from(r, p), true);
     tm_replica_pump(r, p);
 }
 

@@ -103,6 +103,13 @@ void tm_replica_pump(struct tm_replica *r, struct tm_peer *p);
 void tm_replica_pump_all(struct tm_replica *r);
 /* Sends what ship_to allows.  Tells a peer that has everything of a newer commit index. */
 void tm_replica_tell_commit(struct tm_replica *r, struct tm_peer *p);
+/* Where to begin: after what is known to be there.  A peer that was not heard in this term is asked
+ * for its end; to begin with its first record would ask for a snapshot that it may not need. */
+static inline uint64_t tm_replica_ask_from(const struct tm_replica *r, const struct tm_peer *p)
+{
+    return (p->match > 0 ? p->match : r->last.index) + 1;
+}
+
 /* Goes back to finding where the logs meet, from next on; bare: asks before it sends records. */
 void tm_replica_probe(struct tm_peer *p, uint64_t next, bool bare);
 void tm_replica_on_append(struct tm_replica *r, const struct tm_replica_msg *msg);

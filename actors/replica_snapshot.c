@@ -12,9 +12,11 @@ bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t te
     TM_ASSERT(from < 64);
     if (from == r->self.node)
         return false;
-    if (term < r->hs.term || r->role == TM_ROLE_LEADER)
-        if (term <= r->hs.term)
-            return false;
+    if (term < r->hs.term)
+        return false;
+    if (term == r->hs.term &&
+        (r->role == TM_ROLE_LEADER || (r->leader != TM_NODE_UNKNOWN && r->leader != from)))
+        return false; /* nobody sends that who leads */
     tm_replica_follow(r, term, from);
     r->heard_at = tm_replica_now(r);
     return tm_replica_snapshot_useful(r, tail);
@@ -56,7 +58,7 @@ void tm_replica_snapshot_sent(struct tm_replica *r, unsigned node, uint64_t inde
     struct tm_peer *p = tm_replica_peer(r, node);
     if (r->role != TM_ROLE_LEADER || p == NULL || p->state != TM_PEER_SNAPSHOT)
         return;
-    uint64_t next = ok ? tm_min_u64(index, r->last.index) + 1 : p->match + 1;
+    uint64_t next = ok ? tm_min_u64(index, r->last.index) + 1 : tm_replica_ask_from(r, p);
     tm_replica_probe(p, tm_max_u64(next, p->match + 1), false);
     if (ok)
         tm_replica_pump(r, p);

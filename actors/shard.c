@@ -660,7 +660,7 @@ static void timed_work(struct tm_shard *s)
         s->next_slow = now + SLOW_NS;
         slow_work(s);
     }
-    if (tm_log_set_next_deadline(s->logs) <= now)
+    if (!s->stopped && tm_log_set_next_deadline(s->logs) <= now)
         tm_log_set_tick(s->logs);
 }
 
@@ -731,7 +731,8 @@ void tm_shard_flush(struct tm_shard *s)
         s->beat_deadline = tm_beat_turn(&s->beat);
         give_due(s);
         ship_dirty(s);
-        flush_log(s);
+        if (!s->stopped) /* from then on the log is to be closed */
+            flush_log(s);
         backlog_drain(s);
     }
     tm_post_flush(s->post);
@@ -752,7 +753,7 @@ uint64_t tm_shard_next_deadline(const struct tm_shard *s)
     if (s->options.durability == TM_DURABILITY_MEMORY && !tm_log_set_idle(s->logs))
         next = tm_min_u64(next, s->flush_at);
     next = tm_min_u64(next, tm_dispatch_next_deadline(s->dispatch));
-    return tm_min_u64(next, tm_log_set_next_deadline(s->logs));
+    return s->stopped ? next : tm_min_u64(next, tm_log_set_next_deadline(s->logs));
 }
 
 bool tm_shard_idle(const struct tm_shard *s)
@@ -842,6 +843,12 @@ void tm_shard_free(struct tm_shard *s)
         free(b);
     }
     free(s);
+}
+
+void tm_shard_abandon(struct tm_shard *s)
+{
+    s->abandoned = true;
+    tm_shard_free(s);
 }
 
 void tm_shard_partitions(struct tm_shard *s,

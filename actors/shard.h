@@ -80,6 +80,10 @@ void tm_shard_stop(struct tm_shard *s);
 bool tm_shard_stopped(const struct tm_shard *s);
 void tm_shard_free(struct tm_shard *s);
 
+/* Frees the memory and nothing else, as when the process dies.  The disk must have forgotten what
+ * was under way: for the simulator. */
+void tm_shard_abandon(struct tm_shard *s);
+
 /* One partition on this worker, for status and tests. */
 struct tm_shard_partition {
     uint32_t partition;

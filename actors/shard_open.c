@@ -314,7 +314,9 @@ void tm_shard_close_storage(struct tm_shard *s)
             tm_partition_free(s->partitions[i]);
     tm_keeper_free(s->keeper);
     tm_offers_free(s->offers);
-    if (s->logs != NULL)
+    if (s->logs != NULL && s->abandoned)
+        tm_log_set_abandon(s->logs);
+    else if (s->logs != NULL)
         tm_log_set_close(s->logs, s->stopped && !s->failed);
     if (s->env.record != NULL) {
         tm_resp_writer_free(&s->env.reply);
