@@ -44,7 +44,7 @@ struct tm_shard {
 
     bool running; /* storage is open, partitions exist */
     bool stopping, stopped, failed;
-    bool abandoned; /* tm_shard_abandon */
+    bool abandoned;    /* tm_shard_abandon */
     uint64_t leave_by; /* when a node that was asked to end does; 0: it was not */
     uint64_t peer_boot[TM_NODES_MAX];
     struct tm_log_set *logs;
