@@ -198,9 +198,23 @@ static void set_options(struct tm_shard *s)
     s->beat_options.rest_interval_ns = TM_MS(o->heartbeat_rest_ms);
 }
 
+/* Words of a command are fixed when the sessions are made; their table of clients has room for
+ * twice what was asked for then. */
+static void set_client_limits(struct tm_shard *s)
+{
+    struct tm_session_limits *now = tm_sessions_limits(s->sessions);
+    struct tm_session_limits wanted = tm_session_limits_of(&s->options);
+    wanted.args = now->args;
+    wanted.clients = (uint32_t)tm_min_u64(wanted.clients, 2ULL * s->config.limits.clients);
+    *now = wanted;
+}
+
 void tm_shard_options(struct tm_shard *s, const struct tm_options *options)
 {
     s->options = *options;
+    set_client_limits(s);
+    if (options->memory_limit != 0) /* 0 was worked out at the start */
+        s->config.memory_limit = tm_max_u64(options->memory_limit / s->node->workers, 1);
     if (s->running)
         set_options(s);
 }

@@ -151,7 +151,7 @@ static void r_stats(void *host, struct tm_router_stats *out)
     *out = (struct tm_router_stats){
         .workers = s->node->workers,
         .clients = st->clients,
-        .clients_max = s->config.limits.clients,
+        .clients_max = tm_sessions_limits(s->sessions)->clients,
         .connections_received = st->connections,
         .connections_rejected = st->rejected,
         .commands = st->commands,

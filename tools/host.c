@@ -22,6 +22,15 @@
 
 /* ---- the shard as an actor ---- */
 
+static struct tm_idle_config idle_of(const struct tm_host *h, const struct tm_options *o)
+{
+    return (struct tm_idle_config){.strategy = o->idle,
+                                   .cores = h->cpu.cores,
+                                   .workers = h->config.machine_workers,
+                                   .spin_ns = TM_US(o->idle_spin_us),
+                                   .yield_ns = TM_US(o->idle_yield_us)};
+}
+
 static void take_options(struct tm_host_worker *w)
 {
     uint32_t version = atomic_load(&w->host->options_version);
@@ -31,6 +40,9 @@ static void take_options(struct tm_host_worker *w)
     pthread_mutex_lock(&w->host->mutex);
     struct tm_options options = w->host->options;
     pthread_mutex_unlock(&w->host->mutex);
+    struct tm_idle_config idle = idle_of(w->host, &options);
+    if (w->has_loop)
+        tm_worker_set_idle(w->worker, &idle);
     tm_shard_options(w->shard, &options);
 }
 
@@ -355,11 +367,7 @@ static enum tm_err init_loop(struct tm_host_worker *w)
     const struct tm_options *o = &h->options;
     struct tm_worker_config c = {.index = w->index,
                                  .cpu = pins(h) ? tm_cpu_nth(&h->cpu, w->index) : -1,
-                                 .idle = {.strategy = o->idle,
-                                          .cores = h->cpu.cores,
-                                          .workers = h->config.machine_workers,
-                                          .spin_ns = TM_US(o->idle_spin_us),
-                                          .yield_ns = TM_US(o->idle_yield_us)},
+                                 .idle = idle_of(h, o),
                                  .dir_fd = h->config.dir_fd,
                                  .counters = w->counters,
                                  .log = &w->log};
@@ -379,7 +387,7 @@ static enum tm_err make_shard(struct tm_host_worker *w, char *why)
                                 .version = TM_VERSION,
                                 .was_clean = h->config.was_clean,
                                 .sync = TM_WAL_DSYNC,
-                                .memory_limit = h->options.memory_limit / h->count,
+                                .memory_limit = tm_max_u64(h->options.memory_limit / h->count, 1),
                                 .limits = tm_session_limits_of(&h->options),
                                 .host = w,
                                 .local = tm_host_local,

@@ -91,7 +91,7 @@ static void on_closed(void *host, struct tm_conn *conn, const char *reason, int 
 enum tm_err tm_host_clients_open(struct tm_host_worker *w)
 {
     const struct tm_options *o = &w->host->options;
-    struct tm_socket_config c = {.max_connections = (uint32_t)o->max_clients + 64,
+    struct tm_socket_config c = {.max_connections = 2 * (uint32_t)o->max_clients + 64,
                                  .output_limit = SOCKET_OUT,
                                  .buffer_group = BUFFER_GROUP};
     w->hub = tm_socket_hub_new(&c);

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 
-from cluster import (TIDEMILL, Cluster, PORTS_PER_NODE, main, nodes_text, three_nodes, wait_until)
+from cluster import (TIDEMILL, Cluster, PORTS_PER_NODE, main, nodes_text, redis, three_nodes,
+                     wait_until)
 
 
 def expect(done, status, *words):
@@ -159,6 +160,42 @@ def an_edited_topology_is_reported_and_changes_nothing():
         assert c.status("node-1")["partitionCount"] in (32, 33)
 
 
+def live_options_change_a_node_that_runs():
+    with Cluster(nodes_text("c", ["n1"]), ["--workers", "2"]) as c:
+        c.up()
+        r = c.client("n1")
+
+        def refused(value):
+            try:
+                return not r.set("k", value)
+            except redis.ResponseError as e:
+                assert "OOM" in repr(e) or "maxmemory" in str(e), e
+                return True
+        assert not refused("x")
+        r.config_set("maxmemory", 1)
+        wait_until(lambda: refused("x" * 1000), 5)
+        r.config_set("memory-limit", "1gb")
+        wait_until(lambda: not refused("x"), 5)
+        r.config_set("max-clients", 1)
+        wait_until(lambda: is_turned_away(c), 5)
+        r.config_set("max-clients", 1000)
+        wait_until(lambda: not is_turned_away(c), 5)
+        r.config_set("idle", "park")
+        assert r.ping()
+
+
+def is_turned_away(c):
+    """connections beyond the limit of every worker"""
+    more = [c.client("n1") for _ in range(8)]
+    try:
+        return not all(m.ping() for m in more)
+    except redis.RedisError:
+        return True
+    finally:
+        for m in more:
+            m.close()
+
+
 def stat_works_after_death_and_wal_verify_finds_a_flipped_bit():
     with Cluster(nodes_text("c", ["n1"])) as c:
         c.up()
@@ -229,5 +266,6 @@ if __name__ == "__main__":
                    a_port_in_use_is_named_and_nothing_is_damaged,
                    a_data_directory_of_another_node_is_refused,
                    an_edited_topology_is_reported_and_changes_nothing,
+                   live_options_change_a_node_that_runs,
                    stat_works_after_death_and_wal_verify_finds_a_flipped_bit,
                    status_shows_leaders_copies_and_who_is_missing]))
