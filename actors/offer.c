@@ -304,6 +304,7 @@ static void put_back(struct tm_offer *x, uint64_t wait_ns)
     if (x->filed)
         tm_offer_drop_image(x);
     tm_offer_become(x, TM_OFFER_STORED);
+    x->sent = 0;
     x->deadline = tm_offers_now(x->owner) + wait_ns;
 }
 

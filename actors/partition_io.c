@@ -186,9 +186,11 @@ static enum tm_err io_append(void *host, const struct tm_record *record)
     return e;
 }
 
-static void io_cut(void *host, uint64_t from)
+static bool io_cut(void *host, uint64_t from)
 {
     struct tm_partition *p = self(host);
+    if (tm_log_cut(p->log, from) != TM_OK)
+        return false; /* a segment is being prepared, or the log has failed */
     if (p->store != NULL && tm_store_applied(p->store) >= from) {
         tm_counter_add(p->env->ctx->counters, TM_COUNTER_undone,
                        tm_store_applied(p->store) - from + 1);
@@ -196,9 +198,7 @@ static void io_cut(void *host, uint64_t from)
     }
     tm_watch_clear(&p->watches);
     tm_partition_unsettle(p, from);
-    enum tm_err e = tm_log_cut(p->log, from);
-    TM_ASSERT(e == TM_OK ||
-              e == TM_ERR_IO); /* reserved room; a poisoned log acknowledges nothing */
+    return true;
 }
 
 static void io_persist(void *host, const struct tm_promise *promise, uint64_t seq)

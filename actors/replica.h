@@ -107,8 +107,9 @@ struct tm_replica_io {
     enum tm_err (*append)(void *host, const struct tm_record *record);
 
     /* Removes records from `from` on, and undoes what they did, newest first.  What was on its way
-     * to the disk of them is not reported durable any more. */
-    void (*cut)(void *host, uint64_t from);
+     * to the disk of them is not reported durable any more.  False: the log has no room to say so
+     * now, and nothing changed; asked again when the leader sends anew. */
+    bool (*cut)(void *host, uint64_t from);
 
     /* Makes hs durable; tm_replica_persisted(r, seq) when it is.  seq grows by one.  Several in
      * flight are allowed, a later one replaces earlier ones. */

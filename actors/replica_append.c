@@ -409,13 +409,14 @@ static bool cut(struct tm_replica *r, uint64_t from)
     TM_ASSERT(from > r->commit && from <= r->last.index && r->role == TM_ROLE_FOLLOWER);
     if (r->opt->eventual && !r->io->lost(r->host, from, r->last.index))
         return false;
-    tm_replica_members_cut(r, from);
     struct tm_tail tail = {.index = from - 1};
     if (tail.index > 0) {
         enum tm_err err = r->io->meta(r->host, tail.index, &tail.term, &tail.hash);
         TM_ASSERT(err == TM_OK);
     }
-    r->io->cut(r->host, from);
+    if (!r->io->cut(r->host, from))
+        return false;
+    tm_replica_members_cut(r, from);
     r->last = tail;
     r->durable = tm_min_u64(r->durable, tail.index);
     TM_ASSERT(r->verified <= tail.index);

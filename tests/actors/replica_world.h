@@ -329,15 +329,18 @@ static inline enum tm_err io_append(void *host, const struct tm_record *r)
     sim_op(p, OP_APPEND)->record = copy;
     return TM_OK;
 }
-static inline void io_cut(void *host, uint64_t from)
+static inline bool io_cut(void *host, uint64_t from)
 {
     struct sim_part *p = host;
     struct cluster *c = p->node->c;
     CHECK(c, from > p->log.base.index && from <= p->log.last);
     for (uint64_t i = from; i <= p->log.last; i++) /* invariant 5: never a committed one */
         CHECK(c, c->loss_allowed || c->committed[p->part][i] != p->log.record[i]->checksum);
+    if (!c->by_hand && sim_below(c, 8) == 0)
+        return false; /* no room just now */
     p->log.last = from - 1;
     sim_op(p, OP_CUT)->from = from;
+    return true;
 }
 static inline void io_persist(void *host, const struct tm_promise *hs, uint64_t seq)
 {
@@ -483,7 +486,7 @@ static inline bool io_lost(void *host, uint64_t from, uint64_t to)
 {
     struct sim_part *p = host;
     CHECK(p->node->c, from <= to && to == p->log.last);
-    if (sim_below(p->node->c, 2) == 0)
+    if (!p->node->c->by_hand && sim_below(p->node->c, 2) == 0)
         return false; /* not put aside yet */
     p->lost_records += to - from + 1;
     return true;
