@@ -1,6 +1,7 @@
 /* test.h: one main for every CUnit test.  A file lists its tests in a table and ends with
  * TM_TEST_MAIN("storage/wal", tests).  Random tests draw their seed with tm_test_seed(), which
- * prints it; TM_SEED=N in the environment repeats a run. */
+ * prints it; TM_SEED=N in the environment repeats a run.  TM_ONLY=TEXT runs only the tests whose
+ * name has the text in it. */
 #ifndef TM_TESTS_TEST_H
 #define TM_TESTS_TEST_H
 
@@ -9,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 
 struct tm_test {
@@ -33,15 +35,21 @@ static inline int tm_test_main(const char *suite_name, const struct tm_test *tes
     if (CU_initialize_registry() != CUE_SUCCESS)
         return 1;
     CU_pSuite suite = CU_add_suite(suite_name, NULL, NULL);
-    for (size_t i = 0; suite != NULL && i < count; i++)
+    const char *only = getenv("TM_ONLY");
+    size_t chosen = 0;
+    for (size_t i = 0; suite != NULL && i < count; i++) {
+        if (only != NULL && strstr(tests[i].name, only) == NULL)
+            continue;
+        chosen++;
         if (CU_add_test(suite, tests[i].name, tests[i].run) == NULL)
             return 1;
+    }
     CU_basic_set_mode(CU_BRM_VERBOSE);
     CU_basic_run_tests();
     unsigned failed = CU_get_number_of_failures() + (suite == NULL);
     unsigned ran = CU_get_number_of_tests_run();
     CU_cleanup_registry();
-    return failed == 0 && ran == count ? 0 : 1;
+    return failed == 0 && ran == chosen && chosen > 0 ? 0 : 1;
 }
 
 #define TM_TEST(fn)                                                                                \

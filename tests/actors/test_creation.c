@@ -663,6 +663,7 @@ static void messages_from_outside_are_checked(void)
 /* One random history; what is done to the nodes stops after a while. */
 static void history(uint64_t seed)
 {
+    /* Of a cluster that runs, somebody who knows it stays whole; before that, the founder. */
     struct world *w = &world;
     world_begin(w, 2 + (unsigned)(seed % 4), seed);
     w->lose = (unsigned)tm_rng_below(&w->rng, 40);
@@ -677,7 +678,7 @@ static void history(uint64_t seed)
             anybody |= k != i && w->nodes[k].has_run;
         if (chance(w, 15))
             w->nodes[i].budget = (int64_t)tm_rng_below(&w->rng, 12);
-        else if (chance(w, 10) && (i != 0 || anybody)) {
+        else if (chance(w, 10) && (anybody || (i != 0 && !w->nodes[i].has_run))) {
             wipe(w, i);
             start(w, i);
             announce(w, i);
