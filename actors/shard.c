@@ -885,3 +885,8 @@ void tm_shard_partitions(struct tm_shard *s,
         visit(arg, &out);
     }
 }
+
+const struct tm_partition *tm_shard_partition(const struct tm_shard *s, uint32_t id)
+{
+    return tm_shard_find(s, id);
+}

@@ -106,4 +106,9 @@ struct tm_shard_partition {
 void tm_shard_partitions(struct tm_shard *s,
                          void (*visit)(void *arg, const struct tm_shard_partition *p), void *arg);
 
+/* The partition itself, for whoever checks it: only to be looked at.  NULL: this worker has no part
+ * in it, or does not run yet.  Valid until the shard is freed. */
+struct tm_partition;
+const struct tm_partition *tm_shard_partition(const struct tm_shard *s, uint32_t id);
+
 #endif

@@ -327,22 +327,40 @@ enum tm_err tm_hs_seal(struct tm_hs *hs, const struct tm_wal *wal)
 
 /* --- running --- */
 
+static struct tm_hard_state state_of(const struct entry *e)
+{
+    struct tm_hard_state out = {.term = e->term,
+                                .vote_disk = e->vote_disk,
+                                .vote = e->vote,
+                                .flags = e->flags,
+                                .config = {.epoch = e->epoch,
+                                           .leader_term = e->leader_term,
+                                           .in_sync = e->in_sync,
+                                           .count = e->count}};
+    memcpy(out.config.voters, e->voters, sizeof e->voters);
+    return out;
+}
+
 enum tm_err tm_hs_get(const struct tm_hs *hs, uint32_t partition, struct tm_hard_state *out)
 {
     TM_ASSERT(mine(hs, partition));
     const struct entry *e = &hs->states[partition].entry;
-    *out = (struct tm_hard_state){.term = e->term,
-                                  .vote_disk = e->vote_disk,
-                                  .vote = e->vote,
-                                  .flags = e->flags,
-                                  .config = {.epoch = e->epoch,
-                                             .leader_term = e->leader_term,
-                                             .in_sync = e->in_sync,
-                                             .count = e->count}};
-    memcpy(out->config.voters, e->voters, sizeof e->voters);
+    *out = state_of(e);
     if ((e->entry_flags & ENTRY_UNPROVEN) != 0)
         return TM_ERR_CORRUPT;
     return (e->entry_flags & ENTRY_PRESENT) != 0 ? TM_OK : TM_ERR_NOTFOUND;
+}
+
+bool tm_hs_record_next(struct tm_bytes *rest, uint32_t *partition, struct tm_hard_state *out)
+{
+    struct entry e;
+    if (rest->len < sizeof e)
+        return false;
+    memcpy(&e, rest->data, sizeof e);
+    *rest = tm_bytes_of(rest->data + sizeof e, rest->len - sizeof e);
+    *partition = e.partition;
+    *out = state_of(&e);
+    return true;
 }
 
 void tm_hs_put(struct tm_hs *hs, uint32_t partition, const struct tm_hard_state *state)

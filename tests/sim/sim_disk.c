@@ -55,6 +55,8 @@ struct tm_sim_disk {
     int fail_errno[TM_DISK_SIZE + 1];
     unsigned fail_count[TM_DISK_SIZE + 1];
     uint64_t counts[TM_DISK_SIZE + 1];
+    void (*stable_fn)(void *host, const char *name, uint64_t offset, struct tm_bytes bytes);
+    void *stable_host;
 };
 
 static uint64_t draw(struct tm_sim_disk *sd)
@@ -271,6 +273,18 @@ static int64_t do_read(struct tm_sim_disk *sd, const struct tm_disk_op *op)
     return (int64_t)len;
 }
 
+static void tell_stable(struct tm_sim_disk *sd, const struct inode *n, uint64_t offset,
+                        const void *bytes, uint64_t len)
+{
+    const char *name = "";
+    if (sd->stable_fn == NULL || len == 0)
+        return;
+    for (unsigned i = 0; i < sd->seen.count; i++)
+        if (sd->seen.list[i].inode == (int)(n - sd->inodes))
+            name = sd->seen.list[i].text;
+    sd->stable_fn(sd->stable_host, name, offset, tm_bytes_of(bytes, len));
+}
+
 static int64_t do_write(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 {
     struct inode *n = inode_of(sd, op->file);
@@ -286,6 +300,8 @@ static int64_t do_write(struct tm_sim_disk *sd, const struct tm_disk_op *op)
     for (uint64_t s = offset / SECTOR;
          (op->flags & TM_DISK_DSYNC) != 0 && s * SECTOR < offset + op->len; s++)
         stabilise(n, s);
+    if ((op->flags & TM_DISK_DSYNC) != 0)
+        tell_stable(sd, n, op->offset, op->buf, op->len);
     return (int64_t)op->len;
 }
 
@@ -293,9 +309,16 @@ static int64_t do_write(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 static int64_t do_sync(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 {
     struct inode *n = inode_of(sd, op->file);
-    for (uint64_t s = 0; s < n->cap / SECTOR; s++)
-        if (n->dirty[s] == 2 || (n->dirty[s] == 1 && op->scratch[1] == 0))
+    uint64_t from = 0; /* of a run of sectors that became stable */
+    for (uint64_t s = 0; s <= n->cap / SECTOR; s++) {
+        if (s < n->cap / SECTOR &&
+            (n->dirty[s] == 2 || (n->dirty[s] == 1 && op->scratch[1] == 0))) {
             stabilise(n, s);
+            continue;
+        }
+        tell_stable(sd, n, from * SECTOR, n->stable + from * SECTOR, (s - from) * SECTOR);
+        from = s + 1;
+    }
     n->stable_size = n->size;
     return 0;
 }
@@ -666,6 +689,15 @@ const uint8_t *tm_sim_disk_data(struct tm_sim_disk *sd, const char *name, uint64
         return NULL;
     *size = sd->inodes[found->inode].size;
     return sd->inodes[found->inode].seen;
+}
+
+void tm_sim_disk_on_stable(struct tm_sim_disk *sd,
+                           void (*stable)(void *host, const char *name, uint64_t offset,
+                                          struct tm_bytes bytes),
+                           void *host)
+{
+    sd->stable_fn = stable;
+    sd->stable_host = host;
 }
 
 bool tm_sim_disk_exists(struct tm_sim_disk *sd, const char *name)

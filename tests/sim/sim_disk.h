@@ -64,6 +64,14 @@ bool tm_sim_disk_flip(struct tm_sim_disk *sd, const char *name, uint64_t offset,
 /* Zeroes bytes of a file likewise: a write that was reported and never happened. */
 bool tm_sim_disk_zero(struct tm_sim_disk *sd, const char *name, uint64_t offset, uint64_t len);
 
+/* Tells what a completed operation made stable, as far as the disk says so: a misdirected write is
+ * told as if it had gone where it was meant to.  A crash tells nothing.  bytes live during the
+ * call; name is as a reader sees it, "" if the file has none any more. */
+void tm_sim_disk_on_stable(struct tm_sim_disk *sd,
+                           void (*stable)(void *host, const char *name, uint64_t offset,
+                                          struct tm_bytes bytes),
+                           void *host);
+
 /* Direct access for tests; the pointer lives until the next write. */
 const uint8_t *tm_sim_disk_data(struct tm_sim_disk *sd, const char *name, uint64_t *size);
 bool tm_sim_disk_exists(struct tm_sim_disk *sd, const char *name);
