@@ -8,13 +8,15 @@
  * A run that the product ends by an assertion, or a node that reports a fatal error that the test
  * did not expect, is a bug.
  *
- * One thread.  TM_SIM_LOG=1 in the environment prints the nodes' log lines with virtual time. */
-#ifndef TM_TESTS_SIM_CLUSTER_H
-#define TM_TESTS_SIM_CLUSTER_H
+ * One thread. */
+#ifndef TM_TESTS_SIM_SIM_CLUSTER_H
+#define TM_TESTS_SIM_SIM_CLUSTER_H
 
 #include "actors/shard.h"
 #include "tests/sim/sim_disk.h"
 #include "tests/sim/sim_wire.h"
+
+#include <stdio.h>
 
 #define TM_SIM_NODES_MAX   7
 #define TM_SIM_WORKERS_MAX 4
@@ -30,16 +32,63 @@ struct tm_sim_config {
     struct tm_sim_wire_config wire; /* seed, host and woke are filled in */
     uint64_t disk_min_ns, disk_max_ns;
     uint64_t turn_ns; /* what a turn of a worker takes at most */
+    FILE *log;        /* the nodes' lines and what happens to them; NULL: none */
     struct tm_options options;
 };
 
 /* Three nodes of two workers, 12 partitions of three copies, a quick and honest world, small log
- * segments. */
+ * segments; logs to stdout if TM_SIM_LOG is in the environment. */
 void tm_sim_config_default(struct tm_sim_config *c, uint64_t seed);
 
 /* All nodes unformatted and not running. */
 struct tm_sim *tm_sim_new(const struct tm_sim_config *config);
 void tm_sim_free(struct tm_sim *sim);
+
+const struct tm_sim_config *tm_sim_config_of(const struct tm_sim *sim);
+
+/* Who holds what, as the creation of the cluster will find or has found. */
+const struct tm_directory *tm_sim_directory(const struct tm_sim *sim);
+
+/* What nodes are called in logs and in the directory: "a", "b", ... */
+const char *tm_sim_node_name(unsigned node);
+
+/* Of all that happened so far: turns, frames, what disks were told to write, replies.  The same in
+ * every run of the seed. */
+uint64_t tm_sim_hash_of(const struct tm_sim *sim);
+
+/* ---- who looks on ---- */
+
+/* X(EVENT, word): what befalls a node.  All but STARTED and WIPED are told just before, while its
+ * shards are there still (a start that fails ends with KILLED). */
+#define TM_SIM_EVENTS(X)                                                                           \
+    X(STARTED, "started")                                                                          \
+    X(STOPPED, "stopped")                                                                          \
+    X(KILLED, "killed")                                                                            \
+    X(POWERED_OFF, "power lost")                                                                   \
+    X(WIPED, "wiped")
+
+enum tm_sim_event {
+#define X(event, word) TM_SIM_##event,
+    TM_SIM_EVENTS(X)
+#undef X
+};
+const char *tm_sim_event_name(enum tm_sim_event event);
+
+/* Either may be NULL.  They may look at everything and change nothing. */
+struct tm_sim_watcher {
+    void *host;
+    void (*turned)(void *host, unsigned node, unsigned worker); /* a turn of this worker is over */
+    void (*node)(void *host, unsigned node, enum tm_sim_event event);
+};
+void tm_sim_watch(struct tm_sim *sim, const struct tm_sim_watcher *watcher);
+
+/* A rule was broken: the first one counts, the run is to end soon. */
+void tm_sim_wrong(struct tm_sim *sim, const char *fmt, ...) TM_PRINTF(2, 3);
+unsigned tm_sim_wrongs(const struct tm_sim *sim);
+const char *tm_sim_wrong_text(const struct tm_sim *sim); /* "" if there is none */
+
+/* A line of the log. */
+void tm_sim_say(struct tm_sim *sim, const char *fmt, ...) TM_PRINTF(2, 3);
 
 /* ---- nodes ---- */
 
@@ -56,6 +105,11 @@ void tm_sim_end(struct tm_sim *sim, unsigned node, enum tm_sim_end how);
  * kill.  False: it had to be killed. */
 bool tm_sim_stop(struct tm_sim *sim, unsigned node, uint64_t patience_ns);
 
+/* The same in parts: asks; whether it is ready; ends it, by a kill (false) if it was not. */
+void tm_sim_ask_stop(struct tm_sim *sim, unsigned node);
+bool tm_sim_has_stopped(const struct tm_sim *sim, unsigned node);
+bool tm_sim_finish_stop(struct tm_sim *sim, unsigned node);
+
 /* The data directory is gone; the node must be down. */
 void tm_sim_wipe(struct tm_sim *sim, unsigned node);
 
@@ -67,11 +121,29 @@ unsigned tm_sim_fatal(struct tm_sim *sim);
 
 /* SIGSTOP and SIGCONT: nothing of the node moves meanwhile, what is sent to it is lost. */
 void tm_sim_pause(struct tm_sim *sim, unsigned node, bool paused);
+bool tm_sim_is_paused(const struct tm_sim *sim, unsigned node);
+
+/* The wall clock of a node jumps; its monotonic clock runs that many millionths faster. */
+void tm_sim_clock_jump(struct tm_sim *sim, unsigned node, int64_t ms);
+int64_t tm_sim_clock_ahead(const struct tm_sim *sim, unsigned node); /* wall clock, ms */
+void tm_sim_clock_rate(struct tm_sim *sim, unsigned node, int64_t ppm);
+
+/* A turn of this node's workers takes up to that much longer. */
+void tm_sim_slow(struct tm_sim *sim, unsigned node, uint64_t turn_ns);
+
+/* So many of 100 messages between this node's workers find the ring full; how many did so far, of
+ * all nodes. */
+void tm_sim_rings_full(struct tm_sim *sim, unsigned node, unsigned percent);
+uint64_t tm_sim_ring_refusals(const struct tm_sim *sim);
+
+/* How many workers the node has from its next start on. */
+void tm_sim_set_workers(struct tm_sim *sim, unsigned node, unsigned workers);
 
 /* No frames between this node and all others, or the others again. */
 void tm_sim_isolate(struct tm_sim *sim, unsigned node, bool cut);
 void tm_sim_cut(struct tm_sim *sim, unsigned from, unsigned to, bool cut);
 
+struct tm_sim_wire *tm_sim_wire_of(struct tm_sim *sim);
 struct tm_sim_disk *tm_sim_disk_of(struct tm_sim *sim, unsigned node);
 struct tm_shard *tm_sim_shard(struct tm_sim *sim, unsigned node, unsigned worker);
 unsigned tm_sim_workers(const struct tm_sim *sim, unsigned node);
@@ -118,8 +190,8 @@ void tm_sim_disconnect(struct tm_sim_conn *conn);
 
 /* ---- what holds in a cluster at rest ---- */
 
-/* Whether every partition has a leader that serves, and all its copies that are up have applied
- * the same index.  why: what does not hold. */
+/* Whether every partition has a leader that serves, and all its copies on nodes that are up have
+ * applied the same index.  why: what does not hold. */
 bool tm_sim_converged(struct tm_sim *sim, char *why, size_t size);
 
 /* Whether every partition has a leader that serves and as many copies in sync as it is meant to

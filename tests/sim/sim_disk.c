@@ -51,6 +51,7 @@ struct tm_sim_disk {
     struct tm_disk_op *queue; /* under way, oldest first */
     uint64_t now_ns, min_ns, max_ns;
     bool stalled, misdirect;
+    struct tm_sim_hash *hash;
     uint64_t capacity, used;
     int fail_errno[TM_DISK_SIZE + 1];
     unsigned fail_count[TM_DISK_SIZE + 1];
@@ -389,9 +390,19 @@ static int64_t effect(struct tm_sim_disk *sd, struct tm_disk_op *op)
     return -EINVAL;
 }
 
+static void trace(struct tm_sim_disk *sd, const struct tm_disk_op *op)
+{
+    if (sd->hash == NULL)
+        return;
+    tm_sim_hash_add(sd->hash, (uint64_t)op->kind << 56 ^ (uint64_t)op->len << 32 ^ op->offset);
+    if (op->kind == TM_DISK_WRITE)
+        tm_sim_hash_bytes(sd->hash, op->buf, op->len);
+}
+
 static int64_t perform(struct tm_sim_disk *sd, struct tm_disk_op *op)
 {
     sd->counts[op->kind]++;
+    trace(sd, op);
     if (sd->fail_count[op->kind] > 0) {
         sd->fail_count[op->kind]--;
         if (op->kind == TM_DISK_WRITE &&
@@ -496,6 +507,11 @@ void tm_sim_disk_free(struct tm_sim_disk *sd)
     free(sd->stable.list);
     free(sd->changes);
     free(sd);
+}
+
+void tm_sim_disk_trace(struct tm_sim_disk *sd, struct tm_sim_hash *hash)
+{
+    sd->hash = hash;
 }
 
 struct tm_disk *tm_sim_disk_table(struct tm_sim_disk *sd)

@@ -14,11 +14,15 @@
 #define TM_TESTS_SIM_SIM_DISK_H
 
 #include "runtime/disk.h"
+#include "tests/sim/sim_hash.h"
 
 struct tm_sim_disk;
 
 struct tm_sim_disk *tm_sim_disk_new(uint64_t seed);
 void tm_sim_disk_free(struct tm_sim_disk *sd);
+
+/* Adds every operation from now on, as it completes, to the hash of the run; NULL: not. */
+void tm_sim_disk_trace(struct tm_sim_disk *sd, struct tm_sim_hash *hash);
 
 /* The function table to hand to what is tested. */
 struct tm_disk *tm_sim_disk_table(struct tm_sim_disk *sd);

@@ -9,8 +9,8 @@
  *
  * For consistency "strong".  One thread; the cluster does not run any more once its load is freed.
  */
-#ifndef TM_TESTS_SIM_LOAD_H
-#define TM_TESTS_SIM_LOAD_H
+#ifndef TM_TESTS_SIM_SIM_LOAD_H
+#define TM_TESTS_SIM_SIM_LOAD_H
 
 #include "tests/sim/sim_cluster.h"
 

@@ -28,7 +28,9 @@ struct end {
 struct tm_sim_wire {
     struct tm_sim_wire_config config;
     struct tm_rng rng;
-    uint64_t now, order, delivered;
+    uint64_t now, order;
+    struct tm_sim_wire_counts counts;
+    struct tm_sim_link links[TM_NODES_MAX][TM_NODES_MAX];
     struct end *ends[TM_NODES_MAX][TM_WORKERS_MAX];
     uint64_t life[TM_NODES_MAX];
     bool there[TM_NODES_MAX], deaf[TM_NODES_MAX];
@@ -89,9 +91,53 @@ static bool chance(struct tm_sim_wire *w, unsigned of_10000)
     return of_10000 > 0 && tm_rng_below(&w->rng, 10000) < of_10000;
 }
 
-static uint64_t arrival(struct tm_sim_wire *w)
+static uint64_t arrival(struct tm_sim_wire *w, const struct tm_sim_link *link)
 {
-    return w->now + tm_rng_between(&w->rng, w->config.min_ns, w->config.max_ns);
+    uint64_t at = w->now + tm_rng_between(&w->rng, w->config.min_ns, w->config.max_ns);
+    if (link->more_ns > 0) {
+        at += tm_rng_below(&w->rng, link->more_ns);
+        w->counts.delayed++;
+    }
+    if (link->clogged_until <= at)
+        return at;
+    w->counts.clogged++;
+    return link->clogged_until + tm_rng_below(&w->rng, TM_MS(1));
+}
+
+/* Changes or shortens the frame, if the link is like that. */
+static void spoil(struct tm_sim_wire *w, const struct tm_sim_link *link, struct item *item)
+{
+    if (chance(w, link->flip)) {
+        item->data[tm_rng_below(&w->rng, item->len)] ^= (uint8_t)(1 + tm_rng_below(&w->rng, 255));
+        w->counts.flipped++;
+    }
+    if (item->len > 1 && chance(w, link->clip)) {
+        item->len = (uint32_t)(1 + tm_rng_below(&w->rng, item->len - 1));
+        w->counts.clipped++;
+    }
+}
+
+static void send_copy(struct tm_sim_wire *w, struct item item, const struct tm_bytes *pieces,
+                      unsigned count)
+{
+    const struct tm_sim_link *link = &w->links[item.from][item.to];
+    if (w->cut[item.from][item.to]) {
+        w->counts.cut++;
+        return;
+    }
+    if (chance(w, w->config.lose + link->lose)) {
+        w->counts.lost++;
+        return;
+    }
+    item.at = arrival(w, link);
+    item.data = malloc(item.len);
+    TM_ASSERT(item.data != NULL);
+    uint8_t *at = item.data;
+    for (unsigned i = 0; i < count; at += pieces[i].len, i++)
+        if (pieces[i].len > 0)
+            memcpy(at, pieces[i].data, pieces[i].len);
+    spoil(w, link, &item);
+    put(w, item);
 }
 
 static enum tm_err send(struct tm_fabric *f, unsigned node, unsigned worker,
@@ -104,25 +150,21 @@ static enum tm_err send(struct tm_fabric *f, unsigned node, unsigned worker,
         TM_ASSERT(len + pieces[i].len <= f->max_frame);
     if (!w->there[node])
         return w->config.silent ? TM_OK : TM_ERR_CLOSED;
-    for (unsigned copies = chance(w, w->config.twice) ? 2 : 1; copies > 0; copies--) {
-        if (chance(w, w->config.lose) || w->cut[e->node][node])
-            continue;
-        struct item item = {.at = arrival(w),
-                            .kind = FRAME,
-                            .from = e->node,
-                            .from_worker = e->worker,
-                            .to = (uint8_t)node,
-                            .to_worker = (uint8_t)worker,
-                            .life = w->life[node],
-                            .data = malloc(len),
-                            .len = (uint32_t)len};
-        TM_ASSERT(item.data != NULL);
-        uint8_t *at = item.data;
-        for (unsigned i = 0; i < count; at += pieces[i].len, i++)
-            if (pieces[i].len > 0)
-                memcpy(at, pieces[i].data, pieces[i].len);
-        put(w, item);
+    if (chance(w, w->links[e->node][node].full)) {
+        w->counts.full++;
+        return TM_ERR_FULL;
     }
+    struct item item = {.kind = FRAME,
+                        .from = e->node,
+                        .from_worker = e->worker,
+                        .to = (uint8_t)node,
+                        .to_worker = (uint8_t)worker,
+                        .life = w->life[node],
+                        .len = (uint32_t)len};
+    bool twice = chance(w, w->config.twice + w->links[e->node][node].twice);
+    w->counts.twice += twice;
+    for (unsigned copies = twice ? 2 : 1; copies > 0; copies--)
+        send_copy(w, item, pieces, count);
     return TM_OK;
 }
 
@@ -211,6 +253,16 @@ void tm_sim_wire_cut(struct tm_sim_wire *w, unsigned from, unsigned to, bool cut
     w->cut[from][to] = cut;
 }
 
+struct tm_sim_link *tm_sim_wire_link(struct tm_sim_wire *w, unsigned from, unsigned to)
+{
+    return &w->links[from][to];
+}
+
+struct tm_sim_wire_counts tm_sim_wire_counts(const struct tm_sim_wire *w)
+{
+    return w->counts;
+}
+
 void tm_sim_wire_deaf(struct tm_sim_wire *w, unsigned node, bool deaf)
 {
     w->deaf[node] = deaf;
@@ -225,7 +277,9 @@ static void hand_frame(struct tm_sim_wire *w, const struct item *item)
         w->cut[item->from][item->to])
         return;
     memcpy(w->scratch, item->data, item->len);
-    w->delivered++;
+    w->counts.delivered++;
+    if (w->config.hash != NULL)
+        tm_sim_hash_bytes(w->config.hash, item->data, item->len);
     e->sink.frame(e->sink.host, item->from, item->from_worker, w->scratch, item->len);
     w->config.woke(w->config.host, item->to, item->to_worker);
 }
@@ -265,7 +319,7 @@ uint64_t tm_sim_wire_next_due(const struct tm_sim_wire *w)
 
 uint64_t tm_sim_wire_delivered(const struct tm_sim_wire *w)
 {
-    return w->delivered;
+    return w->counts.delivered;
 }
 
 /* ---- life ---- */

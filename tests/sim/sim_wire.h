@@ -5,20 +5,22 @@
  * as PEER_UP, unless the test says that death is silent.  Everything random comes from the seed.
  *
  * One thread; virtual time. */
-#ifndef TM_TESTS_SIM_WIRE_H
-#define TM_TESTS_SIM_WIRE_H
+#ifndef TM_TESTS_SIM_SIM_WIRE_H
+#define TM_TESTS_SIM_SIM_WIRE_H
 
 #include "net/fabric.h"
+#include "tests/sim/sim_hash.h"
 
 struct tm_sim_wire;
 
 struct tm_sim_wire_config {
     uint64_t seed;
-    uint64_t min_ns, max_ns; /* how long a frame is on its way */
-    unsigned lose, twice;    /* of 10000 frames */
-    uint32_t max_frame;      /* bytes, as in struct tm_fabric */
-    uint64_t notice_ns;      /* until the others are told of a node's death or return */
-    bool silent;             /* they are never told */
+    uint64_t min_ns, max_ns;  /* how long a frame is on its way */
+    unsigned lose, twice;     /* of 10000 frames */
+    uint32_t max_frame;       /* bytes, as in struct tm_fabric */
+    uint64_t notice_ns;       /* until the others are told of a node's death or return */
+    bool silent;              /* they are never told */
+    struct tm_sim_hash *hash; /* of the run: gets every frame handed over; may be NULL */
     void *host;
     /* Something was handed to the sink of this worker. */
     void (*woke)(void *host, unsigned node, unsigned worker);
@@ -36,6 +38,22 @@ void tm_sim_wire_leave(struct tm_sim_wire *w, unsigned node);
 
 /* Frames from one node to another are lost, or not any more. */
 void tm_sim_wire_cut(struct tm_sim_wire *w, unsigned from, unsigned to, bool cut);
+
+/* What befalls frames from one node to another, beside what the config says of all. */
+struct tm_sim_link {
+    unsigned lose, twice, flip, clip, full; /* of 10000; clip: cut short; full: refused */
+    uint64_t more_ns;                       /* on their way for up to that much longer */
+    uint64_t clogged_until;                 /* none arrives before that */
+};
+
+/* May be changed at any time; holds for frames sent from now on. */
+struct tm_sim_link *tm_sim_wire_link(struct tm_sim_wire *w, unsigned from, unsigned to);
+
+/* How many frames were ... */
+struct tm_sim_wire_counts {
+    uint64_t delivered, lost, twice, flipped, clipped, full, delayed, clogged, cut;
+};
+struct tm_sim_wire_counts tm_sim_wire_counts(const struct tm_sim_wire *w);
 
 /* Frames to this node are lost without anybody noticing: its process does not run. */
 void tm_sim_wire_deaf(struct tm_sim_wire *w, unsigned node, bool deaf);

@@ -1,0 +1,35 @@
+/* sim_atlas.h: the map of what the faults have taken away, so that a good copy of each committed
+ * record is left, and whatever goes wrong beyond that is a bug.
+ *
+ * A node is *in doubt* from the moment something was done to it that the rules allow to cost it
+ * records (its disk was wiped or damaged; with --durability memory its process ended), until it was
+ * seen whole again.  Of the R copies of a partition at most (R - 1) / 2 may be in doubt at a time;
+ * of two copies one, and only while both are in sync.
+ *
+ * Plain data; one thread. */
+#ifndef TM_TESTS_SIM_SIM_ATLAS_H
+#define TM_TESTS_SIM_SIM_ATLAS_H
+
+#include "tests/sim/sim_cluster.h"
+
+struct tm_sim_atlas {
+    struct tm_sim *sim;
+    uint32_t doubt; /* bit per node */
+};
+
+void tm_sim_atlas_init(struct tm_sim_atlas *a, struct tm_sim *sim);
+
+/* Whether these nodes (bits) may come in doubt now, beside those that are.  Looks at the cluster:
+ * two copies must both be in sync. */
+bool tm_sim_atlas_may(const struct tm_sim_atlas *a, uint32_t nodes);
+void tm_sim_atlas_mark(struct tm_sim_atlas *a, uint32_t nodes);
+
+/* Takes those out that are seen whole now: every partition of theirs has one leader that counts all
+ * its copies as in sync, and none of them is faulty. */
+void tm_sim_atlas_review(struct tm_sim_atlas *a);
+
+/* Whether every partition can serve while the nodes of `dead` are: enough voters, none of them in
+ * doubt beyond what is allowed, both copies of two in sync if one is to go. */
+bool tm_sim_atlas_spares(const struct tm_sim_atlas *a, uint32_t dead);
+
+#endif

@@ -1,0 +1,152 @@
+/* tidemill-sim: one simulated run.  tools/sim starts it, once for each seed.
+ *
+ *   tidemill-sim --seed N [--seconds S] [--without KIND,...] [--only KIND,...] [--log FILE]
+ * [--plan]
+ *
+ * Prints one JSON object.  Exit 0: the run was good; 1: a rule was broken; 2: bad usage.  An
+ * assertion of the product ends the process as it would end a node. */
+#include "tests/sim/sim_run.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+struct args {
+    uint64_t seed, seconds;
+    const char *without, *only, *log;
+    bool plan_only;
+};
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: tidemill-sim --seed N [--seconds S] [--without KIND,...] "
+                    "[--only KIND,...] [--log FILE] [--plan]\nkinds:");
+    for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
+        fprintf(stderr, " %s", tm_sim_fault_name((enum tm_sim_fault)k));
+    fputc('\n', stderr);
+    return 2;
+}
+
+static bool parse(int argc, char **argv, struct args *a)
+{
+    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+                                            {"seconds", required_argument, NULL, 't'},
+                                            {"without", required_argument, NULL, 'w'},
+                                            {"only", required_argument, NULL, 'o'},
+                                            {"log", required_argument, NULL, 'l'},
+                                            {"plan", no_argument, NULL, 'p'},
+                                            {0}};
+    bool seeded = false;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (c) {
+        case 's':
+            a->seed = strtoull(optarg, NULL, 0);
+            seeded = true;
+            break;
+        case 't':
+            a->seconds = strtoull(optarg, NULL, 0);
+            break;
+        case 'w':
+            a->without = optarg;
+            break;
+        case 'o':
+            a->only = optarg;
+            break;
+        case 'l':
+            a->log = optarg;
+            break;
+        case 'p':
+            a->plan_only = true;
+            break;
+        default:
+            return false;
+        }
+    }
+    return seeded && a->seconds > 0 && optind == argc;
+}
+
+/* Whether the word stands in a list of words with commas between them. */
+static bool listed(const char *list, const char *word)
+{
+    size_t len = strlen(word);
+    for (const char *at = list; at != NULL; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, word, len) == 0 && (at[len] == ',' || at[len] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+static void mask(struct tm_sim_plan *plan, const struct args *a)
+{
+    for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++) {
+        const char *name = tm_sim_fault_name((enum tm_sim_fault)k);
+        if ((a->without != NULL && listed(a->without, name)) ||
+            (a->only != NULL && !listed(a->only, name)))
+            plan->faults.rate[k].mean_ns = 0;
+    }
+}
+
+static void print_text(const char *text)
+{
+    putchar('"');
+    for (; *text != '\0'; text++)
+        if (*text == '"' || *text == '\\')
+            printf("\\%c", *text);
+        else
+            putchar((unsigned char)*text < ' ' ? ' ' : *text);
+    putchar('"');
+}
+
+static void print_result(const struct tm_sim_plan *plan, const struct tm_sim_result *r)
+{
+    char text[1024];
+    tm_sim_plan_text(plan, text, sizeof text);
+    printf("{\"seed\": %" PRIu64 ", \"good\": %s, \"hash\": \"%016" PRIx64
+           "\", \"simulated_s\": %.3f, \"why\": ",
+           plan->seed, r->good ? "true" : "false", r->hash, (double)r->simulated_ns / 1e9);
+    print_text(r->why);
+    printf(", \"plan\": ");
+    print_text(text);
+    printf(", \"load\": {");
+    const char *comma = "";
+#define X(field)                                                                                   \
+    printf("%s\"" #field "\": %" PRIu64, comma, r->load.field);                                    \
+    comma = ", ";
+    TM_SIM_LOAD_STATS(X)
+#undef X
+    printf("}, \"fired\": {");
+    for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
+        printf("%s\"%s\": %" PRIu64, k > 0 ? ", " : "", tm_sim_fault_name((enum tm_sim_fault)k),
+               r->fired[k]);
+    printf("}}\n");
+}
+
+int main(int argc, char **argv)
+{
+    struct args args = {.seconds = 300};
+    struct tm_sim_plan plan;
+    struct tm_sim_result result;
+    FILE *log = NULL;
+    if (!parse(argc, argv, &args))
+        return usage();
+    tm_sim_plan_draw(&plan, args.seed, TM_SECONDS(args.seconds));
+    mask(&plan, &args);
+    if (args.plan_only) {
+        char text[1024];
+        tm_sim_plan_text(&plan, text, sizeof text);
+        puts(text);
+        return 0;
+    }
+    if (args.log != NULL && (log = fopen(args.log, "w")) == NULL) {
+        perror(args.log);
+        return 2;
+    }
+    if (log != NULL) /* an assertion must not take the last lines along */
+        setvbuf(log, NULL, _IOLBF, 0);
+    tm_sim_run(&plan, log, &result);
+    print_result(&plan, &result);
+    if (log != NULL)
+        fclose(log);
+    return result.good ? 0 : 1;
+}

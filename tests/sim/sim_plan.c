@@ -1,0 +1,108 @@
+/* First the shape, then the world it lives in, then what clients do, then which kinds of faults the
+ * run has: about a third of all, so that runs with few kinds and runs with many are both common. */
+#include "tests/sim/sim_plan.h"
+
+#include "runtime/rng.h"
+
+#include <stdio.h>
+
+static const struct {
+    uint64_t mean_lo_s, mean_hi_s, most_ms;
+} KINDS[] = {
+#define X(kind, word, lo, hi, ms) {lo, hi, ms},
+    TM_SIM_FAULTS(X)
+#undef X
+};
+
+static unsigned pick(struct tm_rng *rng, const unsigned *choices, unsigned count)
+{
+    return choices[tm_rng_below(rng, count)];
+}
+
+#define PICK(rng, ...)                                                                             \
+    pick(rng, (const unsigned[]){__VA_ARGS__},                                                     \
+         sizeof((const unsigned[]){__VA_ARGS__}) / sizeof(unsigned))
+
+static void draw_shape(struct tm_sim_config *c, struct tm_rng *rng)
+{
+    c->nodes = PICK(rng, 1, 2, 3, 3, 3, 3, 4, 5, 5, 6, 7);
+    c->copies = PICK(rng, 1, 2, 2, 3, 3, 3, 3, 4, 5);
+    if (c->copies > c->nodes)
+        c->copies = c->nodes;
+    c->partitions = PICK(rng, 1, 2, 4, 8, 12, 16);
+    for (unsigned i = 0; i < TM_SIM_NODES_MAX; i++)
+        c->workers[i] = PICK(rng, 1, 1, 2, 2, 3, 4);
+    if (tm_rng_chance(rng, 3, 4)) /* nodes are mostly alike */
+        for (unsigned i = 1; i < TM_SIM_NODES_MAX; i++)
+            c->workers[i] = c->workers[0];
+    c->eventual = false;
+    c->options.durability = tm_rng_chance(rng, 1, 6) ? TM_DURABILITY_MEMORY : TM_DURABILITY_DISK;
+}
+
+static void draw_world(struct tm_sim_config *c, struct tm_rng *rng)
+{
+    c->wire.max_frame = PICK(rng, 1400, 1400, 4000, 9000);
+    c->wire.min_ns = TM_US(PICK(rng, 2, 10, 50));
+    c->wire.max_ns = c->wire.min_ns + TM_US(PICK(rng, 10, 100, 1000));
+    c->wire.silent = tm_rng_chance(rng, 1, 3);
+    c->disk_min_ns = TM_US(PICK(rng, 5, 20, 50));
+    c->disk_max_ns = c->disk_min_ns + TM_US(PICK(rng, 50, 300, 2000));
+    c->turn_ns = TM_US(PICK(rng, 5, 10, 100));
+    c->options.wal_segment_bytes = TM_KIB(PICK(rng, 256, 512, 1024));
+    c->options.wal_bytes = c->options.wal_segment_bytes * PICK(rng, 4, 6, 8, 16);
+    c->options.solo = tm_rng_chance(rng, 1, 5) ? TM_SOLO_STOP : TM_SOLO_SERVE;
+}
+
+static void draw_load(struct tm_sim_load_config *l, struct tm_rng *rng)
+{
+    l->clients = PICK(rng, 4, 8, 16);
+    l->registers = PICK(rng, 1, 3, 6);
+    l->counters = PICK(rng, 1, 4, 8);
+    l->value_bytes = PICK(rng, 8, 200, 2000);
+    /* All together ask about a hundred times a second. */
+    l->pause_ns = TM_MS(20) * l->clients;
+}
+
+static void draw_faults(struct tm_sim_faults_config *f, struct tm_rng *rng)
+{
+    uint64_t share = 5 + tm_rng_below(rng, 60); /* of 100 kinds */
+    for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++) {
+        bool has = tm_rng_chance(rng, share, 100);
+        uint64_t mean =
+            tm_rng_between(rng, TM_SECONDS(KINDS[k].mean_lo_s), TM_SECONDS(KINDS[k].mean_hi_s));
+        f->rate[k] = (struct tm_sim_fault_rate){
+            .mean_ns = has ? mean : 0,
+            .most_ns = TM_MS(1) + tm_rng_below(rng, TM_MS(KINDS[k].most_ms) + 1)};
+    }
+}
+
+void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
+{
+    struct tm_rng rng;
+    tm_rng_seed(&rng, seed);
+    *plan = (struct tm_sim_plan){.seed = seed, .run_ns = run_ns, .rest_ns = TM_SECONDS(120)};
+    tm_sim_config_default(&plan->cluster, tm_rng_next(&rng));
+    plan->cluster.log = NULL;
+    draw_shape(&plan->cluster, &rng);
+    draw_world(&plan->cluster, &rng);
+    draw_load(&plan->load, &rng);
+    plan->faults.seed = tm_rng_next(&rng);
+    plan->faults.memory = plan->cluster.options.durability == TM_DURABILITY_MEMORY;
+    draw_faults(&plan->faults, &rng);
+}
+
+void tm_sim_plan_text(const struct tm_sim_plan *plan, char *text, size_t size)
+{
+    const struct tm_sim_config *c = &plan->cluster;
+    int n = snprintf(text, size,
+                     "nodes=%u copies=%u partitions=%u workers=%u %s %s solo=%s segment=%lluk "
+                     "wal=%lluk clients=%u faults:",
+                     c->nodes, c->copies, c->partitions, c->workers[0],
+                     c->eventual ? "eventual" : "strong", plan->faults.memory ? "memory" : "disk",
+                     c->options.solo == TM_SOLO_STOP ? "stop" : "serve",
+                     (unsigned long long)c->options.wal_segment_bytes / 1024,
+                     (unsigned long long)c->options.wal_bytes / 1024, plan->load.clients);
+    for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
+        if (plan->faults.rate[k].mean_ns != 0 && n > 0 && (size_t)n < size)
+            n += snprintf(text + n, size - (size_t)n, " %s", tm_sim_fault_name(k));
+}

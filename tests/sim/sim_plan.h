@@ -1,0 +1,25 @@
+/* sim_plan.h: what one run is like, all of it drawn from its seed: the shape of the cluster, what
+ * clients do, what goes wrong.  Plain data; pure functions. */
+#ifndef TM_TESTS_SIM_SIM_PLAN_H
+#define TM_TESTS_SIM_SIM_PLAN_H
+
+#include "tests/sim/sim_cluster.h"
+#include "tests/sim/sim_faults.h"
+#include "tests/sim/sim_load.h"
+
+struct tm_sim_plan {
+    uint64_t seed;
+    struct tm_sim_config cluster; /* log: NULL */
+    struct tm_sim_load_config load;
+    struct tm_sim_faults_config faults;
+    uint64_t run_ns;  /* with load and faults */
+    uint64_t rest_ns; /* within that everything converges once healed */
+};
+
+/* run_ns: how long the run is to be. */
+void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns);
+
+/* One line that says what the run is like. */
+void tm_sim_plan_text(const struct tm_sim_plan *plan, char *text, size_t size);
+
+#endif

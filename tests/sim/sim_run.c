@@ -1,0 +1,128 @@
+/* A run has four parts: the cluster comes up; clients and faults have their time; what is left is
+ * healed and comes to rest; what clients know is compared with what is there.  It ends at the first
+ * rule that is broken. */
+#include "tests/sim/sim_run.h"
+
+#include <stdlib.h>
+
+#define COME_UP_NS TM_SECONDS(30)
+#define ANSWER_NS  TM_SECONDS(30)
+#define LOOK_NS    TM_MS(50)
+#define CHECKS_MAX 16
+
+static const struct tm_sim_check *const CHECKS[] = {NULL};
+
+struct run {
+    const struct tm_sim_plan *plan;
+    struct tm_sim *sim;
+    struct tm_sim_load *load;
+    struct tm_sim_faults *faults;
+    void *check[CHECKS_MAX];
+    struct tm_sim_calls calls[CHECKS_MAX];
+};
+
+static bool well(const struct run *r)
+{
+    return tm_sim_wrongs(r->sim) == 0;
+}
+
+static bool converged(struct run *r, char *why, size_t size)
+{
+    return tm_sim_converged(r->sim, why, size);
+}
+
+static bool answered(struct run *r, char *why, size_t size)
+{
+    bool done = tm_sim_load_stop(r->load);
+    if (!done)
+        snprintf(why, size, "a call is not answered");
+    return done;
+}
+
+/* Waits for `what`; it is wrong if that takes longer than ns. */
+static void await(struct run *r, bool (*what)(struct run *r, char *why, size_t size), uint64_t ns)
+{
+    char why[512] = "";
+    uint64_t end = tm_sim_now(r->sim) + ns;
+    while (well(r) && !what(r, why, sizeof why)) {
+        if (tm_sim_now(r->sim) >= end)
+            tm_sim_wrong(r->sim, "after %u s: %s", (unsigned)(ns / TM_SECONDS(1)), why);
+        tm_sim_run_for(r->sim, LOOK_NS);
+        for (unsigned i = 0; tm_sim_fatal(r->sim) > 0 && i < r->plan->cluster.nodes; i++)
+            if (!tm_sim_is_up(r->sim, i) && tm_sim_why(r->sim, i)[0] != '\0')
+                tm_sim_wrong(r->sim, "node %u ended: %s", i, tm_sim_why(r->sim, i));
+    }
+}
+
+static void come_up(struct run *r)
+{
+    for (unsigned i = 0; i < r->plan->cluster.nodes; i++) {
+        if (!tm_sim_start(r->sim, i))
+            tm_sim_wrong(r->sim, "node %u does not start: %s", i, tm_sim_why(r->sim, i));
+        tm_sim_run_for(r->sim, tm_sim_draw(r->sim, TM_MS(200)));
+    }
+    await(r, converged, COME_UP_NS);
+}
+
+static void come_to_rest(struct run *r)
+{
+    char why[512];
+    tm_sim_faults_heal(r->faults);
+    await(r, answered, ANSWER_NS);
+    await(r, converged, r->plan->rest_ns);
+    if (well(r) && tm_sim_differences(r->sim, why, sizeof why) != 0)
+        tm_sim_wrong(r->sim, "%s", why);
+    if (well(r))
+        tm_sim_load_verify(r->load);
+    for (unsigned i = 0; well(r) && CHECKS[i] != NULL; i++)
+        if (CHECKS[i]->at_rest != NULL)
+            CHECKS[i]->at_rest(r->check[i]);
+}
+
+static void begin(struct run *r, const struct tm_sim_plan *plan, FILE *log)
+{
+    struct tm_sim_config cluster = plan->cluster;
+    cluster.log = log;
+    *r = (struct run){.plan = plan, .sim = tm_sim_new(&cluster)};
+    for (unsigned i = 0; CHECKS[i] != NULL; i++) {
+        TM_ASSERT(i < CHECKS_MAX);
+        r->check[i] = CHECKS[i]->begin(r->sim, plan, &r->calls[i]);
+    }
+}
+
+static void finish(struct run *r, struct tm_sim_result *result)
+{
+    if (r->load != NULL && tm_sim_load_wrongs(r->load) > 0)
+        tm_sim_wrong(r->sim, "%s", tm_sim_load_wrong(r->load));
+    result->good = well(r);
+    snprintf(result->why, sizeof result->why, "%s", tm_sim_wrong_text(r->sim));
+    result->hash = tm_sim_hash_of(r->sim);
+    result->simulated_ns = tm_sim_now(r->sim);
+    if (r->load != NULL)
+        result->load = tm_sim_load_stats(r->load);
+    if (r->faults != NULL)
+        memcpy(result->fired, tm_sim_faults_fired(r->faults), sizeof result->fired);
+}
+
+void tm_sim_run(const struct tm_sim_plan *plan, FILE *log, struct tm_sim_result *result)
+{
+    struct run r;
+    *result = (struct tm_sim_result){.good = false};
+    begin(&r, plan, log);
+    come_up(&r);
+    if (well(&r)) {
+        r.load = tm_sim_load_new(r.sim, &plan->load);
+        r.faults = tm_sim_faults_new(r.sim, &plan->faults);
+        tm_sim_faults_run(r.faults, plan->run_ns);
+    }
+    if (well(&r))
+        come_to_rest(&r);
+    finish(&r, result);
+    for (unsigned i = 0; CHECKS[i] != NULL; i++)
+        CHECKS[i]->end(r.check[i]);
+    if (r.faults != NULL)
+        tm_sim_faults_free(r.faults);
+    if (r.load != NULL)
+        tm_sim_load_free(r.load);
+    tm_sim_free(r.sim);
+}
