@@ -45,6 +45,7 @@ struct tm_exec {
     uint32_t max_entity_bytes;    /* a write that would exceed it gets an error reply */
     uint64_t cursor;              /* SCAN: in: where to go on; out: 0 = this partition is done;
                                      below 2^48 */
+    uint32_t hits, misses;        /* counted up by a reading command: keys it found, and did not */
 };
 
 /* What a steering command did. */

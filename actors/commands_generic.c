@@ -10,7 +10,7 @@ static int64_t count_there(struct tm_exec *x, const struct tm_bytes *argv, unsig
 {
     int64_t n = 0;
     for (unsigned i = 1; i < argc; i++)
-        n += tm_store_find(x->store, argv[i]) != NULL;
+        n += tm_find(x, argv[i]) != NULL;
     return n;
 }
 
@@ -50,7 +50,7 @@ static const char *type_name(const struct tm_entity *e)
 void tm_cmd_type(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc)
 {
     (void)argc;
-    tm_resp_simple(x->reply, type_name(tm_store_find(x->store, argv[1])));
+    tm_resp_simple(x->reply, type_name(tm_find(x, argv[1])));
 }
 
 /* ---- RENAME, COPY ---- */
@@ -247,7 +247,7 @@ void tm_cmd_pexpireat(struct tm_exec *x, const struct tm_bytes *argv, unsigned a
 /* -2: no key, -1: no expiry, else the time left from base_ms on, in units of unit_ms, rounded. */
 static void reply_life(struct tm_exec *x, struct tm_bytes key, uint64_t base_ms, uint64_t unit_ms)
 {
-    const struct tm_entity *e = tm_store_find(x->store, key);
+    const struct tm_entity *e = tm_find(x, key);
     uint64_t at = e != NULL ? tm_entity_expiry(e) : 0;
     uint64_t left = at > base_ms ? at - base_ms : 0;
     int64_t life = (int64_t)((left + unit_ms / 2) / unit_ms);
@@ -368,7 +368,7 @@ void tm_cmd_object(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc
         object_help(x);
         return;
     }
-    const struct tm_entity *e = tm_store_find(x->store, argv[2]);
+    const struct tm_entity *e = tm_find(x, argv[2]);
     if (e == NULL)
         tm_resp_null(x->reply);
     else if (what == ENCODING)

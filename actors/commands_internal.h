@@ -45,6 +45,9 @@ void tm_reply_ok(struct tm_exec *x);
 
 /* ---- Entities ---- */
 
+/* The entity or NULL, counted as a hit or a miss. */
+const struct tm_entity *tm_find(struct tm_exec *x, struct tm_bytes key);
+
 /* The entity of that type, or NULL in *e; another type: WRONGTYPE. */
 bool tm_find_typed(struct tm_exec *x, struct tm_bytes key, enum tm_entity_type type,
                    const struct tm_entity **e);

@@ -352,7 +352,7 @@ void tm_cmd_mget(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc)
 {
     tm_resp_array(x->reply, argc - 1);
     for (unsigned i = 1; i < argc; i++) {
-        const struct tm_entity *e = tm_store_find(x->store, argv[i]);
+        const struct tm_entity *e = tm_find(x, argv[i]);
         struct tm_value v;
         bool string = e != NULL && tm_entity_type(e) == TM_ENTITY_STRING;
         if (string)

@@ -92,10 +92,18 @@ bool tm_word_expiry(struct tm_exec *x, struct tm_bytes word, int64_t unit_ms, ui
     return true;
 }
 
+const struct tm_entity *tm_find(struct tm_exec *x, struct tm_bytes key)
+{
+    const struct tm_entity *e = tm_store_find(x->store, key);
+    x->hits += e != NULL;
+    x->misses += e == NULL;
+    return e;
+}
+
 bool tm_find_typed(struct tm_exec *x, struct tm_bytes key, enum tm_entity_type type,
                    const struct tm_entity **e)
 {
-    *e = tm_store_find(x->store, key);
+    *e = tm_find(x, key);
     if (*e == NULL || tm_entity_type(*e) == type)
         return true;
     tm_resp_error(x->reply, "WRONGTYPE Operation against a key holding the wrong kind of value");

@@ -9,6 +9,7 @@
 
 #include "actors/directory.h"
 #include "actors/dispatch.h"
+#include "runtime/counters.h"
 
 #include <stdatomic.h>
 
@@ -39,6 +40,9 @@ struct tm_node {
     /* By every worker: how many have opened their logs, and do without older generations. */
     _Atomic uint32_t logs_open, logs_moved;
     _Atomic bool logs_noted; /* by worker 0: the data directory says that all logs are there */
+
+    /* What INFO counts from: the node's values at the last CONFIG RESETSTAT.  By any worker. */
+    _Atomic uint64_t counted_from[TM_COUNTER_COUNT];
 
     /* By whoever hears of it. */
     _Atomic uint8_t peer_workers[TM_NODES_MAX]; /* 0: not known yet */

@@ -70,7 +70,6 @@ static void start_leading(struct tm_partition *p)
         return;
     p->leading = true;
     p->watches.next_token = p->replica.hs.term << 32; /* never that of another leader */
-    tm_counter_add(p->env->ctx->counters, TM_COUNTER_partitions_led, 1);
 }
 
 static void announce(struct tm_partition *p)
@@ -105,10 +104,8 @@ void tm_partition_apply(struct tm_partition *p)
 
 static void stop_leading(struct tm_partition *p)
 {
-    if (p->leading) {
-        tm_counter_sub(p->env->ctx->counters, TM_COUNTER_partitions_led, 1);
+    if (p->leading)
         tm_counter_add(p->env->ctx->counters, TM_COUNTER_step_downs, 1);
-    }
     p->leading = p->announced = false;
     if (p->store != NULL && tm_store_applied(p->store) > tm_store_committed(p->store)) {
         tm_counter_add(p->env->ctx->counters, TM_COUNTER_undone,

@@ -151,11 +151,18 @@ static void evaluate(struct tm_partition *p, void *arg)
 {
     struct evaluation *ev = arg;
     struct tm_resp_writer *reply = &p->env->reply;
+    struct tm_counters *counters = p->env->ctx->counters;
     if (ev->rq->kind == TM_REQUEST_MULTI)
         tm_resp_array(reply, ev->rq->count);
     for (unsigned i = 0; i < ev->rq->count; i++) {
         const struct tm_request_command *words = &ev->rq->commands[i];
-        command_of(words)->run(&ev->exec, words->argv, words->argc);
+        const struct tm_command *c = command_of(words);
+        ev->exec.hits = ev->exec.misses = 0;
+        c->run(&ev->exec, words->argv, words->argc);
+        if ((c->flags & TM_CMD_READONLY) == 0)
+            continue; /* what a write looks up says nothing of how well the data is known */
+        tm_counter_add(counters, TM_COUNTER_keyspace_hits, ev->exec.hits);
+        tm_counter_add(counters, TM_COUNTER_keyspace_misses, ev->exec.misses);
     }
 }
 

@@ -57,6 +57,7 @@ struct tm_router_option {
     X(commands, "")                                                                                \
     X(net_input_bytes, "bytes")                                                                    \
     X(net_output_bytes, "bytes")                                                                   \
+    X(clients_memory, "bytes")                                                                     \
     X(memory_used, "bytes")                                                                        \
     X(memory_rss, "bytes")                                                                         \
     X(memory_limit, "bytes")                                                                       \
@@ -88,6 +89,8 @@ struct tm_router {
     const char *cluster; /* the cluster's and this node's name */
     const char *node;
     const char *version; /* of tidemill */
+    unsigned workers;    /* of this node, fixed */
+    unsigned worker;     /* this one's number among them */
 
     /* Takes a request of one session to the leader of its partition.  Everything it points to is
      * copied before submit returns.  TM_OK: it will be answered exactly once by
@@ -96,6 +99,11 @@ struct tm_router {
      * are evaluated in the order of their submission.  TM_ERR_FULL: no room now, nothing was taken;
      * the worker calls tm_sessions_resume when there is.  TM_ERR_TOOBIG: it will never fit. */
     enum tm_err (*submit)(void *host, uint64_t session, const struct tm_request *request);
+
+    /* Has another worker of this node (< workers) run a local command for one of our sessions
+     * (tm_sessions_serve); the request is encoded (actors/request_wire.h), and answered once by
+     * tm_sessions_answer, as with submit.  TM_ERR_NOMEM: it could not be sent. */
+    enum tm_err (*ask)(void *host, unsigned worker, uint64_t session, struct tm_bytes request);
 
     /* Members are numbered from 0; the same worker keeps its number while the process runs. */
     uint32_t (*member_count)(void *host);
@@ -107,14 +115,17 @@ struct tm_router {
 
     /* The i-th option; false past the end. */
     bool (*option)(void *host, unsigned i, struct tm_router_option *out);
-    /* TM_ERR_NOTFOUND: no such option; TM_ERR_PERMISSION: not while running; TM_ERR_INVALID: why
-     * (at most cap - 1 bytes) says what is wrong with the value. */
-    enum tm_err (*option_set)(void *host, struct tm_bytes name, struct tm_bytes value, char *why,
-                              size_t cap);
+    /* Sets options given as `count` pairs of name and value: all or none.  TM_ERR_NOTFOUND: no such
+     * option; TM_ERR_PERMISSION: not while running; TM_ERR_INVALID: why (at most cap - 1 bytes)
+     * says what is wrong with the value; *bad is the pair. */
+    enum tm_err (*option_set)(void *host, const struct tm_bytes *pairs, unsigned count,
+                              unsigned *bad, char *why, size_t cap);
     /* The password clients must give, "" or NULL for none.  Lives for the call. */
     const char *(*password)(void *host);
 
+    /* Of the whole node; what other workers count may lag by some 100 ms. */
     void (*stats)(void *host, struct tm_router_stats *out);
+    /* CONFIG RESETSTAT: what redis resets counts from now on. */
     void (*stats_reset)(void *host);
     /* The i-th counter as INFO tidemill shows it; false past the end.  name is static. */
     bool (*counter)(void *host, unsigned i, const char **name, uint64_t *value);

@@ -55,7 +55,8 @@ struct tm_sessions_stats {
     uint64_t connections;
     uint64_t rejected;
     uint64_t commands;
-    uint64_t errors; /* commands refused by the session itself */
+    uint64_t replies; /* that clients were to see */
+    uint64_t errors;  /* error replies among them */
     uint64_t input_bytes;
     uint64_t output_bytes;
     uint64_t closed_by_limit;
@@ -76,6 +77,10 @@ const struct tm_sessions_stats *tm_sessions_stats(const struct tm_sessions *all)
 
 /* An answer of a partition.  Its session may be gone: then it is dropped. */
 void tm_sessions_answer(struct tm_sessions *all, uint64_t session, const struct tm_answer *answer);
+
+/* A local command that a session of another worker of this node has asked of this one too
+ * (router.ask).  The reply lives until the next call that runs a command. */
+struct tm_bytes tm_sessions_serve(struct tm_sessions *all, const struct tm_request *request);
 
 /* The router has room again: goes on with the sessions that found it full.  True if some still
  * wait. */

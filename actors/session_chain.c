@@ -284,6 +284,8 @@ void tm_chain_compose(struct tm_session *s, struct tm_entry *e)
     } else if (!chain->failed && chain->found == 0) {
         tm_resp_null(w);
     }
+    struct tm_bytes found = tm_bytes_of(chain->found_keys.data, chain->found_keys.len);
+    tm_session_count_reply(s, w->len > 0 ? tm_resp_writer_bytes(w) : found);
     tm_session_out(s, tm_resp_writer_bytes(w));
-    tm_session_out(s, tm_bytes_of(chain->found_keys.data, chain->found_keys.len));
+    tm_session_out(s, found);
 }

@@ -1,7 +1,7 @@
-/* session_client.c: CLIENT: this connection, and the others of this worker.
+/* session_client.c: CLIENT: this connection, and the others of this node.
  *
- * Each worker is a member of the cluster of its own, so LIST and KILL speak of the connections of
- * the worker that answers. */
+ * LIST and KILL look at the connections of this worker, and have the other workers do the same
+ * (session_node.c). */
 #include "actors/session_internal.h"
 
 #include <stdio.h>
@@ -157,6 +157,7 @@ static void client_list(struct tm_session *s, struct tm_resp_writer *w, const st
             write_line(other, text);
     }
     send_text(s, w);
+    tm_session_spread(s, TM_GATHER_TEXT);
 }
 
 /* ---- KILL, REPLY ---- */
@@ -234,8 +235,10 @@ static void client_kill(struct tm_session *s, struct tm_resp_writer *w, const st
             tm_resp_simple(w, "OK");
         else
             tm_resp_error(w, "ERR No such client");
+        tm_session_spread(s, TM_GATHER_ANY);
     } else if (parse_kill(w, argv, argc, &f)) {
         tm_resp_integer(w, kill_matching(s, &f));
+        tm_session_spread(s, TM_GATHER_SUM);
     }
 }
 

@@ -104,24 +104,18 @@ static void config_get(struct tm_session *s, struct tm_resp_writer *w, const str
     tm_resp_insert_map(w, at, pairs);
 }
 
-/* Sets one; false: an error was written. */
-static bool set_one(struct tm_session *s, struct tm_resp_writer *w, struct tm_bytes name,
-                    struct tm_bytes value)
+static const struct redis_name *find_redis_name(struct tm_bytes name)
 {
-    const struct tm_router *router = s->all->router;
-    char why[512] = "";
-    enum tm_err err = TM_ERR_NOTFOUND;
-    const struct redis_name *r = NULL;
-    int len = (int)tm_min_u64(name.len, 128);
-    for (size_t i = 0; i < TM_ARRAY_LEN(redis_names) && r == NULL; i++)
+    for (size_t i = 0; i < TM_ARRAY_LEN(redis_names); i++)
         if (tm_word_is(name, redis_names[i].name))
-            r = &redis_names[i];
-    if (r == NULL)
-        err = router->option_set(router->host, name, value, why, sizeof why);
-    else if (r->option != NULL)
-        err = router->option_set(router->host, tm_bytes_str(r->option), value, why, sizeof why);
-    else
-        err = tm_bytes_equal(value, tm_bytes_str(r->value)) ? TM_OK : TM_ERR_PERMISSION;
+            return &redis_names[i];
+    return NULL;
+}
+
+static void write_set_error(struct tm_resp_writer *w, struct tm_bytes name, enum tm_err err,
+                            const char *why)
+{
+    int len = (int)tm_min_u64(name.len, 128);
     if (err == TM_ERR_NOTFOUND)
         tm_resp_errorf(w, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'", len,
                        (const char *)name.data);
@@ -130,23 +124,41 @@ static bool set_one(struct tm_session *s, struct tm_resp_writer *w, struct tm_by
                        "ERR CONFIG SET failed (possibly related to argument '%.*s') - can't set "
                        "immutable config",
                        len, (const char *)name.data);
-    else if (err != TM_OK)
+    else
         tm_resp_errorf(w, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s", len,
                        (const char *)name.data, why[0] != 0 ? why : tm_err_text(err));
-    return err == TM_OK;
 }
 
 static void config_set(struct tm_session *s, struct tm_resp_writer *w, const struct tm_bytes *argv,
                        unsigned argc)
 {
+    const struct tm_router *router = s->all->router;
+    struct tm_bytes *pairs = s->all->words; /* room for twice the words of any command */
+    struct tm_bytes *given = pairs + argc;  /* the names as they were given */
+    unsigned count = 0, bad = 0;
+    char why[512] = "";
     if (argc % 2 != 0) {
         tm_session_wrong_sub_arity(w, argv);
         return;
     }
-    for (unsigned i = 2; i < argc; i += 2)
-        if (!set_one(s, w, argv[i], argv[i + 1]))
+    for (unsigned i = 2; i < argc; i += 2) {
+        const struct redis_name *r = find_redis_name(argv[i]);
+        bool fixed = r != NULL && r->option == NULL;
+        if (fixed && !tm_bytes_equal(argv[i + 1], tm_bytes_str(r->value))) {
+            write_set_error(w, argv[i], TM_ERR_PERMISSION, why);
             return;
-    tm_resp_simple(w, "OK");
+        }
+        if (fixed)
+            continue; /* it is so */
+        given[count] = argv[i];
+        pairs[2 * count] = r != NULL ? tm_bytes_str(r->option) : argv[i];
+        pairs[2 * count++ + 1] = argv[i + 1];
+    }
+    enum tm_err err = router->option_set(router->host, pairs, count, &bad, why, sizeof why);
+    if (err == TM_OK)
+        tm_resp_simple(w, "OK");
+    else
+        write_set_error(w, given[bad], err, why);
 }
 
 static void config_resetstat(struct tm_session *s, struct tm_resp_writer *w,

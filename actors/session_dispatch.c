@@ -89,12 +89,19 @@ static bool is_head(const struct tm_session *s, const struct tm_entry *e)
     return e == &s->ring[s->head & (s->ring_cap - 1)];
 }
 
+void tm_session_count_reply(struct tm_session *s, struct tm_bytes reply)
+{
+    s->all->stats.replies++;
+    s->all->stats.errors += reply.len > 0 && reply.data[0] == '-';
+}
+
 void tm_session_entry_reply(struct tm_session *s, struct tm_entry *e, struct tm_bytes reply)
 {
     TM_ASSERT(!e->done && e->len == 0);
     e->done = true;
     if (e->mute || s->dead)
         return;
+    tm_session_count_reply(s, reply);
     if (is_head(s, e)) {
         tm_session_out(s, reply);
         return;
@@ -166,7 +173,6 @@ void tm_session_add_scratch(struct tm_session *s)
 
 void tm_session_error(struct tm_session *s, const char *text)
 {
-    s->all->stats.errors++;
     tm_resp_error(tm_session_scratch(s, s->resp), text);
     tm_session_add_scratch(s);
 }
@@ -317,7 +323,6 @@ static void unknown_command(struct tm_session *s, const struct tm_bytes *argv, u
             snprintf(args + len, sizeof args - len, "'%.*s' ", take, (const char *)argv[i].data);
         len = (size_t)tm_min_u64(len + (size_t)n, sizeof args - 1);
     }
-    s->all->stats.errors++;
     tm_resp_errorf(tm_session_scratch(s, s->resp),
                    "ERR unknown command '%.*s', with args beginning with: %s",
                    (int)tm_min_u64(argv[0].len, 128), (const char *)argv[0].data, args);
@@ -332,7 +337,6 @@ static bool refused(struct tm_session *s, const struct tm_command *c, const stru
         unknown_command(s, argv, argc);
     } else if (!tm_command_arity_ok(c, argc)) {
         tm_session_wrong_arity(tm_session_scratch(s, s->resp), argv);
-        s->all->stats.errors++;
         tm_session_add_scratch(s);
     } else if (!s->authenticated && (c->flags & TM_CMD_NOAUTH) == 0) {
         tm_session_error(s, "NOAUTH Authentication required.");
@@ -424,8 +428,11 @@ static void dispatch_local(struct tm_session *s, const struct tm_command *c,
                            const struct tm_bytes *argv, unsigned argc)
 {
     struct tm_resp_writer *w = tm_session_scratch(s, s->resp);
+    s->all->spread = false;
     c->local(s, w, argv, argc);
-    if (w->len > 0 || w->overflow)
+    if (s->all->spread)
+        tm_session_ask_all(s, argv, argc);
+    else if (w->len > 0 || w->overflow)
         tm_session_add_scratch(s);
 }
 

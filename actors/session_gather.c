@@ -237,7 +237,9 @@ static void take_reply(struct tm_session *s, struct tm_gather *g, struct tm_part
     }
     g->some_done = true;
     g->sum += v.type == TM_RESP_INTEGER ? v.integer : (int64_t)v.count;
-    if (g->how == TM_GATHER_CONCAT || g->how == TM_GATHER_BY_KEY) {
+    if (g->how == TM_GATHER_TEXT)
+        used = 0; /* the text is read when it is joined */
+    if (g->how == TM_GATHER_CONCAT || g->how == TM_GATHER_BY_KEY || g->how == TM_GATHER_TEXT) {
         part->at = (uint32_t)used;
         part->reply = tm_session_hold(s, a->reply);
         part->len = part->reply != NULL ? (uint32_t)a->reply.len : 0;
@@ -272,6 +274,7 @@ static void send_header(struct tm_session *s, struct tm_entry *e, uint64_t count
 {
     struct tm_resp_writer *w = tm_session_scratch(s, e->resp);
     tm_resp_array(w, count);
+    tm_session_count_reply(s, tm_resp_writer_bytes(w));
     tm_session_out(s, tm_resp_writer_bytes(w));
 }
 
@@ -303,13 +306,35 @@ static void send_by_key(struct tm_session *s, struct tm_entry *e)
     }
 }
 
+/* The texts of all parts as one. */
+static void send_text(struct tm_session *s, struct tm_entry *e)
+{
+    struct tm_gather *g = e->gather;
+    struct tm_resp_writer *w = tm_session_scratch(s, e->resp), *text = tm_session_text(s);
+    for (uint32_t i = 0; i < g->parts; i++) {
+        struct tm_resp_value v;
+        size_t used;
+        if (tm_resp_read(g->part[i].reply, g->part[i].len, &v, &used) == TM_RESP_DONE)
+            tm_resp_raw(text, v.text);
+    }
+    tm_resp_verbatim(w, tm_resp_writer_bytes(text));
+    if (w->overflow || text->overflow) {
+        tm_session_doom(s, "output_limit");
+        return;
+    }
+    tm_session_count_reply(s, tm_resp_writer_bytes(w));
+    tm_session_out(s, tm_resp_writer_bytes(w));
+}
+
 /* What is said in one small reply, or an error. */
 static void write_joined(struct tm_session *s, struct tm_entry *e)
 {
     struct tm_gather *g = e->gather;
     struct tm_resp_writer *w = tm_session_scratch(s, e->resp);
     bool in_part = g->write && g->some_done && g->worst == TM_ANSWER_REFUSED;
-    if (g->worst != TM_ANSWER_DONE)
+    if (g->how == TM_GATHER_ANY && g->some_done)
+        tm_resp_simple(w, "OK");
+    else if (g->worst != TM_ANSWER_DONE)
         tm_session_write_refusal(w, in_part ? TM_ANSWER_UNKNOWN : g->worst, g->err);
     else if (g->error != NULL)
         tm_resp_raw(w, tm_bytes_of(g->error, g->error_len));
@@ -325,16 +350,20 @@ static void write_joined(struct tm_session *s, struct tm_entry *e)
         }
         tm_resp_integer(w, others);
     }
+    tm_session_count_reply(s, tm_resp_writer_bytes(w));
     tm_session_out(s, tm_resp_writer_bytes(w));
 }
 
 void tm_gather_compose(struct tm_session *s, struct tm_entry *e)
 {
     const struct tm_gather *g = e->gather;
+    bool any = g->how == TM_GATHER_ANY && g->some_done;
     if (e->mute || s->dead)
         return;
-    if (g->worst != TM_ANSWER_DONE || g->error != NULL)
+    if (!any && (g->worst != TM_ANSWER_DONE || g->error != NULL))
         write_joined(s, e);
+    else if (g->how == TM_GATHER_TEXT)
+        send_text(s, e);
     else if (g->how == TM_GATHER_CONCAT)
         send_concat(s, e);
     else if (g->how == TM_GATHER_BY_KEY)

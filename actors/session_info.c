@@ -66,7 +66,7 @@ static void info_memory(struct info *i)
     number(i, "maxmemory", i->stats.memory_limit);
     line(i, "maxmemory_policy:noeviction");
     line(i, "mem_allocator:jemalloc");
-    number(i, "mem_clients_normal", i->s->all->stats.memory);
+    number(i, "mem_clients_normal", i->stats.clients_memory);
 }
 
 static void info_persistence(struct info *i)

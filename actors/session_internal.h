@@ -11,6 +11,7 @@
  *   session_chain.c      SCAN and RANDOMKEY: one partition after the other
  *   session_multi.c      MULTI, EXEC, WATCH
  *   session_wait.c       WAIT, WAITAOF
+ *   session_node.c       commands that concern all workers of the node
  *   session_connection.c, _client.c, _command.c, _config.c, _cluster.c, _info.c  local commands */
 #ifndef TM_ACTORS_SESSION_INTERNAL_H
 #define TM_ACTORS_SESSION_INTERNAL_H
@@ -59,6 +60,8 @@ enum tm_gather_how {
     TM_GATHER_OK,     /* +OK if all are */
     TM_GATHER_CONCAT, /* arrays, one after the other */
     TM_GATHER_BY_KEY, /* arrays, elements in the order of the keys of the command */
+    TM_GATHER_TEXT,   /* texts, one after the other */
+    TM_GATHER_ANY,    /* +OK if any is, else the first error */
     TM_GATHER_WAIT,   /* the fewest copies, less the leader's own */
     TM_GATHER_WAITAOF /* both numbers */
 };
@@ -193,6 +196,8 @@ struct tm_sessions {
     uint32_t mark_now;
     uint32_t *part_start;              /* partitions + 1: where a part's words start */
     struct tm_request_command command; /* of the part being submitted */
+    bool spread;                       /* the local command just run asked for it, */
+    uint8_t spread_how;                /* in that way (tm_session_spread) */
     void *pool[TM_POOL_CLASSES];
     uint64_t pool_bytes; /* kept for reuse */
 };
@@ -249,6 +254,8 @@ struct tm_entry *tm_session_entry(struct tm_session *s, enum tm_entry_kind kind)
 struct tm_entry *tm_session_entry_at(const struct tm_session *s, uint64_t number);
 /* Takes the entry at the tail back: its request was not taken. */
 void tm_session_entry_undo(struct tm_session *s);
+/* Counts a reply that the client is to see, by its first bytes. */
+void tm_session_count_reply(struct tm_session *s, struct tm_bytes reply);
 /* Keeps or, at the head, sends the reply of an entry; it is done. */
 void tm_session_entry_reply(struct tm_session *s, struct tm_entry *e, struct tm_bytes reply);
 /* The same with what stands in the scratch writer. */
@@ -298,6 +305,15 @@ void tm_chain_answer(struct tm_session *s, uint64_t number, const struct tm_answ
 void tm_chain_compose(struct tm_session *s, struct tm_entry *e);
 /* Submits what found the router full; false: it still is. */
 bool tm_chain_resume(struct tm_session *s, uint64_t number);
+
+/* ---- session_node.c ---- */
+
+/* From inside a local command that has written its reply: it concerns the other workers of this
+ * node too, whose replies are to be joined to it in that way.  Inside a transaction it stays with
+ * this worker. */
+void tm_session_spread(struct tm_session *s, enum tm_gather_how how);
+/* Asks the other workers; this one's reply stands in the scratch writer. */
+void tm_session_ask_all(struct tm_session *s, const struct tm_bytes *argv, unsigned argc);
 
 /* ---- session_multi.c ---- */
 

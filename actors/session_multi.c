@@ -354,6 +354,7 @@ void tm_multi_compose(struct tm_session *s, struct tm_entry *e)
     if (m->reply != NULL)
         tm_resp_read(m->reply, m->reply_len, &v, &m->reply_at);
     if (v.type != TM_RESP_ARRAY) { /* a watched key changed, or an error of the whole */
+        tm_session_count_reply(s, tm_bytes_of(m->reply, m->reply_len));
         tm_session_out(s, tm_bytes_of(m->reply, m->reply_len));
         return;
     }
@@ -371,5 +372,6 @@ void tm_multi_compose(struct tm_session *s, struct tm_entry *e)
     }
     if (w->overflow)
         tm_session_doom(s, "output_limit");
+    tm_session_count_reply(s, tm_resp_writer_bytes(w));
     tm_session_out(s, tm_resp_writer_bytes(w));
 }

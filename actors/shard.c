@@ -36,7 +36,8 @@ TM_STATIC_ASSERT(sizeof(struct hello) == 88 && sizeof(struct hello) <= TM_CHANNE
 
 /* ---- sending ---- */
 
-static void backlog_push(struct tm_shard *s, struct tm_place to, const struct tm_message_head *head,
+/* False: there is no memory, or as much waits as may. */
+static bool backlog_push(struct tm_shard *s, struct tm_place to, const struct tm_message_head *head,
                          const struct tm_bytes *pieces, unsigned count)
 {
     size_t len = sizeof *head;
@@ -44,7 +45,7 @@ static void backlog_push(struct tm_shard *s, struct tm_place to, const struct tm
         len += pieces[i].len;
     struct tm_backlog *b = s->backlog_bytes + len <= BACKLOG_MAX ? malloc(sizeof *b + len) : NULL;
     if (b == NULL)
-        return; /* who asked will say that the outcome is unknown */
+        return false;
     *b = (struct tm_backlog){.to = to, .len = (uint32_t)len};
     memcpy(b->bytes, head, sizeof *head);
     uint8_t *at = b->bytes + sizeof *head;
@@ -56,6 +57,14 @@ static void backlog_push(struct tm_shard *s, struct tm_place to, const struct tm
     *s->backlog_end = b;
     s->backlog_end = &b->next;
     s->backlog_bytes += len;
+    return true;
+}
+
+bool tm_shard_post(struct tm_shard *s, struct tm_place to, const struct tm_message_head *head,
+                   const struct tm_bytes *pieces, unsigned count)
+{
+    return (s->backlog == NULL && tm_post_send(s->post, to, *head, pieces, count) != TM_ERR_FULL) ||
+           backlog_push(s, to, head, pieces, count);
 }
 
 static void backlog_drain(struct tm_shard *s)
@@ -90,8 +99,7 @@ void tm_shard_answer(void *host, struct tm_place to, const struct tm_answer *ans
     tm_answer_encode(answer, head_bytes);
     struct tm_bytes pieces[2] = {tm_bytes_of(head_bytes, sizeof head_bytes), answer->reply};
     struct tm_message_head head = {.type = TM_MESSAGE_ANSWER};
-    if (s->backlog != NULL || tm_post_send(s->post, to, head, pieces, 2) == TM_ERR_FULL)
-        backlog_push(s, to, &head, pieces, 2);
+    (void)tm_shard_post(s, to, &head, pieces, 2); /* else who asked says: outcome unknown */
 }
 
 static void announce_to(struct tm_shard *s, const struct tm_partition *p, unsigned node)
@@ -334,6 +342,12 @@ static void on_message(void *host, const struct tm_message_head *head, struct tm
     case TM_MESSAGE_OFFERED:
         if (s->running)
             tm_offers_message(s->offers, head, body);
+        break;
+    case TM_MESSAGE_ASK:
+        tm_shard_on_ask(s, head, body);
+        break;
+    case TM_MESSAGE_TOLD:
+        tm_shard_on_told(s, head, body);
         break;
     default:
         if (s->self.worker == 0)
@@ -623,22 +637,11 @@ static void give_due(struct tm_shard *s)
 
 static void slow_work(struct tm_shard *s)
 {
-    uint64_t entities = 0, bytes = s->arena.bytes, faulty = s->refused, solo = 0;
-    for (uint32_t i = 0; i < s->slots; i++) {
-        struct tm_partition *p = s->partitions[i];
-        if (p == NULL)
-            continue;
-        tm_partition_tick(p);
-        entities += p->store != NULL ? tm_store_count(p->store) : 0;
-        faulty += p->replica.hs.health != TM_HEALTH_WHOLE;
-        solo += p->leading && p->replica.members.count > 1 &&
-                tm_replica_in_sync(&p->replica, tm_ctx_now(s->ctx)) == 1;
-    }
-    s->env.out_of_memory = s->config.memory_limit != 0 && bytes > s->config.memory_limit;
-    tm_counter_set(s->ctx->counters, TM_COUNTER_entities, entities);
-    tm_counter_set(s->ctx->counters, TM_COUNTER_memory_bytes, bytes);
-    tm_counter_set(s->ctx->counters, TM_COUNTER_partitions_faulty, faulty);
-    tm_counter_set(s->ctx->counters, TM_COUNTER_partitions_solo, solo);
+    for (uint32_t i = 0; i < s->slots; i++)
+        if (s->partitions[i] != NULL)
+            tm_partition_tick(s->partitions[i]);
+    s->env.out_of_memory = s->config.memory_limit != 0 && s->arena.bytes > s->config.memory_limit;
+    tm_shard_publish(s);
     tend_directory(s);
     tend_generations(s);
     settle_leaders(s);

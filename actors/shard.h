@@ -13,6 +13,7 @@
 #include "actors/node.h"
 #include "actors/post.h"
 #include "actors/session.h"
+#include "runtime/counters.h"
 #include "runtime/options.h"
 #include "storage/datadir.h"
 
@@ -41,8 +42,10 @@ struct tm_shard_config {
     void (*fatal)(void *host, enum tm_err err, const char *why);
     /* INFO and CLIENT: what only the host knows; may be NULL. */
     void (*stats)(void *host, struct tm_router_stats *out);
-    enum tm_err (*option_set)(void *host, struct tm_bytes name, struct tm_bytes value, char *why,
-                              size_t cap);
+    /* A counter's value over all workers of the node; NULL: this worker's own is shown. */
+    uint64_t (*counter)(void *host, enum tm_counter which);
+    enum tm_err (*option_set)(void *host, const struct tm_bytes *pairs, unsigned count,
+                              unsigned *bad, char *why, size_t cap);
     void (*shutdown)(void *host);
 };
 

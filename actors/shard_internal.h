@@ -99,6 +99,17 @@ void tm_shard_close_storage(struct tm_shard *s);
 
 void tm_shard_router_init(struct tm_shard *s);
 
+/* Sends, or keeps for later where the way is full.  False: there was no memory to keep it. */
+bool tm_shard_post(struct tm_shard *s, struct tm_place to, const struct tm_message_head *head,
+                   const struct tm_bytes *pieces, unsigned count);
+
+/* Shows in the counters how much there is of everything now. */
+void tm_shard_publish(struct tm_shard *s);
+
+/* ASK and TOLD: a session's command that concerns all workers of the node. */
+void tm_shard_on_ask(struct tm_shard *s, const struct tm_message_head *head, struct tm_bytes body);
+void tm_shard_on_told(struct tm_shard *s, const struct tm_message_head *head, struct tm_bytes body);
+
 /* The ops table of this shard's partitions. */
 extern const struct tm_partition_ops tm_shard_partition_ops;
 

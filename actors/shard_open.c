@@ -93,6 +93,7 @@ static enum tm_err open_logs(struct tm_shard *s)
                 .max_record_bytes = (uint32_t)tm_min_u64(TM_RECORD_MAX, o->wal_segment_bytes / 2),
                 .max_bytes = o->wal_bytes,
                 .marker_ns = TM_MS(o->wal_idle_marker_ms),
+                .stall_ns = TM_MS(o->disk_stall_ms),
                 .sync = s->config.sync,
                 .older = id->generations,
                 .older_count = id->generation_count - 1},
@@ -217,6 +218,9 @@ void tm_shard_options(struct tm_shard *s, const struct tm_options *options)
         s->config.memory_limit = tm_max_u64(options->memory_limit / s->node->workers, 1);
     if (s->running)
         set_options(s);
+    if (s->logs != NULL)
+        tm_wal_set_limits(tm_log_set_wal(s->logs), options->wal_bytes,
+                          TM_MS(options->wal_idle_marker_ms), TM_MS(options->disk_stall_ms));
 }
 
 static void beat_send(void *host, unsigned node, unsigned worker, struct tm_bytes message)

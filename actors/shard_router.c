@@ -117,11 +117,11 @@ static bool r_option(void *host, unsigned i, struct tm_router_option *out)
     return true;
 }
 
-static enum tm_err r_option_set(void *host, struct tm_bytes name, struct tm_bytes value, char *why,
-                                size_t cap)
+static enum tm_err r_option_set(void *host, const struct tm_bytes *pairs, unsigned count,
+                                unsigned *bad, char *why, size_t cap)
 {
     struct tm_shard *s = shard(host);
-    return s->config.option_set(s->config.host, name, value, why, cap);
+    return s->config.option_set(s->config.host, pairs, count, bad, why, cap);
 }
 
 static const char *r_password(void *host)
@@ -129,60 +129,171 @@ static const char *r_password(void *host)
     return shard(host)->options.requirepass;
 }
 
-static void count_partitions(struct tm_shard *s, struct tm_router_stats *out)
+/* ---- how the node is: its workers' counters together ---- */
+
+struct census {
+    uint64_t entities, entities_led, expiring;
+    uint64_t held, led, solo, faulty; /* partitions */
+};
+
+static void add_partition(struct tm_shard *s, const struct tm_partition *p, struct census *c)
 {
-    for (uint32_t i = 0; s->running && i < s->slots; i++) {
-        const struct tm_partition *p = s->partitions[i];
-        if (p == NULL || p->id >= s->node->directory->partitions)
-            continue;
-        out->partitions_held += p->store != NULL;
-        out->partitions_led += p->leading;
-        out->partitions_degraded += p->leading && p->replica.members.count > 1 &&
-                                    tm_replica_in_sync(&p->replica, tm_ctx_now(s->ctx)) == 1;
-        if (p->store != NULL)
-            out->keys += tm_store_count(p->store);
-    }
+    bool of_clients = p->id < s->node->directory->partitions; /* not the system partition */
+    uint64_t entities = p->store != NULL ? tm_store_count(p->store) : 0;
+    c->entities += entities;
+    c->faulty += p->replica.hs.health != TM_HEALTH_WHOLE;
+    c->held += p->store != NULL && of_clients;
+    if (!p->leading)
+        return;
+    c->solo +=
+        p->replica.members.count > 1 && tm_replica_in_sync(&p->replica, tm_ctx_now(s->ctx)) == 1;
+    if (!of_clients)
+        return;
+    c->led++;
+    c->entities_led += entities;
+    c->expiring += tm_store_expiring(p->store);
+}
+
+void tm_shard_publish(struct tm_shard *s)
+{
+    struct tm_counters *out = s->ctx->counters;
+    const struct tm_wal *wal = tm_log_set_wal(s->logs);
+    struct census c = {.faulty = s->refused};
+    for (uint32_t i = 0; i < s->slots; i++)
+        if (s->partitions[i] != NULL)
+            add_partition(s, s->partitions[i], &c);
+    tm_counter_set(out, TM_COUNTER_entities, c.entities);
+    tm_counter_set(out, TM_COUNTER_entities_led, c.entities_led);
+    tm_counter_set(out, TM_COUNTER_entities_expiring, c.expiring);
+    tm_counter_set(out, TM_COUNTER_partitions_held, c.held);
+    tm_counter_set(out, TM_COUNTER_partitions_led, c.led);
+    tm_counter_set(out, TM_COUNTER_partitions_solo, c.solo);
+    tm_counter_set(out, TM_COUNTER_partitions_faulty, c.faulty);
+    tm_counter_set(out, TM_COUNTER_memory_bytes, s->arena.bytes);
+    tm_counter_set(out, TM_COUNTER_wal_segments, tm_wal_segments(wal));
+    tm_counter_set(out, TM_COUNTER_wals_full, tm_wal_state(wal) == TM_WAL_FULL);
+}
+
+static uint64_t of_node(const struct tm_shard *s, enum tm_counter which)
+{
+    return s->config.counter != NULL ? s->config.counter(s->config.host, which)
+                                     : tm_counter_get(s->ctx->counters, which);
+}
+
+/* The same, where this worker's own part is known better than its counter, which lags a little. */
+static uint64_t with_own(const struct tm_shard *s, enum tm_counter which, uint64_t own)
+{
+    return of_node(s, which) - tm_counter_get(s->ctx->counters, which) + own;
+}
+
+/* What CONFIG RESETSTAT sets to zero.  Counters are read by others too, who take differences, so
+ * they never go back: the reset only notes where INFO counts from. */
+#define RESETTABLE(X)                                                                              \
+    X(connections_received, clients_accepted)                                                      \
+    X(connections_rejected, clients_rejected)                                                      \
+    X(commands, commands)                                                                          \
+    X(net_input_bytes, client_bytes_received)                                                      \
+    X(net_output_bytes, client_bytes_sent)                                                         \
+    X(expired_keys, entities_expired)                                                              \
+    X(keyspace_hits, keyspace_hits)                                                                \
+    X(keyspace_misses, keyspace_misses)
+
+static uint64_t counted(const struct tm_shard *s, enum tm_counter which)
+{
+    if (which == TM_COUNTER_commands)
+        return with_own(s, which, tm_sessions_stats(s->sessions)->commands);
+    return of_node(s, which);
+}
+
+static void r_stats_reset(void *host)
+{
+    struct tm_shard *s = shard(host);
+#define X(field, counter)                                                                          \
+    atomic_store(&s->node->counted_from[TM_COUNTER_##counter], counted(s, TM_COUNTER_##counter));
+    RESETTABLE(X)
+#undef X
+}
+
+static uint64_t since_reset(const struct tm_shard *s, enum tm_counter which)
+{
+    uint64_t now = counted(s, which), from = atomic_load(&s->node->counted_from[which]);
+    return now > from ? now - from : 0;
 }
 
 static void r_stats(void *host, struct tm_router_stats *out)
 {
     struct tm_shard *s = shard(host);
     const struct tm_sessions_stats *st = tm_sessions_stats(s->sessions);
+    if (s->running)
+        tm_shard_publish(s);
     *out = (struct tm_router_stats){
         .workers = s->node->workers,
-        .clients = st->clients,
-        .clients_max = tm_sessions_limits(s->sessions)->clients,
-        .connections_received = st->connections,
-        .connections_rejected = st->rejected,
-        .commands = st->commands,
-        .net_input_bytes = st->input_bytes,
-        .net_output_bytes = st->output_bytes,
-        .memory_used = s->arena.bytes,
-        .memory_limit = s->config.memory_limit,
+        .clients = with_own(s, TM_COUNTER_clients, st->clients),
+        .clients_max = (uint64_t)s->options.max_clients,
+        .clients_memory = with_own(s, TM_COUNTER_client_memory_bytes, st->memory),
+        .memory_used = of_node(s, TM_COUNTER_memory_bytes),
+        .memory_limit = s->options.memory_limit != 0 ? s->options.memory_limit
+                                                     : s->config.memory_limit * s->node->workers,
         .port = s->node->address[s->self.node].port,
         .replication_factor = s->running ? s->node->directory->copies : 0,
-        .expired_keys = tm_counter_get(s->ctx->counters, TM_COUNTER_entities_expired)};
-    count_partitions(s, out);
-    if (s->running)
-        out->disk_full = tm_wal_state(tm_log_set_wal(s->logs)) == TM_WAL_FULL;
+        .keys = of_node(s, TM_COUNTER_entities_led),
+        .keys_expiring = of_node(s, TM_COUNTER_entities_expiring),
+        .partitions_led = of_node(s, TM_COUNTER_partitions_led),
+        .partitions_held = of_node(s, TM_COUNTER_partitions_held),
+        .partitions_degraded = of_node(s, TM_COUNTER_partitions_solo),
+        .wal_flushes = of_node(s, TM_COUNTER_wal_flushes),
+        .wal_bytes = of_node(s, TM_COUNTER_wal_bytes),
+        .disk_full = of_node(s, TM_COUNTER_wals_full)};
+#define X(field, counter) out->field = since_reset(s, TM_COUNTER_##counter);
+    RESETTABLE(X)
+#undef X
     if (s->config.stats != NULL)
         s->config.stats(s->config.host, out);
 }
 
-static void r_stats_reset(void *host)
-{
-    /* Counters are read by others, who take differences: they never go back. */
-    (void)host;
-}
-
 static bool r_counter(void *host, unsigned i, const char **name, uint64_t *value)
 {
-    struct tm_shard *s = shard(host);
     if (i >= TM_COUNTER_COUNT)
         return false;
     *name = tm_counter_name((enum tm_counter)i);
-    *value = tm_counter_get(s->ctx->counters, (enum tm_counter)i);
+    *value = of_node(shard(host), (enum tm_counter)i);
     return true;
+}
+
+/* ---- what concerns all workers of the node ---- */
+
+static enum tm_err r_ask(void *host, unsigned worker, uint64_t session, struct tm_bytes request)
+{
+    struct tm_shard *s = shard(host);
+    struct tm_place to = {.node = s->self.node, .worker = (uint8_t)worker};
+    struct tm_message_head head = {.type = TM_MESSAGE_ASK, .arg = session};
+    return tm_shard_post(s, to, &head, &request, 1) ? TM_OK : TM_ERR_NOMEM;
+}
+
+void tm_shard_on_ask(struct tm_shard *s, const struct tm_message_head *head, struct tm_bytes body)
+{
+    struct tm_request rq;
+    uint8_t head_bytes[TM_ANSWER_HEAD];
+    if (head->node != s->self.node || tm_request_decode(body, &s->words, &rq) != TM_OK)
+        return;
+    struct tm_answer a = {.id = rq.id, .status = TM_ANSWER_DONE};
+    a.reply = tm_sessions_serve(s->sessions, &rq);
+    tm_answer_encode(&a, head_bytes);
+    struct tm_bytes pieces[2] = {tm_bytes_of(head_bytes, sizeof head_bytes), a.reply};
+    struct tm_place to = {.node = head->node, .worker = head->worker};
+    struct tm_message_head told = {.type = TM_MESSAGE_TOLD, .arg = head->arg};
+    if (tm_shard_post(s, to, &told, pieces, 2))
+        return;
+    a = (struct tm_answer){.id = rq.id, .status = TM_ANSWER_REFUSED, .err = TM_ERR_NOMEM};
+    tm_answer_encode(&a, head_bytes);
+    (void)tm_shard_post(s, to, &told, pieces, 1);
+}
+
+void tm_shard_on_told(struct tm_shard *s, const struct tm_message_head *head, struct tm_bytes body)
+{
+    struct tm_answer a;
+    if (head->node == s->self.node && tm_answer_decode(body, &a) == TM_OK)
+        tm_sessions_answer(s->sessions, head->arg, &a);
 }
 
 struct partition_list {
@@ -260,7 +371,10 @@ void tm_shard_router_init(struct tm_shard *s)
                                    .cluster = s->node->spec.cluster,
                                    .node = s->node->spec.names[s->self.node],
                                    .version = s->config.version,
+                                   .workers = s->node->workers,
+                                   .worker = s->self.worker,
                                    .submit = r_submit,
+                                   .ask = r_ask,
                                    .member_count = r_member_count,
                                    .member = r_member,
                                    .leader = r_leader,

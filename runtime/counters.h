@@ -56,9 +56,10 @@
     X(wal_bytes, COUNT, "bytes", "bytes written to the log, blocks and fillers")                   \
     X(wal_records, COUNT, "records", "records appended to the log")                                \
     X(wal_segments, GAUGE, "segments", "log segments in use")                                      \
+    X(wals_full, GAUGE, "logs", "logs that take no writes now for lack of space")                  \
     X(wal_flush_us_total, COUNT, "us", "time that durable writes took, summed")                    \
     X(wal_stalls, COUNT, "events", "durable writes that took longer than --disk-stall-ms")         \
-    X(wal_torn_tails, COUNT, "events", "torn tails cut at recovery")                               \
+    X(wal_torn_tails, COUNT, "events", "torn tails of the log cut at recovery")                    \
     X(wal_rotten_blocks, COUNT, "blocks", "damaged blocks found below the durable point")          \
     X(records_repaired, COUNT, "records", "damaged records brought back from a peer")              \
     X(commits, COUNT, "records", "records committed by partitions led here")                       \
@@ -68,8 +69,8 @@
     X(leader_changes, COUNT, "events", "times this node became leader of a partition")             \
     X(step_downs, COUNT, "events", "times this node ceased to lead a partition")                   \
     X(partitions_led, GAUGE, "partitions", "partitions led here now")                              \
+    X(partitions_held, GAUGE, "partitions", "partitions with a data copy here")                    \
     X(partitions_faulty, GAUGE, "partitions", "partitions here that wait for repair")              \
-    X(witness_commits, COUNT, "records", "records committed with the witness in the quorum")       \
     X(solo_commits, COUNT, "records", "records committed with a single data copy")                 \
     X(partitions_solo, GAUGE, "partitions", "partitions led here with a single data copy")         \
     X(clock_handovers, COUNT, "events",                                                            \
@@ -92,6 +93,9 @@
     X(client_bytes_received, COUNT, "bytes", "bytes read from clients")                            \
     X(client_bytes_sent, COUNT, "bytes", "bytes written to clients")                               \
     X(commands, COUNT, "commands", "commands taken from clients")                                  \
+    X(client_memory_bytes, GAUGE, "bytes", "memory held for clients: input, replies, state")       \
+    X(keyspace_hits, COUNT, "keys", "keys that reading commands looked for and found")             \
+    X(keyspace_misses, COUNT, "keys", "keys that reading commands looked for in vain")             \
     X(commands_forwarded, COUNT, "commands", "commands passed to another worker or node")          \
     X(replies, COUNT, "replies", "replies given to clients")                                       \
     X(replies_error, COUNT, "replies", "error replies among them")                                 \
@@ -99,6 +103,8 @@
     X(refused_oom, COUNT, "commands", "writes refused at --memory-limit")                          \
     X(refused_noreplicas, COUNT, "commands", "writes refused for lack of copies (--solo stop)")    \
     X(entities, GAUGE, "entities", "entities held here")                                           \
+    X(entities_led, GAUGE, "entities", "entities of the partitions led here")                      \
+    X(entities_expiring, GAUGE, "entities", "those of them that have a time to expire")            \
     X(entities_expired, COUNT, "entities", "entities removed because their time had come")         \
     X(memory_bytes, GAUGE, "bytes", "memory held by the table and its entities")                   \
     X(log_lines, COUNT, "lines", "lines logged")                                                   \

@@ -140,18 +140,43 @@ enum tm_err tm_options_set(struct tm_options *options, const char *name, const c
     return set(options, which, text, source, why);
 }
 
-enum tm_err tm_options_change(struct tm_options *options, const char *name, const char *text,
-                              char *why)
+static const char *text_of(struct tm_bytes bytes, char *buf, size_t size)
 {
-    enum tm_option which = tm_option_find(name);
+    snprintf(buf, size, "%.*s", (int)tm_min_u64(bytes.len, size - 1), (const char *)bytes.data);
+    return buf;
+}
+
+/* Whether the option of that name may change, and has not been seen yet. */
+static enum tm_err may_change(struct tm_bytes name, bool seen[TM_OPTION_COUNT], char *why)
+{
+    char text[64];
+    enum tm_option which = tm_option_find(text_of(name, text, sizeof text));
     if (which == TM_OPTION_COUNT)
-        return unknown(name, TM_OPTION_RUNTIME, NULL, 0, why);
+        return unknown(text, TM_OPTION_RUNTIME, NULL, 0, why);
     if (!tm_option_rows[which].live)
         return fail(TM_ERR_UNSUPPORTED, why,
                     "%s cannot change while the node runs: start the node with --%s",
                     tm_option_rows[which].name, tm_option_rows[which].name);
+    if (seen[which])
+        return fail(TM_ERR_INVALID, why, "duplicate parameter");
+    seen[which] = true;
+    return TM_OK;
+}
+
+enum tm_err tm_options_change(struct tm_options *options, const struct tm_bytes *pairs,
+                              unsigned count, unsigned *bad, char *why)
+{
     struct tm_options changed = *options;
-    enum tm_err err = set(&changed, which, text, TM_OPTION_RUNTIME, why);
+    bool seen[TM_OPTION_COUNT] = {false};
+    enum tm_err err = TM_OK;
+    for (unsigned i = 0; i < count && err == TM_OK; i++)
+        err = may_change(pairs[2 * (*bad = i)], seen, why);
+    for (unsigned i = 0; i < count && err == TM_OK; i++) {
+        char name[64], text[1100];
+        *bad = i;
+        err = set(&changed, tm_option_find(text_of(pairs[2 * i], name, sizeof name)),
+                  text_of(pairs[2 * i + 1], text, sizeof text), TM_OPTION_RUNTIME, why);
+    }
     if (err == TM_OK)
         err = tm_options_check(&changed, why);
     if (err == TM_OK)

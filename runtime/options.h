@@ -193,10 +193,12 @@ void tm_options_init(struct tm_options *options);
 enum tm_err tm_options_set(struct tm_options *options, const char *name, const char *text,
                            enum tm_option_source source, char *why);
 
-/* CONFIG SET: as tm_options_set from TM_OPTION_RUNTIME, but UNSUPPORTED for an option that cannot
- * change while the node runs, and INVALID if tm_options_check would then fail. */
-enum tm_err tm_options_change(struct tm_options *options, const char *name, const char *text,
-                              char *why);
+/* CONFIG SET: `count` pairs of a name and a text, all of them or, on failure, none.  As
+ * tm_options_set from TM_OPTION_RUNTIME, but UNSUPPORTED for an option that cannot change while the
+ * node runs, and INVALID for one that is named twice or if tm_options_check would then fail.  Names
+ * are looked at before values.  *bad is the pair that failed; the last if it is all together. */
+enum tm_err tm_options_change(struct tm_options *options, const struct tm_bytes *pairs,
+                              unsigned count, unsigned *bad, char *why);
 
 /* Takes every TIDEMILL_… variable of env (NULL-terminated, like environ). */
 enum tm_err tm_options_from_env(struct tm_options *options, char *const *env, char *why);

@@ -340,6 +340,11 @@ uint64_t tm_store_next_expiry(const struct tm_store *s)
     return s->expiry.count == 0 ? UINT64_MAX : s->expiry.slots[0].ms;
 }
 
+uint64_t tm_store_expiring(const struct tm_store *s)
+{
+    return s->expiry.count;
+}
+
 const struct tm_entity *tm_store_due(const struct tm_store *s, uint64_t now_ms)
 {
     return tm_store_next_expiry(s) <= now_ms ? s->expiry.slots[0].entity : NULL;

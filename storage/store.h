@@ -149,6 +149,9 @@ const struct tm_entity *tm_store_random(const struct tm_store *s, uint64_t rando
 /* When the next entity expires, ms since 1970; UINT64_MAX if none does. */
 uint64_t tm_store_next_expiry(const struct tm_store *s);
 
+/* Number of entities that have a time to expire. */
+uint64_t tm_store_expiring(const struct tm_store *s);
+
 /* The entity that expires first, if that is due at now_ms, else NULL.  The caller logs its
  * tm_store_expire and asks again: as many as its slice allows. */
 const struct tm_entity *tm_store_due(const struct tm_store *s, uint64_t now_ms);

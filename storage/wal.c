@@ -236,6 +236,14 @@ uint64_t tm_wal_next_deadline(const struct tm_wal *wal)
     return tm_min_u64(marker_due(wal), retry);
 }
 
+void tm_wal_set_limits(struct tm_wal *wal, uint64_t max_bytes, uint64_t marker_ns,
+                       uint64_t stall_ns)
+{
+    wal->config.max_bytes = max_bytes;
+    wal->config.marker_ns = marker_ns != 0 ? marker_ns : TM_WAL_MARKER_NS;
+    wal->config.stall_ns = stall_ns;
+}
+
 uint32_t tm_wal_max_record(const struct tm_wal *wal)
 {
     return wal->config.max_record_bytes;

@@ -144,6 +144,7 @@ struct tm_wal_config {
     uint32_t max_record_bytes;  /* 0 = TM_RECORD_MAX and a header, but at most a quarter segment */
     uint32_t flushes_under_way; /* 1..TM_WAL_INFLIGHT_MAX; 0 = 2 */
     uint64_t marker_ns;         /* idle time before a marker block; 0 = 50 ms */
+    uint64_t stall_ns;          /* a durable write that takes longer is counted; 0 = none is */
     enum tm_wal_sync sync;
 
     /* Generations that are still on disk, ascending, all below `generation`. */
@@ -228,6 +229,15 @@ void tm_wal_release(struct tm_wal *wal, uint64_t segment);
 /* Removes a generation's files, which no partition needs any more.  Boot only, before
  * tm_wal_open, for generations that are not listed in its config.  An absent one is no error. */
 enum tm_err tm_wal_remove_generation(struct tm_disk *disk, const char *folder, uint32_t generation);
+
+/* Changes what tm_wal_open was told of max_bytes, marker_ns and stall_ns; the same values mean the
+ * same.  With less than is on disk nothing is taken away: no further segment is made until what is
+ * released brings it below. */
+void tm_wal_set_limits(struct tm_wal *wal, uint64_t max_bytes, uint64_t marker_ns,
+                       uint64_t stall_ns);
+
+/* Segments that hold records still needed, the current one included. */
+unsigned tm_wal_segments(const struct tm_wal *wal);
 
 /* Bytes of all segments on disk, and of those that hold records still needed. */
 uint64_t tm_wal_disk_bytes(const struct tm_wal *wal);

@@ -70,7 +70,10 @@ static void count(const struct tm_wal *wal, const struct tm_wal_buffer *b)
     tm_counter_add(c, TM_COUNTER_wal_blocks, 1);
     tm_counter_add(c, TM_COUNTER_wal_bytes, b->disk_bytes);
     tm_counter_add(c, TM_COUNTER_wal_records, b->record_count);
-    tm_counter_add(c, TM_COUNTER_wal_flush_us_total, (tm_ctx_now(wal->ctx) - b->started_ns) / 1000);
+    uint64_t took_ns = tm_ctx_now(wal->ctx) - b->started_ns;
+    tm_counter_add(c, TM_COUNTER_wal_flush_us_total, took_ns / 1000);
+    if (wal->config.stall_ns != 0 && took_ns > wal->config.stall_ns)
+        tm_counter_add(c, TM_COUNTER_wal_stalls, 1);
 }
 
 static void retire(struct tm_wal *wal)

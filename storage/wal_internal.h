@@ -21,6 +21,7 @@
 #define TM_WAL_GATHER_BYTES (1u << 20)
 #define TM_WAL_SPANS_MAX    512u
 #define TM_WAL_VOLUMES_MAX  255u
+#define TM_WAL_MARKER_NS    TM_MS(50) /* unless the config says otherwise */
 #define TM_WAL_SEQUENCE_GAP 64 /* left at a start, so that no sequence on disk is used again */
 
 enum tm_wal_buffer_state {

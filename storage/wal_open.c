@@ -9,6 +9,7 @@
  * the dead process may still be on its way to the place behind the end. */
 #include <stdlib.h>
 
+#include "runtime/counters.h"
 #include "storage/record.h"
 #include "storage/wal_internal.h"
 #include "storage/wal_scan.h"
@@ -340,6 +341,8 @@ static enum tm_err start_own(struct tm_wal *wal)
     if (err != TM_OK)
         return err;
     begin_life(wal, &r);
+    if (r.torn && wal->ctx->counters != NULL)
+        tm_counter_add(wal->ctx->counters, TM_COUNTER_wal_torn_tails, 1);
     err = open_own(wal, &r);
     if (err == TM_OK)
         err = sync_accepted(wal, &r);
@@ -367,7 +370,7 @@ static enum tm_err take_config(struct tm_wal *wal, const struct tm_wal_config *c
     if (c->flushes_under_way == 0)
         c->flushes_under_way = 2;
     if (c->marker_ns == 0)
-        c->marker_ns = TM_MS(50);
+        c->marker_ns = TM_WAL_MARKER_NS;
     c->max_record_bytes = (uint32_t)tm_align_up(c->max_record_bytes, 8);
     wal->record_cap = c->max_record_bytes;
     wal->span_cap = (uint32_t)tm_min_u64(c->partitions, TM_WAL_SPANS_MAX);

@@ -266,6 +266,11 @@ uint64_t tm_wal_segment_of(const struct tm_wal *wal, tm_wal_place place)
     return 0;
 }
 
+unsigned tm_wal_segments(const struct tm_wal *wal)
+{
+    return wal->current + 1;
+}
+
 uint64_t tm_wal_held_bytes(const struct tm_wal *wal)
 {
     uint64_t sum = 0;

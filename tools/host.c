@@ -105,6 +105,8 @@ static void shard_housekeep(void *self)
     tm_counter_set(c, TM_COUNTER_client_bytes_received, so->bytes_in);
     tm_counter_set(c, TM_COUNTER_client_bytes_sent, so->bytes_out);
     tm_counter_set(c, TM_COUNTER_commands, st->commands);
+    tm_counter_set(c, TM_COUNTER_client_memory_bytes, st->memory);
+    tm_counter_set(c, TM_COUNTER_replies, st->replies);
     tm_counter_set(c, TM_COUNTER_replies_error, st->errors);
 }
 
@@ -146,24 +148,21 @@ static void on_stats(void *host, struct tm_router_stats *out)
     out->memory_rss = (uint64_t)ru.ru_maxrss * 1024;
     out->cpu_user_us = (uint64_t)ru.ru_utime.tv_sec * 1000000 + (uint64_t)ru.ru_utime.tv_usec;
     out->cpu_system_us = (uint64_t)ru.ru_stime.tv_sec * 1000000 + (uint64_t)ru.ru_stime.tv_usec;
-    out->wal_flushes = tm_counters_read(w->host->counters, TM_COUNTER_wal_flushes);
-    out->wal_bytes = tm_counters_read(w->host->counters, TM_COUNTER_wal_bytes);
 }
 
-static void text_of(struct tm_bytes bytes, char *buf, size_t size)
+static uint64_t on_counter(void *host, enum tm_counter which)
 {
-    snprintf(buf, size, "%.*s", (int)tm_min_u64(bytes.len, size - 1), (const char *)bytes.data);
+    const struct tm_host_worker *w = host;
+    return tm_counters_read(w->host->counters, which);
 }
 
-static enum tm_err on_option_set(void *host, struct tm_bytes name, struct tm_bytes value, char *why,
-                                 size_t cap)
+static enum tm_err on_option_set(void *host, const struct tm_bytes *pairs, unsigned count,
+                                 unsigned *bad, char *why, size_t cap)
 {
     struct tm_host_worker *w = host;
-    char n[64], v[1100], text[TM_OPTION_WHY_MAX];
-    text_of(name, n, sizeof n);
-    text_of(value, v, sizeof v);
+    char text[TM_OPTION_WHY_MAX];
     pthread_mutex_lock(&w->host->mutex);
-    enum tm_err e = tm_options_change(&w->host->options, n, v, text);
+    enum tm_err e = tm_options_change(&w->host->options, pairs, count, bad, text);
     atomic_store(&w->host->log_target.level, (int)w->host->options.log_level);
     pthread_mutex_unlock(&w->host->mutex);
     if (e == TM_OK) {
@@ -393,6 +392,7 @@ static enum tm_err make_shard(struct tm_host_worker *w, char *why)
                                 .local = tm_host_local,
                                 .fatal = on_fatal,
                                 .stats = on_stats,
+                                .counter = on_counter,
                                 .option_set = on_option_set,
                                 .shutdown = on_shutdown};
     w->shard = tm_shard_new(&c);

@@ -308,19 +308,25 @@ static inline bool fix_option(void *host, unsigned i, struct tm_router_option *o
     snprintf(o->value, sizeof o->value, "%s", values[i]);
     return true;
 }
-static inline enum tm_err fix_option_set(void *host, struct tm_bytes name, struct tm_bytes value,
-                                         char *why, size_t cap)
+static inline enum tm_err fix_option_set(void *host, const struct tm_bytes *pairs, unsigned count,
+                                         unsigned *bad, char *why, size_t cap)
 {
     struct fix *f = host;
-    if (tm_bytes_equal(name, tm_bytes_str("durability")))
-        return TM_ERR_PERMISSION;
-    if (!tm_bytes_equal(name, tm_bytes_str("memory-limit")))
-        return TM_ERR_NOTFOUND;
-    if (value.len == 0 || value.data[0] < '0' || value.data[0] > '9') {
-        snprintf(why, cap, "takes a size");
-        return TM_ERR_INVALID;
+    for (unsigned i = 0; i < count; i++) {
+        struct tm_bytes name = pairs[2 * i], value = pairs[2 * i + 1];
+        *bad = i;
+        if (tm_bytes_equal(name, tm_bytes_str("durability")))
+            return TM_ERR_PERMISSION;
+        if (!tm_bytes_equal(name, tm_bytes_str("memory-limit")))
+            return TM_ERR_NOTFOUND;
+        if (value.len == 0 || value.data[0] < '0' || value.data[0] > '9') {
+            snprintf(why, cap, "takes a size");
+            return TM_ERR_INVALID;
+        }
     }
-    snprintf(f->maxmemory, sizeof f->maxmemory, "%.*s", (int)value.len, (const char *)value.data);
+    if (count > 0)
+        snprintf(f->maxmemory, sizeof f->maxmemory, "%.*s", (int)pairs[2 * count - 1].len,
+                 (const char *)pairs[2 * count - 1].data);
     return TM_OK;
 }
 static inline const char *fix_password(void *host)

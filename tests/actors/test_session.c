@@ -56,6 +56,33 @@ static void replies_keep_the_order_of_requests(void)
     fix_delete(f);
 }
 
+static void replies_and_errors_that_clients_see_are_counted(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    const struct tm_sessions_stats *st = tm_sessions_stats(f->all);
+    fix_set(f, "b", "1");
+    fix_send(s, "ping\r\nget b\r\nmget a b c\r\nkeys *\r\nscan 0\r\nrandomkey\r\nwait 0 0\r\n");
+    fix_answer_all(f);
+    CU_ASSERT_EQUAL(st->replies, 7);
+    CU_ASSERT_EQUAL(st->errors, 0);
+    fix_send(s, "nosuch\r\nget\r\nappend b 1\r\nmget a b c\r\nget b\r\nscan x\r\n");
+    fix_answer(f, fix_waiting(f, 0)); /* append: the test's partitions know no such command */
+    for (unsigned i = 0; i < 4; i++)
+        fix_refuse(f, fix_waiting(f, 0), TM_ANSWER_REFUSED, TM_ERR_NOTLEADER);
+    CU_ASSERT_EQUAL(st->replies, 13);
+    CU_ASSERT_EQUAL(st->errors, 6);
+    fix_send(s, "multi\r\nget b\r\nping\r\nexec\r\nmulti\r\nget\r\nexec\r\n");
+    fix_answer_all(f);
+    CU_ASSERT_EQUAL(st->replies, 20);
+    CU_ASSERT_EQUAL(st->errors, 8);
+    fix_send(s, "client reply off\r\nget b\r\nnosuch\r\n");
+    fix_answer_all(f);
+    CU_ASSERT_EQUAL(st->replies, 20);
+    CU_ASSERT_EQUAL(st->errors, 8);
+    fix_delete(f);
+}
+
 /* Many commands, cut at random, answered in random order between partitions but in order within
  * each: what comes out is what one store would have said, one command after the other. */
 static void random_pipelines_answer_as_one_store_would(void)
@@ -599,6 +626,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_command_goes_to_the_partition_of_its_slot),
     TM_TEST(slots_are_cut_into_contiguous_ranges),
     TM_TEST(replies_keep_the_order_of_requests),
+    TM_TEST(replies_and_errors_that_clients_see_are_counted),
     TM_TEST(random_pipelines_answer_as_one_store_would),
     TM_TEST(an_answer_at_once_is_as_good_as_a_late_one),
     TM_TEST(a_full_pipeline_stops_reading_and_loses_nothing),

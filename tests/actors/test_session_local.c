@@ -168,6 +168,13 @@ static void config_shows_options_under_both_names(void)
     FIX_EXPECT(f, s, "config get memory-limit\r\n", "*2\r\n$12\r\nmemory-limit\r\n$4\r\n2000\r\n");
     FIX_EXPECT_PART(f, s, "config set maxmemory many\r\n", "- takes a size\r\n");
     FIX_EXPECT_PART(f, s, "config set durability memory\r\n", "can't set immutable config\r\n");
+    FIX_EXPECT(f, s, "config set save \"\" maxmemory 3000 durability memory\r\n",
+               "-ERR CONFIG SET failed (possibly related to argument 'durability') - can't set "
+               "immutable config\r\n");
+    FIX_EXPECT_PART(f, s, "config set maxmemory 3000 appendonly no\r\n", "argument 'appendonly')");
+    FIX_EXPECT_PART(f, s, "config set maxmemory 4000 maxmemory many\r\n",
+                    "argument 'maxmemory') - takes a size\r\n");
+    FIX_EXPECT_PART(f, s, "config get maxmemory\r\n", "\r\n2000\r\n");
     FIX_EXPECT_PART(f, s, "config set appendonly no\r\n", "can't set immutable config\r\n");
     FIX_EXPECT(f, s, "config set save \"\"\r\n", "+OK\r\n");
     FIX_EXPECT_PART(f, s, "config set nosuch 1\r\n", "-ERR Unknown option or number of arguments");

@@ -223,19 +223,53 @@ static void a_lower_source_never_replaces_a_higher_one(void)
     CU_ASSERT_EQUAL(o.source[TM_OPTION_eal], TM_OPTION_DEFAULT);
 }
 
+static unsigned bad;
+
+/* CONFIG SET of up to two pairs. */
+static enum tm_err change(const char *a, const char *b, const char *c, const char *d)
+{
+    struct tm_bytes pairs[4] = {tm_bytes_str(a), tm_bytes_str(b)};
+    if (c != NULL) {
+        pairs[2] = tm_bytes_str(c);
+        pairs[3] = tm_bytes_str(d);
+    }
+    bad = 99;
+    return tm_options_change(&o, pairs, c != NULL ? 2 : 1, &bad, why);
+}
+
 static void a_running_node_changes_live_options_only_and_as_a_whole(void)
 {
     tm_options_init(&o);
-    CU_ASSERT_EQUAL(tm_options_change(&o, "heartbeat-ms", "30", why), TM_OK);
+    CU_ASSERT_EQUAL(change("heartbeat-ms", "30", NULL, NULL), TM_OK);
     CU_ASSERT_EQUAL(o.heartbeat_ms, 30);
-    CU_ASSERT_EQUAL(tm_options_change(&o, "heartbeat-ms", "100", why), TM_ERR_INVALID);
+    CU_ASSERT_EQUAL(change("heartbeat-ms", "100", NULL, NULL), TM_ERR_INVALID);
     CU_ASSERT_EQUAL(o.heartbeat_ms, 30);
     CU_ASSERT_PTR_NOT_NULL(strstr(why, "--election-timeout-ms"));
-    CU_ASSERT_EQUAL(tm_options_change(&o, "workers", "3", why), TM_ERR_UNSUPPORTED);
+    CU_ASSERT_EQUAL(change("workers", "3", NULL, NULL), TM_ERR_UNSUPPORTED);
     CU_ASSERT_EQUAL(o.workers, 0);
-    CU_ASSERT_EQUAL(tm_options_change(&o, "nothing", "3", why), TM_ERR_NOTFOUND);
+    CU_ASSERT_EQUAL(change("nothing", "3", NULL, NULL), TM_ERR_NOTFOUND);
+    CU_ASSERT_EQUAL(bad, 0);
     CU_ASSERT(tm_option_is_live(TM_OPTION_heartbeat_ms));
     CU_ASSERT_FALSE(tm_option_is_live(TM_OPTION_workers));
+}
+
+static void of_several_changes_all_are_made_or_none(void)
+{
+    tm_options_init(&o);
+    CU_ASSERT_EQUAL(change("disk-stall-ms", "70", "idle", "nap"), TM_ERR_INVALID);
+    CU_ASSERT_EQUAL(bad, 1);
+    CU_ASSERT_EQUAL(change("disk-stall-ms", "70", "workers", "2"), TM_ERR_UNSUPPORTED);
+    CU_ASSERT_EQUAL(change("disk-stall-ms", "nonsense", "nothing", "2"), TM_ERR_NOTFOUND);
+    CU_ASSERT_EQUAL(bad, 1);
+    CU_ASSERT_EQUAL(change("disk-stall-ms", "70", "disk_stall_ms", "80"), TM_ERR_INVALID);
+    CU_ASSERT_STRING_EQUAL(why, "duplicate parameter");
+    CU_ASSERT_EQUAL(o.disk_stall_ms, 1000);
+    CU_ASSERT_EQUAL(o.source[TM_OPTION_disk_stall_ms], TM_OPTION_DEFAULT);
+    /* Two that only fit together. */
+    CU_ASSERT_EQUAL(change("heartbeat-ms", "100", NULL, NULL), TM_ERR_INVALID);
+    CU_ASSERT_EQUAL(change("heartbeat-ms", "100", "election-timeout-ms", "500"), TM_OK);
+    CU_ASSERT_EQUAL(o.heartbeat_ms, 100);
+    CU_ASSERT_EQUAL(o.election_timeout_ms, 500);
 }
 
 static void combinations_are_checked(void)
@@ -308,6 +342,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_missing_or_superfluous_value_is_an_error),
     TM_TEST(a_lower_source_never_replaces_a_higher_one),
     TM_TEST(a_running_node_changes_live_options_only_and_as_a_whole),
+    TM_TEST(of_several_changes_all_are_made_or_none),
     TM_TEST(combinations_are_checked),
     TM_TEST(help_names_every_option_and_flag),
     TM_TEST(docs_options_md_is_made_from_this_table),

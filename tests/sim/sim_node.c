@@ -116,14 +116,21 @@ static void w_fatal(void *host, enum tm_err err, const char *why)
     tm_sim_say(w->sim, "%s%u FATAL %s", tm_sim_names[w->node->number], w->number, w->node->why);
 }
 
-static enum tm_err w_option_set(void *host, struct tm_bytes name, struct tm_bytes value, char *why,
-                                size_t cap)
+static enum tm_err w_option_set(void *host, const struct tm_bytes *pairs, unsigned count,
+                                unsigned *bad, char *why, size_t cap)
 {
-    (void)host;
-    (void)name;
-    (void)value;
+    (void)host, (void)pairs, (void)count, (void)bad;
     snprintf(why, cap, "options are fixed in the simulator");
     return TM_ERR_PERMISSION;
+}
+
+static uint64_t w_counter(void *host, enum tm_counter which)
+{
+    const struct tm_sim_worker *w = host;
+    uint64_t all = 0;
+    for (unsigned i = 0; i < w->node->count; i++)
+        all += tm_counter_get(w->node->workers[i].ctx.counters, which);
+    return all;
 }
 
 static void w_shutdown(void *host)
@@ -194,6 +201,7 @@ static void make_shard(struct tm_sim_worker *w, bool was_clean)
                                 .host = w,
                                 .local = w_local,
                                 .fatal = w_fatal,
+                                .counter = w_counter,
                                 .option_set = w_option_set,
                                 .shutdown = w_shutdown};
     w->shard = tm_shard_new(&c);

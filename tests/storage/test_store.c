@@ -242,10 +242,12 @@ static void held_writers_apply_at_release_only(void)
     CU_ASSERT_EQUAL(tm_record_check(finish(), sizeof buffer), TM_OK);
     expect_value("b", "3");
     CU_ASSERT_EQUAL(tm_store_next_expiry(s), 500);
+    CU_ASSERT_EQUAL(tm_store_expiring(s), 1);
     tm_store_undo(s, 1);
     expect_value("a", "1");
     expect_value("b", NULL);
     CU_ASSERT_EQUAL(tm_store_next_expiry(s), UINT64_MAX);
+    CU_ASSERT_EQUAL(tm_store_expiring(s), 0);
 }
 
 static void flush_and_deletion_give_memory_back_in_slices(void)

@@ -3,6 +3,7 @@
  * that was reported durable. */
 #include "storage/wal.h"
 
+#include "runtime/counters.h"
 #include "storage/wal_format.h"
 #include "storage/wal_scan.h"
 #include "tests/storage/store_env.h"
@@ -793,6 +794,73 @@ static void a_stall_is_measured(void)
     teardown(f);
 }
 
+/* Makes one durable write take that long. */
+static void stall_for(struct fixture *f, uint64_t ns)
+{
+    tm_sim_disk_stall(f->env.sd, true);
+    CU_ASSERT_FATAL(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_OK);
+    tm_wal_flush(f->wal);
+    f->env.now_ns += ns;
+    tm_sim_disk_stall(f->env.sd, false);
+    settle_idle(f);
+}
+
+static void long_writes_are_counted_and_limits_change_while_it_runs(void)
+{
+    static struct tm_counters counters;
+    struct fixture *f = setup(tm_test_seed());
+    memset(&counters, 0, sizeof counters);
+    f->env.ctx.counters = &counters;
+    f->config.stall_ns = TM_MS(100);
+    f->config.max_bytes = 3 * f->config.segment_bytes;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    tm_sim_disk_drain(f->env.sd);
+    stall_for(f, TM_MS(99));
+    CU_ASSERT_EQUAL(tm_counter_get(&counters, TM_COUNTER_wal_stalls), 0);
+    stall_for(f, TM_MS(101));
+    CU_ASSERT_EQUAL(tm_counter_get(&counters, TM_COUNTER_wal_stalls), 1);
+    CU_ASSERT_EQUAL(tm_wal_next_deadline(f->wal), tm_wal_last_durable_ns(f->wal) + TM_MS(50));
+    CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
+    CU_ASSERT_EQUAL(tm_wal_segments(f->wal), 3);
+    settle_idle(f);
+
+    tm_wal_set_limits(f->wal, 5 * f->config.segment_bytes, TM_MS(7), TM_MS(200));
+    pass_time(f, TM_SECONDS(1));
+    settle_idle(f);
+    CU_ASSERT(tm_wal_state(f->wal) == TM_WAL_RUNNING);
+    CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
+    CU_ASSERT_EQUAL(tm_wal_segments(f->wal), 5);
+    tm_wal_release(f->wal, tm_wal_current_segment(f->wal));
+    settle_idle(f);
+    stall_for(f, TM_MS(199));
+    CU_ASSERT_EQUAL(tm_counter_get(&counters, TM_COUNTER_wal_stalls), 1);
+    CU_ASSERT_EQUAL(tm_wal_next_deadline(f->wal), tm_wal_last_durable_ns(f->wal) + TM_MS(7));
+    teardown(f);
+}
+
+static void a_torn_tail_is_counted_where_it_is_cut(void)
+{
+    static struct tm_counters counters;
+    struct fixture *f = opened(tm_test_seed());
+    memset(&counters, 0, sizeof counters);
+    fill(f, 10, 200);
+    close_clean(f);
+    f->env.ctx.counters = &counters;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    CU_ASSERT_EQUAL(tm_counter_get(&counters, TM_COUNTER_wal_torn_tails), 0);
+    tm_sim_disk_drain(f->env.sd);
+    settle(f);
+    fill(f, 10, 200);
+    unsigned before = f->count;
+    CU_ASSERT_FATAL(append_one(f, 1, 12000, TM_WAL_EFFECT) == TM_OK);
+    tm_wal_flush(f->wal);
+    crash(f, 50); /* of its sectors half are kept */
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    CU_ASSERT(f->found == before && f->damaged == 0 && f->rot == 0);
+    CU_ASSERT_EQUAL(tm_counter_get(&counters, TM_COUNTER_wal_torn_tails), 1);
+    teardown(f);
+}
+
 static void a_turn_is_one_block_and_gathers_while_the_disk_is_busy(void)
 {
     struct fixture *f = setup(tm_test_seed());
@@ -837,6 +905,8 @@ static const struct tm_test tests[] = {
     TM_TEST(a_lost_volume_is_a_fault),
     TM_TEST(files_of_another_cluster_or_disk_are_refused),
     TM_TEST(a_stall_is_measured),
+    TM_TEST(long_writes_are_counted_and_limits_change_while_it_runs),
+    TM_TEST(a_torn_tail_is_counted_where_it_is_cut),
 };
 
 TM_TEST_MAIN("storage/wal", tests)

@@ -147,6 +147,21 @@ class Tidy(unittest.TestCase):
         self.assertEqual(len(found), 2, found)
         self.assertTrue(all(line.startswith("docs/BAD.md:2: document:") for line in found), found)
 
+    def test_a_counter_that_nothing_writes_is_found(self):
+        self.put("runtime/counters.h", "/* counters.h: x */\n#ifndef TM_RUNTIME_COUNTERS_H\n"
+                 "#define TM_RUNTIME_COUNTERS_H\n#define TM_COUNTER_LIST(X) \\\n"
+                 '    X(kept, COUNT, "x", "x") \\\n    X(shown, GAUGE, "x", "x")\n#endif\n')
+        self.put("net/kept.c", "static void f(int *c)\n{\n    tm_counter_add(\n        c,\n        "
+                 "TM_COUNTER_kept, 1);\n}\n")
+        self.put("tools/shown.c", "static int f(int *c)\n{\n    return tm_counter_get(c, "
+                 "TM_COUNTER_shown);\n}\n")
+        found = self.tidy()
+        self.assertEqual(len(found), 1, found)
+        self.assertTrue(found[0].startswith("runtime/counters.h:6: counter: shown:"), found)
+        self.put("tests/net/shown.c", "static void f(int *c)\n{\n    tm_counter_set(c, "
+                 "TM_COUNTER_shown, 1);\n}\n")
+        self.assertEqual(self.tidy(), found)  # a test is no writer
+
     def test_each_planted_violation_is_found_by_its_rule(self):
         for rule, plants in PLANTED.items():
             for path, text, word in plants:

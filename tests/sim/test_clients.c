@@ -1,0 +1,190 @@
+/* What clients are told by the workers of a cluster: of the whole node, whichever worker they ask.
+ */
+#include "tests/sim/sim_cluster.h"
+#include "tests/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct tm_sim *sim;
+
+struct client {
+    struct tm_sim_conn *conn;
+    char text[65536]; /* the last reply */
+    unsigned replies;
+    bool closed;
+};
+
+static void on_reply(void *host, struct tm_sim_conn *conn, struct tm_bytes reply)
+{
+    struct client *c = host;
+    (void)conn;
+    c->replies++;
+    snprintf(c->text, sizeof c->text, "%.*s", (int)reply.len, (const char *)reply.data);
+}
+
+static void on_closed(void *host, struct tm_sim_conn *conn)
+{
+    struct client *c = host;
+    (void)conn;
+    c->closed = true;
+    c->conn = NULL;
+}
+
+static struct client *connect_to(unsigned node, unsigned worker)
+{
+    struct client *c = calloc(1, sizeof *c);
+    struct tm_sim_client callbacks = {.host = c, .reply = on_reply, .closed = on_closed};
+    c->conn = tm_sim_connect(sim, node, worker, &callbacks);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(c->conn);
+    return c;
+}
+
+static void leave(struct client *c)
+{
+    if (!c->closed)
+        tm_sim_disconnect(c->conn);
+    free(c);
+}
+
+static bool answered(void *arg)
+{
+    const struct client *c = arg;
+    return c->replies > 0 || c->closed;
+}
+
+/* The reply to one command line. */
+static const char *ask(struct client *c, const char *line)
+{
+    char text[512];
+    int n = snprintf(text, sizeof text, "%s\r\n", line);
+    c->replies = 0;
+    c->text[0] = '\0';
+    tm_sim_send(c->conn, tm_bytes_of(text, (size_t)n));
+    CU_ASSERT_TRUE(tm_sim_run_until(sim, answered, c, TM_SECONDS(10)));
+    return c->text;
+}
+
+static uint64_t number_after(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
+    CU_ASSERT_PTR_NOT_NULL(at);
+    return at != NULL ? strtoull(at + strlen(name), NULL, 10) : 0;
+}
+
+static unsigned lines_with(const char *text, const char *word)
+{
+    unsigned n = 0;
+    for (const char *at = text; (at = strstr(at, word)) != NULL; at += strlen(word))
+        n++;
+    return n;
+}
+
+static bool converged(void *arg)
+{
+    char why[512];
+    return tm_sim_converged(arg, why, sizeof why);
+}
+
+static void begin(unsigned nodes)
+{
+    struct tm_sim_config c;
+    tm_sim_config_default(&c, tm_test_seed());
+    c.nodes = nodes;
+    c.copies = nodes < 3 ? 1 : 3;
+    sim = tm_sim_new(&c);
+    for (unsigned i = 0; i < nodes; i++)
+        CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, i));
+    CU_ASSERT_TRUE_FATAL(tm_sim_run_until(sim, converged, sim, TM_SECONDS(10)));
+}
+
+static void end(void)
+{
+    CU_ASSERT_EQUAL(tm_sim_fatal(sim), 0);
+    tm_sim_free(sim);
+}
+
+static void lists_and_kills_reach_the_clients_of_every_worker(void)
+{
+    char line[64];
+    begin(1);
+    struct client *a = connect_to(0, 0), *b = connect_to(0, 1), *c = connect_to(0, 1);
+    ask(a, "CLIENT SETNAME first");
+    ask(b, "CLIENT SETNAME second");
+    uint64_t id = number_after(ask(c, "CLIENT ID"), ":");
+    CU_ASSERT_EQUAL(lines_with(ask(a, "CLIENT LIST"), "id="), 3);
+    CU_ASSERT_PTR_NOT_NULL(strstr(a->text, " name=second "));
+    CU_ASSERT_EQUAL(lines_with(ask(b, "CLIENT LIST"), "id="), 3);
+    CU_ASSERT_PTR_NOT_NULL(strstr(b->text, " name=first "));
+    snprintf(line, sizeof line, "CLIENT LIST ID %llu", (unsigned long long)id);
+    CU_ASSERT_EQUAL(lines_with(ask(a, line), "id="), 1);
+    CU_ASSERT_STRING_EQUAL(ask(a, "CLIENT LIST NONSENSE"), "-ERR syntax error\r\n");
+    snprintf(line, sizeof line, "CLIENT KILL ID %llu", (unsigned long long)id);
+    CU_ASSERT_STRING_EQUAL(ask(a, line), ":1\r\n");
+    CU_ASSERT(c->closed);
+    CU_ASSERT_STRING_EQUAL(ask(a, line), ":0\r\n");
+    CU_ASSERT_STRING_EQUAL(ask(a, "CLIENT KILL 1.2.3.4:5"), "-ERR No such client\r\n");
+    CU_ASSERT_STRING_EQUAL(ask(a, "CLIENT KILL SKIPME yes"), ":1\r\n");
+    CU_ASSERT(b->closed && !a->closed);
+    leave(a);
+    leave(b);
+    leave(c);
+    end();
+}
+
+/* Until worker 0 has seen what the others count. */
+static const char *info(struct client *c, const char *section)
+{
+    char line[64];
+    snprintf(line, sizeof line, "INFO %s", section);
+    tm_sim_run_for(sim, TM_MS(300));
+    return ask(c, line);
+}
+
+static void info_counts_what_all_workers_do(void)
+{
+    char line[64];
+    begin(1);
+    struct client *a = connect_to(0, 0), *b = connect_to(0, 1);
+    for (unsigned i = 0; i < 40; i++) { /* over both workers' partitions */
+        snprintf(line, sizeof line, "SET key:%u x %s", i, i < 10 ? "EX 1000" : "");
+        CU_ASSERT_STRING_EQUAL(ask(i % 2 == 0 ? a : b, line), "+OK\r\n");
+    }
+    CU_ASSERT_PTR_NOT_NULL(strstr(info(a, "keyspace"), "\r\ndb0:keys=40,expires=10,avg_ttl=0\r\n"));
+    CU_ASSERT_STRING_EQUAL(info(b, "keyspace"), a->text);
+    CU_ASSERT_EQUAL(number_after(info(a, "replication"), "partitions_led:"), 12);
+    CU_ASSERT_EQUAL(number_after(a->text, "partitions_held:"), 12);
+
+    ask(a, "CONFIG RESETSTAT");
+    for (unsigned i = 0; i < 50; i++) {
+        snprintf(line, sizeof line, "GET key:%u", i);
+        ask(a, line);
+    }
+    CU_ASSERT_EQUAL(number_after(info(b, "stats"), "keyspace_hits:"), 40);
+    CU_ASSERT_EQUAL(number_after(b->text, "keyspace_misses:"), 10);
+    CU_ASSERT_EQUAL(number_after(b->text, "expired_keys:"), 0);
+    ask(a, "MGET key:1 key:2 nosuch");
+    ask(b, "EXISTS key:3");
+    ask(b, "SETNX key:3 y"); /* looks it up, but reads nothing */
+    ask(b, "EXPIRE key:0 -1");
+    CU_ASSERT_EQUAL(number_after(info(a, "stats"), "keyspace_hits:"), 43);
+    CU_ASSERT_EQUAL(number_after(a->text, "keyspace_misses:"), 11);
+    CU_ASSERT_EQUAL(number_after(info(a, "keyspace"), "keys="), 39);
+    CU_ASSERT_EQUAL(number_after(a->text, "expires="), 9);
+
+    CU_ASSERT_STRING_EQUAL(ask(b, "CONFIG RESETSTAT"), "+OK\r\n");
+    CU_ASSERT_EQUAL(number_after(info(a, "stats"), "keyspace_hits:"), 0);
+    CU_ASSERT_EQUAL(number_after(a->text, "keyspace_misses:"), 0);
+    CU_ASSERT(number_after(info(a, "tidemill"), "keyspace_hits:") >= 43); /* never goes back */
+    CU_ASSERT_EQUAL(number_after(a->text, "wal_segments:"), 2);
+    leave(a);
+    leave(b);
+    end();
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(lists_and_kills_reach_the_clients_of_every_worker),
+    TM_TEST(info_counts_what_all_workers_do),
+};
+
+TM_TEST_MAIN("sim/clients", tests)
