@@ -26,23 +26,35 @@ static bool is_founder(const struct tm_creation *c)
     return c->node->self == 0;
 }
 
+static uint64_t bit(unsigned node)
+{
+    return 1ULL << node;
+}
+
+/* All nodes of the topology file. */
+static uint64_t everybody(const struct tm_creation *c)
+{
+    unsigned count = c->node->spec.count;
+    return (count == 64 ? 0 : 1ULL << count) - 1;
+}
+
 static void say_once(struct tm_creation *c, const char *event, const char *text, unsigned node)
 {
-    if ((c->broken >> node & 1) == 0)
+    if ((c->said & bit(node)) == 0)
         tm_ctx_log(c->ctx, TM_LOG_ERROR, event, "node=%s text=\"%s\"", c->node->spec.names[node],
                    text);
-    c->broken |= 1ULL << node;
+    c->said |= bit(node);
 }
 
 /* ---- the directory at rest ---- */
 
-static enum tm_err store_directory(struct tm_creation *c)
+static enum tm_err store_directory(const struct tm_creation *c, const struct tm_directory *d)
 {
-    size_t len = tm_directory_size(c->directory);
+    size_t len = tm_directory_size(d);
     uint8_t *bytes = malloc(len);
     if (bytes == NULL)
         return TM_ERR_NOMEM;
-    tm_directory_encode(c->directory, bytes);
+    tm_directory_encode(d, bytes);
     struct tm_disk *disk = c->ctx->disk;
     int64_t file = tm_disk_run_open(disk, TM_DIRECTORY_FILE ".tmp", TM_DISK_CREATE);
     int64_t e = file;
@@ -76,27 +88,52 @@ static enum tm_err load_directory(struct tm_creation *c)
     return e;
 }
 
-static bool write_identity(struct tm_creation *c)
+/* A crash between the two files of adopt left the directory of a cluster that was being joined:
+ * what was proposed here before is gone. */
+static enum tm_err load_what_is_stored(struct tm_creation *c)
 {
-    struct tm_datadir_error err;
-    if (tm_datadir_write(c->ctx->disk, c->identity, &err) == TM_OK)
-        return true;
-    say_once(c, "creation_failed", err.text, c->node->self);
-    return false;
+    enum tm_err e = load_directory(c);
+    if (e != TM_OK)
+        return e == TM_ERR_NOTFOUND ? TM_ERR_CORRUPT : e;
+    c->have_directory = memcmp(c->directory->uuid, c->identity->creation_token, 16) == 0;
+    if (!c->have_directory && c->identity->created)
+        return TM_ERR_CORRUPT;
+    if (!c->have_directory)
+        memset(c->identity->creation_token, 0, 16);
+    return TM_OK;
 }
 
-/* Stores c->directory as this node's, durably. */
-static bool adopt(struct tm_creation *c)
+static bool write_identity(struct tm_creation *c, const struct tm_datadir_identity *id)
 {
-    enum tm_err e = store_directory(c);
+    struct tm_datadir_error err;
+    if (tm_datadir_write(c->ctx->disk, id, &err) != TM_OK) {
+        say_once(c, "creation_failed", err.text, c->node->self);
+        return false;
+    }
+    *c->identity = *id;
+    return true;
+}
+
+/* Stores d as this node's, durably; if its cluster `exists`, that is written in the same step. What
+ * could not be stored is not taken, and tried again when it comes again. */
+static bool adopt(struct tm_creation *c, const struct tm_directory *d, bool exists)
+{
+    enum tm_err e = store_directory(c, d);
     if (e != TM_OK) {
         say_once(c, "creation_failed", tm_err_text(e), c->node->self);
         return false;
     }
+    struct tm_datadir_identity id = *c->identity;
+    memcpy(id.creation_token, d->uuid, 16);
+    id.partitions = d->partitions;
+    id.created = exists;
+    if (exists)
+        memcpy(id.cluster_uuid, d->uuid, 16);
+    if (!write_identity(c, &id))
+        return false;
+    *c->directory = *d;
     c->have_directory = true;
-    memcpy(c->identity->creation_token, c->directory->uuid, 16);
-    c->identity->partitions = c->directory->partitions;
-    return write_identity(c);
+    return true;
 }
 
 static void run(struct tm_creation *c)
@@ -111,9 +148,10 @@ static void run(struct tm_creation *c)
 
 static void become_created(struct tm_creation *c)
 {
-    memcpy(c->identity->cluster_uuid, c->directory->uuid, 16);
-    c->identity->created = true;
-    if (write_identity(c))
+    struct tm_datadir_identity id = *c->identity;
+    memcpy(id.cluster_uuid, c->directory->uuid, 16);
+    id.created = true;
+    if (write_identity(c, &id))
         run(c);
 }
 
@@ -183,28 +221,45 @@ static bool propose(struct tm_creation *c)
     struct tm_directory *d = wanted(c);
     if (d == NULL)
         return false; /* again at the next tick */
-    bool same = c->have_directory && same_directory(d, c->directory);
-    if (!same) {
+    bool stored = c->have_directory && same_directory(d, c->directory);
+    if (!stored) {
         d->version++;
-        *c->directory = *d;
         c->created = 0;
+        stored = adopt(c, d, false);
     }
     free(d);
-    return same || adopt(c);
+    return stored;
+}
+
+/* Whoever holds what another creation began keeps us from founding.  That is for an operator only
+ * if nobody runs: a cluster that exists takes all of us in. */
+static bool may_found(struct tm_creation *c)
+{
+    uint64_t all = everybody(c);
+    if (!is_founder(c) || c->running)
+        return false;
+    if (c->broken == 0)
+        return (c->heard | 1) == all;
+    if ((c->heard | c->broken | 1) == all)
+        say_once(c, "creation_interrupted",
+                 "it holds what a creation began of which this first node knows nothing (was it "
+                 "wiped?): empty the data directories of all nodes and start again; nothing was "
+                 "ever acknowledged",
+                 (unsigned)__builtin_ctzll(c->broken));
+    return false;
 }
 
 static void found(struct tm_creation *c)
 {
-    uint64_t all = (c->node->spec.count == 64 ? 0 : 1ULL << c->node->spec.count) - 1;
-    if (!is_founder(c) || c->running || c->broken != 0 || (c->heard | 1) != all || !propose(c))
+    if (!may_found(c) || !propose(c))
         return;
     c->created |= 1;
-    if (c->created == all) {
+    if (c->created == everybody(c)) {
         become_created(c);
         return;
     }
     for (unsigned i = 1; i < c->node->spec.count; i++)
-        if ((c->created >> i & 1) == 0)
+        if ((c->created & bit(i)) == 0)
             send_directory(c, i, TM_MESSAGE_CREATE, c->directory);
 }
 
@@ -213,36 +268,14 @@ static void found(struct tm_creation *c)
 /* A node says who it is while we run: it may lack the directory. */
 static void tell_state(struct tm_creation *c, unsigned node, const struct state *s)
 {
-    bool same = memcmp(s->uuid, c->identity->creation_token, 16) == 0;
-    if (is_zero(s->uuid) || (same && !s->created))
+    if (!s->created)
         send_directory(c, node, TM_MESSAGE_DIRECTORY, c->node->directory);
-    else if (!same)
+    else if (memcmp(s->uuid, c->identity->creation_token, 16) != 0)
         tm_ctx_log(
             c->ctx, TM_LOG_ERROR, "foreign_node",
             "node=%s text=\"its data directory belongs to another cluster of this name: empty "
             "it, or point --data-dir to the right one\"",
             c->node->spec.names[node]);
-}
-
-/* True, and said, if what the node holds and what we hold exclude each other. */
-static bool contradicts(struct tm_creation *c, unsigned node, const struct state *s)
-{
-    if (is_zero(s->uuid) || memcmp(s->uuid, c->identity->creation_token, 16) == 0)
-        return false;
-    if (!is_zero(c->identity->creation_token)) {
-        say_once(c, "foreign_node",
-                 "its data directory holds another cluster of this name than ours: empty the one "
-                 "that is wrong",
-                 node);
-        return true;
-    }
-    if (is_founder(c) && !s->created)
-        /* The founder lost its disk during creation; the others hold what it had proposed. */
-        say_once(c, "creation_interrupted",
-                 "the first node was wiped during creation: empty the data directories of all "
-                 "nodes and start again; nothing was ever acknowledged",
-                 node);
-    return is_founder(c) && !s->created;
 }
 
 static void on_state(struct tm_creation *c, unsigned node, struct tm_bytes body)
@@ -255,45 +288,53 @@ static void on_state(struct tm_creation *c, unsigned node, struct tm_bytes body)
         tell_state(c, node, &s);
         return;
     }
-    c->heard &= ~(1ULL << node);
-    if (contradicts(c, node, &s))
-        return;
-    c->broken &= ~(1ULL << node);
-    c->disk[node] = s.disk_id;
+    c->heard &= ~bit(node);
+    c->broken &= ~bit(node);
     if (s.created)
-        return; /* the cluster exists: the node answers our STATE with the directory */
-    c->heard |= 1ULL << node;
+        return; /* its cluster exists: it answers our STATE with the directory */
+    if (!is_zero(s.uuid) && memcmp(s.uuid, c->identity->creation_token, 16) != 0)
+        c->broken |= bit(node);
+    else
+        c->heard |= bit(node);
+    c->disk[node] = s.disk_id;
     found(c);
 }
 
-/* Reads a directory sent by another node into c->directory; false if it is not for us. */
-static bool take_directory(struct tm_creation *c, unsigned node, struct tm_bytes body)
+/* Reads a directory that was sent to this node; NULL if it makes no sense for it. */
+static struct tm_directory *read_directory(const struct tm_creation *c, struct tm_bytes body)
 {
     struct tm_directory *d = malloc(sizeof *d);
-    bool ok = d != NULL && tm_directory_decode(body, d) == TM_OK &&
-              strcmp(d->cluster, c->node->spec.cluster) == 0 && c->node->self < d->members &&
-              strcmp(d->nodes[c->node->self].name, c->node->spec.names[c->node->self]) == 0;
-    bool ours = ok && (is_zero(c->identity->creation_token) ||
-                       memcmp(d->uuid, c->identity->creation_token, 16) == 0);
-    if (ours && c->have_directory && d->version < c->directory->version)
-        ok = ours = false; /* an old one that was under way */
-    if (ok && !ours)
-        say_once(c, "foreign_node",
-                 "it belongs to another cluster of this name than our data "
-                 "directory: empty ours, or use the right one",
-                 node);
-    if (ours)
-        *c->directory = *d;
+    if (d != NULL && tm_directory_decode(body, d) == TM_OK &&
+        strcmp(d->cluster, c->node->spec.cluster) == 0 && c->node->self < d->members &&
+        strcmp(d->nodes[c->node->self].name, c->node->spec.names[c->node->self]) == 0)
+        return d;
     free(d);
-    return ours;
+    return NULL;
 }
 
+/* Is it of the creation that this node has a part in, if any? */
+static bool same_creation(const struct tm_creation *c, const struct tm_directory *d)
+{
+    return is_zero(c->identity->creation_token) ||
+           memcmp(d->uuid, c->identity->creation_token, 16) == 0;
+}
+
+/* The founder proposes.  Saying CREATED binds this node to that proposal: it takes part in no other
+ * cluster until the founder has given it up. */
 static void on_create(struct tm_creation *c, unsigned node, struct tm_bytes body)
 {
-    if (c->running || node != 0 || is_founder(c) || !take_directory(c, node, body) ||
-        c->directory->nodes[c->node->self].disk_id != c->identity->disk_id || !adopt(c))
+    if (c->running) {
+        send_directory(c, node, TM_MESSAGE_DIRECTORY, c->node->directory);
         return;
-    send_token(c, node, TM_MESSAGE_CREATED, c->directory);
+    }
+    if (node != 0 || is_founder(c))
+        return;
+    struct tm_directory *d = read_directory(c, body);
+    if (d != NULL && same_creation(c, d) &&
+        d->nodes[c->node->self].disk_id == c->identity->disk_id &&
+        (!c->have_directory || d->version >= c->directory->version) && adopt(c, d, false))
+        send_token(c, node, TM_MESSAGE_CREATED, d);
+    free(d);
 }
 
 /* Does the message speak of the very directory that we stored? */
@@ -308,22 +349,33 @@ static void on_created(struct tm_creation *c, unsigned node, uint64_t version,
 {
     if (!is_founder(c) || c->running || !is_ours(c, version, token))
         return;
-    c->created |= 1ULL << node;
+    c->created |= bit(node);
     found(c);
     for (unsigned i = 1; c->running && i < c->node->spec.count; i++)
         send_token(c, i, TM_MESSAGE_START, c->node->directory);
 }
 
-static void on_start(struct tm_creation *c, uint64_t version, struct tm_bytes token)
+static void on_start(struct tm_creation *c, unsigned node, uint64_t version, struct tm_bytes token)
 {
-    if (!c->running && is_ours(c, version, token))
+    if (node == 0 && !c->running && is_ours(c, version, token))
         become_created(c);
 }
 
+/* The cluster exists.  What was proposed here before gives way to it: at the founder at once, at
+ * another node when the founder says so, because until then the founder might complete it. */
 static void on_directory(struct tm_creation *c, unsigned node, struct tm_bytes body)
 {
-    if (!c->running && take_directory(c, node, body) && adopt(c))
-        become_created(c);
+    struct tm_directory *d = c->running ? NULL : read_directory(c, body);
+    if (d == NULL)
+        return;
+    if (!same_creation(c, d) && !is_founder(c) && node != 0)
+        say_once(c, "waits_for_first_node",
+                 "its cluster exists, but another was proposed here, which only the first node can "
+                 "take back: start that, or empty this node's data directory",
+                 node);
+    else if (adopt(c, d, true))
+        run(c);
+    free(d);
 }
 
 void tm_creation_message(struct tm_creation *c, const struct tm_message_head *head,
@@ -342,7 +394,7 @@ void tm_creation_message(struct tm_creation *c, const struct tm_message_head *he
         on_created(c, head->node, head->arg, body);
         break;
     case TM_MESSAGE_START:
-        on_start(c, head->arg, body);
+        on_start(c, head->node, head->arg, body);
         break;
     case TM_MESSAGE_DIRECTORY:
         on_directory(c, head->node, body);
@@ -363,10 +415,9 @@ enum tm_err tm_creation_start(struct tm_creation *c, const struct tm_ctx *ctx, s
     if (c->directory == NULL)
         return TM_ERR_NOMEM;
     if (!is_zero(identity->creation_token)) {
-        enum tm_err e = load_directory(c);
+        enum tm_err e = load_what_is_stored(c);
         if (e != TM_OK)
-            return e == TM_ERR_NOTFOUND ? TM_ERR_CORRUPT : e;
-        c->have_directory = true;
+            return e;
     }
     if (identity->created)
         run(c);
@@ -383,7 +434,15 @@ void tm_creation_end(struct tm_creation *c)
 
 void tm_creation_peer_up(struct tm_creation *c, unsigned node)
 {
+    tm_creation_peer_down(c, node); /* it may have been wiped since it spoke last */
     send_state(c, node);
+}
+
+void tm_creation_peer_down(struct tm_creation *c, unsigned node)
+{
+    c->heard &= ~bit(node);
+    c->created &= ~bit(node);
+    c->broken &= ~bit(node);
 }
 
 void tm_creation_tick(struct tm_creation *c)

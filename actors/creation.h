@@ -9,8 +9,13 @@
  * START count for the version in their arg only.
  *
  * A node without a cluster that meets one that has: it was wiped, or its START was lost.  It takes
- * the DIRECTORY from there and joins under its own disk id; whose votes count is the replicas'
- * matter.
+ * the DIRECTORY from there and joins under its own disk id, in one durable step; whose votes count
+ * is the replicas' matter.
+ *
+ * Wiped nodes make the rest: a wiped founder may begin a creation while a cluster exists, before it
+ * hears of that.  So what a node said counts only while its channel stays up; who said CREATED
+ * joins no other cluster before the founder has; and the founder gives up its proposal for a
+ * cluster that exists.  Then a creation is completed only if no node runs in another cluster.
  *
  * The creation token is the cluster's UUID.  Blocks on the disk: boot only.  One thread. */
 #ifndef TM_ACTORS_CREATION_H
@@ -38,8 +43,9 @@ struct tm_creation {
     struct tm_directory *directory; /* proposed or stored, until run */
     bool have_directory;
     bool running;
-    uint64_t broken;  /* bit per node: it contradicts us, which waits for an operator; said once */
-    uint64_t heard;   /* bit per node: its STATE came, and it belongs to no running cluster */
+    uint64_t said;    /* bit per node: something was logged of it once */
+    uint64_t broken;  /* bit per node: it holds what another creation began */
+    uint64_t heard;   /* bit per node: its STATE came, and it may become part of ours */
     uint64_t created; /* bit per node: it stored the directory of this token and version */
     uint64_t disk[TM_NODES_MAX];
     uint64_t next_send;
@@ -53,8 +59,10 @@ enum tm_err tm_creation_start(struct tm_creation *c, const struct tm_ctx *ctx, s
                               const struct tm_creation_ops *ops);
 void tm_creation_end(struct tm_creation *c);
 
-/* Worker 0 of a node is there: it is told our STATE. */
+/* Worker 0 of a node is there: what it said before does not count any more, and it is told our
+ * STATE.  Or it is gone. */
 void tm_creation_peer_up(struct tm_creation *c, unsigned node);
+void tm_creation_peer_down(struct tm_creation *c, unsigned node);
 
 /* STATE, CREATE, CREATED, START or DIRECTORY, from outside. */
 void tm_creation_message(struct tm_creation *c, const struct tm_message_head *head,

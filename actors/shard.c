@@ -405,6 +405,8 @@ static void on_node_event(void *host, unsigned node, bool up)
     if (node >= s->node->spec.count)
         return;
     tm_node_set_peer(s->node, node, 0, up);
+    if (s->self.worker == 0 && !up)
+        tm_creation_peer_down(&s->creation, node);
     if (!s->running)
         return;
     if (up) {
