@@ -26,6 +26,8 @@ struct tm_log {
     uint64_t last;
     uint64_t commit;
 
+    uint64_t root, root_term, root_hash; /* where its snapshot ended when it was opened */
+
     /* What the WAL will have when the block `sequence` is durable. */
     struct {
         uint64_t sequence;

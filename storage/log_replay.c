@@ -136,15 +136,22 @@ static void replay_cut(struct tm_log *log, const struct tm_record *r)
         link_up(log, r->prev_hash);
 }
 
+/* The log went on after a snapshot that ended at `index`.  The one that was found holds all of it,
+ * or what it does not hold is lost.  Of several such records the last counts, also if it reaches
+ * less far. */
+static void begin_after(struct tm_log *log, uint64_t index, uint64_t hash)
+{
+    if (index <= log->root) {
+        tm_log_rebase(log, log->root, log->root_term, log->root_hash);
+        return;
+    }
+    tm_log_rebase(log, index, 0, hash);
+    tm_log_add_fault(log, log->root + 1, index);
+}
+
 static void replay_reset(struct tm_log *log, const struct tm_record *r)
 {
-    struct tm_log_range lost = {log->base + 1, r->index};
-    bool have_base = r->index <= log->base;
-    uint64_t index = have_base ? log->base : r->index;
-    tm_log_rebase(log, index, have_base ? log->base_term : 0,
-                  have_base ? log->base_hash : r->prev_hash);
-    if (!have_base)
-        tm_log_add_fault(log, lost.first, lost.last);
+    begin_after(log, r->index, r->prev_hash);
     log->commit = tm_max_u64(log->commit, r->index);
     log->suspect_rot = log->suspect_damaged = false;
 }
@@ -196,24 +203,13 @@ void tm_log_replay_record(struct tm_log *log, const struct tm_wal_found *found)
     log->replay_sure = tm_min_u64(log->commit, log->last);
 }
 
-static void lose_reset(struct tm_log *log, uint64_t index)
-{
-    uint64_t first = log->base + 1;
-    if (index <= log->base) {
-        tm_log_rebase(log, log->base, log->base_term, log->base_hash);
-        return;
-    }
-    tm_log_rebase(log, index, 0, 0);
-    tm_log_add_fault(log, first, index);
-}
-
 /* What a rotten block held of this partition, as the directory behind it says.  If blocks before
  * it are unknown, nothing links what it held to what came before them. */
 static void lose_span(struct tm_log *log, const struct tm_wal_span *span)
 {
     bool ranged = span->last >= span->first, cut = (span->flags & TM_WAL_SPAN_CUT) != 0;
     if ((span->flags & TM_WAL_SPAN_RESET) != 0)
-        lose_reset(log, span->first - 1);
+        begin_after(log, span->first - 1, 0);
     else if (cut || (ranged && span->first <= log->last))
         cut_from(log, span->first);
     if ((ranged || cut) && (log->suspect_rot || span->first > log->last + 1))

@@ -113,6 +113,9 @@ static bool make_logs(struct tm_log_set *set)
             base = (struct tm_log_base){0};
         log->set = set;
         log->partition = p;
+        log->root = base.index;
+        log->root_term = base.term;
+        log->root_hash = base.hash;
         tm_log_rebase(log, base.index, base.term, base.hash);
         log->commit = base.index;
     }

@@ -773,6 +773,31 @@ static void a_log_that_was_given_up_stays_suspect_until_it_is_whole(void)
     teardown(f);
 }
 
+/* A snapshot was installed and is lost, and the record that says so is still replayed. */
+static void a_reset_to_less_than_one_before_counts(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 100);
+    struct model_log *m = &f->logs[2];
+    CU_ASSERT(tm_log_reset(log_at(f, 2), 1000, 8, 4321) == TM_OK);
+    for (unsigned forget = 0; forget < 2; forget++) {
+        *m = (struct model_log){.base = 20, .last = 20, .durable = 20, .commit = 1000};
+        m->base_term = 8;
+        m->base_hash = 77;
+        struct tm_log *log = log_at(f, 2);
+        CU_ASSERT((forget ? tm_log_forget : tm_log_reset)(log, 20, 8, 77) == TM_OK);
+        for (unsigned i = 0; i < 10; i++)
+            CU_ASSERT_FATAL(append(f, 2) == TM_OK);
+        settle(f);
+        crash(f, -1);
+        reopen(f);
+        CU_ASSERT_EQUAL(tm_log_first(log_at(f, 2)), 21);
+        CU_ASSERT(tm_log_suspect(log_at(f, 2)) == (forget == 1));
+        CU_ASSERT(tm_log_clear_suspect(log_at(f, 2)) == TM_OK);
+        check_log(f, 2);
+    }
+    teardown(f);
+}
+
 static void a_log_goes_on_after_an_installed_snapshot(void)
 {
     struct fixture *f = filled(tm_test_seed(), 100);
@@ -964,6 +989,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_vote_is_not_forgotten_with_the_segment_that_held_it),
     TM_TEST(a_lost_snapshot_is_a_fault_not_an_empty_log),
     TM_TEST(a_log_that_was_given_up_stays_suspect_until_it_is_whole),
+    TM_TEST(a_reset_to_less_than_one_before_counts),
     TM_TEST(a_log_goes_on_after_an_installed_snapshot),
     TM_TEST(a_log_moves_on_when_the_worker_count_changes),
     TM_TEST(a_fault_keeps_the_segment_that_shows_it),
