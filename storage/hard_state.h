@@ -90,8 +90,9 @@ enum tm_err tm_hs_seal(struct tm_hs *hs, const struct tm_wal *wal);
  * if none): a lower bound of the term, and no leave to vote. */
 enum tm_err tm_hs_get(const struct tm_hs *hs, uint32_t partition, struct tm_hard_state *out);
 
-/* Takes the next state off the front of `rest`, which starts as the body of a HARD_STATE record that
- * was checked: what a log on disk promises, for whoever looks at it from outside.  False at the end.
+/* Takes the next state off the front of `rest`, which starts as the body of a HARD_STATE record
+ * that was checked: what a log on disk promises, for whoever looks at it from outside.  False at
+ * the end.
  */
 bool tm_hs_record_next(struct tm_bytes *rest, uint32_t *partition, struct tm_hard_state *out);
 

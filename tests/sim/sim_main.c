@@ -115,6 +115,13 @@ static void print_result(const struct tm_sim_plan *plan, const struct tm_sim_res
     comma = ", ";
     TM_SIM_LOAD_STATS(X)
 #undef X
+    printf("}, \"work\": {");
+    comma = "";
+#define X(field)                                                                                   \
+    printf("%s\"" #field "\": %" PRIu64, comma, r->work.field);                                    \
+    comma = ", ";
+    TM_SIM_WORK_STATS(X)
+#undef X
     printf("}, \"fired\": {");
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
         printf("%s\"%s\": %" PRIu64, k > 0 ? ", " : "", tm_sim_fault_name((enum tm_sim_fault)k),

@@ -35,7 +35,7 @@ static void draw_shape(struct tm_sim_config *c, struct tm_rng *rng)
     if (tm_rng_chance(rng, 3, 4)) /* nodes are mostly alike */
         for (unsigned i = 1; i < TM_SIM_NODES_MAX; i++)
             c->workers[i] = c->workers[0];
-    c->eventual = false;
+    c->eventual = tm_rng_chance(rng, 1, 6);
     c->options.durability = tm_rng_chance(rng, 1, 6) ? TM_DURABILITY_MEMORY : TM_DURABILITY_DISK;
 }
 
@@ -53,14 +53,35 @@ static void draw_world(struct tm_sim_config *c, struct tm_rng *rng)
     c->options.solo = tm_rng_chance(rng, 1, 5) ? TM_SOLO_STOP : TM_SOLO_SERVE;
 }
 
+/* Both together ask about a hundred times a second. */
 static void draw_load(struct tm_sim_load_config *l, struct tm_rng *rng)
 {
-    l->clients = PICK(rng, 4, 8, 16);
+    l->clients = PICK(rng, 2, 4, 8);
     l->registers = PICK(rng, 1, 3, 6);
     l->counters = PICK(rng, 1, 4, 8);
     l->value_bytes = PICK(rng, 8, 200, 2000);
-    /* All together ask about a hundred times a second. */
-    l->pause_ns = TM_MS(20) * l->clients;
+    l->pause_ns = TM_MS(80) * l->clients;
+}
+
+static void draw_work(struct tm_sim_work_config *w, struct tm_rng *rng)
+{
+    w->clients = PICK(rng, 4, 8, 16, 32);
+    w->calls_per_s = 65;
+    w->ahead = PICK(rng, 1, 1, 2, 4, 8);
+    w->groups = PICK(rng, 1, 4, 16);
+    w->registers = w->groups * PICK(rng, 6, 12, 36);
+    w->hot = PICK(rng, 0, 20, 60, 90);
+    w->share[TM_SIM_READ] = PICK(rng, 10, 40, 80);
+    w->share[TM_SIM_WRITE] = PICK(rng, 20, 50);
+    w->share[TM_SIM_WRITE_NEW] = PICK(rng, 0, 10);
+    w->share[TM_SIM_REMOVE] = PICK(rng, 0, 5, 20);
+    w->share[TM_SIM_ADD] = PICK(rng, 10, 50);
+    w->share[TM_SIM_EXPECT] = PICK(rng, 0, 10, 40);
+    w->multi = PICK(rng, 0, 10, 50);
+    w->ttl = PICK(rng, 0, 0, 10, 50);
+    w->retry = PICK(rng, 0, 50, 100);
+    w->fill = PICK(rng, 0, 20, 20, 200, 1000);
+    w->patience_ns = TM_MS(PICK(rng, 200, 2000, 12000));
 }
 
 static void draw_faults(struct tm_sim_faults_config *f, struct tm_rng *rng)
@@ -86,6 +107,7 @@ void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
     draw_shape(&plan->cluster, &rng);
     draw_world(&plan->cluster, &rng);
     draw_load(&plan->load, &rng);
+    draw_work(&plan->work, &rng);
     plan->faults.seed = tm_rng_next(&rng);
     plan->faults.memory = plan->cluster.options.durability == TM_DURABILITY_MEMORY;
     draw_faults(&plan->faults, &rng);
@@ -96,12 +118,13 @@ void tm_sim_plan_text(const struct tm_sim_plan *plan, char *text, size_t size)
     const struct tm_sim_config *c = &plan->cluster;
     int n = snprintf(text, size,
                      "nodes=%u copies=%u partitions=%u workers=%u %s %s solo=%s segment=%lluk "
-                     "wal=%lluk clients=%u faults:",
+                     "wal=%lluk clients=%u registers=%u fill=%u faults:",
                      c->nodes, c->copies, c->partitions, c->workers[0],
                      c->eventual ? "eventual" : "strong", plan->faults.memory ? "memory" : "disk",
                      c->options.solo == TM_SOLO_STOP ? "stop" : "serve",
                      (unsigned long long)c->options.wal_segment_bytes / 1024,
-                     (unsigned long long)c->options.wal_bytes / 1024, plan->load.clients);
+                     (unsigned long long)c->options.wal_bytes / 1024, plan->work.clients,
+                     plan->work.registers, plan->work.fill);
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
         if (plan->faults.rate[k].mean_ns != 0 && n > 0 && (size_t)n < size)
             n += snprintf(text + n, size - (size_t)n, " %s", tm_sim_fault_name(k));

@@ -6,11 +6,13 @@
 #include "tests/sim/sim_cluster.h"
 #include "tests/sim/sim_faults.h"
 #include "tests/sim/sim_load.h"
+#include "tests/sim/sim_work.h"
 
 struct tm_sim_plan {
     uint64_t seed;
-    struct tm_sim_config cluster; /* log: NULL */
-    struct tm_sim_load_config load;
+    struct tm_sim_config cluster;   /* log: NULL */
+    struct tm_sim_load_config load; /* of a strong cluster, beside the work */
+    struct tm_sim_work_config work;
     struct tm_sim_faults_config faults;
     uint64_t run_ns;  /* with load and faults */
     uint64_t rest_ns; /* within that everything converges once healed */

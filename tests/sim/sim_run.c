@@ -15,7 +15,8 @@ static const struct tm_sim_check *const CHECKS[] = {NULL};
 struct run {
     const struct tm_sim_plan *plan;
     struct tm_sim *sim;
-    struct tm_sim_load *load;
+    struct tm_sim_load *load; /* NULL: of an eventual cluster */
+    struct tm_sim_work *work;
     struct tm_sim_faults *faults;
     void *check[CHECKS_MAX];
     struct tm_sim_calls calls[CHECKS_MAX];
@@ -33,7 +34,9 @@ static bool converged(struct run *r, char *why, size_t size)
 
 static bool answered(struct run *r, char *why, size_t size)
 {
-    bool done = tm_sim_load_stop(r->load);
+    bool done = tm_sim_work_stop(r->work);
+    if (r->load != NULL)
+        done &= tm_sim_load_stop(r->load);
     if (!done)
         snprintf(why, size, "a call is not answered");
     return done;
@@ -64,6 +67,15 @@ static void come_up(struct run *r)
     await(r, converged, COME_UP_NS);
 }
 
+static void start_clients(struct run *r)
+{
+    if (!r->plan->cluster.eventual)
+        r->load = tm_sim_load_new(r->sim, &r->plan->load);
+    r->work = tm_sim_work_new(r->sim, &r->plan->work);
+    for (unsigned i = 0; CHECKS[i] != NULL; i++)
+        tm_sim_work_listen(r->work, &r->calls[i]);
+}
+
 static void come_to_rest(struct run *r)
 {
     char why[512];
@@ -72,8 +84,10 @@ static void come_to_rest(struct run *r)
     await(r, converged, r->plan->rest_ns);
     if (well(r) && tm_sim_differences(r->sim, why, sizeof why) != 0)
         tm_sim_wrong(r->sim, "%s", why);
-    if (well(r))
+    if (well(r) && r->load != NULL)
         tm_sim_load_verify(r->load);
+    if (well(r))
+        tm_sim_work_read_all(r->work);
     for (unsigned i = 0; well(r) && CHECKS[i] != NULL; i++)
         if (CHECKS[i]->at_rest != NULL)
             CHECKS[i]->at_rest(r->check[i]);
@@ -100,6 +114,8 @@ static void finish(struct run *r, struct tm_sim_result *result)
     result->simulated_ns = tm_sim_now(r->sim);
     if (r->load != NULL)
         result->load = tm_sim_load_stats(r->load);
+    if (r->work != NULL)
+        result->work = tm_sim_work_stats(r->work);
     if (r->faults != NULL)
         memcpy(result->fired, tm_sim_faults_fired(r->faults), sizeof result->fired);
 }
@@ -111,7 +127,7 @@ void tm_sim_run(const struct tm_sim_plan *plan, FILE *log, struct tm_sim_result 
     begin(&r, plan, log);
     come_up(&r);
     if (well(&r)) {
-        r.load = tm_sim_load_new(r.sim, &plan->load);
+        start_clients(&r);
         r.faults = tm_sim_faults_new(r.sim, &plan->faults);
         tm_sim_faults_run(r.faults, plan->run_ns);
     }
@@ -124,5 +140,7 @@ void tm_sim_run(const struct tm_sim_plan *plan, FILE *log, struct tm_sim_result 
         tm_sim_faults_free(r.faults);
     if (r.load != NULL)
         tm_sim_load_free(r.load);
+    if (r.work != NULL)
+        tm_sim_work_free(r.work);
     tm_sim_free(r.sim);
 }

@@ -6,7 +6,6 @@
 #ifndef TM_TESTS_SIM_SIM_RUN_H
 #define TM_TESTS_SIM_SIM_RUN_H
 
-#include "tests/sim/sim_calls.h"
 #include "tests/sim/sim_plan.h"
 
 /* Somebody who judges a run; reports by tm_sim_wrong. */
@@ -25,6 +24,7 @@ struct tm_sim_result {
     char why[1024]; /* if not */
     uint64_t hash, simulated_ns;
     struct tm_sim_load_stats load;
+    struct tm_sim_work_stats work;
     uint64_t fired[TM_SIM_FAULT_COUNT];
 };
 
