@@ -13,6 +13,13 @@ void tm_sim_watch(struct tm_sim *sim, const struct tm_sim_watcher *watcher)
     sim->watchers[sim->watcher_count++] = *watcher;
 }
 
+void tm_sim_harmed(struct tm_sim *sim, unsigned node, enum tm_sim_harm harm)
+{
+    for (unsigned i = 0; i < sim->watcher_count; i++)
+        if (sim->watchers[i].harmed != NULL)
+            sim->watchers[i].harmed(sim->watchers[i].host, node, harm);
+}
+
 const char *tm_sim_event_name(enum tm_sim_event event)
 {
     static const char *const names[] = {

@@ -74,13 +74,24 @@ enum tm_sim_event {
 };
 const char *tm_sim_event_name(enum tm_sim_event event);
 
-/* Either may be NULL.  They may look at everything and change nothing. */
+/* What was done to the disk of a node behind its back. */
+enum tm_sim_harm {
+    TM_SIM_HARM_ROT, /* bits changed: the node has to notice, and to say so */
+    TM_SIM_HARM_LIE  /* a write was reported and did not happen, or elsewhere: if it was the newest
+                        one of a log, that cannot be noticed */
+};
+
+/* Any of them may be NULL.  They may look at everything and change nothing. */
 struct tm_sim_watcher {
     void *host;
     void (*turned)(void *host, unsigned node, unsigned worker); /* a turn of this worker is over */
     void (*node)(void *host, unsigned node, enum tm_sim_event event);
+    void (*harmed)(void *host, unsigned node, enum tm_sim_harm harm);
 };
 void tm_sim_watch(struct tm_sim *sim, const struct tm_sim_watcher *watcher);
+
+/* To be called by whoever harms a disk: tells the watchers. */
+void tm_sim_harmed(struct tm_sim *sim, unsigned node, enum tm_sim_harm harm);
 
 /* A rule was broken: the first one counts, the run is to end soon. */
 void tm_sim_wrong(struct tm_sim *sim, const char *fmt, ...) TM_PRINTF(2, 3);

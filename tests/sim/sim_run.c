@@ -3,6 +3,8 @@
  * rule that is broken. */
 #include "tests/sim/sim_run.h"
 
+#include "tests/sim/sim_oracle.h"
+
 #include <stdlib.h>
 
 #define COME_UP_NS TM_SECONDS(30)
@@ -10,7 +12,7 @@
 #define LOOK_NS    TM_MS(50)
 #define CHECKS_MAX 16
 
-static const struct tm_sim_check *const CHECKS[] = {NULL};
+static const struct tm_sim_check *const CHECKS[] = {&tm_sim_oracle_check, NULL};
 
 struct run {
     const struct tm_sim_plan *plan;

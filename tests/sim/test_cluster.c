@@ -2,6 +2,7 @@
  * is lost, nothing refused happens, and in the end all copies are equal. */
 #include "tests/sim/sim_cluster.h"
 #include "tests/sim/sim_load.h"
+#include "tests/sim/sim_oracle.h"
 #include "tests/test.h"
 
 static const struct tm_sim_load_config LOAD = {
@@ -90,6 +91,7 @@ enum hit {
 struct storm {
     struct tm_sim *sim;
     struct tm_sim_load *load;
+    struct tm_sim_oracle *oracle;
     unsigned nodes;
 };
 
@@ -97,6 +99,7 @@ static void begin(struct storm *s, const struct tm_sim_config *c,
                   const struct tm_sim_load_config *load)
 {
     *s = (struct storm){.sim = tm_sim_new(c), .nodes = c->nodes};
+    s->oracle = tm_sim_oracle_new(s->sim);
     start_all(s->sim, s->nodes);
     CU_ASSERT_TRUE_FATAL(tm_sim_run_until(s->sim, converged, s->sim, TM_SECONDS(10)));
     s->load = tm_sim_load_new(s->sim, load);
@@ -106,7 +109,11 @@ static void end(struct storm *s)
 {
     expect_whole(s->sim, s->load, s->nodes);
     report(s->sim, s->load);
+    if (tm_sim_wrongs(s->sim) > 0)
+        printf("  %s\n", tm_sim_wrong_text(s->sim));
+    CU_ASSERT_EQUAL(tm_sim_wrongs(s->sim), 0);
     tm_sim_load_free(s->load);
+    tm_sim_oracle_free(s->oracle);
     tm_sim_free(s->sim);
 }
 

@@ -1,0 +1,203 @@
+/* Between a running cluster and the truth: looks at the partitions of a worker after each of its
+ * turns, hands on what disks made durable, remembers whose process is new. */
+#include "tests/sim/sim_oracle.h"
+
+#include "actors/partition.h"
+#include "tests/sim/sim_blocks.h"
+#include "tests/sim/sim_run.h"
+#include "tests/sim/sim_truth.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct watched {
+    struct tm_sim_oracle *oracle;
+    unsigned number;
+    struct tm_sim_disk *disk; /* that is listened to */
+    struct tm_sim_truth_boot boot;
+    bool *looked; /* by partition: at this process's */
+};
+
+struct tm_sim_oracle {
+    struct tm_sim *sim;
+    unsigned node_count;
+    uint32_t partitions; /* the system partition included */
+    struct tm_sim_truth *truth;
+    struct tm_sim_blocks *blocks;
+    struct watched nodes[TM_SIM_NODES_MAX];
+};
+
+static void wrong(void *host, const char *text)
+{
+    struct tm_sim_oracle *o = host;
+    tm_sim_wrong(o->sim, "%s", text);
+}
+
+/* ---- disks ---- */
+
+static void stable(void *host, const char *name, uint64_t offset, struct tm_bytes bytes)
+{
+    struct watched *w = host;
+    tm_sim_blocks_stable(w->oracle->blocks, w->number, name, offset, bytes);
+}
+
+static void listen(struct tm_sim_oracle *o, unsigned node)
+{
+    struct watched *w = &o->nodes[node];
+    struct tm_sim_disk *disk = tm_sim_disk_of(o->sim, node);
+    if (w->disk != disk)
+        w->boot = (struct tm_sim_truth_boot){0};
+    w->disk = disk;
+    tm_sim_disk_on_stable(disk, stable, w);
+}
+
+static void harmed(void *host, unsigned node, enum tm_sim_harm harm)
+{
+    struct tm_sim_oracle *o = host;
+    struct tm_sim_truth_boot *b = &o->nodes[node].boot;
+    b->rotten |= harm == TM_SIM_HARM_ROT;
+    b->lied |= harm == TM_SIM_HARM_LIE;
+}
+
+/* ---- looking ---- */
+
+static bool log_at(void *log, uint64_t index, uint64_t *term, uint64_t *hash)
+{
+    const struct tm_partition *p = log;
+    if (p->rootless && index == p->base.index) {
+        *term = p->base.term;
+        *hash = p->base.hash;
+        return true;
+    }
+    return tm_log_term_at(p->log, index, term) && tm_log_hash_at(p->log, index, hash);
+}
+
+static uint64_t log_bytes(void *log, uint64_t index)
+{
+    const struct tm_partition *p = log;
+    return tm_log_get(p->log, index).len;
+}
+
+static void look(struct tm_sim_oracle *o, unsigned node, const struct tm_partition *p)
+{
+    struct tm_sim_view v = {.replica = &p->replica,
+                            .now_ns = tm_sim_now(o->sim),
+                            .first = p->rootless ? p->base.index + 1 : tm_log_first(p->log),
+                            .last = p->rootless ? p->base.index : tm_log_last(p->log),
+                            .log = (void *)(uintptr_t)p,
+                            .at = log_at,
+                            .bytes = log_bytes};
+    if (p->store != NULL) {
+        v.applied = tm_store_committed(p->store);
+        v.has_state = tm_store_load_until(p->store) <= v.applied;
+        v.state_hash = tm_store_state_hash(p->store);
+    }
+    bool *looked = &o->nodes[node].looked[p->id];
+    if (*looked)
+        tm_sim_truth_look(o->truth, &v);
+    else
+        tm_sim_truth_booted(o->truth, &v, &o->nodes[node].boot);
+    *looked = true;
+    if (p->witness && v.last > 0)
+        wrong(o, "a witness has records");
+}
+
+static void turned(void *host, unsigned node, unsigned worker)
+{
+    struct tm_sim_oracle *o = host;
+    const struct tm_shard *shard = tm_sim_shard(o->sim, node, worker);
+    for (uint32_t id = worker; id < o->partitions; id += tm_sim_workers(o->sim, node)) {
+        const struct tm_partition *p = tm_shard_partition(shard, id);
+        if (p != NULL && !p->stopping)
+            look(o, node, p);
+    }
+}
+
+static void befell(void *host, unsigned node, enum tm_sim_event event)
+{
+    struct tm_sim_oracle *o = host;
+    if (event == TM_SIM_WIPED)
+        listen(o, node);
+    else if (event == TM_SIM_STARTED)
+        memset(o->nodes[node].looked, 0, o->partitions * sizeof(bool));
+    else
+        o->nodes[node].boot.unclean = event != TM_SIM_STOPPED;
+}
+
+/* ---- life ---- */
+
+struct tm_sim_oracle *tm_sim_oracle_new(struct tm_sim *sim)
+{
+    const struct tm_sim_config *config = tm_sim_config_of(sim);
+    const struct tm_options *opt = &config->options;
+    struct tm_sim_oracle *o = calloc(1, sizeof *o);
+    TM_ASSERT(o != NULL);
+    o->sim = sim;
+    o->node_count = config->nodes;
+    o->partitions = config->partitions + 1;
+    struct tm_sim_truth_config c = {.partitions = o->partitions,
+                                    .memory = opt->durability == TM_DURABILITY_MEMORY,
+                                    .eventual = config->eventual,
+                                    .window_bytes = opt->async_window_bytes,
+                                    .window_ns = TM_MS(opt->async_window_ms),
+                                    .host = o,
+                                    .wrong = wrong};
+    o->truth = tm_sim_truth_new(&c);
+    o->blocks = tm_sim_blocks_new(o->truth, o->partitions);
+    for (unsigned i = 0; i < o->node_count; i++) {
+        struct watched *w = &o->nodes[i];
+        *w = (struct watched){.oracle = o, .number = i};
+        w->looked = calloc(o->partitions, sizeof *w->looked);
+        TM_ASSERT(w->looked != NULL);
+        listen(o, i);
+    }
+    tm_sim_watch(sim, &(struct tm_sim_watcher){
+                          .host = o, .turned = turned, .node = befell, .harmed = harmed});
+    return o;
+}
+
+void tm_sim_oracle_free(struct tm_sim_oracle *o)
+{
+    for (unsigned i = 0; i < o->node_count; i++) {
+        tm_sim_disk_on_stable(tm_sim_disk_of(o->sim, i), NULL, NULL);
+        free(o->nodes[i].looked);
+    }
+    tm_sim_blocks_free(o->blocks);
+    tm_sim_truth_free(o->truth);
+    free(o);
+}
+
+/* ---- verdict ---- */
+
+struct tm_sim_oracle_stats tm_sim_oracle_stats(const struct tm_sim_oracle *o)
+{
+    struct tm_sim_truth_stats t = tm_sim_truth_stats(o->truth);
+    return (struct tm_sim_oracle_stats){
+#define X(field) .field = t.field,
+        TM_SIM_TRUTH_STATS(X)
+#undef X
+    };
+}
+
+bool tm_sim_oracle_forgave(const struct tm_sim_oracle *o, uint32_t partition)
+{
+    return tm_sim_truth_forgave(o->truth, partition);
+}
+
+/* ---- as a check of a run ---- */
+
+static void *check_begin(struct tm_sim *sim, const struct tm_sim_plan *plan,
+                         struct tm_sim_calls *calls)
+{
+    (void)plan;
+    (void)calls;
+    return tm_sim_oracle_new(sim);
+}
+
+static void check_end(void *host)
+{
+    tm_sim_oracle_free(host);
+}
+
+const struct tm_sim_check tm_sim_oracle_check = {
+    .name = "oracle", .begin = check_begin, .end = check_end};

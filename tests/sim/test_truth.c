@@ -1,0 +1,721 @@
+/* The oracle can see: worlds made by hand, sound except in one thing, to which it must object. */
+#include "tests/sim/sim_truth.h"
+#include "tests/test.h"
+
+#define NODES 3
+#define LOG   64
+
+struct node {
+    struct tm_id id;
+    struct tm_replica r;
+    struct tm_record log[LOG]; /* by index; 0: nothing */
+    uint64_t first, flushed;
+    uint64_t applied, state;
+};
+
+struct world {
+    struct tm_sim_truth *truth;
+    struct node node[NODES];
+    uint64_t now;
+    unsigned wrongs;
+    char text[512];
+};
+
+static void wrong(void *host, const char *text)
+{
+    struct world *w = host;
+    if (w->wrongs++ == 0)
+        snprintf(w->text, sizeof w->text, "%s", text);
+}
+
+static bool log_at(void *log, uint64_t index, uint64_t *term, uint64_t *hash)
+{
+    const struct node *n = log;
+    if (index + 1 < n->first || index == 0 || index >= LOG || n->log[index].index != index)
+        return false;
+    *term = n->log[index].term;
+    *hash = n->log[index].checksum;
+    return true;
+}
+
+static uint64_t log_bytes(void *log, uint64_t index)
+{
+    (void)log;
+    (void)index;
+    return 100;
+}
+
+static struct tm_sim_view view_of(const struct world *w, struct node *n)
+{
+    return (struct tm_sim_view){.replica = &n->r,
+                                .now_ns = w->now,
+                                .first = n->first,
+                                .last = n->r.last.index,
+                                .log = n,
+                                .at = log_at,
+                                .bytes = log_bytes,
+                                .has_state = n->applied > 0,
+                                .applied = n->applied,
+                                .state_hash = n->state};
+}
+
+static void look(struct world *w, unsigned node)
+{
+    struct tm_sim_view v = view_of(w, &w->node[node]);
+    tm_sim_truth_look(w->truth, &v);
+}
+
+static void boot(struct world *w, unsigned node, struct tm_sim_truth_boot boot)
+{
+    struct tm_sim_view v = view_of(w, &w->node[node]);
+    tm_sim_truth_booted(w->truth, &v, &boot);
+}
+
+static void begin_with(struct world *w, const struct tm_sim_truth_config *config, bool witness)
+{
+    *w = (struct world){.now = TM_SECONDS(1)};
+    struct tm_sim_truth_config c = *config;
+    c.partitions = 1;
+    c.host = w;
+    c.wrong = wrong;
+    w->truth = tm_sim_truth_new(&c);
+    for (unsigned i = 0; i < NODES; i++) {
+        struct node *n = &w->node[i];
+        n->id = (struct tm_id){.disk = 100 + i, .node = (uint8_t)i};
+        n->first = 1;
+        n->r.self = n->id;
+        n->r.hs.vote.node = TM_NODE_UNKNOWN;
+        n->r.members.count = NODES;
+        for (unsigned k = 0; k < NODES; k++) {
+            struct tm_id id = {.disk = 100 + k, .node = (uint8_t)k};
+            bool is_witness = witness && k == NODES - 1;
+            n->r.members.at[k] = (struct tm_member){
+                .id = id, .role = is_witness ? TM_MEMBER_WITNESS : TM_MEMBER_VOTER};
+            n->r.peer[k].id = id;
+            n->r.peer[k].disk = id.disk;
+        }
+        boot(w, i, (struct tm_sim_truth_boot){0});
+    }
+}
+
+static void begin(struct world *w)
+{
+    begin_with(w, &(struct tm_sim_truth_config){0}, false);
+}
+
+static void expect(struct world *w, const char *text)
+{
+    bool right = text == NULL ? w->wrongs == 0 : strstr(w->text, text) != NULL;
+    if (!right)
+        printf("  expected \"%s\", heard \"%s\"\n", text == NULL ? "" : text, w->text);
+    CU_ASSERT_TRUE(right);
+    tm_sim_truth_free(w->truth);
+}
+
+/* ---- what may happen to nodes ---- */
+
+static void promise(struct world *w, unsigned node, uint64_t term, unsigned vote)
+{
+    struct node *n = &w->node[node];
+    n->r.hs.term = term;
+    n->r.hs.vote =
+        vote == TM_NODE_UNKNOWN ? (struct tm_id){.node = TM_NODE_UNKNOWN} : w->node[vote].id;
+    tm_sim_truth_promise(w->truth, n->id, 0, &n->r.hs);
+}
+
+static void insync(struct world *w, unsigned node, uint64_t term, uint64_t epoch, unsigned nodes)
+{
+    struct tm_insync s = {.term = term, .epoch = epoch};
+    for (unsigned i = 0; i < NODES; i++)
+        if ((nodes >> i & 1) != 0)
+            s.at[s.count++] = w->node[i].id;
+    w->node[node].r.hs.insync = s;
+    tm_sim_truth_promise(w->truth, w->node[node].id, 0, &w->node[node].r.hs);
+}
+
+static const struct tm_record *append(struct world *w, unsigned node, uint64_t term, uint64_t salt)
+{
+    struct node *n = &w->node[node];
+    uint64_t index = n->r.last.index + 1;
+    n->log[index] = (struct tm_record){.kind = TM_RECORD_NOOP,
+                                       .index = index,
+                                       .term = term,
+                                       .hlc = salt,
+                                       .prev_hash = n->r.last.hash};
+    tm_record_seal(&n->log[index]);
+    n->r.last = (struct tm_tail){index, term, n->log[index].checksum};
+    return &n->log[index];
+}
+
+static void flush(struct world *w, unsigned node)
+{
+    struct node *n = &w->node[node];
+    while (n->flushed < n->r.last.index)
+        tm_sim_truth_durable(w->truth, n->id, &n->log[++n->flushed]);
+    n->r.durable = n->r.last.index;
+}
+
+static void copy_record(struct world *w, unsigned to, const struct tm_record *r)
+{
+    struct node *n = &w->node[to];
+    n->log[r->index] = *r;
+    n->r.last = (struct tm_tail){r->index, r->term, r->checksum};
+}
+
+static void cut(struct world *w, unsigned node, uint64_t from)
+{
+    struct node *n = &w->node[node];
+    n->log[from].index = 0;
+    const struct tm_record *end = &n->log[from - 1];
+    n->r.last = (struct tm_tail){end->index, end->term, end->checksum};
+    n->r.durable = n->flushed = tm_min_u64(n->flushed, from - 1);
+    tm_sim_truth_cut(w->truth, n->id, 0, from);
+}
+
+/* Node leads term by the votes of `voters` (bits). */
+static void elect(struct world *w, unsigned node, uint64_t term, unsigned voters)
+{
+    struct tm_replica *r = &w->node[node].r;
+    for (unsigned i = 0; i < NODES; i++)
+        if ((voters >> i & 1) != 0)
+            promise(w, i, term, node);
+    r->granted = voters;
+    r->asked = true;
+    r->role = TM_ROLE_LEADER;
+    r->term_start = r->last.index + 1;
+    for (unsigned i = 0; i < NODES; i++)
+        r->peer[i].match = 0;
+}
+
+static void follow(struct world *w, unsigned node, uint64_t term)
+{
+    struct tm_replica *r = &w->node[node].r;
+    r->role = TM_ROLE_FOLLOWER;
+    if (r->hs.term < term)
+        promise(w, node, term, TM_NODE_UNKNOWN);
+}
+
+/* The newest record of `from` is durable at `to` and acknowledged. */
+static void replicate(struct world *w, unsigned from, unsigned to)
+{
+    const struct node *l = &w->node[from];
+    follow(w, to, l->r.hs.term);
+    copy_record(w, to, &l->log[l->r.last.index]);
+    look(w, to);
+    flush(w, to);
+    look(w, to);
+    w->node[from].r.peer[to].match = l->r.last.index;
+}
+
+static void commit(struct world *w, unsigned node, uint64_t index)
+{
+    w->node[node].r.commit = w->node[node].applied = index;
+    w->node[node].state = 1000 + index;
+}
+
+/* Node 0 leads term 1 and has committed record 1, which all have. */
+static void one_record(struct world *w)
+{
+    elect(w, 0, 1, 3);
+    look(w, 0);
+    append(w, 0, 1, 0);
+    flush(w, 0);
+    look(w, 0);
+    replicate(w, 0, 1);
+    replicate(w, 0, 2);
+    commit(w, 0, 1);
+    look(w, 0);
+    for (unsigned i = 1; i < NODES; i++) {
+        commit(w, i, 1);
+        look(w, i);
+    }
+}
+
+/* ---- sound ---- */
+
+static void a_sound_history_is_not_objected_to(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    append(&w, 0, 1, 7); /* cut off by the next leader */
+    flush(&w, 0);
+    look(&w, 0);
+    elect(&w, 1, 2, 6);
+    look(&w, 1);
+    append(&w, 1, 2, 0);
+    flush(&w, 1);
+    look(&w, 1);
+    replicate(&w, 1, 2);
+    commit(&w, 1, 2);
+    look(&w, 1);
+    follow(&w, 0, 2);
+    cut(&w, 0, 2);
+    look(&w, 0);
+    replicate(&w, 1, 0);
+    commit(&w, 0, 2);
+    look(&w, 0);
+    boot(&w, 0, (struct tm_sim_truth_boot){.unclean = true});
+    CU_ASSERT_EQUAL(tm_sim_truth_committed(w.truth, 0), 2);
+    CU_ASSERT_EQUAL(tm_sim_truth_stats(w.truth).leaders, 2);
+    expect(&w, NULL);
+}
+
+/* ---- terms and votes ---- */
+
+static void two_leaders_of_a_term_are_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    elect(&w, 1, 2, 6);
+    look(&w, 1);
+    w.node[2].r.role = TM_ROLE_LEADER;
+    w.node[2].r.granted = 4;
+    look(&w, 2);
+    expect(&w, "nodes 1 and 2 lead term 2 (invariant 1)");
+}
+
+static void a_vote_that_is_on_no_disk_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    promise(&w, 1, 2, 1);
+    w.node[1].r.role = TM_ROLE_CANDIDATE;
+    w.node[1].r.asked = true;
+    w.node[1].r.granted = 6; /* node 2 has not written its vote */
+    look(&w, 1);
+    expect(&w, "counts a vote of node 2 in term 2 that is not on its disk");
+}
+
+static void a_voter_of_another_disk_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    w.node[2].id.disk = 777; /* wiped; its vote is on the new disk */
+    promise(&w, 1, 2, 1);
+    promise(&w, 2, 2, 1);
+    w.node[1].r.role = TM_ROLE_LEADER;
+    w.node[1].r.granted = 6;
+    w.node[1].r.term_start = 2;
+    look(&w, 1);
+    expect(&w, "counts a vote of node 2 in term 2 that is not on its disk");
+}
+
+static void two_votes_in_a_term_are_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    elect(&w, 1, 2, 6);
+    look(&w, 1);
+    promise(&w, 0, 2, 0);
+    w.node[0].r.role = TM_ROLE_CANDIDATE;
+    w.node[0].r.asked = true;
+    w.node[0].r.granted = 1 | 4;
+    look(&w, 0);
+    expect(&w, "node 2 voted for nodes 1 and 0 in term 2 (invariant 1)");
+}
+
+static void a_promise_that_is_taken_back_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    promise(&w, 2, 5, 1);
+    look(&w, 2);
+    promise(&w, 2, 4, TM_NODE_UNKNOWN);
+    expect(&w, "promised term 5, now 4 (invariant 1)");
+    begin(&w);
+    one_record(&w);
+    promise(&w, 2, 5, 1);
+    promise(&w, 2, 5, 0);
+    expect(&w, "voted for node 1 in term 5, then for node 0");
+}
+
+static void a_promise_lost_at_a_restart_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    promise(&w, 2, 5, 1);
+    look(&w, 2);
+    w.node[2].r.hs.vote.node = TM_NODE_UNKNOWN;
+    w.node[2].r.hs.term = 1;
+    boot(&w, 2, (struct tm_sim_truth_boot){.unclean = true});
+    expect(&w, "is in term 1 after 5 (invariant 1)");
+}
+
+static void a_leader_without_a_majority_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    elect(&w, 1, 2, 2);
+    look(&w, 1);
+    expect(&w, "leads term 2 by 1 of 3 votes (invariant 4)");
+}
+
+static void a_leader_without_what_was_committed_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    append(&w, 0, 1, 0);
+    flush(&w, 0);
+    look(&w, 0);
+    replicate(&w, 0, 1);
+    commit(&w, 0, 2);
+    look(&w, 0);
+    elect(&w, 2, 2, 6); /* node 2 has one record only */
+    look(&w, 2);
+    expect(&w, "leads term 2 without record 2, which was committed in term 1 (invariants 4, 5)");
+}
+
+/* ---- durability ---- */
+
+static void an_acknowledgement_before_the_flush_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    copy_record(&w, 1, append(&w, 0, 1, 0));
+    look(&w, 0);
+    look(&w, 1);
+    w.node[0].r.peer[1].match = 2;
+    look(&w, 0);
+    expect(&w, "node 1 acknowledged record 2 of term 1, it is not on its disk (invariant 2)");
+}
+
+static void an_acknowledgement_of_a_term_that_is_not_durable_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    elect(&w, 0, 3, 1 | 4);
+    look(&w, 0);
+    copy_record(&w, 1, append(&w, 0, 3, 0));
+    flush(&w, 1);
+    w.node[0].r.peer[1].match = 2;
+    look(&w, 0);
+    expect(&w, "node 1 acknowledged in term 3, its disk has term 1 (invariant 1)");
+}
+
+static void a_leader_that_counts_its_memory_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    append(&w, 0, 1, 0);
+    w.node[0].r.durable = 2;
+    look(&w, 0);
+    expect(&w, "node 0 takes record 2 of term 1 for durable");
+}
+
+static void a_hole_on_a_disk_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    append(&w, 0, 1, 0);
+    tm_sim_truth_durable(w.truth, w.node[0].id, append(&w, 0, 1, 0));
+    expect(&w, "goes on with record 3 after 1 (invariant 2)");
+}
+
+static void a_commit_without_a_quorum_of_copies_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    append(&w, 0, 1, 0);
+    flush(&w, 0);
+    commit(&w, 0, 2);
+    look(&w, 0);
+    expect(&w, "commits record 2 of term 1 on 1 of 3 data copies (invariant 9)");
+}
+
+static void a_record_lost_at_a_restart_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    append(&w, 0, 1, 0);
+    flush(&w, 0);
+    look(&w, 0);
+    w.node[0].log[2].index = 0;
+    w.node[0].r.last = (struct tm_tail){1, 1, w.node[0].log[1].checksum};
+    w.node[0].r.durable = 1;
+    w.node[0].r.role = TM_ROLE_FOLLOWER;
+    boot(&w, 0, (struct tm_sim_truth_boot){.unclean = true, .rotten = true});
+    expect(&w, "node 0 came back without record 2, which it had durably");
+}
+
+static void one_that_knows_what_it_lost_may_have_lost_it(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    w.node[2].r.last = (struct tm_tail){0};
+    w.node[2].r.durable = w.node[2].r.commit = w.node[2].applied = 0;
+    w.node[2].log[1].index = 0;
+    w.node[2].r.hs.health = TM_HEALTH_SUSPECT;
+    boot(&w, 2, (struct tm_sim_truth_boot){.unclean = true, .rotten = true});
+    expect(&w, NULL);
+}
+
+static void damage_that_nobody_did_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    w.node[2].r.hs.health = TM_HEALTH_SUSPECT;
+    boot(&w, 2, (struct tm_sim_truth_boot){.unclean = true});
+    expect(&w, "takes its log for damaged, and nobody has damaged it");
+}
+
+/* ---- commits and states ---- */
+
+static void an_earlier_term_committed_by_counting_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    append(&w, 0, 1, 0);
+    flush(&w, 0);
+    look(&w, 0);
+    elect(&w, 0, 3, 3);
+    look(&w, 0);
+    replicate(&w, 0, 1);
+    commit(&w, 0, 2);
+    look(&w, 0);
+    expect(&w, "committed record 2 of term 1 by counting (invariant 3)");
+}
+
+static void a_commit_that_no_leader_made_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    append(&w, 0, 1, 0);
+    flush(&w, 0);
+    look(&w, 0);
+    replicate(&w, 0, 1);
+    commit(&w, 1, 2);
+    look(&w, 1);
+    expect(&w, "node 1 committed 2, no leader committed more than 1");
+}
+
+static void another_record_committed_at_an_index_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    w.node[2].log[1] = (struct tm_record){.index = 1, .term = 0, .checksum = 999};
+    w.node[2].r.last = (struct tm_tail){1, 0, 999};
+    w.node[2].r.commit = 1;
+    boot(&w, 2, (struct tm_sim_truth_boot){.lied = true});
+    expect(&w, "node 2 committed record 1 of term 0, it was committed of term 1 (invariant 5)");
+}
+
+static void two_records_of_one_index_and_term_are_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    append(&w, 0, 1, 1);
+    look(&w, 0);
+    append(&w, 1, 1, 2);
+    look(&w, 1);
+    expect(&w, "log matching: two records have index 2 and term 1");
+}
+
+static void a_record_that_follows_another_than_it_says_is_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    append(&w, 0, 1, 1);
+    look(&w, 0);
+    elect(&w, 1, 2, 6);
+    append(&w, 1, 2, 2);
+    flush(&w, 1);
+    look(&w, 1);
+    append(&w, 1, 2, 3);
+    flush(&w, 1);
+    look(&w, 1);
+    follow(&w, 0, 2);
+    copy_record(&w, 0, &w.node[1].log[3]); /* behind its own record 2 */
+    look(&w, 0);
+    expect(&w, "chain: on node 0 record 3 of term 2 follows");
+}
+
+static void unequal_states_are_seen(void)
+{
+    struct world w;
+    begin(&w);
+    one_record(&w);
+    append(&w, 0, 1, 0);
+    flush(&w, 0);
+    look(&w, 0);
+    replicate(&w, 0, 1);
+    commit(&w, 0, 2);
+    look(&w, 0);
+    commit(&w, 1, 2);
+    w.node[1].state = 5;
+    look(&w, 1);
+    expect(&w, "(invariant 11)");
+}
+
+/* ---- two copies and a witness ---- */
+
+static void with_witness(struct world *w)
+{
+    begin_with(w, &(struct tm_sim_truth_config){0}, true);
+    elect(w, 0, 1, 3);
+    insync(w, 0, 1, 1, 3);
+    look(w, 0);
+    append(w, 0, 1, 0);
+    flush(w, 0);
+    look(w, 0);
+}
+
+static void a_witness_counted_as_a_copy_is_seen(void)
+{
+    struct world w;
+    with_witness(&w);
+    commit(&w, 0, 1);
+    look(&w, 0);
+    expect(&w, "on 1 of 2 data copies (invariant 9)");
+}
+
+static void a_lone_commit_the_witness_knows_is_sound(void)
+{
+    struct world w;
+    with_witness(&w);
+    insync(&w, 0, 1, 2, 1);
+    look(&w, 0);
+    promise(&w, 2, 1, TM_NODE_UNKNOWN);
+    insync(&w, 2, 1, 2, 1);
+    w.node[0].r.hs.insync.confirmed = true;
+    commit(&w, 0, 1);
+    look(&w, 0);
+    expect(&w, NULL);
+}
+
+static void a_lone_commit_the_witness_does_not_know_is_seen(void)
+{
+    struct world w;
+    with_witness(&w);
+    insync(&w, 0, 1, 2, 1);
+    commit(&w, 0, 1);
+    look(&w, 0);
+    expect(&w, "commits record 1 alone, the witness does not know");
+    with_witness(&w);
+    insync(&w, 0, 1, 2, 1);
+    w.node[0].r.hs.insync.confirmed = true;
+    look(&w, 0);
+    expect(&w, "takes its in-sync set 1.2 for confirmed");
+}
+
+static void an_in_sync_set_of_two_contents_is_seen(void)
+{
+    struct world w;
+    with_witness(&w);
+    insync(&w, 1, 1, 1, 2);
+    look(&w, 1);
+    expect(&w, "has another in-sync set 1.1");
+}
+
+/* ---- memory, eventual ---- */
+
+static void a_forgetful_voter_is_seen(void)
+{
+    struct world w;
+    begin_with(&w, &(struct tm_sim_truth_config){.memory = true}, false);
+    one_record(&w);
+    w.node[2].r.last = (struct tm_tail){0};
+    w.node[2].r.durable = w.node[2].r.commit = w.node[2].applied = 0;
+    w.node[2].log[1].index = 0;
+    w.node[2].flushed = 0;
+    tm_sim_truth_reset(w.truth, w.node[2].id, 0, 0, 0); /* nothing had reached its disk */
+    boot(&w, 2, (struct tm_sim_truth_boot){.unclean = true});
+    expect(&w, "takes its memory for whole");
+}
+
+static void what_all_copies_forgot_is_forgiven_if_said(void)
+{
+    for (int said = 0; said < 2; said++) {
+        struct world w;
+        begin_with(&w, &(struct tm_sim_truth_config){.memory = true}, false);
+        one_record(&w);
+        struct node *n = &w.node[1];
+        n->r.last = (struct tm_tail){0};
+        n->r.durable = n->r.commit = n->applied = 0;
+        n->log[1].index = 0;
+        n->r.hs.health = TM_HEALTH_SUSPECT;
+        boot(&w, 1, (struct tm_sim_truth_boot){.unclean = true});
+        elect(&w, 1, 2, 7);
+        n->r.longest_stands = said;
+        look(&w, 1);
+        CU_ASSERT_EQUAL(tm_sim_truth_forgave(w.truth, 0), said);
+        expect(&w, said ? NULL : "leads term 2 without record 1");
+    }
+}
+
+static void a_window_that_is_passed_is_seen(void)
+{
+    struct tm_sim_truth_config c = {
+        .eventual = true, .window_bytes = TM_KIB(1), .window_ns = TM_MS(200)};
+    struct world w;
+    begin_with(&w, &c, false);
+    one_record(&w);
+    for (unsigned i = 0; i < 22; i++) /* the mark of 1 KiB over the window is what is allowed */
+        append(&w, 0, 1, i);
+    look(&w, 0);
+    expect(&w, "bytes that a failover may cut off, 1024 were declared");
+    begin_with(&w, &c, false);
+    one_record(&w);
+    append(&w, 0, 1, 1);
+    look(&w, 0);
+    w.now += TM_MS(400);
+    append(&w, 0, 1, 2);
+    look(&w, 0);
+    expect(&w, "not committed for 400 ms, 200 were declared");
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(a_sound_history_is_not_objected_to),
+    TM_TEST(two_leaders_of_a_term_are_seen),
+    TM_TEST(a_vote_that_is_on_no_disk_is_seen),
+    TM_TEST(a_voter_of_another_disk_is_seen),
+    TM_TEST(two_votes_in_a_term_are_seen),
+    TM_TEST(a_promise_that_is_taken_back_is_seen),
+    TM_TEST(a_promise_lost_at_a_restart_is_seen),
+    TM_TEST(a_leader_without_a_majority_is_seen),
+    TM_TEST(a_leader_without_what_was_committed_is_seen),
+    TM_TEST(an_acknowledgement_before_the_flush_is_seen),
+    TM_TEST(an_acknowledgement_of_a_term_that_is_not_durable_is_seen),
+    TM_TEST(a_leader_that_counts_its_memory_is_seen),
+    TM_TEST(a_hole_on_a_disk_is_seen),
+    TM_TEST(a_commit_without_a_quorum_of_copies_is_seen),
+    TM_TEST(a_record_lost_at_a_restart_is_seen),
+    TM_TEST(one_that_knows_what_it_lost_may_have_lost_it),
+    TM_TEST(damage_that_nobody_did_is_seen),
+    TM_TEST(an_earlier_term_committed_by_counting_is_seen),
+    TM_TEST(a_commit_that_no_leader_made_is_seen),
+    TM_TEST(another_record_committed_at_an_index_is_seen),
+    TM_TEST(two_records_of_one_index_and_term_are_seen),
+    TM_TEST(a_record_that_follows_another_than_it_says_is_seen),
+    TM_TEST(unequal_states_are_seen),
+    TM_TEST(a_witness_counted_as_a_copy_is_seen),
+    TM_TEST(a_lone_commit_the_witness_knows_is_sound),
+    TM_TEST(a_lone_commit_the_witness_does_not_know_is_seen),
+    TM_TEST(an_in_sync_set_of_two_contents_is_seen),
+    TM_TEST(a_forgetful_voter_is_seen),
+    TM_TEST(what_all_copies_forgot_is_forgiven_if_said),
+    TM_TEST(a_window_that_is_passed_is_seen),
+};
+
+TM_TEST_MAIN("sim/truth", tests)
