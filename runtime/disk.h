@@ -39,7 +39,10 @@ enum tm_disk_flags {
     TM_DISK_RDONLY = 1 << 2, /* OPEN */
     TM_DISK_DIRECT = 1 << 3, /* OPEN: O_DIRECT; buf, len and offset are multiples of 4096.  Falls
                                 back to buffered where the filesystem refuses it. */
-    TM_DISK_DSYNC = 1 << 4   /* WRITE: durable when done */
+    TM_DISK_DSYNC = 1 << 4,  /* WRITE: durable when done */
+    TM_DISK_ALONE = 1 << 5   /* OPEN: no other process has the file open so until CLOSE, nor has one
+                                that died operations under way on it.  `run` waits for that;
+                                submitted, it fails with -EWOULDBLOCK. */
 };
 
 struct tm_disk_op {

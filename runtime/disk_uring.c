@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
@@ -235,6 +236,17 @@ static int64_t size_of_file(int fd)
     return fstat(fd, &st) == 0 ? (int64_t)st.st_size : -(int64_t)errno;
 }
 
+/* The lock belongs to the open file, which the kernel keeps for operations under way also when the
+ * process is gone. */
+static int take_alone(int fd, const struct tm_disk_op *op, int wait)
+{
+    if (fd < 0 || (op->flags & TM_DISK_ALONE) == 0 || flock(fd, LOCK_EX | wait) == 0)
+        return fd;
+    int result = -errno;
+    close(fd);
+    return result;
+}
+
 static void stepped(struct tm_disk_uring *d, struct tm_disk_op *op, int32_t res)
 {
     struct step *s = step_of(op);
@@ -249,7 +261,7 @@ static void stepped(struct tm_disk_uring *d, struct tm_disk_op *op, int32_t res)
             again(d, op);
             return;
         }
-        finish(d, op, res);
+        finish(d, op, take_alone(res, op, LOCK_NB));
         return;
     case TM_DISK_READ:
         read_stepped(d, op, res);
@@ -334,7 +346,7 @@ static int64_t run_open(struct tm_disk_uring *d, const struct tm_disk_op *op)
     int fd = openat(d->dir_fd, op->name, open_flags(op, false), FILE_MODE);
     if (fd < 0 && errno == EINVAL && (op->flags & TM_DISK_DIRECT) != 0)
         fd = openat(d->dir_fd, op->name, open_flags(op, true), FILE_MODE);
-    return result_of(fd);
+    return fd < 0 ? -(int64_t)errno : take_alone(fd, op, 0);
 }
 
 static int64_t run_read(const struct tm_disk_op *op)
@@ -483,7 +495,7 @@ static uint64_t free_bytes(struct tm_disk *disk)
     struct statvfs vfs;
     if (fstatvfs(d->dir_fd, &vfs) != 0)
         return 0;
-    return (uint64_t)vfs.f_bavail * vfs.f_frsize;
+    return tm_max_u64((uint64_t)vfs.f_bavail * vfs.f_frsize, 1);
 }
 
 /* --- probe ------------------------------------------------------------------------------------ */

@@ -1,6 +1,9 @@
-/* The identity is one checksummed struct in a file of its own, replaced as a whole: written beside
- * under another name, synced, renamed over, and the folder synced.  A newer format is recognised by
- * magic and version, which stay where they are in all formats to come.
+/* The identity is one checksummed struct in a file of its own, twice: at 0 and at 4096.  It is made
+ * beside under another name, synced, renamed, and the folder synced; from then on it is rewritten
+ * in place, so that a full disk is no hindrance: the first copy, sync, the second copy, sync.  So
+ * the first is never older than the second, one of them is whole at any time, and what a caller
+ * relies on is in both.  A newer format is recognised by magic and version, which stay where they
+ * are in all formats to come.
  *
  * The lock is taken before anything is read; the file holds the process id for the message that
  * the second comer prints. */
@@ -21,6 +24,9 @@
 #define FLAG_CREATED   1u
 #define FLAG_CLEAN     2u
 #define FLAG_OPENING   4u /* not opened yet */
+#define HOLDER_BYTES   16
+#define COPY_AT        4096u
+#define FILE_BYTES     (2 * COPY_AT)
 
 struct stored {
     uint64_t magic;
@@ -81,15 +87,16 @@ static void read_holder(int fd, char *out, size_t cap)
 {
     ssize_t n = pread(fd, out, cap - 1, 0);
     out[n > 0 ? n : 0] = '\0';
-    out[strcspn(out, "\n")] = '\0';
+    out[strcspn(out, " \n")] = '\0';
 }
 
+/* Always as long, so that it can be written over on a full disk.  Only for people to read; a
+ * failure takes nothing from the lock. */
 static void write_holder(int fd)
 {
-    char text[32];
-    int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
-    /* Only for people to read; a failure takes nothing from the lock. */
-    if (ftruncate(fd, 0) == 0 && pwrite(fd, text, (size_t)n, 0) < 0)
+    char text[HOLDER_BYTES + 1];
+    snprintf(text, sizeof text, "%-*d\n", HOLDER_BYTES - 1, (int)getpid());
+    if (pwrite(fd, text, HOLDER_BYTES, 0) == HOLDER_BYTES && ftruncate(fd, HOLDER_BYTES) != 0)
         return;
 }
 
@@ -198,31 +205,92 @@ static enum tm_err no_identity(struct tm_disk *disk, struct tm_datadir_error *er
     return say(error, TM_ERR_NOTFOUND, "the data directory is not formatted yet");
 }
 
+static bool copy_valid(const struct stored *s)
+{
+    return s->magic == IDENTITY_MAGIC && s->version == TM_DATADIR_VERSION &&
+           s->checksum == stored_sum(s) && s->generation_count <= TM_WAL_GENERATIONS;
+}
+
+/* What the file does not have of a copy is zeros. */
+static int64_t read_copies(struct tm_disk *disk, struct stored copies[2])
+{
+    static const uint64_t at[2] = {0, COPY_AT};
+    int64_t file = tm_disk_run_open(disk, "identity", TM_DISK_RDONLY), n = file;
+    memset(copies, 0, 2 * sizeof *copies);
+    for (unsigned i = 0; i < 2 && n >= 0; i++)
+        n = tm_disk_run_read(disk, (int32_t)file, &copies[i], sizeof *copies, at[i]);
+    if (file >= 0)
+        tm_disk_run_close(disk, (int32_t)file);
+    return n;
+}
+
 enum tm_err tm_datadir_read(struct tm_disk *disk, struct tm_datadir_identity *out,
                             struct tm_datadir_error *error)
 {
-    struct stored s = {0};
-    int64_t file = tm_disk_run_open(disk, "identity", TM_DISK_RDONLY);
-    if (file == -ENOENT)
+    struct stored copies[2];
+    int64_t n = read_copies(disk, copies);
+    if (n == -ENOENT)
         return no_identity(disk, error);
-    if (file < 0)
-        return say_errno(error, file, "cannot open \"identity\" of the data directory");
-    int64_t n = tm_disk_run_read(disk, (int32_t)file, &s, sizeof s, 0);
-    tm_disk_run_close(disk, (int32_t)file);
     if (n < 0)
         return say_errno(error, n, "cannot read \"identity\" of the data directory");
-    if (n >= 16 && s.magic == IDENTITY_MAGIC && s.version > TM_DATADIR_VERSION)
+    if (copies[0].magic == IDENTITY_MAGIC && copies[0].version > TM_DATADIR_VERSION)
         return say(error, TM_ERR_VERSION,
                    "the data directory has format %" PRIu32 ", this tidemill knows %d: use the "
                    "newer version",
-                   s.version, TM_DATADIR_VERSION);
-    if (n != (int64_t)sizeof s || s.magic != IDENTITY_MAGIC || s.checksum != stored_sum(&s) ||
-        s.generation_count > TM_WAL_GENERATIONS)
-        return say(error, TM_ERR_CORRUPT,
-                   "the file \"identity\" of the data directory is damaged: restore it, or start "
-                   "with an empty directory and let the cluster seed it");
-    from_stored(&s, out);
-    return TM_OK;
+                   copies[0].version, TM_DATADIR_VERSION);
+    for (unsigned i = 0; i < 2; i++)
+        if (copy_valid(&copies[i])) {
+            from_stored(&copies[i], out);
+            return TM_OK;
+        }
+    return say(error, TM_ERR_CORRUPT,
+               "the file \"identity\" of the data directory is damaged: restore it, or start "
+               "with an empty directory and let the cluster seed it");
+}
+
+static int64_t write_copy(struct tm_disk *disk, int32_t file, const struct stored *s, uint64_t at)
+{
+    struct stored copy = *s;
+    int64_t n = tm_disk_run_write(disk, file, &copy, sizeof copy, at, 0);
+    return n < 0 ? n : tm_disk_run_sync(disk, file);
+}
+
+/* The result of what was done with the file, or of closing it. */
+static int64_t close_after(struct tm_disk *disk, int64_t file, int64_t n)
+{
+    int64_t closed = tm_disk_run_close(disk, (int32_t)file);
+    return n < 0 ? n : closed;
+}
+
+/* Over what is there.  A write that was cut short may have left the second copy bad, and then the
+ * first is the only one: it is doubled before it is touched. */
+static int64_t write_over(struct tm_disk *disk, int32_t file, const struct stored *s)
+{
+    struct stored have[2];
+    int64_t n = read_copies(disk, have);
+    if (n >= 0 && copy_valid(&have[0]) && memcmp(&have[0], &have[1], sizeof have[0]) != 0)
+        n = write_copy(disk, file, &have[0], COPY_AT);
+    if (n >= 0)
+        n = write_copy(disk, file, s, 0);
+    return n < 0 ? n : write_copy(disk, file, s, COPY_AT);
+}
+
+/* A new file, in which both copies have their blocks. */
+static int64_t write_new(struct tm_disk *disk, const struct stored *s)
+{
+    uint8_t image[FILE_BYTES] = {0};
+    memcpy(image, s, sizeof *s);
+    memcpy(image + COPY_AT, s, sizeof *s);
+    int64_t file = tm_disk_run_open(disk, "identity.tmp", TM_DISK_CREATE), n = file;
+    if (file >= 0) {
+        n = tm_disk_run_write(disk, (int32_t)file, image, sizeof image, 0, 0);
+        if (n >= 0)
+            n = tm_disk_run_sync(disk, (int32_t)file);
+        n = close_after(disk, file, n);
+    }
+    if (n >= 0)
+        n = tm_disk_run_rename(disk, "identity.tmp", "identity");
+    return n < 0 ? n : tm_disk_run_sync_dir(disk, "");
 }
 
 enum tm_err tm_datadir_write(struct tm_disk *disk, const struct tm_datadir_identity *id,
@@ -230,18 +298,14 @@ enum tm_err tm_datadir_write(struct tm_disk *disk, const struct tm_datadir_ident
 {
     struct stored s;
     to_stored(id, &s);
-    int64_t file = tm_disk_run_open(disk, "identity.tmp", TM_DISK_CREATE);
-    int64_t n = file;
-    if (file >= 0) {
-        n = tm_disk_run_write(disk, (int32_t)file, &s, sizeof s, 0, 0);
-        if (n >= 0)
-            n = tm_disk_run_sync(disk, (int32_t)file);
-        tm_disk_run_close(disk, (int32_t)file);
-    }
-    if (n >= 0)
-        n = tm_disk_run_rename(disk, "identity.tmp", "identity");
-    if (n >= 0)
-        n = tm_disk_run_sync_dir(disk, "");
+    int64_t file = tm_disk_run_open(disk, "identity", 0), n = file;
+    bool whole = file >= 0 && tm_disk_run_size(disk, (int32_t)file) >= FILE_BYTES;
+    if (whole)
+        n = write_over(disk, (int32_t)file, &s);
+    if (file >= 0)
+        n = close_after(disk, file, n);
+    if (!whole && (file >= 0 || file == -ENOENT))
+        n = write_new(disk, &s);
     return n < 0 ? say_errno(error, n, "cannot write \"identity\" of the data directory") : TM_OK;
 }
 

@@ -1,8 +1,9 @@
 /* datadir.h: whose data directory this is.
  *
  * The file "identity" says it: format version, cluster, node, disk id, creation token, the WAL
- * generations, and whether the last run ended cleanly.  It is written as "identity.tmp", synced,
- * renamed and the folder synced, so that there is always one whole file; it carries a checksum.
+ * generations, and whether the last run ended cleanly.  It holds two copies, each with a checksum,
+ * that are rewritten in place one after the other: one of them is always whole, and a full disk
+ * does not hinder it.
  * The file "lock" is held with flock(2) by the process that runs on the directory.
  *
  * Boot and shutdown only; the calls block. */

@@ -5,8 +5,10 @@
  * later start can take them for live; and if the end was damaged it carries a SUSPECT record, so
  * that this is not forgotten either.
  *
- * Writing goes on in a fresh segment, unless the last block says that it was the last: a write of
- * the dead process may still be on its way to the place behind the end. */
+ * Writing goes on in a fresh segment, unless the last block says that it was the last.  Where the
+ * disk has no room for a fresh one it goes on in the last, behind all that was ever written there,
+ * so that nothing that was cut is mixed with what comes; that no write of the dead process is still
+ * on its way there, the open says (TM_DISK_ALONE). */
 #include <stdlib.h>
 
 #include "runtime/counters.h"
@@ -213,10 +215,11 @@ static enum tm_err open_own(struct tm_wal *wal, const struct tm_wal_scan_result 
         bool released =
             found->id < r->first_segment || (spare && found->bytes != wal->config.segment_bytes);
         enum tm_err err =
-            released ? add_segment(wal, wal->config.generation, wal->config.worker, found, 0,
-                                   &wal->doomed, &wal->doomed_count, &wal->doomed_cap)
-                     : add_segment(wal, wal->config.generation, wal->config.worker, found, 0,
-                                   &wal->segments, &wal->segment_count, &wal->segment_cap);
+            released
+                ? add_segment(wal, wal->config.generation, wal->config.worker, found, TM_DISK_ALONE,
+                              &wal->doomed, &wal->doomed_count, &wal->doomed_cap)
+                : add_segment(wal, wal->config.generation, wal->config.worker, found, TM_DISK_ALONE,
+                              &wal->segments, &wal->segment_count, &wal->segment_cap);
         if (err != TM_OK)
             return err;
         if (!released && !spare)
@@ -255,9 +258,13 @@ static enum tm_err make_segment(struct tm_wal *wal)
 {
     char from[TM_WAL_NAME_MAX], to[TM_WAL_NAME_MAX];
     struct tm_wal_segment segment = {.id = tm_wal_take_id(wal), .bytes = wal->config.segment_bytes};
+    uint64_t room = wal->disk->free_bytes(wal->disk);
+    if (room != 0 && room < segment.bytes)
+        return TM_ERR_NOSPACE;
     tm_wal_name_new(from, wal->folder, wal->config.generation, wal->config.worker);
     tm_wal_name_segment(to, wal->folder, wal->config.generation, wal->config.worker, segment.id);
-    int64_t file = tm_disk_run_open(wal->disk, from, TM_DISK_CREATE | TM_DISK_DIRECT);
+    int64_t file =
+        tm_disk_run_open(wal->disk, from, TM_DISK_CREATE | TM_DISK_DIRECT | TM_DISK_ALONE);
     if (file < 0)
         return err_of(file);
     segment.file = (int32_t)file;
@@ -278,17 +285,25 @@ static enum tm_err choose_segment(struct tm_wal *wal, const struct tm_wal_scan_r
 {
     bool used = r->segment_count > 0 && wal->segment_count > 0 &&
                 (r->last_sequence > 0 || r->torn || r->damaged);
-    bool stay = used && r->closed && !r->torn && !r->damaged &&
-                wal->segments[wal->current].id == r->last_segment &&
-                r->end_offset + TM_WAL_PAGE * 4 <= wal->segments[wal->current].bytes;
-    if (stay) {
-        wal->offset = r->end_offset;
-        return TM_OK;
+    uint64_t room = used && wal->segments[wal->current].id == r->last_segment
+                        ? wal->segments[wal->current].bytes - r->free_offset
+                        : 0;
+    enum tm_err err = TM_OK;
+    bool stay = room >= TM_WAL_PAGE * 4 && r->closed && !r->torn && !r->damaged;
+    if (!stay && (used ? tm_wal_ready(wal) == 0 : wal->segment_count == 0))
+        err = make_segment(wal);
+    if (err == TM_ERR_NOSPACE && room >= TM_WAL_PAGE) {
+        tm_ctx_log(wal->ctx, TM_LOG_WARN, "wal_goes_on",
+                   "worker=%u segment=%llu offset=%llu text=\"no space for a fresh segment\"",
+                   wal->config.worker, (unsigned long long)r->last_segment,
+                   (unsigned long long)r->free_offset);
+        stay = true;
+    } else if (err != TM_OK) {
+        return err;
     }
-    if (used ? tm_wal_ready(wal) == 0 : wal->segment_count == 0) {
-        enum tm_err err = make_segment(wal);
-        if (err != TM_OK)
-            return err;
+    if (stay) {
+        wal->offset = r->free_offset;
+        return TM_OK;
     }
     wal->current = used ? wal->current + 1 : 0;
     wal->offset = 0;
@@ -334,9 +349,18 @@ static enum tm_err write_opening(struct tm_wal *wal, bool damaged)
     return TM_OK;
 }
 
+/* What the dead process was preparing: it may still be written to, and takes room. */
+static void remove_unfinished(struct tm_wal *wal)
+{
+    char name[TM_WAL_NAME_MAX];
+    tm_wal_name_new(name, wal->folder, wal->config.generation, wal->config.worker);
+    tm_disk_run_unlink(wal->disk, name);
+}
+
 static enum tm_err start_own(struct tm_wal *wal)
 {
     struct tm_wal_scan_result r;
+    remove_unfinished(wal);
     enum tm_err err = replay_volume(wal, wal->config.generation, wal->config.worker, 0, &r);
     if (err != TM_OK)
         return err;

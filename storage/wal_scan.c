@@ -431,9 +431,15 @@ static void judge_tail(struct scan *s)
             r->max_sequence = tm_max_u64(r->max_sequence, r->last_sequence + (uint32_t)ahead);
         if (torn || page->bad)
             segment_by_id(s, page->segment)->used = true;
+        if ((torn || page->bad) && page->segment == r->last_segment)
+            r->free_offset = tm_max_u64(r->free_offset, page->offset + TM_WAL_PAGE);
     }
-    for (size_t i = 0; i < s->count; i++) /* whole blocks, but not reached */
-        r->torn |= !s->notes[i].accepted && s->notes[i].sequence > r->last_sequence;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct note *n = &s->notes[i];
+        r->torn |= !n->accepted && n->sequence > r->last_sequence; /* whole, but not reached */
+        if (n->segment == r->last_segment)
+            r->free_offset = tm_max_u64(r->free_offset, n->offset + n->disk_bytes);
+    }
 }
 
 static void decide(struct scan *s)

@@ -57,7 +57,8 @@ struct tm_wal_scan_result {
     uint64_t first_segment;
     uint64_t last_segment; /* of the last accepted block; end_offset is just after it */
     uint64_t end_offset;
-    uint64_t blocks; /* accepted */
+    uint64_t free_offset; /* in last_segment: behind all that was ever written there */
+    uint64_t blocks;      /* accepted */
     uint64_t records;
     uint64_t discarded; /* valid blocks past the end, or dead */
     uint64_t rot;       /* places with missing blocks up to D */

@@ -101,7 +101,7 @@ static void start_new(struct tm_wal *wal)
     start(wal, TM_WAL_JOB_OPEN,
           (struct tm_disk_op){.kind = TM_DISK_OPEN,
                               .name = wal->job_name,
-                              .flags = TM_DISK_CREATE | TM_DISK_DIRECT});
+                              .flags = TM_DISK_CREATE | TM_DISK_DIRECT | TM_DISK_ALONE});
 }
 
 /* Takes a given-up segment that nobody reads any more. */

@@ -27,19 +27,32 @@ static enum tm_err join_path(char *path, const char *dir, const char *name)
     return n > TM_NODEDIR_PATH_MAX ? TM_ERR_TOOBIG : TM_OK;
 }
 
-static enum tm_err write_whole(const char *path, const char *text)
+static enum tm_err write_text(const char *path, int flags, const char *text)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0644);
     if (fd < 0)
         return tm_err_from_errno(errno);
     size_t len = strlen(text);
     enum tm_err err = TM_OK;
     errno = ENOSPC;
-    if (write(fd, text, len) != (ssize_t)len)
+    if (write(fd, text, len) != (ssize_t)len || ftruncate(fd, (off_t)len) != 0)
         err = tm_err_from_errno(errno);
     if (close(fd) != 0 && err == TM_OK)
         err = tm_err_from_errno(errno);
     return err;
+}
+
+/* Replaces path as a whole.  On a full disk it is written over where it is: who reads it in that
+ * moment sees no JSON, and looks again. */
+static enum tm_err write_whole(const char *path, const char *fresh, const char *text)
+{
+    enum tm_err err = write_text(fresh, O_CREAT | O_TRUNC, text);
+    if (err == TM_OK && rename(fresh, path) != 0)
+        err = tm_err_from_errno(errno);
+    if (err != TM_ERR_NOSPACE)
+        return err;
+    unlink(fresh);
+    return write_text(path, 0, text);
 }
 
 enum tm_err tm_nodefile_write(const char *data_dir, const struct tm_nodefile *file, char *why,
@@ -57,9 +70,7 @@ enum tm_err tm_nodefile_write(const char *data_dir, const struct tm_nodefile *fi
     char *text = json_dumps(o, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     json_decref(o);
     if (err == TM_OK)
-        err = text == NULL ? TM_ERR_NOMEM : write_whole(fresh, text);
-    if (err == TM_OK && rename(fresh, path) != 0)
-        err = tm_err_from_errno(errno);
+        err = text == NULL ? TM_ERR_NOMEM : write_whole(path, fresh, text);
     free(text);
     if (err != TM_OK)
         snprintf(why, why_size, "%s/node.json: %s", data_dir, tm_err_text(err));

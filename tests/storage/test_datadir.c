@@ -7,6 +7,8 @@
 
 #include "tests/storage/store_env.h"
 
+#define COPY_AT 4096
+
 static struct tm_datadir_error error;
 
 static void an_identity_is_written_once_and_read_back(void)
@@ -58,13 +60,52 @@ static void a_newer_format_and_damage_are_told_apart(void)
     CU_ASSERT(tm_datadir_format(&env.ctx, "c", "n", &id, &error) == TM_OK);
     for (uint64_t at = 0; at < 336; at++) {
         CU_ASSERT(tm_sim_disk_flip(env.sd, "identity", at, (unsigned)at % 8));
+        CU_ASSERT(tm_sim_disk_flip(env.sd, "identity", at + COPY_AT, (unsigned)at % 8));
         enum tm_err err = tm_datadir_read(env.ctx.disk, &id, &error);
         CU_ASSERT(err == TM_ERR_CORRUPT || (err == TM_ERR_VERSION && at >= 8 && at < 12));
         CU_ASSERT(tm_sim_disk_flip(env.sd, "identity", at, (unsigned)at % 8));
+        CU_ASSERT(tm_sim_disk_flip(env.sd, "identity", at + COPY_AT, (unsigned)at % 8));
     }
     CU_ASSERT(tm_sim_disk_flip(env.sd, "identity", 8, 1)); /* version 1 -> 3 */
     CU_ASSERT(tm_datadir_read(env.ctx.disk, &id, &error) == TM_ERR_VERSION);
     CU_ASSERT(strstr(error.text, "format 3") != NULL);
+    env_done(&env);
+}
+
+static void one_damaged_copy_is_no_loss_and_is_mended_by_the_next_start(void)
+{
+    for (uint64_t copy = 0; copy <= COPY_AT; copy += COPY_AT) {
+        struct store_env env;
+        struct tm_datadir_identity id, found;
+        bool clean;
+        env_init(&env, 1);
+        CU_ASSERT(tm_datadir_format(&env.ctx, "c", "n", &id, &error) == TM_OK);
+        CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 2, &clean, &error) == TM_OK);
+        CU_ASSERT(tm_sim_disk_flip(env.sd, "identity", copy + 100, 3));
+        CU_ASSERT(tm_datadir_read(env.ctx.disk, &found, &error) == TM_OK);
+        CU_ASSERT(memcmp(&id, &found, sizeof id) == 0);
+        CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 2, &clean, &error) == TM_OK);
+        CU_ASSERT(tm_sim_disk_flip(env.sd, "identity", COPY_AT - copy + 100, 3));
+        CU_ASSERT(tm_datadir_read(env.ctx.disk, &found, &error) == TM_OK);
+        CU_ASSERT(memcmp(&id, &found, sizeof id) == 0);
+        env_done(&env);
+    }
+}
+
+static void a_full_disk_does_not_keep_the_identity_from_being_written(void)
+{
+    struct store_env env;
+    struct tm_datadir_identity id, found;
+    bool clean;
+    env_init(&env, 1);
+    CU_ASSERT(tm_datadir_format(&env.ctx, "c", "n", &id, &error) == TM_OK);
+    tm_sim_disk_set_capacity(env.sd, tm_sim_disk_used(env.sd));
+    CU_ASSERT(tm_datadir_begin(env.ctx.disk, &id, 2, &clean, &error) == TM_OK);
+    CU_ASSERT(tm_datadir_opened(env.ctx.disk, &id, &error) == TM_OK);
+    CU_ASSERT(tm_datadir_end(env.ctx.disk, &id, &error) == TM_OK);
+    tm_sim_disk_crash(env.sd, 0);
+    CU_ASSERT(tm_datadir_read(env.ctx.disk, &found, &error) == TM_OK);
+    CU_ASSERT(memcmp(&id, &found, sizeof id) == 0);
     env_done(&env);
 }
 
@@ -226,6 +267,8 @@ static const struct tm_test tests[] = {
     TM_TEST(an_identity_is_written_once_and_read_back),
     TM_TEST(a_directory_of_another_node_or_cluster_is_refused_by_name),
     TM_TEST(a_newer_format_and_damage_are_told_apart),
+    TM_TEST(one_damaged_copy_is_no_loss_and_is_mended_by_the_next_start),
+    TM_TEST(a_full_disk_does_not_keep_the_identity_from_being_written),
     TM_TEST(data_without_an_identity_is_not_formatted_over),
     TM_TEST(starts_are_counted_and_worker_counts_become_generations),
     TM_TEST(a_generation_that_was_never_opened_is_replaced),

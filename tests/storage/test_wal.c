@@ -619,6 +619,45 @@ static void a_full_disk_refuses_effects_takes_hard_state_and_resumes(void)
     teardown(f);
 }
 
+/* Whatever ended the last life: a crash may tear what was under way, and then writing goes on
+ * behind that. */
+static void a_full_disk_does_not_keep_the_log_from_opening(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    f->config.segment_bytes = TM_KIB(512);
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    tm_sim_disk_set_capacity(f->env.sd, tm_sim_disk_used(f->env.sd) + TM_KIB(600));
+    CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
+    settle_idle(f);
+    tm_sim_disk_set_capacity(f->env.sd, tm_sim_disk_used(f->env.sd));
+    uint64_t segment = tm_wal_current_segment(f->wal);
+    enum tm_err taken = TM_OK;
+    for (unsigned i = 0; i < 6; i++) {
+        taken = append_one(f, 1, 100, TM_WAL_RESERVED);
+        CU_ASSERT(taken == TM_OK || (i > 3 && taken == TM_ERR_NOSPACE));
+        tm_wal_flush(f->wal);
+        if (env_chance(&f->env, 50))
+            crash(f, -1);
+        else
+            close_clean(f);
+        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+        CU_ASSERT(f->rot == 0 && f->damaged == 0);
+        settle(f);
+        tm_sim_disk_drain(f->env.sd);
+        CU_ASSERT(tm_wal_current_segment(f->wal) == segment);
+        CU_ASSERT(append_one(f, 1, 900, TM_WAL_EFFECT) == TM_ERR_NOSPACE);
+    }
+    tm_sim_disk_set_capacity(f->env.sd, 0);
+    pass_time(f, TM_SECONDS(1));
+    tm_sim_disk_drain(f->env.sd);
+    fill(f, 100, 900);
+    CU_ASSERT(tm_wal_current_segment(f->wal) != segment);
+    crash(f, -1);
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    CU_ASSERT(f->found == f->count && f->rot == 0 && f->damaged == 0);
+    teardown(f);
+}
+
 static void released_segments_are_used_again_and_do_not_come_back(void)
 {
     struct fixture *f = setup(tm_test_seed());
@@ -896,6 +935,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_failed_write_poisons_for_good),
     TM_TEST(a_failed_flush_poisons_too),
     TM_TEST(a_full_disk_refuses_effects_takes_hard_state_and_resumes),
+    TM_TEST(a_full_disk_does_not_keep_the_log_from_opening),
     TM_TEST(released_segments_are_used_again_and_do_not_come_back),
     TM_TEST(the_segment_of_the_last_durable_block_is_not_released),
     TM_TEST(an_exhausted_reserve_can_still_say_what_was_released),

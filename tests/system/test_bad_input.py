@@ -152,8 +152,11 @@ def a_data_directory_of_something_else_is_refused():
             f.seek(8)
             f.write(struct.pack("<I", 7))
         refused(serve(c, node="node-1"), 1, "format 7", "newer version")
+        damaged = bytearray(good)
+        for copy in 0, 4096:
+            damaged[copy + 100] ^= 1
         with open(identity, "wb") as f:
-            f.write(good[:100] + bytes([good[100] ^ 1]) + good[101:])
+            f.write(damaged)
         refused(serve(c, node="node-1"), 1, "identity", "damaged", "restore")
         os.remove(identity)
         refused(serve(c, node="node-1"), 1, "identity", "restore", "empty directory")
