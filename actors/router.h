@@ -85,7 +85,7 @@ struct tm_router_stats {
 struct tm_router {
     void *host;
     uint32_t partitions; /* 1..16384, fixed */
-    uint32_t self;       /* the index of this worker among the members */
+    uint32_t self;       /* the index of this worker among the members, as of now */
     const char *cluster; /* the cluster's and this node's name */
     const char *node;
     const char *version; /* of tidemill */
@@ -105,7 +105,8 @@ struct tm_router {
      * tm_sessions_answer, as with submit.  TM_ERR_NOMEM: it could not be sent. */
     enum tm_err (*ask)(void *host, unsigned worker, uint64_t session, struct tm_bytes request);
 
-    /* Members are numbered from 0; the same worker keeps its number while the process runs. */
+    /* Members are numbered from 0, node after node.  A worker keeps its number once the worker
+     * counts of the nodes before its own are known; an id is for ever. */
     uint32_t (*member_count)(void *host);
     void (*member)(void *host, uint32_t index, struct tm_router_member *m);
     /* The member that leads the partition as far as is known here, or TM_MEMBER_NONE. */

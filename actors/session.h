@@ -99,6 +99,10 @@ struct tm_session_peer {
     char addr[56]; /* "ip:port" of the client, and of our end */
     char laddr[56];
     int fd; /* shown by CLIENT LIST only */
+    /* It came by the worker's own port, the one that CLUSTER SLOTS names, and not by the port that
+     * the node's workers share: DBSIZE, KEYS, SCAN, RANDOMKEY and FLUSHALL are then about the
+     * partitions that this worker leads, as cluster clients expect of a member. */
+    bool own_port;
 };
 
 /* A new connection; owner is the worker's own handle for its socket.  NULL: too many, or no

@@ -5,7 +5,10 @@
  * the cursor is 0.  One call goes on through partitions until COUNT keys were found or VISITS_MAX
  * partitions asked, so that a small data set does not cost a call per partition.
  *
- * RANDOMKEY asks a partition drawn by chance, then those after it, until one has a key. */
+ * RANDOMKEY asks a partition drawn by chance, then those after it, until one has a key.
+ *
+ * On a worker's own port only partitions that it leads are asked.  A walk that stands in the middle
+ * of one finishes it, whoever leads it by then: the next leader's walk may be past it. */
 #include "actors/session_internal.h"
 
 #define CURSOR_BITS 14
@@ -23,6 +26,7 @@ struct tm_chain {
     uint64_t place;
     uint64_t want, found;
     uint32_t visits;
+    uint32_t passed; /* partitions done with, asked or not */
     uint32_t argc;
     struct tm_bytes *argv; /* argc of them, pointing into words */
     struct tm_words words;
@@ -147,13 +151,31 @@ static bool prepare(struct tm_session *s, struct tm_chain *chain, const struct t
     return true;
 }
 
-/* A cursor of another cluster, past the last partition: there is nothing more. */
-static enum tm_step finished_scan(struct tm_session *s)
+/* Moves on to the next partition that is covered, this one included; false: there is none.  SCAN
+ * ends at the last partition, RANDOMKEY goes around once. */
+static bool settle(const struct tm_session *s, struct tm_chain *chain)
+{
+    uint32_t partitions = s->all->router->partitions;
+    for (;; chain->partition++, chain->passed++) {
+        if (chain->passed >= partitions || (chain->scan && chain->partition >= partitions))
+            return false;
+        chain->partition %= partitions;
+        if (chain->place != 0 || tm_session_covers(s, chain->partition))
+            return true;
+    }
+}
+
+/* There is nothing to walk: the cursor is past the last partition, or this worker leads none. */
+static enum tm_step nothing_there(struct tm_session *s, bool scan)
 {
     struct tm_resp_writer *w = tm_session_scratch(s, s->resp);
-    tm_resp_array(w, 2);
-    tm_resp_bulk_str(w, "0");
-    tm_resp_array(w, 0);
+    if (scan) {
+        tm_resp_array(w, 2);
+        tm_resp_bulk_str(w, "0");
+        tm_resp_array(w, 0);
+    } else {
+        tm_resp_null(w);
+    }
     tm_session_add_scratch(s);
     return TM_STEP_DONE;
 }
@@ -173,9 +195,10 @@ enum tm_step tm_session_chain(struct tm_session *s, const struct tm_command *c,
         tm_chain_free(s, chain);
         return TM_STEP_DONE;
     }
-    if (chain->partition >= s->all->router->partitions) {
+    if (!settle(s, chain)) {
+        bool scan = chain->scan;
         tm_chain_free(s, chain);
-        return finished_scan(s);
+        return nothing_there(s, scan);
     }
     if ((e = tm_session_entry(s, TM_ENTRY_CHAIN)) == NULL) {
         tm_chain_free(s, chain);
@@ -238,18 +261,14 @@ static void take(struct tm_session *s, struct tm_chain *chain, const struct tm_a
 /* Where to go on; false: that was the last partition. */
 static bool advance(const struct tm_session *s, struct tm_chain *chain, uint64_t cursor)
 {
-    uint32_t partitions = s->all->router->partitions;
     if (chain->scan && cursor != 0) {
         chain->place = cursor;
         return true;
     }
     chain->place = 0;
     chain->partition++;
-    if (!chain->scan) {
-        chain->partition %= partitions;
-        return chain->visits < partitions;
-    }
-    return chain->partition < partitions;
+    chain->passed++;
+    return settle(s, chain);
 }
 
 void tm_chain_answer(struct tm_session *s, uint64_t number, const struct tm_answer *a)

@@ -17,6 +17,12 @@ static uint32_t owner_of(const struct tm_router *r, uint32_t partition)
     return member < r->member_count(r->host) ? member : r->self;
 }
 
+bool tm_session_covers(const struct tm_session *s, uint32_t partition)
+{
+    const struct tm_router *r = s->all->router;
+    return !s->peer.own_port || owner_of(r, partition) == r->self;
+}
+
 /* The longest run of partitions from `from` on with one owner: its end (not included). */
 static uint32_t run_end(const struct tm_router *r, uint32_t from)
 {

@@ -1,9 +1,10 @@
 /* session_gather.c: commands over several partitions.
  *
  * MGET, MSET, DEL, UNLINK, EXISTS and TOUCH are cut into one command per partition, with its keys
- * in their order; DBSIZE, KEYS and FLUSHALL go to every partition as they are.  When all parts are
- * answered the replies are joined: added, or-ed, appended, or, for MGET, dealt out again in the
- * order of the keys.  This is not atomic: each part is, the whole is not (documented).
+ * in their order; DBSIZE, KEYS and FLUSHALL go to every partition as they are, or, on a worker's
+ * own port, to every one that it leads.  When all parts are answered the replies are joined: added,
+ * or-ed, appended, or, for MGET, dealt out again in the order of the keys.  This is not atomic:
+ * each part is, the whole is not (documented).
  *
  * If the router is full in the middle, the command stays at the head of the input with its entry
  * made; it is cut again in the same way later and goes on with the parts that were not taken.
@@ -204,9 +205,33 @@ enum tm_step tm_session_scatter(struct tm_session *s, const struct tm_command *c
 static void fill_broadcast(struct tm_session *s, struct tm_gather *g, uint32_t part,
                            struct tm_request *r)
 {
-    g->part[part].partition = part;
+    (void)g, (void)part;
     r->commands = &s->all->command;
     r->count = 1;
+}
+
+/* Makes the entry with a part for each partition that the command is about here. */
+static bool begin_broadcast(struct tm_session *s, const struct tm_command *c)
+{
+    uint32_t partitions = s->all->router->partitions, covered = 0;
+    for (uint32_t p = 0; p < partitions; p++)
+        covered += tm_session_covers(s, p);
+    struct tm_gather *g = begin(s, c, covered, 0);
+    if (g == NULL)
+        return false;
+    for (uint32_t p = 0, part = 0; p < partitions; p++)
+        if (tm_session_covers(s, p))
+            g->part[part++].partition = p;
+    return true;
+}
+
+/* A worker that leads nothing has no part in it. */
+static enum tm_step end_empty(struct tm_session *s)
+{
+    struct tm_entry *e = tm_session_entry_at(s, s->tail - 1);
+    e->done = true;
+    tm_session_flush(s);
+    return TM_STEP_DONE;
 }
 
 enum tm_step tm_session_broadcast(struct tm_session *s, const struct tm_command *c,
@@ -214,8 +239,10 @@ enum tm_step tm_session_broadcast(struct tm_session *s, const struct tm_command 
 {
     if (strcmp(c->name, "SCAN") == 0 || strcmp(c->name, "RANDOMKEY") == 0)
         return tm_session_chain(s, c, argv, argc);
-    if (!s->partial && begin(s, c, s->all->router->partitions, 0) == NULL)
+    if (!s->partial && !begin_broadcast(s, c))
         return TM_STEP_DONE;
+    if (tm_session_entry_at(s, s->tail - 1)->gather->parts == 0)
+        return end_empty(s);
     s->all->command = (struct tm_request_command){.argv = argv, .argc = argc};
     return tm_gather_submit(s, fill_broadcast);
 }

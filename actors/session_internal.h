@@ -281,6 +281,12 @@ bool tm_session_submit(struct tm_session *s, uint64_t number, uint32_t part, str
  * not say. */
 int32_t tm_session_slot(const struct tm_command *c, const struct tm_bytes *argv, unsigned argc);
 
+/* ---- session_cluster.c ---- */
+
+/* Whether commands about all keys are about this partition too, on this connection: on a worker's
+ * own port, if that worker leads it or, as CLUSTER SLOTS says, nobody is known to. */
+bool tm_session_covers(const struct tm_session *s, uint32_t partition);
+
 /* ---- session_gather.c, session_chain.c ---- */
 
 enum tm_step tm_session_scatter(struct tm_session *s, const struct tm_command *c,

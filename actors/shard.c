@@ -657,6 +657,7 @@ static void timed_work(struct tm_shard *s)
     uint64_t now = tm_ctx_now(s->ctx);
     if (s->epoch_seen != atomic_load_explicit(&s->node->epoch, memory_order_relaxed)) {
         s->epoch_seen = atomic_load(&s->node->epoch);
+        tm_shard_renumber(s);
         tm_dispatch_leaders_changed(s->dispatch);
     }
     if (tm_dispatch_next_deadline(s->dispatch) <= now && tm_dispatch_tick(s->dispatch))

@@ -99,6 +99,10 @@ void tm_shard_close_storage(struct tm_shard *s);
 
 void tm_shard_router_init(struct tm_shard *s);
 
+/* How many workers the nodes before this one have has become known: the member that this worker is
+ * has another number. */
+void tm_shard_renumber(struct tm_shard *s);
+
 /* Sends, or keeps for later where the way is full.  False: there was no memory to keep it. */
 bool tm_shard_post(struct tm_shard *s, struct tm_place to, const struct tm_message_head *head,
                    const struct tm_bytes *pieces, unsigned count);

@@ -363,11 +363,15 @@ static void r_shutdown(void *host)
     s->config.shutdown(s->config.host);
 }
 
+void tm_shard_renumber(struct tm_shard *s)
+{
+    s->router.self = index_of(s, s->self);
+}
+
 void tm_shard_router_init(struct tm_shard *s)
 {
     s->router = (struct tm_router){.host = s,
                                    .partitions = s->node->spec.partitions,
-                                   .self = s->self.worker,
                                    .cluster = s->node->spec.cluster,
                                    .node = s->node->spec.names[s->self.node],
                                    .version = s->config.version,
@@ -388,5 +392,5 @@ void tm_shard_router_init(struct tm_shard *s)
                                    .partitions_of = r_partitions_of,
                                    .recover = r_recover,
                                    .shutdown = r_shutdown};
-    s->router.self = index_of(s, s->self);
+    tm_shard_renumber(s);
 }

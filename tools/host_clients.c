@@ -12,6 +12,8 @@ static void on_opened(void *host, struct tm_conn *conn)
     tm_conn_peer(conn, &addr);
     tm_addr_format(&addr, peer.addr, sizeof peer.addr);
     tm_conn_local(conn, &addr);
+    peer.own_port =
+        tm_addr_port(&addr) == w->host->node.address[w->host->node.self].worker_port0 + w->index;
     tm_addr_format(&addr, peer.laddr, sizeof peer.laddr);
     struct tm_session *s = tm_session_open(tm_shard_sessions(w->shard), &peer, conn);
     tm_conn_set_user(conn, s);

@@ -42,6 +42,7 @@ struct fix {
     uint64_t index[FIX_PARTITIONS];
     unsigned unwatched, shutdowns;
     bool watch_dirty;
+    uint32_t taken_from, taken_to; /* these partitions are led by member 2, whoever led them */
     char maxmemory[32];
     unsigned log_lines;
     char last_log[256];
@@ -289,7 +290,9 @@ static inline void fix_member(void *host, uint32_t i, struct tm_router_member *m
 }
 static inline uint32_t fix_leader(void *host, uint32_t partition)
 {
-    (void)host;
+    const struct fix *f = host;
+    if (partition >= f->taken_from && partition < f->taken_to)
+        return 2;
     return partition == 15 ? TM_MEMBER_NONE : partition / 8 * 2; /* 0..7: member 0; 8..14: 2 */
 }
 static inline uint64_t fix_epoch(void *host)
@@ -408,13 +411,18 @@ static inline void fix_delete(struct fix *f)
     free(f);
 }
 
-static inline struct tm_session *fix_open(struct fix *f)
+static inline struct tm_session *fix_open_by(struct fix *f, bool own_port)
 {
     static unsigned port = 40000;
-    struct tm_session_peer peer = {.fd = 7};
+    struct tm_session_peer peer = {.fd = 7, .own_port = own_port};
     snprintf(peer.addr, sizeof peer.addr, "127.0.0.1:%u", port++);
     snprintf(peer.laddr, sizeof peer.laddr, "127.0.0.1:7001");
     return tm_session_open(f->all, &peer, f);
+}
+
+static inline struct tm_session *fix_open(struct fix *f)
+{
+    return fix_open_by(f, false);
 }
 
 static inline void fix_send(struct tm_session *s, const char *text)

@@ -71,6 +71,68 @@ static void broadcasts_reach_every_partition_once(void)
     fix_delete(f);
 }
 
+/* Member 0, which is this worker, leads partitions 0..7; of 15 no leader is known. */
+static bool is_ours(uint32_t partition)
+{
+    return partition < 8 || partition == 15;
+}
+
+static unsigned fill_keys(struct fix *f, int keys)
+{
+    unsigned ours = 0;
+    for (int i = 0; i < keys; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        fix_set(f, key, "v");
+        ours += is_ours(fix_partition(key));
+    }
+    return ours;
+}
+
+static void by_a_workers_own_port_only_what_it_leads_is_asked(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open_by(f, true), *shared = fix_open(f);
+    char text[32];
+    unsigned ours = fill_keys(f, 60);
+    CU_ASSERT(ours > 10 && ours < 60);
+    snprintf(text, sizeof text, ":%u\r\n", ours);
+    FIX_EXPECT(f, s, "dbsize\r\n", text);
+    CU_ASSERT_EQUAL(f->submitted, 9);
+    FIX_EXPECT(f, shared, "dbsize\r\n", ":60\r\n");
+    snprintf(text, sizeof text, "*%u\r\n", ours);
+    FIX_EXPECT_PART(f, s, "keys *\r\n", text);
+    for (unsigned i = 0; i < 40; i++) {
+        f->submitted = 0;
+        FIX_EXPECT_PART(f, s, "randomkey\r\n", "k");
+        for (unsigned k = 0; k < f->submitted; k++)
+            CU_ASSERT(is_ours(f->requests[k].r.partition));
+    }
+    FIX_EXPECT(f, s, "flushall\r\n", "+OK\r\n");
+    FIX_EXPECT(f, s, "randomkey\r\n", "$-1\r\n");
+    FIX_EXPECT(f, s, "dbsize\r\n", ":0\r\n");
+    snprintf(text, sizeof text, ":%u\r\n", 60 - ours);
+    FIX_EXPECT(f, shared, "dbsize\r\n", text);
+    FIX_EXPECT(f, s, "set k1 new\r\nget k1\r\n", "+OK\r\n$3\r\nnew\r\n");
+    fix_delete(f);
+}
+
+static void a_worker_that_leads_nothing_has_no_keys(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open_by(f, true);
+    fill_keys(f, 20);
+    f->taken_to = FIX_PARTITIONS;
+    FIX_EXPECT(f, s, "dbsize\r\n", ":0\r\n");
+    FIX_EXPECT(f, s, "keys *\r\n", "*0\r\n");
+    FIX_EXPECT(f, s, "scan 0\r\n", "*2\r\n$1\r\n0\r\n*0\r\n");
+    FIX_EXPECT(f, s, "randomkey\r\n", "$-1\r\n");
+    FIX_EXPECT(f, s, "flushall\r\n", "+OK\r\n");
+    CU_ASSERT_EQUAL(f->submitted, 0);
+    FIX_EXPECT(f, s, "get k1\r\n", "$1\r\nv\r\n");
+    fix_delete(f);
+}
+
 static void keys_of_all_partitions_come_as_one_array(void)
 {
     struct fix *f = fix_new();
@@ -115,6 +177,53 @@ static uint64_t read_scan(const char *out, bool *seen, unsigned *count)
     }
     CU_ASSERT_EQUAL(at, len);
     return strtoull(cursor, NULL, 10);
+}
+
+static uint64_t scan_on(struct fix *f, struct tm_session *s, uint64_t cursor, bool *seen,
+                        unsigned *count)
+{
+    char text[80];
+    snprintf(text, sizeof text, "scan %llu count 5\r\n", (unsigned long long)cursor);
+    fix_send(s, text);
+    fix_answer_all(f);
+    return read_scan(fix_output(f, s), seen, count);
+}
+
+static void a_walk_by_the_own_port_visits_what_the_worker_leads_once(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open_by(f, true);
+    bool seen[100] = {0};
+    unsigned count = 0, calls = 0, ours = fill_keys(f, 100);
+    uint64_t cursor = 0;
+    do {
+        cursor = scan_on(f, s, cursor, seen, &count);
+    } while (cursor != 0 && calls++ < 100);
+    CU_ASSERT_EQUAL(count, ours);
+    for (unsigned k = 0; k < f->submitted; k++)
+        CU_ASSERT(is_ours(f->requests[k].r.partition));
+
+    /* Leadership moves away in the middle of a partition: that one is finished, no other begun. */
+    memset(seen, 0, sizeof seen);
+    for (calls = 0, cursor = 0; calls == 0 || (cursor >> 14 == 0 && calls < 100); calls++)
+        cursor = scan_on(f, s, cursor, seen, &count);
+    CU_ASSERT_FATAL(cursor >> 14 != 0);
+    uint32_t middle = cursor & (TM_SLOTS - 1);
+    f->taken_to = FIX_PARTITIONS;
+    f->submitted = 0;
+    for (calls = 0; cursor != 0 && calls < 100; calls++)
+        cursor = scan_on(f, s, cursor, seen, &count);
+    CU_ASSERT_EQUAL(cursor, 0);
+    CU_ASSERT(f->submitted > 0);
+    for (unsigned k = 0; k < f->submitted; k++)
+        CU_ASSERT_EQUAL(f->requests[k].r.partition, middle);
+    for (int i = 0; i < 100; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        if (fix_partition(key) == middle)
+            CU_ASSERT(seen[i]);
+    }
+    fix_delete(f);
 }
 
 static void a_scan_visits_every_key_and_ends(void)
@@ -255,6 +364,9 @@ static const struct tm_test tests[] = {
     TM_TEST(counts_of_parts_are_added),
     TM_TEST(mset_with_a_missing_value_is_refused_whole),
     TM_TEST(broadcasts_reach_every_partition_once),
+    TM_TEST(by_a_workers_own_port_only_what_it_leads_is_asked),
+    TM_TEST(a_worker_that_leads_nothing_has_no_keys),
+    TM_TEST(a_walk_by_the_own_port_visits_what_the_worker_leads_once),
     TM_TEST(keys_of_all_partitions_come_as_one_array),
     TM_TEST(a_scan_visits_every_key_and_ends),
     TM_TEST(a_scan_goes_on_when_the_router_was_full),

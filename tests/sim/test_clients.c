@@ -182,9 +182,27 @@ static void info_counts_what_all_workers_do(void)
     end();
 }
 
+/* Also where the other nodes' worker counts became known only after the worker was made. */
+static void every_worker_knows_which_member_it_is(void)
+{
+    begin(3);
+    for (unsigned n = 0; n < 3; n++)
+        for (unsigned w = 0; w < 2; w++) {
+            char mine[64];
+            struct client *c = connect_to(n, w);
+            snprintf(mine, sizeof mine, " 10.0.0.%u:%u@%u myself,master ", n + 1, 7001 + w,
+                     17001 + w);
+            CU_ASSERT_PTR_NOT_NULL(strstr(ask(c, "CLUSTER NODES"), mine));
+            CU_ASSERT_EQUAL(lines_with(c->text, "\n"), 6 + 2); /* two of RESP */
+            leave(c);
+        }
+    end();
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(lists_and_kills_reach_the_clients_of_every_worker),
     TM_TEST(info_counts_what_all_workers_do),
+    TM_TEST(every_worker_knows_which_member_it_is),
 };
 
 TM_TEST_MAIN("sim/clients", tests)

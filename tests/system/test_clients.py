@@ -8,7 +8,7 @@ import sys
 import redis
 from redis.cluster import ClusterNode, RedisCluster
 
-from cluster import Cluster, main, three_nodes
+from cluster import Cluster, main, three_nodes, wait_until
 
 COMMANDS = "set,get,incr,hset,sadd,mset"
 
@@ -121,6 +121,84 @@ def python_cluster_client_works(c, port):
         assert p.execute() == [i + 1 for i in range(200)]
     assert r.keyslot("Order:42") == redis.Redis(port=port).execute_command("CLUSTER KEYSLOT",
                                                                            "Order:42")
+    all_keys_by_members(port)
+
+
+def all_keys_by_members(port):
+    """A cluster client asks every primary about all keys and adds up: each speaks of its own."""
+    plain = redis.Redis(port=port)
+    shared = sorted(plain.keys("*"))
+    assert len(shared) == plain.dbsize() > 200
+    assert sorted(plain.scan_iter(count=20)) == shared
+    # Leaders may move while it is asked, which a client's map learns of later: once they rest, all
+    # must add up.
+    wait_until(lambda: members_add_up(port, shared), 30)
+    r = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", port)])
+    for n in r.get_primaries():
+        one = redis.Redis(host=n.host, port=n.port)
+        assert one.get("Cl:7") == plain.get("Cl:7")  # any key, by any port
+        assert one.flushall() and one.dbsize() == 0
+    wait_until(lambda: r.flushall() and plain.dbsize() == 0 and r.randomkey() is None, 10)
+    ids = {redis.Redis(host=n.host, port=n.port).execute_command("CLUSTER", "MYID")
+           for n in r.get_primaries()}
+    assert len(ids) == len(r.get_primaries()), ids  # each worker knows which member it is
+
+
+def members_add_up(port, shared):
+    r = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", port)])
+    primaries = r.get_primaries()
+    assert len(primaries) > 1, primaries
+    owned = []
+    for n in primaries:
+        one = redis.Redis(host=n.host, port=n.port)
+        own = list(one.scan_iter(count=20))
+        if one.dbsize() != len(own) or sorted(one.keys("*")) != sorted(own) or (
+                own and not all(one.randomkey() in own for _ in range(5))):
+            return False
+        owned += own
+    all_primaries = {"target_nodes": RedisCluster.PRIMARIES}
+    return (sorted(owned) == shared and r.dbsize(**all_primaries) == len(shared) and
+            sorted(r.scan_iter(count=20)) == shared and
+            sorted(r.keys("*", **all_primaries)) == shared)
+
+
+def a_node_speaks_for_all_its_workers():
+    with Cluster(three_nodes(), ["--workers", "2"]) as c:
+        c.up()
+        port = c.addresses()["node-1"][1]
+        r = redis.Redis(port=port, single_connection_client=True)
+        r.flushall()
+        for i in range(100):
+            r.set("Order:%d" % i, i, ex=1000 if i < 10 else None)
+        nodes = [redis.Redis(port=p) for _, p in c.addresses().values()]
+        assert wait_until(lambda: sum(n.info("keyspace").get("db0", {}).get("keys", 0)
+                                      for n in nodes) == 100, 10)
+        assert sum(n.info("keyspace").get("db0", {}).get("expires", 0) for n in nodes) == 10
+        assert sum(n.info("replication")["partitions_led"] for n in nodes) == 256
+        many = [redis.Redis(port=port + 1 + i % 2, client_name="many-%d" % i,
+                            single_connection_client=True) for i in range(6)]
+        assert all(m.ping() for m in many)
+        wait_until(lambda: r.info("clients")["connected_clients"] >= 7, 10)
+        for client in r, many[0], many[1]:
+            names = [row["name"] for row in client.client_list()]
+            assert all("many-%d" % i in names for i in range(6)), names
+        victim = next(row for row in many[0].client_list() if row["name"] == "many-3")
+        assert many[0].client_kill_filter(_id=victim["id"]) == 1
+        wait_until(lambda: "many-3" not in [row["name"] for row in r.client_list()], 10)
+
+        def reads():
+            return [n.info("stats") for n in nodes]
+        for n in nodes:
+            n.config_resetstat()
+        for i in range(150):
+            r.get("Order:%d" % i)
+        wait_until(lambda: sum(s["keyspace_hits"] for s in reads()) == 100, 10)
+        assert sum(s["keyspace_misses"] for s in reads()) == 50
+        assert reads()[0]["total_commands_processed"] >= 150
+        for n in nodes:
+            n.config_resetstat()
+        assert sum(s["keyspace_hits"] + s["keyspace_misses"] for s in reads()) == 0
+        assert all(s["total_commands_processed"] < 20 for s in reads()), reads()
 
 
 def clients_work_as_they_are():
@@ -128,7 +206,7 @@ def clients_work_as_they_are():
         if shutil.which(tool) is None:
             print("%s is not installed: skipped" % tool)
             sys.exit(77)
-    with Cluster(three_nodes()) as c:
+    with Cluster(three_nodes(), ["--workers", "2"]) as c:
         c.up()
         for node in "node-1", "node-3":
             port = c.addresses()[node][1]
@@ -141,4 +219,4 @@ def clients_work_as_they_are():
 
 
 if __name__ == "__main__":
-    sys.exit(main([clients_work_as_they_are]))
+    sys.exit(main([clients_work_as_they_are, a_node_speaks_for_all_its_workers]))
