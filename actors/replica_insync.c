@@ -161,6 +161,13 @@ static bool ready_to_widen(const struct tm_replica *r, const struct tm_peer *oth
            r->commit >= r->term_start && r->members.index <= r->commit;
 }
 
+/* All that is committed is durable there.  Before a record of this term is committed the leader may
+ * not know of the last that an earlier one committed alone. */
+static bool has_committed(const struct tm_replica *r, const struct tm_peer *other)
+{
+    return r->commit >= r->term_start && other->match >= r->commit;
+}
+
 static void drive_single(struct tm_replica *r, struct tm_peer *other, uint64_t now)
 {
     bool ready = ready_to_widen(r, other, now) ||
@@ -170,7 +177,7 @@ static void drive_single(struct tm_replica *r, struct tm_peer *other, uint64_t n
         if (tm_replica_lost(r, other, now)) {
             set_step(r, r->hs.insync.confirmed ? TM_STEP_NONE : TM_STEP_NARROW_WITNESS);
             tm_replica_commit_count(r);
-        } else if (other->match >= r->commit) {
+        } else if (has_committed(r, other)) {
             widen(r, other);
         }
     } else if (ready && r->transfer_to == TM_NODE_UNKNOWN) {

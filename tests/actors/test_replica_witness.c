@@ -183,6 +183,58 @@ static void widening_stops_lone_commits_first_and_ends_with_the_witness(void)
     cluster_free(c);
 }
 
+/* Node 0, which has three records of term 1, wins term 2 with the witness's help, which knows that
+ * node 0 was alone in sync. */
+static struct cluster *led_after_a_lone_life(void)
+{
+    struct cluster *c = puppet_new(2, true);
+    struct chain k;
+    chain_begin(&k, (struct tm_tail){0});
+    for (uint64_t i = 0; i < 3; i++)
+        chain_add(&k, 1, i);
+    puppet_append(c, 1, 1, &k, 1); /* it knows of the first that it is committed */
+    struct tm_replica_msg w = puppet_msg(2, TM_MSG_VOTE_REPLY, 1);
+    w.flags = TM_MSG_WITH_SET;
+    w.insync = (struct tm_insync){.term = 1, .epoch = 2, .count = 1, .at = {{100, 0}}};
+    puppet_tell(c, 0, &w);
+    while (replica_of(c, 0)->role != TM_ROLE_PRECANDIDATE || !puppet_answer(c, 2, TM_MSG_PREVOTE))
+        CU_ASSERT_FATAL(cluster_step(c, TM_SECONDS(5)));
+    w.flags |= TM_MSG_GRANTED | TM_MSG_PRE;
+    w.commit = 2;
+    puppet_tell(c, 0, &w);
+    while (!puppet_answer(c, 2, TM_MSG_VOTE))
+        CU_ASSERT_FATAL(cluster_step(c, TM_SECONDS(5)));
+    w = puppet_msg(2, TM_MSG_VOTE_REPLY, 2);
+    w.flags = TM_MSG_GRANTED;
+    w.commit = 2;
+    puppet_tell(c, 0, &w);
+    CU_ASSERT_FATAL(tm_replica_leads(replica_of(c, 0)));
+    return c;
+}
+
+/* The leader does not know what it once committed alone before it commits in its own term; a copy
+ * that has all that the leader knows to be committed may lack the rest. */
+static void widening_waits_until_it_is_known_what_is_committed(void)
+{
+    struct cluster *c = led_after_a_lone_life();
+    const struct tm_replica *a = replica_of(c, 0);
+    cluster_run(c, TM_MS(5));
+    CU_ASSERT_EQUAL(a->step, TM_STEP_NARROW_WITNESS);
+    CU_ASSERT_EQUAL(a->commit, 1);
+    struct tm_replica_msg b = puppet_msg(1, TM_MSG_APPEND_REPLY, 2);
+    b.index = b.commit = 1;
+    puppet_tell(c, 0, &b); /* the copy is back and has the first record */
+    cluster_run(c, TM_MS(5));
+    CU_ASSERT_EQUAL(a->hs.insync.count, 1);
+    CU_ASSERT_EQUAL(a->step, TM_STEP_WIDEN_WAIT);
+    b.index = b.commit = a->last.index;
+    puppet_tell(c, 0, &b);
+    cluster_run(c, TM_MS(5));
+    CU_ASSERT_EQUAL(a->commit, a->last.index);
+    CU_ASSERT_EQUAL(a->hs.insync.count, 2);
+    cluster_free(c);
+}
+
 /* Both have the set of two, the witness was not told; then A dies.  B shows the set it has. */
 static void a_candidate_shows_the_witness_a_newer_set(void)
 {
@@ -405,6 +457,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_set_of_two_does_not_elect_one_without_the_witness),
     TM_TEST(a_crash_while_narrowing_loses_nothing),
     TM_TEST(widening_stops_lone_commits_first_and_ends_with_the_witness),
+    TM_TEST(widening_waits_until_it_is_known_what_is_committed),
     TM_TEST(a_candidate_shows_the_witness_a_newer_set),
     TM_TEST(a_stalled_disk_counts_as_lost),
     TM_TEST(solo_stop_refuses_writes_on_one_copy),
