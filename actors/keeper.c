@@ -10,7 +10,7 @@
 #include "actors/keeper.h"
 #include "actors/offer.h"
 #include "actors/shard_internal.h"
-#include "storage/snapshot.h"
+#include "actors/transfer.h"
 
 #include <stdlib.h>
 
@@ -79,10 +79,6 @@ struct tm_keeper {
     struct receipt receipts[RECEIPTS_MAX];
 };
 
-/* The body of SNAPSHOT: this, then the chunk. */
-struct transfer {
-    struct tm_snapshot_info info;
-};
 enum { ACK_NEXT, ACK_DONE, ACK_FAILED }; /* arg2 of SNAPSHOT_ACK; arg is the next chunk */
 
 static uint64_t now(const struct tm_keeper *k)
@@ -93,27 +89,6 @@ static uint64_t now(const struct tm_keeper *k)
 static struct tm_counters *counters(const struct tm_keeper *k)
 {
     return k->shard->ctx->counters;
-}
-
-/* ---- members in a snapshot's header ---- */
-
-static void members_to_config(const struct tm_members *m, struct tm_voter_config *c)
-{
-    *c = (struct tm_voter_config){.epoch = m->index};
-    for (unsigned i = 0; i < m->count && c->count < TM_VOTERS_MAX; i++)
-        c->voters[c->count++] = (struct tm_voter){
-            .disk_id = m->at[i].id.disk, .node = m->at[i].id.node, .role = (uint32_t)m->at[i].role};
-}
-
-static void config_to_members(const struct tm_voter_config *c, struct tm_members *m)
-{
-    *m = (struct tm_members){.index = c->epoch};
-    for (unsigned i = 0; i < c->count && i < TM_VOTERS_MAX; i++)
-        m->at[m->count++] = (struct tm_member){
-            .id = {.disk = c->voters[i].disk_id, .node = (uint8_t)c->voters[i].node},
-            .role = (enum tm_member_role)c->voters[i].role};
-    if (!tm_members_valid(m))
-        *m = (struct tm_members){0};
 }
 
 /* ---- at the start ---- */
@@ -188,7 +163,7 @@ enum tm_err tm_keeper_load(struct tm_keeper *k, uint32_t partition, struct tm_st
     *store = f->store;
     f->store = NULL;
     if (f->there)
-        config_to_members(&f->info.config, members);
+        tm_transfer_members(&f->info, members); /* none if they make no sense */
     return TM_OK;
 }
 
@@ -254,7 +229,7 @@ static bool describe(const struct tm_keeper *k, const struct tm_partition *p,
         m = &p->replica.previous;
     if (m->count == 0)
         return false; /* not known as of then: later */
-    members_to_config(m, &info->config);
+    tm_transfer_note(m, info);
     memcpy(info->cluster, k->shard->node->directory->uuid, 16);
     return true;
 }
@@ -435,8 +410,8 @@ static void send_chunk(void *host, enum tm_err err, uint64_t chunk, struct tm_by
         return;
     }
     struct tm_shard *shard = s->keeper->shard;
-    struct transfer t = {.info = s->info};
-    struct tm_bytes pieces[2] = {tm_bytes_of(&t, sizeof t), bytes};
+    uint8_t about[TM_TRANSFER_HEAD_MAX];
+    struct tm_bytes pieces[2] = {tm_bytes_of(about, tm_transfer_encode(&s->info, about)), bytes};
     struct tm_message_head head = {.type = TM_MESSAGE_SNAPSHOT,
                                    .partition = s->p->id,
                                    .arg = chunk,
@@ -604,14 +579,10 @@ static struct receipt *receipt_begin(struct tm_keeper *k, struct tm_partition *p
 {
     struct receipt *r = NULL;
     struct tm_tail tail = {.index = info->walked_from, .term = info->term, .hash = info->hash};
-    struct tm_members members;
-    config_to_members(&info->config, &members);
-    if (members.count == 0 || members.index > tail.index)
-        return NULL;
     for (unsigned i = 0; i < RECEIPTS_MAX && r == NULL; i++)
         if (k->receipts[i].p == NULL)
             r = &k->receipts[i];
-    if (r == NULL || p->store == NULL || info->partition != p->id || !worth_it(k, p) ||
+    if (r == NULL || p->store == NULL || !worth_it(k, p) ||
         memcmp(info->cluster, k->shard->node->directory->uuid, 16) != 0 ||
         !tm_replica_snapshot_wanted(&p->replica, head->node, head->arg2, &tail) || !make_way(k, p))
         return NULL;
@@ -627,23 +598,22 @@ static struct receipt *receipt_begin(struct tm_keeper *k, struct tm_partition *p
 
 static void on_chunk(struct tm_keeper *k, const struct tm_message_head *head, struct tm_bytes body)
 {
-    struct transfer t;
+    struct tm_snapshot_info info;
+    struct tm_bytes chunk;
     struct tm_partition *p = tm_shard_find(k->shard, head->partition);
-    if (p == NULL || p->stopping || body.len < sizeof t)
+    if (p == NULL || p->stopping || tm_transfer_decode(body, p->id, &info, &chunk) != TM_OK)
         return;
-    memcpy(&t, body.data, sizeof t);
-    struct tm_bytes chunk = tm_bytes_of(body.data + sizeof t, body.len - sizeof t);
     struct receipt *r = receipt_of(k, p->id);
     if (r != NULL && head->arg == 0) {
         receipt_end(r); /* the leader begins anew */
         r = NULL;
     }
     if (r == NULL && head->arg == 0) {
-        r = receipt_begin(k, p, head, &t.info);
+        r = receipt_begin(k, p, head, &info);
         if (r == NULL)
-            decline(k, p, head, &t.info);
+            decline(k, p, head, &info);
     }
-    if (r == NULL || r->info.walked_from != t.info.walked_from)
+    if (r == NULL || r->info.walked_from != info.walked_from)
         return;
     r->moved_at = now(k);
     enum tm_err e = tm_snapshot_writer_chunk(r->writer, chunk);
@@ -684,7 +654,8 @@ static void install(struct receipt *r)
     if (!is_put_aside(r))
         return;
     struct tm_members members;
-    config_to_members(&r->info.config, &members);
+    enum tm_err e = tm_transfer_members(&r->info, &members);
+    TM_ASSERT(e == TM_OK); /* looked at when it came */
     if (tm_partition_install(p, r->store, &tail, &members) != TM_OK) {
         receipt_fail(r);
         return;

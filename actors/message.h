@@ -1,8 +1,9 @@
 /* message.h: what workers say to each other, over channels between nodes and over rings within one.
  *
  * A message is a 24-byte head and a body, little-endian.  Bodies that are not spelled out here have
- * an encoding of their own in the header named beside the type.  Numbers are append-only: nodes of
- * neighbouring versions talk to each other.  Everything received is checked before it is used. */
+ * an encoding of their own in the header named beside the type.  Numbers are append-only (6, 7, 10,
+ * 11, 18 and 19 are free): nodes of neighbouring versions talk to each other.  Everything received
+ * is checked before it is used. */
 #ifndef TM_ACTORS_MESSAGE_H
 #define TM_ACTORS_MESSAGE_H
 
@@ -23,8 +24,6 @@
     X(15, LEADERS, "please say LEADER of each partition you lead: the sender has just begun")      \
     X(16, SNAPSHOT, "a piece of a snapshot for a follower (actors/transfer.h)")                    \
     X(17, SNAPSHOT_ACK, "how far the follower has it")                                             \
-    X(18, REPAIR, "please send records [arg, arg + count)")                                        \
-    X(19, REPAIRED, "records asked for")                                                           \
     X(20, OFFER, "a piece, from byte arg2 on, of what a failover cut off; arg = its id")           \
     X(21, OFFERED, "arg = id: merged and committed, or (arg2 = 1) refused")                        \
     X(22, ASK, "a client's local command for a sibling worker too; arg = its session")             \

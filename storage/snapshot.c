@@ -48,7 +48,7 @@ void tm_snap_header_seal(struct tm_snap_header *h)
 bool tm_snap_header_valid(const struct tm_snap_header *h)
 {
     return h->magic == TM_SNAP_MAGIC && h->checksum == header_sum(h) &&
-           h->version == TM_SNAP_VERSION;
+           h->version == TM_SNAP_VERSION && h->note_len <= TM_SNAPSHOT_NOTE_MAX;
 }
 
 static void chunk_hash(const struct tm_snap_chunk *c, const void *items, uint8_t out[16])
@@ -110,11 +110,12 @@ void tm_snap_info_of(const struct tm_snap_header *h, struct tm_snapshot_info *ou
                                      .walked_to = h->walked_to,
                                      .term = h->term,
                                      .hash = h->hash,
-                                     .config = h->config,
+                                     .note_len = h->note_len,
                                      .items = h->items,
                                      .chunks = h->chunks,
                                      .bytes = h->bytes};
     memcpy(out->cluster, h->cluster, 16);
+    memcpy(out->note, h->note, sizeof out->note);
 }
 
 void tm_snap_header_of(const struct tm_snapshot_info *info, struct tm_snap_header *out)
@@ -125,7 +126,8 @@ void tm_snap_header_of(const struct tm_snapshot_info *info, struct tm_snap_heade
     out->walked_to = info->walked_to;
     out->term = info->term;
     out->hash = info->hash;
-    out->config = info->config;
+    out->note_len = info->note_len;
+    memcpy(out->note, info->note, sizeof out->note);
     memcpy(out->cluster, info->cluster, 16);
     out->items = info->items;
     out->chunks = info->chunks;

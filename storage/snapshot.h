@@ -21,18 +21,20 @@
 
 #include "runtime/ctx.h"
 #include "runtime/disk.h"
-#include "storage/hard_state.h"
 
 #define TM_SNAPSHOT_CHUNK_BYTES (256u * 1024) /* content of a chunk, if no item is larger */
+#define TM_SNAPSHOT_NOTE_MAX    248
 
 struct tm_snapshot_info {
     uint32_t partition;
-    uint64_t walked_from;          /* the log base: everything up to it is in the items */
-    uint64_t walked_to;            /* the highest index that any item shows */
-    uint64_t term;                 /* of walked_from */
-    uint64_t hash;                 /* of walked_from */
-    struct tm_voter_config config; /* as of walked_from */
+    uint64_t walked_from; /* the log base: everything up to it is in the items */
+    uint64_t walked_to;   /* the highest index that any item shows */
+    uint64_t term;        /* of walked_from */
+    uint64_t hash;        /* of walked_from */
     uint8_t cluster[16];
+    /* The caller's, kept beside the items: the members as of walked_from (actors/transfer.h). */
+    uint32_t note_len;
+    uint8_t note[TM_SNAPSHOT_NOTE_MAX];
     /* Filled in by the writer: */
     uint64_t items;
     uint64_t chunks;

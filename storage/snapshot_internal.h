@@ -13,7 +13,7 @@
 #define TM_SNAP_MAGIC       0x54414e5350414e53ull
 #define TM_SNAP_CHUNK_MAGIC 0x4b4e4843u
 #define TM_SNAP_CURRENT     0x544e455252554354ull
-#define TM_SNAP_VERSION     1u
+#define TM_SNAP_VERSION     2u
 #define TM_SNAP_PAGE        4096u
 #define TM_SNAP_NAME_MAX    128
 #define TM_SNAP_ITEM_MAX    (64u << 20)
@@ -26,16 +26,17 @@ struct tm_snap_header {
     uint64_t walked_to;
     uint64_t term;
     uint64_t hash;
-    struct tm_voter_config config;
     uint8_t cluster[16];
+    uint32_t note_len;
+    uint32_t zero;
+    uint8_t note[TM_SNAPSHOT_NOTE_MAX];
     uint64_t items;
     uint64_t chunks;
     uint64_t bytes;
     uint8_t chunks_hash[16]; /* XXH3-128 of all chunks' hashes, in order */
     uint64_t checksum;       /* XXH3-64 of all before */
 };
-TM_STATIC_ASSERT(sizeof(struct tm_voter_config) == 136, "frozen");
-TM_STATIC_ASSERT(sizeof(struct tm_snap_header) == 248, "frozen");
+TM_STATIC_ASSERT(sizeof(struct tm_snap_header) == 368, "frozen");
 
 struct tm_snap_chunk {
     uint32_t magic;

@@ -27,8 +27,8 @@ static void on_changed(void *host, struct tm_snapshot_writer *writer)
 static struct tm_snapshot_info info_of(uint64_t from)
 {
     struct tm_snapshot_info info = {.partition = 3, .walked_from = from, .term = 2, .hash = from};
-    info.config.count = 3;
-    info.config.voters[1].disk_id = 99;
+    info.note_len = TM_SNAPSHOT_NOTE_MAX;
+    info.note[TM_SNAPSHOT_NOTE_MAX - 1] = 99;
     memcpy(info.cluster, CLUSTER, 16);
     return info;
 }
@@ -100,7 +100,7 @@ static uint64_t load_newest(struct fixture *f, uint64_t items, bool *damaged)
     CU_ASSERT_FATAL(tm_snapshot_list(&f->env.ctx, 3, CLUSTER, list, &count, damaged) == TM_OK);
     for (unsigned i = 0; i < count; i++) {
         struct check c = {.from = list[i].walked_from};
-        CU_ASSERT(list[i].config.voters[1].disk_id == 99 && list[i].hash == c.from);
+        CU_ASSERT(list[i].note[TM_SNAPSHOT_NOTE_MAX - 1] == 99 && list[i].hash == c.from);
         CU_ASSERT(list[i].walked_to == c.from + 10 && list[i].term == 2);
         enum tm_err err = tm_snapshot_load(&f->env.ctx, &list[i], check_item, &c);
         if (err == TM_OK) {
