@@ -71,6 +71,8 @@ void tm_beat_init(struct tm_beat *b, const struct tm_beat_options *opt, const st
     b->link = links;
     b->links = count;
     b->next_tick = UINT64_MAX;
+    for (unsigned i = 0; i < TM_BEAT_BUCKETS; i++)
+        b->bucket_tick[i] = UINT64_MAX;
     b->active_at = tm_ctx_now(ctx);
 }
 
@@ -183,9 +185,14 @@ void tm_beat_update(struct tm_beat *b, struct tm_replica *r)
     put_in(b, r, led, followed);
 }
 
+static unsigned bucket_number(uint32_t partition)
+{
+    return partition * 2654435761u >> 24;
+}
+
 static struct tm_replica **bucket_of(struct tm_beat *b, uint32_t partition)
 {
-    return &b->bucket[partition * 2654435761u >> 24];
+    return &b->bucket[bucket_number(partition)];
 }
 
 static struct tm_replica *find_replica(struct tm_beat *b, uint32_t partition)
@@ -206,6 +213,7 @@ void tm_beat_join(struct tm_beat *b, struct tm_replica *r)
     struct tm_replica **bucket = bucket_of(b, r->partition);
     r->bucket_next = *bucket;
     *bucket = r;
+    tm_beat_deadline(b, r);
 }
 
 void tm_beat_leave(struct tm_beat *b, struct tm_replica *r)
@@ -270,9 +278,11 @@ void tm_beat_touch(struct tm_beat *b)
     b->active_at = now;
 }
 
-void tm_beat_deadline(struct tm_beat *b, uint64_t at)
+void tm_beat_deadline(struct tm_beat *b, const struct tm_replica *r)
 {
-    b->next_tick = tm_min_u64(b->next_tick, at);
+    uint64_t *bucket_tick = &b->bucket_tick[bucket_number(r->partition)];
+    *bucket_tick = tm_min_u64(*bucket_tick, r->deadline);
+    b->next_tick = tm_min_u64(b->next_tick, r->deadline);
 }
 
 uint64_t tm_beat_round(struct tm_beat *b)
@@ -447,17 +457,33 @@ static uint64_t send_due(struct tm_beat *b, uint64_t now)
     return next;
 }
 
+static void tick_bucket(struct tm_beat *b, unsigned bucket, uint64_t now)
+{
+    b->bucket_tick[bucket] = UINT64_MAX;
+    for (struct tm_replica *r = b->bucket[bucket]; r != NULL; r = r->bucket_next) {
+        if (r->deadline <= now)
+            tm_replica_tick(r, now);
+        tm_beat_deadline(b, r);
+    }
+}
+
+/* With hundreds of replicas some deadline passes in nearly every turn: only the buckets that hold
+ * one are walked, what the others have is read from one small array. */
+static void tick_due(struct tm_beat *b, uint64_t now)
+{
+    b->next_tick = UINT64_MAX;
+    for (unsigned i = 0; i < TM_BEAT_BUCKETS; i++) {
+        if (b->bucket_tick[i] <= now)
+            tick_bucket(b, i, now);
+        b->next_tick = tm_min_u64(b->next_tick, b->bucket_tick[i]);
+    }
+}
+
 uint64_t tm_beat_turn(struct tm_beat *b)
 {
     uint64_t now = tm_ctx_now(b->ctx);
-    if (now >= b->next_tick) {
-        b->next_tick = UINT64_MAX;
-        for (struct tm_replica *r = b->replicas; r != NULL; r = r->beat_next) {
-            if (r->deadline <= now)
-                tm_replica_tick(r, now);
-            b->next_tick = tm_min_u64(b->next_tick, r->deadline);
-        }
-    }
+    if (now >= b->next_tick)
+        tick_due(b, now);
     uint64_t next = send_due(b, now);
     return tm_min_u64(next, b->next_tick);
 }

@@ -83,9 +83,10 @@ struct tm_beat {
     bool round_wanted;
     uint64_t active_at;  /* last append */
     uint64_t slow_until; /* answers may be as old as at rest until then */
-    uint64_t next_tick;  /* earliest deadline of a replica */
+    uint64_t next_tick;  /* earliest deadline of a replica, or before it */
     struct tm_replica *replicas, *waiting;
     struct tm_replica *bucket[TM_BEAT_BUCKETS]; /* replicas by partition */
+    uint64_t bucket_tick[TM_BEAT_BUCKETS];      /* as next_tick, of a bucket */
 };
 
 /* links is the caller's memory for count peer workers, at least the number of worker pairs that
@@ -155,7 +156,7 @@ uint64_t tm_beat_heard(const struct tm_beat *b, const struct tm_replica *r, uint
 uint64_t tm_beat_interval(const struct tm_beat *b);
 uint64_t tm_beat_patience(const struct tm_beat *b);
 
-/* r->deadline was set: the next turn must not come later. */
-void tm_beat_deadline(struct tm_beat *b, uint64_t at);
+/* r->deadline was set: r is ticked by the first turn from then on. */
+void tm_beat_deadline(struct tm_beat *b, const struct tm_replica *r);
 
 #endif

@@ -197,7 +197,7 @@ void tm_replica_follow(struct tm_replica *r, uint64_t term, unsigned leader)
 void tm_replica_set_deadline(struct tm_replica *r, uint64_t at)
 {
     r->deadline = at;
-    tm_beat_deadline(r->beat, at);
+    tm_beat_deadline(r->beat, r);
 }
 
 void tm_replica_note(struct tm_replica *r, enum tm_replica_note note, uint64_t a, uint64_t b)
