@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define GATHER_NS TM_US(500) /* of the log, under load: a few times what a flush takes */
+
 static void on_durable(void *host, uint32_t partition, uint64_t index)
 {
     struct tm_partition *p = tm_shard_find(host, partition);
@@ -92,6 +94,7 @@ static enum tm_err open_logs(struct tm_shard *s)
                 .segment_bytes = o->wal_segment_bytes,
                 .max_record_bytes = (uint32_t)tm_min_u64(TM_RECORD_MAX, o->wal_segment_bytes / 2),
                 .max_bytes = o->wal_bytes,
+                .gather_ns = GATHER_NS,
                 .marker_ns = TM_MS(o->wal_idle_marker_ms),
                 .stall_ns = TM_MS(o->disk_stall_ms),
                 .sync = s->config.sync,

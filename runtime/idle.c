@@ -3,7 +3,10 @@
  * The window before parking is worth its cost only while the next work comes within it.
  * `credit` counts that: work found while waiting and short sleeps raise it, a window that passed in
  * vain lowers it, a long sleep clears it.  Below CREDIT_NEEDED the worker parks at once: one
- * heartbeat and its answer, at rest, do not reach it. */
+ * heartbeat and its answer, at rest, do not reach it.
+ *
+ * Where workers share cores, a worker whose turns find much parks at once too: its wake-up is paid
+ * by all that has gathered meanwhile, and whoever it waits for gets the core. */
 #include "runtime/idle.h"
 
 #define CREDIT_NEEDED   2
@@ -11,12 +14,15 @@
 #define CREDIT_MISS     2
 #define LONG_SLEEP      16 /* windows */
 #define CROWDED_SPIN_NS TM_US(2)
+#define MUCH            4 /* found by a turn, on average */
+#define SHARE           16
 
 void tm_idler_init(struct tm_idler *idler, const struct tm_idle_config *config, uint64_t now)
 {
     bool crowded = config->cores < config->workers;
     *idler = (struct tm_idler){
         .strategy = config->strategy, .spin_ns = config->spin_ns, .last_work = now};
+    idler->crowded = crowded;
     if (config->strategy == TM_IDLE_AUTO && crowded)
         idler->strategy = TM_IDLE_BACKOFF;
     if (idler->strategy == TM_IDLE_BACKOFF && crowded)
@@ -40,7 +46,7 @@ static void lose(struct tm_idler *idler, uint32_t amount)
 static enum tm_idle_action wait_in_window(struct tm_idler *idler, uint64_t now)
 {
     uint64_t idle_ns = now - idler->last_work;
-    if (idler->credit < CREDIT_NEEDED)
+    if (idler->credit < CREDIT_NEEDED || (idler->crowded && idler->found >= MUCH * 256))
         return TM_IDLE_DO_PARK;
     if (idle_ns < idler->window_ns) {
         idler->waiting = true;
@@ -52,12 +58,13 @@ static enum tm_idle_action wait_in_window(struct tm_idler *idler, uint64_t now)
     return TM_IDLE_DO_PARK;
 }
 
-enum tm_idle_action tm_idler_next(struct tm_idler *idler, bool worked, uint64_t now)
+enum tm_idle_action tm_idler_next(struct tm_idler *idler, unsigned found, uint64_t now)
 {
-    if (worked) {
+    if (found > 0) {
         if (idler->waiting)
             earn(idler);
         idler->waiting = false;
+        idler->found = (idler->found * (SHARE - 1) + tm_min_u64(found, 255) * 256) / SHARE;
         idler->last_work = now;
         return TM_IDLE_DO_SPIN;
     }

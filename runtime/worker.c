@@ -269,16 +269,16 @@ static void relax(void)
 
 void tm_worker_run(struct tm_worker *w)
 {
-    bool worked = false;
+    unsigned found = 0;
     while (!atomic_load_explicit(&w->stopping, memory_order_relaxed)) {
         uint64_t began = w->now_ns;
-        bool measure = worked;
-        worked = tm_worker_step(w) > 0;
+        bool measure = found > 0;
+        found = tm_worker_step(w);
         if (measure)
             tm_counter_peak(w->ctx.counters, TM_COUNTER_turn_max_us, (w->now_ns - began) / 1000);
-        switch (tm_idler_next(&w->idler, worked, w->now_ns)) {
+        switch (tm_idler_next(&w->idler, found, w->now_ns)) {
         case TM_IDLE_DO_SPIN:
-            if (!worked)
+            if (found == 0)
                 relax();
             break;
         case TM_IDLE_DO_YIELD:

@@ -169,11 +169,12 @@ uint64_t tm_hash_field(const struct tm_store *s, uint64_t key_hash, const struct
 {
     if (f == NULL)
         return 0;
-    const uint64_t seed[] = {key_hash, f->hlc, s->origins[tm_entity_origin(f)],
-                             tm_entity_name_len(f) << 1 |
-                                 ((tm_entity_flags(f) & TM_ENTITY_COUNTER) != 0)};
     struct tm_bytes name = tm_entity_name(f);
-    return tm_hash64(name.data, name.len + tm_entity_value_len(f), tm_hash64(seed, sizeof seed, 0));
+    const uint64_t parts[] = {key_hash, f->hlc, s->origins[tm_entity_origin(f)],
+                              tm_entity_name_len(f) << 1 |
+                                  ((tm_entity_flags(f) & TM_ENTITY_COUNTER) != 0),
+                              tm_hash64(name.data, name.len + tm_entity_value_len(f), 0)};
+    return tm_hash64(parts, sizeof parts, 0);
 }
 
 uint64_t tm_hash_meta(const struct tm_store *s, uint64_t key_hash, const struct tm_entity *e)

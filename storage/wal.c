@@ -232,6 +232,8 @@ uint64_t tm_wal_next_deadline(const struct tm_wal *wal)
         return UINT64_MAX;
     if (wal->full != wal->full_told)
         return tm_ctx_now(wal->ctx);
+    if (wal->stage != NULL && wal->large && wal->under_way == 0)
+        return tm_wal_gathered_at(wal);
     uint64_t retry = wal->starved && wal->job == TM_WAL_JOB_NONE ? wal->retry_ns : UINT64_MAX;
     return tm_min_u64(marker_due(wal), retry);
 }

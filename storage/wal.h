@@ -26,6 +26,7 @@
 
 #define TM_WAL_ALL          UINT32_MAX /* in a fault: every partition of this WAL */
 #define TM_WAL_INFLIGHT_MAX 4
+#define TM_WAL_LARGE        8  /* records */
 #define TM_WAL_GENERATIONS  16 /* older generations that may still be there */
 
 struct tm_wal;
@@ -143,6 +144,7 @@ struct tm_wal_config {
     uint64_t reserve_bytes;     /* 0 = an eighth of a segment */
     uint32_t max_record_bytes;  /* 0 = TM_RECORD_MAX and a header, but at most a quarter segment */
     uint32_t flushes_under_way; /* 1..TM_WAL_INFLIGHT_MAX; 0 = 2 */
+    uint64_t gather_ns;         /* between large blocks, at least; 0 = not at all */
     uint64_t marker_ns;         /* idle time before a marker block; 0 = 50 ms */
     uint64_t stall_ns;          /* a durable write that takes longer is counted; 0 = none is */
     enum tm_wal_sync sync;
@@ -186,13 +188,15 @@ enum tm_err tm_wal_append(struct tm_wal *wal, struct tm_bytes record, enum tm_wa
                           const struct tm_wal_span *spans, unsigned count, struct tm_wal_pos *out);
 
 /* End of turn: writes the gathered block if fewer than flushes_under_way are under way; else it
- * gathers on and goes with the first tm_wal_flush after a completion. */
+ * gathers on and goes with the first tm_wal_flush after a completion.  While blocks are large
+ * (TM_WAL_LARGE records and more) one is under way at a time, and begins gather_ns after the one
+ * before: a flush costs the machine much the same however much it makes durable. */
 void tm_wal_flush(struct tm_wal *wal);
 
 /* Housekeeping that time asks for: marker blocks, new attempts to get space. */
 void tm_wal_tick(struct tm_wal *wal);
 
-/* When tm_wal_tick is due, on the clock of the ctx; UINT64_MAX: nothing is. */
+/* When tm_wal_tick or tm_wal_flush is due, on the clock of the ctx; UINT64_MAX: nothing is. */
 uint64_t tm_wal_next_deadline(const struct tm_wal *wal);
 
 /* The highest contiguous durable sequence. */

@@ -1,7 +1,8 @@
 /* Blocks on their way.  Sealed blocks are encoded and submitted in the order of their sequences,
  * as many at a time as flushes_under_way allows; they may complete in any order, and are retired
  * in order: only then are they durable.  With TM_WAL_FSYNC a block is one write and then one
- * flush, which begins when its own write is done.
+ * flush, which begins when its own write is done.  Under load blocks gather longer, so that fewer
+ * flushes carry more.
  *
  * Any error of a block poisons the WAL: what completes later is not reported any more. */
 #include "runtime/counters.h"
@@ -121,6 +122,8 @@ static void submit(struct tm_wal *wal, struct tm_wal_buffer *b)
     tm_wal_encode(wal, b);
     b->state = TM_WAL_WRITING;
     b->started_ns = tm_ctx_now(wal->ctx);
+    wal->last_submit_ns = b->started_ns;
+    wal->large = b->record_count >= TM_WAL_LARGE;
     b->op = (struct tm_disk_op){.kind = TM_DISK_WRITE,
                                 .flags = wal->config.sync == TM_WAL_DSYNC ? TM_DISK_DSYNC : 0,
                                 .file = b->file,
@@ -141,6 +144,13 @@ void tm_wal_submit_sealed(struct tm_wal *wal)
         submit(wal, buffer_of(wal, wal->submit));
 }
 
+static bool may_seal(const struct tm_wal *wal)
+{
+    if (!wal->large)
+        return wal->under_way < wal->config.flushes_under_way;
+    return wal->under_way == 0 && tm_ctx_now(wal->ctx) >= tm_wal_gathered_at(wal);
+}
+
 void tm_wal_flush(struct tm_wal *wal)
 {
     if (wal->failed)
@@ -148,7 +158,7 @@ void tm_wal_flush(struct tm_wal *wal)
     tm_wal_submit_sealed(wal);
     if (wal->doomed_count > 0 && wal->next == wal->head && wal->durable < wal->release_sequence)
         tm_wal_stage_marker(wal);
-    if (wal->stage != NULL && wal->under_way < wal->config.flushes_under_way) {
+    if (wal->stage != NULL && may_seal(wal)) {
         tm_wal_seal(wal);
         tm_wal_submit_sealed(wal);
     }

@@ -111,6 +111,8 @@ struct tm_wal {
     uint64_t durable;
     uint64_t life_first, life_prev;
     uint64_t last_durable_ns;
+    uint64_t last_submit_ns;
+    bool large;       /* the block submitted last */
     bool window_open; /* no block says yet that the newest records are durable */
     uint32_t record_cap;
     uint32_t span_cap;
@@ -155,6 +157,12 @@ struct tm_wal {
     uint8_t *stream; /* decoded block of a read */
     uint64_t stream_cap;
 };
+
+/* When a block that was gathered while blocks are large may go. */
+static inline uint64_t tm_wal_gathered_at(const struct tm_wal *wal)
+{
+    return wal->last_submit_ns + wal->config.gather_ns;
+}
 
 /* wal.c */
 void tm_wal_stage_begin(struct tm_wal *wal, bool advance);

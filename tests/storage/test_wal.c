@@ -922,7 +922,43 @@ static void a_turn_is_one_block_and_gathers_while_the_disk_is_busy(void)
     teardown(f);
 }
 
+static void append_many(struct fixture *f, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        CU_ASSERT_FATAL(append_one(f, 1, 50, TM_WAL_EFFECT) == TM_OK);
+    tm_wal_flush(f->wal);
+}
+
+static void after_a_large_block_the_next_one_gathers_and_goes_by_itself(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    f->config.gather_ns = TM_US(500);
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    tm_sim_disk_drain(f->env.sd);
+    f->env.now_ns += TM_MS(1);
+    append_many(f, TM_WAL_LARGE - 1);
+    append_many(f, TM_WAL_LARGE);
+    CU_ASSERT_EQUAL(tm_sim_disk_under_way(f->env.sd), 2); /* after a small one at once */
+    append_many(f, 1);
+    tm_sim_disk_step(f->env.sd);
+    append_many(f, 1);
+    CU_ASSERT_EQUAL(tm_sim_disk_under_way(f->env.sd), 1); /* large ones go alone */
+    tm_sim_disk_drain(f->env.sd);
+    append_many(f, 1);
+    CU_ASSERT_EQUAL(tm_sim_disk_under_way(f->env.sd), 0);
+    CU_ASSERT_EQUAL(tm_wal_next_deadline(f->wal), f->env.now_ns + TM_US(500));
+    f->env.now_ns += TM_US(500);
+    tm_wal_flush(f->wal);
+    CU_ASSERT_EQUAL(tm_sim_disk_under_way(f->env.sd), 1);
+    tm_sim_disk_drain(f->env.sd);
+    CU_ASSERT_EQUAL(f->acked, f->count);
+    append_many(f, 1); /* that was a small one: at once */
+    CU_ASSERT_EQUAL(tm_sim_disk_under_way(f->env.sd), 1);
+    teardown(f);
+}
+
 static const struct tm_test tests[] = {
+    TM_TEST(after_a_large_block_the_next_one_gathers_and_goes_by_itself),
     TM_TEST(a_turn_is_one_block_and_gathers_while_the_disk_is_busy),
     TM_TEST(a_record_is_read_back_by_its_place),
     TM_TEST(a_hole_ends_what_counts),
