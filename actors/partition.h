@@ -54,6 +54,8 @@ struct tm_partition_env {
     struct tm_hlc *hlc;
     uint64_t origin; /* id of this cluster's incarnation */
     struct tm_id self;
+    const char *const *node_names; /* node_count of them, for the log */
+    unsigned node_count;
     bool eventual;
     bool out_of_memory; /* --memory-limit is reached: the worker looks now and then */
 

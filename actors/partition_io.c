@@ -289,10 +289,11 @@ static void io_note(void *host, enum tm_replica_note note, uint64_t a, uint64_t 
         enum tm_err e = tm_log_clear_suspect(p->log);
         TM_ASSERT(e == TM_OK || e == TM_ERR_IO);
     }
-    bool routine = note == TM_NOTE_PREVOTE || note == TM_NOTE_ELECTION;
-    tm_ctx_log(p->env->ctx, routine ? TM_LOG_DEBUG : TM_LOG_WARN, tm_replica_note_name(note),
-               "partition=%u a=%llu b=%llu text=\"%s\"", p->id, (unsigned long long)a,
-               (unsigned long long)b, tm_replica_note_text(note));
+    char text[256];
+    tm_replica_note_text(note, a, b, a < p->env->node_count ? p->env->node_names[a] : "?", text,
+                         sizeof text);
+    tm_ctx_log(p->env->ctx, tm_replica_note_level(note), tm_replica_note_name(note),
+               "partition=%u text=\"%s\"", p->id, text);
 }
 
 const struct tm_replica_io tm_partition_io = {

@@ -9,6 +9,8 @@
  * at the time when it is durable.  A crash in between leaves nobody who heard of it. */
 #include "actors/replica_internal.h"
 
+#include <stdio.h>
+
 void tm_replica_options_default(struct tm_replica_options *opt)
 {
     *opt = (struct tm_replica_options){
@@ -529,23 +531,41 @@ const char *tm_replica_role_name(enum tm_replica_role role)
     return (unsigned)role < TM_ARRAY_LEN(roles) ? roles[role] : "UNKNOWN";
 }
 
-static const char *const note_names[] = {
-#define X(name, text) #name,
-    TM_REPLICA_NOTE_LIST(X)
-#undef X
-};
-static const char *const note_texts[] = {
-#define X(name, text) text,
+static const struct {
+    const char *name, *text;
+    enum tm_log_level level;
+} notes[] = {
+#define X(name, level, text) {#name, text, TM_LOG_##level},
     TM_REPLICA_NOTE_LIST(X)
 #undef X
 };
 
 const char *tm_replica_note_name(enum tm_replica_note note)
 {
-    return (unsigned)note < TM_NOTE_COUNT ? note_names[note] : "UNKNOWN";
+    return (unsigned)note < TM_NOTE_COUNT ? notes[note].name : "UNKNOWN";
 }
 
-const char *tm_replica_note_text(enum tm_replica_note note)
+enum tm_log_level tm_replica_note_level(enum tm_replica_note note)
 {
-    return (unsigned)note < TM_NOTE_COUNT ? note_texts[note] : "an unknown note";
+    return (unsigned)note < TM_NOTE_COUNT ? notes[note].level : TM_LOG_WARN;
+}
+
+void tm_replica_note_text(enum tm_replica_note note, uint64_t a, uint64_t b, const char *node,
+                          char *text, size_t size)
+{
+    const char *from = (unsigned)note < TM_NOTE_COUNT ? notes[note].text : "an unknown note";
+    size_t len = 0;
+    text[0] = '\0';
+    while (*from != '\0' && len + 1 < size) {
+        size_t plain = strcspn(from, "{"), word = strcspn(from, "}") - plain + 1;
+        len += (size_t)snprintf(text + len, size - len, "%.*s", (int)plain, from);
+        from += plain;
+        if (*from == '\0' || len + 1 >= size)
+            return;
+        uint64_t number = from[1] == 'a' ? a : from[1] == 'b' ? b : a / TM_MS(1);
+        len += (size_t)(from[1] == 'n'
+                            ? snprintf(text + len, size - len, "%s", node)
+                            : snprintf(text + len, size - len, "%llu", (unsigned long long)number));
+        from += word;
+    }
 }

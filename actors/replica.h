@@ -55,20 +55,23 @@ struct tm_replica_status {
     bool longest_stands;
 };
 
-/* X(name, text): what is worth a line in the log and a counter.  a and b are told per note. */
+/* X(name, level, text): what is worth a line in the log.  A note comes with two numbers a and b; in
+ * its text {a} and {b} stand for them, {ms} for a given in nanoseconds, {node} for the name of the
+ * node numbered a. */
 #define TM_REPLICA_NOTE_LIST(X)                                                                    \
-    X(MISMATCH, "own record a and the leader's differ though both claim term b: repair is due")    \
-    X(HEALED, "caught up to a: the replica is whole again")                                        \
-    X(NARROWED, "one copy: the partition goes on with node a alone, epoch b")                      \
-    X(WIDENED, "two copies again, epoch b")                                                        \
-    X(QUORUM_LOST, "gave up leadership of term a: no quorum heard")                                \
-    X(STALLED, "own disk does not acknowledge for a ns: leadership moves away")                    \
-    X(READMITTED, "node a counts as a voter again, with a new disk")                               \
-    X(PREVOTE, "a pre-vote for term a began")                                                      \
-    X(ELECTION, "an election for term a began")
+    X(MISMATCH, WARN,                                                                              \
+      "record {a} differs from the leader's though both are of term {b}: repair is due")           \
+    X(HEALED, INFO, "caught up to record {a}: the replica is whole again")                         \
+    X(NARROWED, WARN, "one copy is left: the partition goes on with that of {node} alone")         \
+    X(WIDENED, INFO, "two copies again: that of {node} is back")                                   \
+    X(QUORUM_LOST, WARN, "gave up leadership of term {a}: no quorum heard")                        \
+    X(STALLED, WARN, "own disk does not acknowledge for {ms} ms: leadership moves away")           \
+    X(READMITTED, INFO, "{node} counts as a voter again, with a new disk")                         \
+    X(PREVOTE, DEBUG, "a pre-vote for term {a} began")                                             \
+    X(ELECTION, DEBUG, "an election for term {a} began")
 
 enum tm_replica_note {
-#define X(name, text) TM_NOTE_##name,
+#define X(name, level, text) TM_NOTE_##name,
     TM_REPLICA_NOTE_LIST(X)
 #undef X
         TM_NOTE_COUNT
@@ -464,6 +467,10 @@ uint64_t tm_replica_window_bytes(const struct tm_replica *r);
 /* The members' names for roles and notes ("LEADER", "NARROWED").  Static storage. */
 const char *tm_replica_role_name(enum tm_replica_role role);
 const char *tm_replica_note_name(enum tm_replica_note note);
-const char *tm_replica_note_text(enum tm_replica_note note);
+
+/* How loud a note is, and what it says in words: at most size - 1 bytes of text. */
+enum tm_log_level tm_replica_note_level(enum tm_replica_note note);
+void tm_replica_note_text(enum tm_replica_note note, uint64_t a, uint64_t b, const char *node,
+                          char *text, size_t size);
 
 #endif

@@ -280,7 +280,8 @@ void tm_replica_on_insync_reply(struct tm_replica *r, const struct tm_replica_ms
             set_step(r, TM_STEP_NONE);
     } else if (r->step == TM_STEP_WIDEN_OTHER) {
         set_step(r, TM_STEP_WIDEN_WITNESS);
-        tm_replica_note(r, TM_NOTE_WIDENED, p->id.node, r->hs.insync.epoch);
+        if (r->hs.insync.epoch > 1) /* else both as before, under a new term */
+            tm_replica_note(r, TM_NOTE_WIDENED, p->id.node, r->hs.insync.epoch);
     }
     tm_replica_insync_drive(r, tm_replica_now(r));
     tm_replica_readmit(r);

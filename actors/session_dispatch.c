@@ -211,10 +211,9 @@ void tm_session_write_refusal(struct tm_resp_writer *w, enum tm_answer_status st
                               enum tm_err err)
 {
     if (status == TM_ANSWER_UNKNOWN)
-        tm_resp_errorf(w,
-                       "TIMEOUT outcome unknown: the command may or may not have been executed "
-                       "(%s)",
-                       tm_err_name(err));
+        tm_resp_errorf(
+            w, "TIMEOUT outcome unknown: the command may or may not have been executed%s%s",
+            err != TM_ERR_TIMEOUT ? ": " : "", err != TM_ERR_TIMEOUT ? tm_err_text(err) : "");
     else
         tm_resp_error(w, refusal_text(err));
 }

@@ -1,6 +1,8 @@
 /* session_tidemill.c: TIDEMILL: what no redis command asks; for `tidemill status` and `recover`. */
 #include "actors/session_internal.h"
 
+#include <stdio.h>
+
 static void recover(const struct tm_router *r, struct tm_bytes word, struct tm_resp_writer *w)
 {
     uint32_t partition = 0;
@@ -15,15 +17,44 @@ static void recover(const struct tm_router *r, struct tm_bytes word, struct tm_r
         tm_resp_error(w, "ERR there is no such partition");
 }
 
+static void pair(struct tm_resp_writer *w, const char *name, const char *value)
+{
+    tm_resp_bulk_str(w, name);
+    tm_resp_bulk_str(w, value);
+}
+
+/* The workers of all nodes: what CLUSTER NODES has no place for is the node's name. */
+static void members(const struct tm_router *r, struct tm_resp_writer *w)
+{
+    uint32_t count = r->member_count(r->host);
+    tm_resp_array(w, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct tm_router_member m;
+        char address[80];
+        r->member(r->host, i, &m);
+        snprintf(address, sizeof address, "%s:%u", m.ip, m.port);
+        tm_resp_array(w, 10);
+        pair(w, "id", m.id);
+        pair(w, "node", m.node);
+        pair(w, "address", address);
+        tm_resp_bulk_str(w, "worker");
+        tm_resp_bulk_u64(w, m.worker);
+        tm_resp_bulk_str(w, "alive");
+        tm_resp_bulk_u64(w, m.alive);
+    }
+}
+
 void tm_session_local_tidemill(struct tm_session *s, struct tm_resp_writer *w,
                                const struct tm_bytes *argv, unsigned argc)
 {
     const struct tm_router *r = s->all->router;
     if (argc == 2 && tm_word_is(argv[1], "PARTITIONS") && r->partitions_of != NULL)
         r->partitions_of(r->host, w);
+    else if (argc == 2 && tm_word_is(argv[1], "MEMBERS"))
+        members(r, w);
     else if (argc == 3 && tm_word_is(argv[1], "RECOVER") && r->recover != NULL)
         recover(r, argv[2], w);
     else
-        tm_resp_error(w, "ERR unknown subcommand; there are TIDEMILL PARTITIONS and TIDEMILL "
-                         "RECOVER <partition>");
+        tm_resp_error(w, "ERR unknown subcommand; there are TIDEMILL MEMBERS, TIDEMILL PARTITIONS "
+                         "and TIDEMILL RECOVER <partition>");
 }

@@ -267,6 +267,8 @@ static enum tm_err make_shared(struct tm_shard *s)
                                        .hlc = &s->hlc,
                                        .origin = tm_load64(d->uuid),
                                        .self = self,
+                                       .node_names = n->spec.names,
+                                       .node_count = n->spec.count,
                                        .eventual = d->eventual,
                                        .record = record};
     tm_resp_writer_init(&s->env.reply, s->options.client_output_buffer_bytes);

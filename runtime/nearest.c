@@ -43,6 +43,12 @@ unsigned tm_name_distance(const char *given, const char *name)
     return d[m % 3][n];
 }
 
+bool tm_name_is_near(const char *given, unsigned distance)
+{
+    size_t len = strlen(given);
+    return distance <= 2 + len / 3 && 2 * distance <= len;
+}
+
 const char *tm_nearest_name(const char *given, const char *const *names, size_t count)
 {
     const char *best = NULL;
@@ -54,5 +60,5 @@ const char *tm_nearest_name(const char *given, const char *const *names, size_t 
             best = names[i];
         }
     }
-    return distance <= 2 + strlen(given) / 3 ? best : NULL;
+    return tm_name_is_near(given, distance) ? best : NULL;
 }

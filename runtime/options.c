@@ -66,8 +66,12 @@ static enum tm_err unknown(const char *name, enum tm_option_source source,
                            const struct tm_flag *flags, unsigned flag_count, char *why)
 {
     char given[96], near[96];
+    const char *nearest = tm_option_nearest(name, flags, flag_count);
     spell(source, name, given, sizeof given);
-    spell(source, tm_option_nearest(name, flags, flag_count), near, sizeof near);
+    if (nearest == NULL)
+        return fail(TM_ERR_NOTFOUND, why, "%s (%s): no such option; see tidemill help serve", given,
+                    tm_option_source_name(source));
+    spell(source, nearest, near, sizeof near);
     return fail(TM_ERR_NOTFOUND, why, "%s (%s): no such option; the nearest is %s", given,
                 tm_option_source_name(source), near);
 }

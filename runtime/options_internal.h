@@ -38,7 +38,7 @@ void tm_option_pretty(const struct tm_option_row *row, int64_t value, char *buf,
 /* Parses text by the row's type and range into *value (not TEXT); false if it is not one. */
 bool tm_option_parse(const struct tm_option_row *row, const char *text, int64_t *value);
 
-/* The option or flag name nearest to `name` by edit distance; never NULL. */
+/* The option or flag name nearest to `name`; NULL if none is near (runtime/nearest.h). */
 const char *tm_option_nearest(const char *name, const struct tm_flag *flags, unsigned flag_count);
 
 /* Compares names: '-' and '_' do not count, nor does case ("walBytes" is "wal-bytes"). */

@@ -221,7 +221,7 @@ const char *tm_option_nearest(const char *name, const struct tm_flag *flags, uns
             nearest = candidate;
         }
     }
-    return nearest;
+    return tm_name_is_near(name, best) ? nearest : NULL;
 }
 
 const char *tm_option_name(enum tm_option which)

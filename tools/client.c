@@ -49,6 +49,12 @@ static enum tm_err finish_connect(int fd, uint64_t deadline)
     return err == TM_OK && failed != 0 ? tm_err_from_errno(failed) : err;
 }
 
+bool tm_client_is_address(const char *text)
+{
+    struct tm_addr addr;
+    return tm_addr_parse(&addr, text) != TM_ERR_INVALID;
+}
+
 enum tm_err tm_client_open(struct tm_client *c, const char *address, unsigned timeout_ms)
 {
     struct tm_addr addr;

@@ -14,6 +14,9 @@ struct tm_client {
     size_t len, cap;
 };
 
+/* Whether the text has the form ADDRESS:PORT, of an address or a host name. */
+bool tm_client_is_address(const char *text);
+
 /* Connects to ADDRESS:PORT within timeout_ms, which also bounds every later answer.  CLOSED (nobody
  * listens), TIMEOUT, NOTFOUND (no such host), INVALID (not an address), or another code. */
 enum tm_err tm_client_open(struct tm_client *c, const char *address, unsigned timeout_ms);

@@ -116,8 +116,14 @@ static enum tm_err prepare_dpdk(struct tm_host *h, char *why)
 
 enum tm_err tm_host_fabric_prepare(struct tm_host *h, char *why)
 {
-    if (h->options.fabric == TM_FABRIC_KIND_DPDK && h->config.cluster->nodes.count > 1)
+    bool alone = h->config.cluster->nodes.count == 1;
+    if (h->options.fabric == TM_FABRIC_KIND_DPDK && !alone)
         return prepare_dpdk(h, why);
+    if (h->options.fabric_port[0] != '\0' || h->options.eal[0] != '\0')
+        tm_log_plain(&h->log_target, TM_LOG_WARN, "dpdk_not_used", "text=\"%s\"",
+                     alone ? "--fabric-port and --eal change nothing: the cluster has one node, "
+                             "which talks to nobody"
+                           : "--fabric-port and --eal change nothing with --fabric tcp");
     return TM_OK;
 }
 

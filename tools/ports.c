@@ -4,7 +4,9 @@
  * port on one machine.  What a person wrote into defineNode wins; then two blocks may meet, which
  * is said at boot instead of being found as "port in use" by the second node. */
 #include "tools/ports.h"
+#include "net/addr.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 
 TM_STATIC_ASSERT(1 + TM_PORTS_WORKERS_MAX <= TM_PORTS_FABRIC,
@@ -74,6 +76,25 @@ enum tm_err tm_ports_plan(const struct tm_topology *t, const struct tm_cluster_s
     *out = (struct tm_ports){.first = (uint16_t)mine.first};
     snprintf(out->address, sizeof out->address, "%s", mine.address);
     return TM_OK;
+}
+
+bool tm_ports_check(const struct tm_options *o, char *why)
+{
+    struct in_addr ip;
+    struct tm_addr listen;
+    if (inet_pton(AF_INET, o->address, &ip) != 1) {
+        snprintf(why, TM_OPTION_WHY_MAX, "--address: \"%s\" is no IPv4 address such as 10.0.0.7",
+                 o->address);
+        return false;
+    }
+    if (o->listen[0] == '\0')
+        return true;
+    enum tm_err e = tm_addr_parse(&listen, o->listen);
+    if (e == TM_ERR_NOTFOUND || (e == TM_OK && tm_addr_port(&listen) != 0))
+        return true; /* a name is looked up when the node starts */
+    snprintf(why, TM_OPTION_WHY_MAX, "--listen: \"%s\" is no ADDRESS:PORT such as 127.0.0.1:7000",
+             o->listen);
+    return false;
 }
 
 const char *tm_ports_text(const struct tm_ports *p, uint16_t port, char *buf, size_t size)

@@ -13,6 +13,7 @@
 #ifndef TM_TOOLS_PORTS_H
 #define TM_TOOLS_PORTS_H
 
+#include "runtime/options.h"
 #include "tools/topology.h"
 
 #define TM_PORTS_PER_NODE    32
@@ -30,6 +31,10 @@ struct tm_ports {
 enum tm_err tm_ports_plan(const struct tm_topology *t, const struct tm_cluster_spec *c,
                           unsigned node, unsigned base_port, const char *address,
                           struct tm_ports *out, char *why, size_t why_size);
+
+/* Whether --address and --listen have the form of an address; else why (TM_OPTION_WHY_MAX bytes)
+ * gets one line. */
+bool tm_ports_check(const struct tm_options *o, char *why);
 
 /* The shared client port; a worker's own client port; a worker's fabric port.  worker <
  * TM_PORTS_WORKERS_MAX. */

@@ -50,6 +50,7 @@ static int find_node(struct recovery *r)
     struct tm_client c;
     char info[4096];
     enum tm_err e = tm_client_open(&c, r->address, TIMEOUT_MS);
+    bool connected = e == TM_OK;
     if (e == TM_OK)
         e = tm_client_auth(&c, r->password);
     if (e == TM_OK)
@@ -57,7 +58,8 @@ static int find_node(struct recovery *r)
     tm_client_close(&c);
     if (e == TM_OK && tm_info_field(info, "node_name", r->node, sizeof r->node))
         return TM_EXIT_DONE;
-    return tm_fail("%s: %s", r->address, tm_err_text(e != TM_OK ? e : TM_ERR_UNSUPPORTED));
+    return tm_fail("%s: %s", r->address,
+                   tm_status_reason(e != TM_OK ? e : TM_ERR_UNSUPPORTED, connected));
 }
 
 /* Says how each of the node's copies stands, and keeps those that can go on. */
@@ -187,6 +189,8 @@ int tm_main_recover(int argc, char **argv)
         return TM_EXIT_USAGE;
     if (argc != 1)
         return tm_usage_error("recover", "the ADDRESS:PORT of the node to go on with is needed");
+    if (!tm_client_is_address(argv[0]))
+        return tm_usage_error("recover", "\"%s\" is no ADDRESS:PORT", argv[0]);
     struct recovery r = {
         .address = argv[0], .password = password != NULL ? password : "", .partition = -1};
     if ((partition == NULL) == !all)

@@ -138,6 +138,8 @@ static enum tm_err fill_options(struct serve *s)
     if (o->memory_limit == 0)
         o->memory_limit = tm_machine_memory_share(1);
     TM_STATIC_ASSERT(sizeof s->why >= TM_OPTION_WHY_MAX, "room for what is told");
+    if (!tm_ports_check(o, s->why))
+        return TM_ERR_INVALID;
     return tm_options_check(o, s->why);
 }
 

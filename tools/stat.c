@@ -62,7 +62,10 @@ static struct tm_counters_table *join_counters(const struct tm_workspace *ws)
     enum tm_err err = mem == NULL ? TM_ERR_NOTFOUND : tm_counters_join(&table, mem, bytes);
     if (err == TM_OK)
         return table;
-    tm_fail("%s: its counters: %s", ws->path, tm_err_text(err));
+    tm_fail("%s: its counters: %s", ws->path,
+            err == TM_ERR_VERSION
+                ? "those of another build: ask with the tidemill that runs the node"
+                : tm_err_text(err));
     return NULL;
 }
 
@@ -76,6 +79,8 @@ static int show(const char *dir, bool json)
     err = tm_workspace_join(&ws, path, false);
     if (err == TM_ERR_NOTFOUND)
         return tm_fail("%s: no node has left counters here: start it first", dir);
+    if (err == TM_ERR_VERSION)
+        return tm_fail("%s: of another build: ask with the tidemill that runs the node", path);
     if (err != TM_OK)
         return tm_fail("%s: %s", path, tm_err_text(err));
     struct tm_counters_table *table = join_counters(&ws);

@@ -1,7 +1,7 @@
 /* tidemill status: how a cluster is, as its members say.
  *
- * The member at ADDRESS names all others (CLUSTER NODES: one for each worker of each node); each is
- * asked for the partitions it has copies of (TIDEMILL PARTITIONS), all with one time limit.  What
+ * The member at ADDRESS names all others (TIDEMILL MEMBERS: one for each worker of each node); each
+ * is asked for the partitions it has copies of (TIDEMILL PARTITIONS), all with one time limit. What
  * they say is merged by partition: the leader of the highest term counts, others may not have heard
  * of it.  A member that does not answer is a finding, not a failure. */
 #include "tools/client.h"
@@ -21,12 +21,12 @@ static void ask_member(struct tm_status *s, struct tm_status_member *m, const ch
     char info[4096];
     struct tm_bytes reply;
     enum tm_err err = tm_client_open(&c, m->address, TIMEOUT_MS);
+    m->connected = err == TM_OK;
     if (err == TM_OK)
         err = tm_client_auth(&c, password);
     if (err == TM_OK)
         err = tm_client_text(&c, (const char *const[]){"INFO", "cluster", NULL}, info, sizeof info);
     if (err == TM_OK) {
-        tm_info_field(info, "node_name", m->node, sizeof m->node);
         tm_info_field(info, "cluster_name", s->cluster, sizeof s->cluster);
         err = tm_client_ask(&c, (const char *const[]){"TIDEMILL", "PARTITIONS", NULL}, &reply);
     }
@@ -36,31 +36,37 @@ static void ask_member(struct tm_status *s, struct tm_status_member *m, const ch
     tm_client_close(&c);
 }
 
+const char *tm_status_reason(enum tm_err err, bool connected)
+{
+    return err == TM_ERR_CLOSED && !connected ? "nobody listens there" : tm_err_text(err);
+}
+
 /* Asks ADDRESS who the members are. */
 static int find_members(struct tm_status *s, const char *address, const char *password)
 {
     struct tm_client c;
     struct tm_bytes reply;
-    struct tm_resp_value v;
+    struct tm_resp_value v = {0};
     size_t used;
     enum tm_err err = tm_client_open(&c, address, TIMEOUT_MS);
+    bool connected = err == TM_OK;
     if (err == TM_OK)
         err = tm_client_auth(&c, password);
     if (err == TM_OK)
-        err = tm_client_ask(&c, (const char *const[]){"CLUSTER", "NODES", NULL}, &reply);
+        err = tm_client_ask(&c, (const char *const[]){"TIDEMILL", "MEMBERS", NULL}, &reply);
     if (err == TM_OK && tm_resp_read(reply.data, reply.len, &v, &used) != TM_RESP_DONE)
         err = TM_ERR_CORRUPT;
+    int status = TM_EXIT_DONE;
     if (err == TM_OK && v.type == TM_RESP_ERROR)
-        tm_fail("%s: %.*s", address, (int)tm_min_u64(v.text.len, 512), v.text.data);
+        status = tm_fail("%s: %.*s", address, (int)tm_min_u64(v.text.len, 512), v.text.data);
     else if (err == TM_OK)
-        err = tm_status_members(s, v.text);
-    else
-        tm_fail("%s: %s", address, tm_err_text(err));
-    bool ok = err == TM_OK && v.type != TM_RESP_ERROR;
+        err = tm_status_members(s, reply);
+    if (err != TM_OK)
+        status = tm_fail("%s: %s", address, tm_status_reason(err, connected));
+    else if (status == TM_EXIT_DONE && s->member_count == 0)
+        status = tm_fail("%s: it names no member of its cluster", address);
     tm_client_close(&c);
-    if (ok && s->member_count == 0)
-        return tm_fail("%s: it names no member of its cluster", address);
-    return ok ? TM_EXIT_DONE : TM_EXIT_FAILED;
+    return status;
 }
 
 int tm_status_gather(struct tm_status *s, const char *address, const char *password)
@@ -99,7 +105,7 @@ static void print_members(const struct tm_status *s)
     for (unsigned i = 0; i < s->member_count; i++) {
         const struct tm_status_member *m = &s->members[i];
         printf("%-16s %-22s %6u %6u  %s\n", m->node, m->address, m->leads, m->holds,
-               m->err == TM_OK ? "reachable" : tm_err_text(m->err));
+               m->err == TM_OK ? "reachable" : tm_status_reason(m->err, m->connected));
     }
 }
 
@@ -178,6 +184,8 @@ int tm_main_status(int argc, char **argv)
         return TM_EXIT_USAGE;
     if (argc != 1)
         return tm_usage_error("status", "the ADDRESS:PORT of one node is needed");
+    if (!tm_client_is_address(argv[0]))
+        return tm_usage_error("status", "\"%s\" is no ADDRESS:PORT", argv[0]);
     struct tm_status s = {0};
     password = password != NULL ? password : "";
     int status = tm_status_gather(&s, argv[0], password);

@@ -8,8 +8,9 @@
 /* A worker of a node. */
 struct tm_status_member {
     char address[80];
-    char node[64];   /* its name, or its address while it is not known */
+    char node[64];   /* its name */
     enum tm_err err; /* why it did not answer */
+    bool connected;  /* somebody listened there */
     unsigned leads, holds;
 };
 
@@ -55,8 +56,12 @@ struct tm_status {
  * returns TM_EXIT_FAILED if that one does not answer; others may be silent (their err). */
 int tm_status_gather(struct tm_status *s, const char *address, const char *password);
 
-/* Takes the members out of the text of CLUSTER NODES.  NOMEM. */
-enum tm_err tm_status_members(struct tm_status *s, struct tm_bytes nodes);
+/* Takes the members out of a reply to TIDEMILL MEMBERS: an array as that of tm_status_take.
+ * UNSUPPORTED: an error reply; CORRUPT: another shape; NOMEM. */
+enum tm_err tm_status_members(struct tm_status *s, struct tm_bytes reply);
+
+/* Why a member did not answer. */
+const char *tm_status_reason(enum tm_err err, bool connected);
 
 /* Takes the replicas out of a member's reply to TIDEMILL PARTITIONS: an array of arrays of
  * alternating names and values; unknown names are skipped.  UNSUPPORTED: an error reply; CORRUPT:

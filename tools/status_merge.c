@@ -11,29 +11,59 @@
 #include <stdlib.h>
 
 #define PARTITIONS_MAX 16385 /* with the system partition */
+#define MEMBERS_MAX    65536
 
-enum tm_err tm_status_members(struct tm_status *s, struct tm_bytes nodes)
+/* Takes one element off the front of rest. */
+static bool take(struct tm_bytes *rest, struct tm_resp_value *v)
 {
-    unsigned lines = 0;
-    for (size_t i = 0; i < nodes.len; i++)
-        lines += nodes.data[i] == '\n';
-    s->members = calloc(lines + 1, sizeof *s->members);
+    size_t used;
+    if (tm_resp_read(rest->data, rest->len, v, &used) != TM_RESP_DONE)
+        return false;
+    *rest = tm_bytes_of(rest->data + used, rest->len - used);
+    return true;
+}
+
+static void take_member_field(struct tm_status_member *m, struct tm_bytes name,
+                              struct tm_bytes value)
+{
+    if (tm_bytes_equal(name, tm_bytes_str("address")))
+        snprintf(m->address, sizeof m->address, "%.*s", (int)tm_min_u64(value.len, 79), value.data);
+    else if (tm_bytes_equal(name, tm_bytes_str("node")))
+        snprintf(m->node, sizeof m->node, "%.*s", (int)tm_min_u64(value.len, 63), value.data);
+}
+
+/* The pairs of names and values of one row. */
+static enum tm_err take_member(struct tm_status_member *m, struct tm_bytes *rest)
+{
+    struct tm_resp_value row, name, value;
+    *m = (struct tm_status_member){0};
+    if (!take(rest, &row) || (row.type != TM_RESP_ARRAY && row.type != TM_RESP_MAP))
+        return TM_ERR_CORRUPT;
+    for (uint64_t i = 0; i + 1 < row.count; i += 2) {
+        if (!take(rest, &name) || !take(rest, &value) || value.count > 0)
+            return TM_ERR_CORRUPT;
+        take_member_field(m, name.text, value.text);
+    }
+    return m->address[0] != '\0' && m->node[0] != '\0' ? TM_OK : TM_ERR_CORRUPT;
+}
+
+enum tm_err tm_status_members(struct tm_status *s, struct tm_bytes reply)
+{
+    struct tm_resp_value head;
+    if (!take(&reply, &head))
+        return TM_ERR_CORRUPT;
+    if (head.type == TM_RESP_ERROR)
+        return TM_ERR_UNSUPPORTED;
+    if (head.type != TM_RESP_ARRAY || head.count > MEMBERS_MAX)
+        return TM_ERR_CORRUPT;
+    s->members = calloc(head.count + 1, sizeof *s->members);
     if (s->members == NULL)
         return TM_ERR_NOMEM;
-    const char *at = (const char *)nodes.data, *end = at + nodes.len;
-    while (at < end) {
-        const char *line_end = memchr(at, '\n', (size_t)(end - at));
-        const char *next = line_end != NULL ? line_end + 1 : end;
-        const char *address = memchr(at, ' ', (size_t)(next - at));
-        const char *bus = address != NULL ? memchr(address, '@', (size_t)(next - address)) : NULL;
-        if (bus != NULL && s->member_count <= lines) {
-            struct tm_status_member *m = &s->members[s->member_count++];
-            snprintf(m->address, sizeof m->address, "%.*s", (int)(bus - address - 1), address + 1);
-            snprintf(m->node, sizeof m->node, "%.63s", m->address);
-        }
-        at = next;
-    }
-    return TM_OK;
+    enum tm_err err = TM_OK;
+    for (uint64_t i = 0; i < head.count && err == TM_OK; i++)
+        err = take_member(&s->members[i], &reply);
+    s->member_count = err == TM_OK ? (unsigned)head.count : 0;
+    return err;
 }
 
 static void take_field(struct tm_status_replica *r, struct tm_bytes name,
@@ -78,16 +108,6 @@ static struct tm_status_replica *new_replica(struct tm_status *s)
     struct tm_status_replica *r = &s->replicas[s->replica_count++];
     *r = (struct tm_status_replica){0};
     return r;
-}
-
-/* Takes one element off the front of rest. */
-static bool take(struct tm_bytes *rest, struct tm_resp_value *v)
-{
-    size_t used;
-    if (tm_resp_read(rest->data, rest->len, v, &used) != TM_RESP_DONE)
-        return false;
-    *rest = tm_bytes_of(rest->data + used, rest->len - used);
-    return true;
 }
 
 static enum tm_err take_replica(struct tm_status *s, unsigned member, struct tm_bytes *rest)

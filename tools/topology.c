@@ -181,6 +181,9 @@ static enum tm_err take_list(struct loader *l, const struct option *o, const jso
 static enum tm_err take_integer(struct loader *l, const struct option *o, const json_t *v,
                                 unsigned *out)
 {
+    if (json_is_real(v))
+        return complain(l, o->name, "must be a whole number from %ld to %ld, not %g", o->min,
+                        o->max, json_real_value(v));
     if (!json_is_integer(v))
         return complain(l, o->name, "must be a whole number from %ld to %ld, not %s", o->min,
                         o->max, type_name(v));

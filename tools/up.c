@@ -39,7 +39,7 @@ static int parse(struct tm_up *up, const char **cluster, int argc, char **argv)
     tm_options_init(&up->options);
     if (tm_options_from_env(&up->options, environ, why) != TM_OK ||
         tm_options_from_args(&up->options, flags, TM_ARRAY_LEN(flags), &argc, argv, why) != TM_OK ||
-        tm_options_check(&up->options, why) != TM_OK)
+        tm_options_check(&up->options, why) != TM_OK || !tm_ports_check(&up->options, why))
         return usage(why);
     if (argc != 1)
         return usage("one topology file is needed");

@@ -176,12 +176,29 @@ bool tm_up_reap(struct tm_up *up)
     return any;
 }
 
+/* What the node's last line says, without what `up` says itself. */
+static void strip(const struct tm_up_member *m, char *text)
+{
+    static const char *const verbs[] = {"does not start: ", "ends: "};
+    char said[2 * TM_TOPOLOGY_NAME_MAX + 40];
+    snprintf(said, sizeof said, "tidemill: node %s of %s ", tm_up_name(m), m->cluster->name);
+    if (strncmp(text, said, strlen(said)) != 0)
+        return;
+    const char *rest = text + strlen(said);
+    for (size_t i = 0; i < TM_ARRAY_LEN(verbs); i++)
+        if (strncmp(rest, verbs[i], strlen(verbs[i])) == 0)
+            rest += strlen(verbs[i]);
+    memmove(text, rest, strlen(rest) + 1);
+}
+
 void tm_up_reason(const struct tm_up *up, const struct tm_up_member *m, char *text, size_t size)
 {
     char log[TM_NODEDIR_PATH_MAX + 16];
     snprintf(log, sizeof log, "%s/node.log", m->dir.path);
-    if (up->detach && tm_last_error_line(log, m->log_from, text, size))
+    if (up->detach && tm_last_error_line(log, m->log_from, text, size)) {
+        strip(m, text);
         return;
+    }
     if (m->ended && WIFSIGNALED(m->status))
         snprintf(text, size, "killed by signal %d", WTERMSIG(m->status));
     else if (m->ended)

@@ -225,6 +225,31 @@ static void a_conflict_is_cut_and_told_as_lost_in_eventual_mode(void)
     cluster_free(c);
 }
 
+static void notes_are_sentences_for_operators(void)
+{
+    char text[256];
+    tm_replica_note_text(TM_NOTE_WIDENED, 2, 7, "n3", text, sizeof text);
+    CU_ASSERT_STRING_EQUAL(text, "two copies again: that of n3 is back");
+    tm_replica_note_text(TM_NOTE_STALLED, TM_MS(1234), 7, "?", text, sizeof text);
+    CU_ASSERT_STRING_EQUAL(text,
+                           "own disk does not acknowledge for 1234 ms: leadership moves away");
+    CU_ASSERT_EQUAL(tm_replica_note_level(TM_NOTE_NARROWED), TM_LOG_WARN);
+    CU_ASSERT_EQUAL(tm_replica_note_level(TM_NOTE_WIDENED), TM_LOG_INFO);
+    for (unsigned n = 0; n < TM_NOTE_COUNT; n++) {
+        enum tm_replica_note note = (enum tm_replica_note)n;
+        tm_replica_note_text(note, UINT64_MAX, UINT64_MAX, "a-long-name", text, sizeof text);
+        CU_ASSERT(strlen(text) > 20 && strpbrk(text, "{}") == NULL);
+        for (size_t size = 1; size < 60; size++) {
+            char small[64];
+            memset(small, '#', sizeof small);
+            tm_replica_note_text(note, UINT64_MAX, UINT64_MAX, "a-long-name", small, size);
+            CU_ASSERT_EQUAL(strlen(small), tm_min_u64(size - 1, strlen(text)));
+            CU_ASSERT_EQUAL(strncmp(small, text, strlen(small)), 0);
+            CU_ASSERT_EQUAL(small[size], '#');
+        }
+    }
+}
+
 static void equal_terms_with_another_hash_are_damage_not_conflict(void)
 {
     struct cluster *c = puppet_new(3, false);
@@ -702,6 +727,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_gap_is_refused_with_where_to_go_back_to),
     TM_TEST(a_record_that_does_not_chain_is_not_taken),
     TM_TEST(a_conflict_is_cut_and_told_as_lost_in_eventual_mode),
+    TM_TEST(notes_are_sentences_for_operators),
     TM_TEST(equal_terms_with_another_hash_are_damage_not_conflict),
     TM_TEST(a_committed_record_is_never_cut),
     TM_TEST(commit_needs_a_record_of_this_term),

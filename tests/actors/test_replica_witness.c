@@ -180,6 +180,19 @@ static void widening_stops_lone_commits_first_and_ends_with_the_witness(void)
     }
     CU_ASSERT(seen[TM_STEP_WIDEN_SELF] && seen[TM_STEP_WIDEN_OTHER] && seen[TM_STEP_WIDEN_WITNESS]);
     CU_ASSERT_EQUAL(set_of(c, 2)->count, 2);
+    CU_ASSERT_EQUAL(c->node[a].part[0].notes[TM_NOTE_NARROWED], 1);
+    CU_ASSERT_EQUAL(c->node[a].part[0].notes[TM_NOTE_WIDENED], 1);
+    cluster_free(c);
+}
+
+static void a_set_of_two_made_anew_by_a_leader_is_no_news(void)
+{
+    struct cluster *c = pair_up(6);
+    CU_ASSERT_EQUAL(set_of(c, 2)->count, 2);
+    for (unsigned i = 0; i < 3; i++)
+        for (unsigned n = 0; n < TM_NOTE_COUNT; n++)
+            if (n == TM_NOTE_WIDENED || n == TM_NOTE_NARROWED)
+                CU_ASSERT_EQUAL(c->node[i].part[0].notes[n], 0);
     cluster_free(c);
 }
 
@@ -456,6 +469,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_confirmed_set_of_one_elects_itself_without_the_witness),
     TM_TEST(a_set_of_two_does_not_elect_one_without_the_witness),
     TM_TEST(a_crash_while_narrowing_loses_nothing),
+    TM_TEST(a_set_of_two_made_anew_by_a_leader_is_no_news),
     TM_TEST(widening_stops_lone_commits_first_and_ends_with_the_witness),
     TM_TEST(widening_waits_until_it_is_known_what_is_committed),
     TM_TEST(a_candidate_shows_the_witness_a_newer_set),

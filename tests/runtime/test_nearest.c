@@ -41,6 +41,10 @@ static void nothing_is_near_to_a_word_of_its_own(void)
     CU_ASSERT_STRING_EQUAL(nearest("replicationMod"), "replicationMode");
     CU_ASSERT_STRING_EQUAL(nearest("xylophones"), "");
     CU_ASSERT_PTR_NULL(tm_nearest_name("nodes", names, 0));
+    CU_ASSERT_STRING_EQUAL(nearest("foo"), ""); /* three letters changed are another word */
+    CU_ASSERT_STRING_EQUAL(nearest("node"), "nodes");
+    CU_ASSERT(tm_name_is_near("up", 1) && !tm_name_is_near("up", 2));
+    CU_ASSERT(tm_name_is_near("wal-segmnt-byte", 2) && !tm_name_is_near("x", 1));
 }
 
 static void long_words_are_compared_by_their_beginning(void)

@@ -156,6 +156,8 @@ static void an_unknown_name_is_answered_with_the_nearest(void)
                                 "nearest is TIDEMILL_WAL_SEGMENT_BYTES");
     CU_ASSERT_EQUAL(cli("wal-segment", "1m"), TM_ERR_NOTFOUND);
     CU_ASSERT_PTR_NOT_NULL(strstr(why, "nearest is --wal-segment-bytes"));
+    CU_ASSERT_EQUAL(cli("foo", "1"), TM_ERR_NOTFOUND);
+    CU_ASSERT_STRING_EQUAL(why, "--foo (command line): no such option; see tidemill help serve");
     char line[] = "--jsno";
     CU_ASSERT_EQUAL(parse(line, flags, 1, &argc, argv), TM_ERR_NOTFOUND);
     CU_ASSERT_PTR_NOT_NULL(strstr(why, "nearest is --json"));

@@ -78,6 +78,8 @@ def options_in_the_file_are_checked_by_line():
         check('defineCluster("c", { nodes: ["n1"], replicationFactor: "two" });',
               "replicationFactor", "string")
         check('defineCluster("c", { nodes: ["n1"], replicationFactor: 3 });', "3 copies", "1")
+        check('defineCluster("c", { nodes: ["n1"], replicationFactor: 2.5 });', "replicationFactor",
+              "whole number", "not 2.5")
         check('defineCluster("c", { nodes: ["n1", "n1"] });', "twice")
         check('defineCluster("c", { consistency: "strng" });', "consistency", "strong")
         check(ONE + 'defineNode("n1", { wokers: 2 });', "topology.js:2", "wokers", "workers")
@@ -110,7 +112,10 @@ def options_of_the_command_line_and_the_environment_are_checked():
         refused(serve(c, topology=c.topology + "x"), 1, c.topology + "x", "No such file")
         refused(serve(c, "--log-file", "/nonexistent/log"), 1, "/nonexistent/log")
         refused(serve(c, "--address", "192.0.2.1"), 1, "192.0.2.1", "address of this machine")
-        refused(serve(c, "--listen", "nonsense"), 1, "nonsense", "127.0.0.1:7000")
+        refused(serve(c, "--listen", "nonsense"), 2, "nonsense", "127.0.0.1:7000")
+        refused(serve(c, "--listen", "127.0.0.1:0"), 2, "127.0.0.1:0", "127.0.0.1:7000")
+        refused(serve(c, "--address", "nonsense"), 2, "nonsense", "10.0.0.7")
+        refused(serve(c, "--foo", "1"), 2, "--foo", "no such option", "tidemill help")
         works(c, "a")
 
 
@@ -280,6 +285,9 @@ def what_dpdk_lacks_is_named():
         refused(serve(c, "--fabric", "dpkd", node="node-1"), 2, "dpkd", "dpdk")
         c.write_topology(THREE + "".join(
             'defineNode("node-%d", { fabricAddress: "10.9.9.%d" });\n' % (n, n) for n in (1, 2, 3)))
+        with Cluster(ONE) as one:  # nothing is looked for that a node alone does not use
+            one.up("--fabric-port", "net_nope0")
+            assert "event=dpdk_not_used" in one.log("n1") and one.client("n1").set("a", 1)
         for port in "net_nope0", "af_packet:nope0", "0000:ff:00.0":
             refused(serve(c, "--fabric-port", port, node="node-1"), 1, "--fabric-port", port)
         c.write_topology(THREE)

@@ -100,14 +100,25 @@ def bad_usage_is_one_line_and_status_2():
         expect(c.up("--wal-bytes", "1", check=False), 2, "--wal-bytes")
         expect(c.tidemill("up", check=False), 2, "topology file")
         expect(c.tidemill("ps", check=False), 2, "--dir")
-        expect(c.tidemill("statt", "x", check=False), 2, "statt", "stat")
+        expect(c.tidemill("statt", "x", check=False), 2, "statt", 'did you mean "stat"')
+        done = c.tidemill("foo", check=False)
+        expect(done, 2, 'unknown command "foo"', "tidemill help")
+        assert "did you mean" not in done.stderr, done.stderr
+        done = c.up("--foo", "1", check=False)
+        expect(done, 2, "--foo", "no such option")
+        assert "nearest" not in done.stderr, done.stderr
+        expect(c.tidemill("status", "foo", check=False), 2, '"foo" is no ADDRESS:PORT')
+        expect(c.tidemill("recover", "foo", "--all", check=False), 2, '"foo" is no ADDRESS:PORT')
+        expect(c.up("--listen", "nonsense", check=False), 2, "--listen", "127.0.0.1:7000")
+        expect(c.up("--address", "10.0.0", check=False), 2, "--address", "10.0.0.7")
         expect(c.tidemill("wal", "burn", c.dir, check=False), 2, "verify")
         done = subprocess.run([TIDEMILL, "up", c.topology, "--dir", c.data, "--detach"], text=True,
                               capture_output=True, env=dict(os.environ, TIDEMILL_WORKERS="many"))
         expect(done, 2, "TIDEMILL_WORKERS", "environment")
         assert not os.path.exists(c.data)
         expect(c.tidemill("up", c.topology + "x", check=False), 1, "is not there")
-        expect(c.tidemill("status", "127.0.0.1:1", check=False), 1, "127.0.0.1:1")
+        expect(c.tidemill("status", "127.0.0.1:1", check=False), 1, "127.0.0.1:1",
+               "nobody listens there")
         expect(c.tidemill("stat", c.dir, check=False), 1, c.dir)
         expect(c.tidemill("ps", "--dir", c.data, check=False), 1, c.data)
 
@@ -117,7 +128,8 @@ def a_port_in_use_is_named_and_nothing_is_damaged():
         s.bind(("127.0.0.1", c.base_port))
         s.listen()
         done = c.up(check=False)
-        expect(done, 1, "node n1 of cluster c did not start", str(c.base_port))
+        expect(done, 1, "tidemill: node n1 of cluster c did not start: ", str(c.base_port))
+        assert done.stderr.count("node n1") == 1 and "does not start" not in done.stderr, done.stderr
         assert not any(r["pid"] for r in c.ps())
         s.close()
         c.up()
@@ -158,6 +170,8 @@ def an_edited_topology_is_reported_and_changes_nothing():
         wait_until(lambda: "replicationFactor" in c.log("node-1") and "partitions" in c.log("node-1"),
                    5)
         assert c.status("node-1")["partitionCount"] in (32, 33)
+        for line in "".join(c.log(n) for n in ("node-1", "node-2", "node-3")).splitlines():
+            assert "event=WIDENED" not in line or ("level=info" in line and "of node-" in line), line
 
 
 def live_options_change_a_node_that_runs():
@@ -217,6 +231,31 @@ def stat_works_after_death_and_wal_verify_finds_a_flipped_bit():
         assert done.returncode == 1 and "ROT" in done.stdout, (done.stdout, done.stderr)
 
 
+def counters_of_another_build_are_not_misread():
+    before = set(os.listdir("/dev/shm"))
+    with Cluster(nodes_text("c", ["n1"])) as c:
+        c.up()
+        path = next(os.path.join("/dev/shm", name) for name in set(os.listdir("/dev/shm")) - before
+                    if holds(os.path.join("/dev/shm", name), os.path.join(c.data, "c", "n1")))
+        c.kill("n1")
+        assert c.stat("n1")["turns"] > 0
+        with open(path, "r+b") as f:
+            at = f.read().index(b"\0MTCUNT1") + 8  # behind the magic: a hash of the names
+            f.seek(at)
+            f.write(b"12345678")
+        done = c.tidemill("stat", c.row("n1")["dir"], check=False)
+        expect(done, 1, "another build")
+        assert "newer" not in done.stderr, done.stderr
+
+
+def holds(path, text):
+    try:
+        with open(path, "rb") as f:
+            return text.encode() in f.read()
+    except OSError:
+        return False
+
+
 def find_segment(folder, needle):
     for where, _, names in os.walk(os.path.join(folder, "wal")):
         for name in names:
@@ -244,7 +283,10 @@ def status_shows_leaders_copies_and_who_is_missing():
         c.kill("node-3")
         s = wait_until(lambda: degraded(c.status("node-1")), 20)
         assert s["unreachable"] >= 1
-        assert "node-1" in c.tidemill("status", c.row("node-1")["listen"]).stdout
+        assert {m["node"] for m in s["members"] if not m["reachable"]} == {"node-3"}, s["members"]
+        lines = c.tidemill("status", c.row("node-1")["listen"]).stdout.splitlines()
+        dead = [line for line in lines if line.startswith("node-3 ")]
+        assert dead and all(line.endswith("nobody listens there") for line in dead), lines
 
 
 def healthy(s, partitions):
@@ -268,4 +310,5 @@ if __name__ == "__main__":
                    an_edited_topology_is_reported_and_changes_nothing,
                    live_options_change_a_node_that_runs,
                    stat_works_after_death_and_wal_verify_finds_a_flipped_bit,
+                   counters_of_another_build_are_not_misread,
                    status_shows_leaders_copies_and_who_is_missing]))

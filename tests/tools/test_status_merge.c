@@ -6,12 +6,14 @@ static struct tm_status s;
 
 static void begin(unsigned members)
 {
-    char text[1024] = "";
+    char text[1024];
     tm_status_free(&s);
+    snprintf(text, sizeof text, "*%u\r\n", members);
     for (unsigned i = 0; i < members; i++)
         snprintf(text + strlen(text), sizeof text - strlen(text),
-                 "%040u 127.0.0.1:%u@%u master - 0 0 7 connected 0-5 7\n", i, 7001 + 32 * i,
-                 17001 + 32 * i);
+                 "*6\r\n$4\r\nnode\r\n$2\r\nn%u\r\n$3\r\nnew\r\n:1\r\n"
+                 "$7\r\naddress\r\n$14\r\n127.0.0.1:%u\r\n",
+                 i, 7001 + 32 * i);
     CU_ASSERT_EQUAL(tm_status_members(&s, tm_bytes_str(text)), TM_OK);
     CU_ASSERT_EQUAL_FATAL(s.member_count, members);
 }
@@ -49,14 +51,25 @@ static enum tm_err says(unsigned member, const struct row *rows, unsigned count)
     return err;
 }
 
-static void members_are_taken_from_cluster_nodes(void)
+static void members_have_their_names_whether_they_answer_or_not(void)
 {
+    static const char *const broken[] = {"nonsense\n",
+                                         ":1\r\n",
+                                         "*1\r\n",
+                                         "*1\r\n:1\r\n",
+                                         "*1\r\n*2\r\n$4\r\nnode\r\n$2\r\nn1\r\n",
+                                         "*1\r\n*2\r\n$4\r\nnode\r\n*1\r\n:1\r\n"};
     begin(2);
     CU_ASSERT_STRING_EQUAL(s.members[0].address, "127.0.0.1:7001");
     CU_ASSERT_STRING_EQUAL(s.members[1].address, "127.0.0.1:7033");
+    CU_ASSERT_STRING_EQUAL(s.members[1].node, "n1");
+    for (size_t i = 0; i < TM_ARRAY_LEN(broken); i++) {
+        tm_status_free(&s);
+        CU_ASSERT_EQUAL(tm_status_members(&s, tm_bytes_str(broken[i])), TM_ERR_CORRUPT);
+        CU_ASSERT_EQUAL(s.member_count, 0);
+    }
     tm_status_free(&s);
-    CU_ASSERT_EQUAL(tm_status_members(&s, tm_bytes_str("nonsense\n")), TM_OK);
-    CU_ASSERT_EQUAL(s.member_count, 0);
+    CU_ASSERT_EQUAL(tm_status_members(&s, tm_bytes_str("-ERR unknown\r\n")), TM_ERR_UNSUPPORTED);
 }
 
 static void the_leader_of_the_highest_term_counts(void)
@@ -129,7 +142,7 @@ static void replies_of_another_shape_are_refused_whole(void)
 }
 
 static const struct tm_test tests[] = {
-    TM_TEST(members_are_taken_from_cluster_nodes),
+    TM_TEST(members_have_their_names_whether_they_answer_or_not),
     TM_TEST(the_leader_of_the_highest_term_counts),
     TM_TEST(a_witness_holds_nothing_and_does_not_lag),
     TM_TEST(leaderless_and_faulty_partitions_and_silent_members_are_counted),
