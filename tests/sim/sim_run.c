@@ -3,6 +3,7 @@
  * rule that is broken. */
 #include "tests/sim/sim_run.h"
 
+#include "tests/sim/sim_history.h"
 #include "tests/sim/sim_oracle.h"
 
 #include <stdlib.h>
@@ -12,7 +13,8 @@
 #define LOOK_NS    TM_MS(50)
 #define CHECKS_MAX 16
 
-static const struct tm_sim_check *const CHECKS[] = {&tm_sim_oracle_check, NULL};
+static const struct tm_sim_check *const CHECKS[] = {&tm_sim_oracle_check, &tm_sim_history_check,
+                                                    NULL};
 
 struct run {
     const struct tm_sim_plan *plan;

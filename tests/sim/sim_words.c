@@ -7,10 +7,10 @@
 
 #define FILL_MAX 65536
 
-struct tm_sim_register tm_sim_register(uint32_t reg, uint32_t groups)
+struct tm_sim_register tm_sim_register(uint32_t reg, const struct tm_sim_layout *layout)
 {
-    struct tm_sim_register r = {.group = reg % groups};
-    uint32_t n = reg / groups;
+    struct tm_sim_register r = {.group = tm_sim_group_of(layout, reg)};
+    uint32_t n = reg % layout->registers / layout->groups;
     static const enum tm_sim_kind kinds[] = {TM_SIM_STRING, TM_SIM_COUNTER, TM_SIM_STRING,
                                              TM_SIM_FIELD,  TM_SIM_MEMBER,  TM_SIM_COUNTER_FIELD};
     r.kind = kinds[n % TM_ARRAY_LEN(kinds)];

@@ -26,8 +26,18 @@ struct tm_sim_register {
     char key[32], field[16];
 };
 
-/* Number `reg` of a history whose registers are spread over `groups`. */
-struct tm_sim_register tm_sim_register(uint32_t reg, uint32_t groups);
+/* How registers are numbered: `registers` of them, spread over `groups` groups, then as many again
+ * of other groups, and so on: a history that has become long goes on with the next ones. */
+struct tm_sim_layout {
+    uint32_t groups, registers; /* registers >= groups >= 1 */
+};
+
+static inline uint32_t tm_sim_group_of(const struct tm_sim_layout *l, uint32_t reg)
+{
+    return reg / l->registers * l->groups + reg % l->registers % l->groups;
+}
+
+struct tm_sim_register tm_sim_register(uint32_t reg, const struct tm_sim_layout *layout);
 
 /* Whether a register of this kind can take the step. */
 bool tm_sim_register_takes(enum tm_sim_kind kind, enum tm_sim_verb verb);

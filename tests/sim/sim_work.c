@@ -4,7 +4,6 @@
 #include "tests/sim/sim_work.h"
 
 #include "runtime/rng.h"
-#include "tests/sim/sim_words.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +38,12 @@ struct client {
     bool watching; /* the transaction is the next call */
 };
 
+/* Of a group in use. */
+struct round {
+    uint32_t number; /* how many were used up before it */
+    unsigned calls, unknown;
+};
+
 struct tm_sim_work {
     struct tm_sim *sim;
     struct tm_sim_work_config config;
@@ -46,8 +51,11 @@ struct tm_sim_work {
     struct client clients[TM_SIM_WORK_CLIENTS_MAX];
     struct tm_sim_calls listeners[LISTENERS_MAX];
     unsigned listener_count;
-    struct tm_sim_register *registers;
+    struct tm_sim_layout layout;
+    struct round *rounds;              /* by group */
+    struct tm_sim_register *registers; /* all that were in use */
     bool *touched;
+    uint32_t register_count;
     uint64_t calls, values;
     uint64_t due; /* no client wakes before */
     struct tm_sim_work_stats stats;
@@ -65,15 +73,52 @@ static bool chance(struct tm_sim_work *w, unsigned percent)
     return draw(w, 100) < percent;
 }
 
+/* ---- groups ---- */
+
+static void reach_round(struct tm_sim_work *w, uint32_t round)
+{
+    uint32_t had = w->register_count, want = (round + 1) * w->config.registers;
+    if (want <= had)
+        return;
+    w->registers = realloc(w->registers, want * sizeof *w->registers);
+    w->touched = realloc(w->touched, want * sizeof *w->touched);
+    TM_ASSERT(w->registers != NULL && w->touched != NULL);
+    for (uint32_t i = had; i < want; i++) {
+        w->registers[i] = tm_sim_register(i, &w->layout);
+        w->touched[i] = false;
+    }
+    w->register_count = want;
+}
+
+static struct round *round_of(struct tm_sim_work *w, uint32_t reg)
+{
+    struct round *r = &w->rounds[reg % w->config.registers % w->config.groups];
+    return r->number == reg / w->config.registers ? r : NULL;
+}
+
+static void count_call(struct tm_sim_work *w, const struct tm_sim_call *call, bool unknown)
+{
+    struct round *r = round_of(w, call->step[0].reg);
+    if (r == NULL)
+        return;
+    r->calls += !unknown;
+    r->unknown += unknown;
+    if (r->calls < TM_SIM_WORK_GROUP_CALLS && r->unknown < TM_SIM_WORK_UNKNOWN)
+        return;
+    *r = (struct round){.number = r->number + 1};
+    reach_round(w, r->number);
+}
+
 /* ---- what to ask ---- */
 
 /* The hot ones are of one group and of all kinds. */
 static uint32_t any_register(struct tm_sim_work *w)
 {
     uint64_t hot = draw(w, HOT) * w->config.groups;
+    uint32_t reg = (uint32_t)draw(w, w->config.registers);
     if (chance(w, w->config.hot) && hot < w->config.registers)
-        return (uint32_t)hot;
-    return (uint32_t)draw(w, w->config.registers);
+        reg = (uint32_t)hot;
+    return reg + w->rounds[reg % w->config.groups].number * w->config.registers;
 }
 
 static enum tm_sim_verb any_verb(struct tm_sim_work *w, enum tm_sim_kind kind)
@@ -118,9 +163,9 @@ static void draw_anew(struct tm_sim_work *w, struct tm_sim_step *s)
 /* Another register of the same group. */
 static uint32_t neighbour(struct tm_sim_work *w, uint32_t reg)
 {
-    uint32_t groups = w->config.groups, group = reg % groups;
+    uint32_t groups = w->config.groups, place = reg % w->config.registers, group = place % groups;
     uint32_t many = (w->config.registers - group + groups - 1) / groups;
-    return group + groups * (uint32_t)draw(w, many);
+    return reg - place + group + groups * (uint32_t)draw(w, many);
 }
 
 static bool has_register(const struct tm_sim_call *c, uint32_t reg)
@@ -246,6 +291,7 @@ static void ask(struct client *c, const struct call *what)
     at->call.outcome = TM_SIM_PENDING;
     at->call.called_ns = tm_sim_now(w->sim);
     at->replies = write_commands(w, at);
+    count_call(w, &at->call, false);
     w->stats.called++;
     w->stats.transactions += at->form == MULTI;
     tell(w, &at->call, false);
@@ -284,6 +330,8 @@ static void end_call(struct client *c, struct call done, enum tm_sim_outcome out
     w->stats.done += outcome == TM_SIM_DONE;
     w->stats.refused += outcome == TM_SIM_REFUSED;
     w->stats.unknown += outcome == TM_SIM_UNKNOWN;
+    if (outcome == TM_SIM_UNKNOWN)
+        count_call(w, &done.call, true);
     tell(w, &done.call, true);
 }
 
@@ -460,11 +508,10 @@ struct tm_sim_work *tm_sim_work_new(struct tm_sim *sim, const struct tm_sim_work
     w->values = 1; /* that of a set's members */
     w->config = *config;
     tm_rng_seed(&w->rng, tm_sim_draw(sim, UINT64_MAX));
-    w->registers = calloc(config->registers, sizeof *w->registers);
-    w->touched = calloc(config->registers, sizeof *w->touched);
-    TM_ASSERT(w->registers != NULL && w->touched != NULL);
-    for (uint32_t i = 0; i < config->registers; i++)
-        w->registers[i] = tm_sim_register(i, config->groups);
+    w->layout = (struct tm_sim_layout){.groups = config->groups, .registers = config->registers};
+    w->rounds = calloc(config->groups, sizeof *w->rounds);
+    TM_ASSERT(w->rounds != NULL);
+    reach_round(w, 0);
     tm_resp_writer_init(&w->out, TM_MIB(16));
     tm_resp_writer_reset(&w->out, 2, OUT_KEEP);
     for (unsigned i = 0; i < config->clients; i++) {
@@ -481,6 +528,7 @@ void tm_sim_work_free(struct tm_sim_work *w)
         if (w->clients[i].conn != NULL)
             tm_sim_disconnect(w->clients[i].conn);
     tm_resp_writer_free(&w->out);
+    free(w->rounds);
     free(w->registers);
     free(w->touched);
     free(w);
@@ -506,25 +554,37 @@ static bool answered(void *arg)
     return ((struct client *)arg)->count == 0;
 }
 
-void tm_sim_work_read_all(struct tm_sim_work *w)
+/* Asks these reads, once there is room for them. */
+static void read_some(struct tm_sim_work *w, struct call *call, uint64_t *asked)
 {
     struct client *c = &w->clients[0];
+    if (c->count >= w->config.ahead)
+        (void)tm_sim_run_until(w->sim, answered, c, TM_SECONDS(10));
+    if (call->call.count > 0 && c->count < w->config.ahead && (c->conn != NULL || connect(c)))
+        ask(c, call);
+    *asked += call->call.count > 0;
+    *call = (struct call){.form = MULTI};
+}
+
+void tm_sim_work_read_all(struct tm_sim_work *w)
+{
+    const struct tm_sim_work_config *config = &w->config;
     uint64_t done = w->stats.done, asked = 0;
-    for (uint32_t i = 0; i < w->config.registers; i++) {
-        struct call call = {.form = PLAIN, .call.count = 1};
-        if (!w->touched[i] || (c->conn == NULL && !connect(c)))
-            continue;
-        draw_step(w, &call.call.step[0], i, TM_SIM_READ);
-        asked++;
-        ask(c, &call);
-        if (c->count == w->config.ahead)
-            (void)tm_sim_run_until(w->sim, answered, c, TM_SECONDS(10));
-        if (c->count > 0 && c->count == w->config.ahead)
-            break;
-    }
-    (void)tm_sim_run_until(w->sim, answered, c, TM_SECONDS(10));
+    for (uint32_t base = 0; base < w->register_count; base += config->registers)
+        for (uint32_t group = 0; group < config->groups; group++) {
+            struct call call = {.form = MULTI};
+            for (uint32_t at = group; at < config->registers; at += config->groups) {
+                if (!w->touched[base + at])
+                    continue;
+                draw_step(w, &call.call.step[call.call.count++], base + at, TM_SIM_READ);
+                if (call.call.count == TM_SIM_STEPS_MAX)
+                    read_some(w, &call, &asked);
+            }
+            read_some(w, &call, &asked);
+        }
+    (void)tm_sim_run_until(w->sim, answered, &w->clients[0], TM_SECONDS(10));
     if (w->stats.done != done + asked)
-        tm_sim_wrong(w->sim, "of %llu registers %llu could be read at rest",
+        tm_sim_wrong(w->sim, "of %llu groups of registers %llu could be read at rest",
                      (unsigned long long)asked, (unsigned long long)(w->stats.done - done));
 }
 

@@ -3,30 +3,35 @@
  *
  * Each has a connection to some worker of some node, asks one call after the other or a few ahead,
  * waits, gives up, connects anew; what was refused is sometimes asked again.  Together they ask
- * about `calls_per_s`.  One thread; the cluster does not run any more once its work is freed. */
+ * about `calls_per_s`.  After some calls, or a few whose outcome is unknown, a group of registers
+ * is left alone and another takes its place, so that its history stays short.  One thread; the
+ * cluster does not run any more once its work is freed. */
 #ifndef TM_TESTS_SIM_SIM_WORK_H
 #define TM_TESTS_SIM_SIM_WORK_H
 
 #include "tests/sim/sim_calls.h"
 #include "tests/sim/sim_cluster.h"
+#include "tests/sim/sim_words.h"
 
 #define TM_SIM_WORK_CLIENTS_MAX 64
-#define TM_SIM_WORK_CALLS_MAX   8 /* of one client under way */
+#define TM_SIM_WORK_CALLS_MAX   8  /* of one client under way */
+#define TM_SIM_WORK_GROUP_CALLS 60 /* until another group takes its place */
+#define TM_SIM_WORK_UNKNOWN     6
 
 struct tm_sim_work;
 
 struct tm_sim_work_config {
     unsigned clients;
     unsigned calls_per_s;
-    unsigned ahead; /* calls a client sends without waiting, 1..TM_SIM_WORK_CALLS_MAX */
-    uint32_t registers, groups;
-    unsigned hot;         /* of 100 steps: on one of the first few registers */
-    unsigned share[6];    /* weights of the verbs, by enum tm_sim_verb; EXPECT: by WATCH */
-    unsigned multi;       /* of 100 calls: a transaction of several steps */
-    unsigned ttl;         /* of 100 writes of strings: for a time */
-    unsigned retry;       /* of 100 refused calls: asked again */
-    uint32_t fill;        /* bytes of a value at most */
-    uint64_t patience_ns; /* until a client gives up an answer */
+    unsigned ahead;             /* calls a client sends without waiting, 1..TM_SIM_WORK_CALLS_MAX */
+    uint32_t registers, groups; /* in use at a time */
+    unsigned hot;               /* of 100 steps: on one of the first few registers */
+    unsigned share[6];          /* weights of the verbs, by enum tm_sim_verb; EXPECT: by WATCH */
+    unsigned multi;             /* of 100 calls: a transaction of several steps */
+    unsigned ttl;               /* of 100 writes of strings: for a time */
+    unsigned retry;             /* of 100 refused calls: asked again */
+    uint32_t fill;              /* bytes of a value at most */
+    uint64_t patience_ns;       /* until a client gives up an answer */
 };
 
 /* X(field): what happened. */
