@@ -275,9 +275,6 @@ static enum tm_err make_shared(struct tm_shard *s)
     tm_beat_init(&s->beat, &s->beat_options, &beat_io, s, s->ctx, self, s->self.worker, n->boot,
                  s->beat_links, links);
     tm_beat_workers(&s->beat, n->self, n->workers);
-    for (unsigned i = 0; i < d->members; i++)
-        if (i != n->self && atomic_load(&n->peer_workers[i]) != 0)
-            tm_beat_workers(&s->beat, i, atomic_load(&n->peer_workers[i]));
     return tm_arena_open(&s->arena);
 }
 
@@ -318,9 +315,19 @@ enum tm_err tm_shard_open_storage(struct tm_shard *s, char *why, size_t why_size
     return TM_OK;
 }
 
+/* Peers that came up before this worker ran: nobody told its heartbeats of them. */
+static void know_peers(struct tm_shard *s)
+{
+    struct tm_node *n = s->node;
+    for (unsigned i = 0; i < n->directory->members; i++)
+        if (i != n->self && atomic_load(&n->peer_workers[i]) != 0)
+            tm_beat_workers(&s->beat, i, atomic_load(&n->peer_workers[i]));
+}
+
 enum tm_err tm_shard_open_partitions(struct tm_shard *s, char *why, size_t why_size)
 {
     enum tm_err e = TM_OK;
+    know_peers(s);
     s->running = true;
     for (uint32_t id = s->self.worker; e == TM_OK && id <= s->node->directory->partitions;
          id += s->node->workers)

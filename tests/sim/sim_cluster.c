@@ -107,6 +107,10 @@ static void take_ring(struct tm_sim_worker *w)
 static void turn(struct tm_sim_worker *w)
 {
     struct tm_sim *sim = w->sim;
+    if (!w->begun && !tm_sim_begin(w)) {
+        w->node->failed = true;
+        return;
+    }
     tm_sim_hash_add(&sim->hash, sim->now << 8 | w->node->number << 4 | w->number);
     w->awake = false;
     take_ring(w);

@@ -32,6 +32,7 @@ struct tm_sim_config {
     struct tm_sim_wire_config wire; /* seed, host and woke are filled in */
     uint64_t disk_min_ns, disk_max_ns;
     uint64_t turn_ns; /* what a turn of a worker takes at most */
+    uint64_t open_ns; /* a worker's thread begins so much later than the first one's at most */
     FILE *log;        /* the nodes' lines and what happens to them; NULL: none */
     struct tm_options options;
 };

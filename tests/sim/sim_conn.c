@@ -7,7 +7,7 @@ struct tm_sim_conn *tm_sim_connect(struct tm_sim *sim, unsigned node, unsigned w
                                    const struct tm_sim_client *client)
 {
     struct tm_sim_node *n = &sim->nodes[node];
-    if (!n->up || n->paused || worker >= n->count)
+    if (!n->up || n->paused || worker >= n->count || !n->workers[worker].begun)
         return NULL;
     struct tm_session_peer peer = {.addr = "10.9.9.9:999", .laddr = "10.0.0.1:7000"};
     struct tm_sim_conn *c = calloc(1, sizeof *c);

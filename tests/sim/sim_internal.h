@@ -36,7 +36,7 @@ struct tm_sim_worker {
     struct tm_counters *counters;
     struct tm_sim_ring_item *ring, **ring_end;
     size_t ring_bytes;
-    bool awake;
+    bool awake, begun;   /* begun: its thread runs, tm_shard_start was called */
     uint64_t busy_until; /* its last turn takes till then */
     uint64_t deadline;   /* of the shard, as of its last turn; time of the cluster */
 };
@@ -112,6 +112,9 @@ uint64_t tm_sim_time_of(const struct tm_sim_node *n, uint64_t local);
 /* Makes what a node needs before its first start. */
 void tm_sim_node_init(struct tm_sim *sim, unsigned node);
 void tm_sim_node_fini(struct tm_sim_node *n);
+
+/* The worker's thread begins, and opens its log if the cluster exists already; false: n->why. */
+bool tm_sim_begin(struct tm_sim_worker *w);
 
 /* Ends nodes that reported a fatal error, as their processes do. */
 void tm_sim_end_failed(struct tm_sim *sim);

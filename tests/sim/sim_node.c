@@ -206,8 +206,20 @@ static void make_shard(struct tm_sim_worker *w, bool was_clean)
                                 .shutdown = w_shutdown};
     w->shard = tm_shard_new(&c);
     TM_ASSERT(w->shard != NULL);
+    w->begun = false;
+    w->busy_until = n->sim->now;
+    if (w->number > 0 && n->sim->config.open_ns > 0)
+        w->busy_until += tm_rng_below(&n->sim->rng, n->sim->config.open_ns);
+    tm_sim_wake(w);
+}
+
+bool tm_sim_begin(struct tm_sim_worker *w)
+{
+    struct tm_sim_node *n = w->node;
     struct tm_fabric_sink sink = tm_shard_sink(w->shard);
     tm_shard_set_fabric(w->shard, tm_sim_wire_join(n->sim->wire, n->number, w->number, &sink));
+    w->begun = true;
+    return tm_shard_start(w->shard, n->why, sizeof n->why) == TM_OK;
 }
 
 static void tell(struct tm_sim *sim, unsigned node, enum tm_sim_event event)
@@ -221,13 +233,9 @@ static void tell(struct tm_sim *sim, unsigned node, enum tm_sim_event event)
 
 static bool start_shards(struct tm_sim_node *n)
 {
-    for (unsigned i = 0; i < n->count; i++) {
-        struct tm_sim_worker *w = &n->workers[i];
-        tm_sim_wake(w);
-        w->busy_until = n->sim->now;
-        if (tm_shard_start(w->shard, n->why, sizeof n->why) != TM_OK)
+    for (unsigned i = 0; i < n->count; i++)
+        if (n->workers[i].busy_until <= n->sim->now && !tm_sim_begin(&n->workers[i]))
             return false;
-    }
     return true;
 }
 

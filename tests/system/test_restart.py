@@ -1,15 +1,33 @@
 #!/usr/bin/python3
-"""What restarts may bring: a node whose disk was wiped."""
+"""What restarts may bring: other worker counts, and a node whose disk was wiped."""
 import os
 import shutil
 import sys
 
 from cluster import Cluster, Load, main, three_nodes, wait_until
 
+TINY_LOG = ["--wal-segment-bytes=4MiB", "--wal-bytes=32MiB"]
+
+
 def well(c, node):
     s = c.status(node)
     return s["led"] == s["partitionCount"] and s["unreachable"] == 0 and all(
         p["inSync"] == p["copies"] for p in s["partitions"])
+
+
+def the_worker_count_may_change_between_starts():
+    with Cluster(three_nodes(), TINY_LOG, small=False) as c:
+        c.up("--workers=1")
+        for i in range(200):
+            c.client("node-1").set("Order:%d" % i, i)
+        for workers in 2, 1, 3, 1:
+            c.down()
+            c.up("--workers=%d" % workers)
+            client = c.client("node-%d" % (workers % 3 + 1))
+            assert [client.get("Order:%d" % i) for i in range(200)] == [
+                b"%d" % i for i in range(200)], workers
+            client.set("Workers:%d" % workers, "x")
+            wait_until(lambda: well(c, "node-2"), 20)
 
 
 def a_wiped_node_returns_and_is_counted_again():
@@ -29,4 +47,5 @@ def a_wiped_node_returns_and_is_counted_again():
 
 
 if __name__ == "__main__":
-    sys.exit(main([a_wiped_node_returns_and_is_counted_again]))
+    sys.exit(main([the_worker_count_may_change_between_starts,
+                   a_wiped_node_returns_and_is_counted_again]))
