@@ -169,17 +169,26 @@ void tm_partition_unsettle(struct tm_partition *p, uint64_t from)
     }
 }
 
+/* What is committed ends with a record of a later term than r's: terms never go back along a log,
+ * so r's record cannot come after it. */
+static bool is_passed(const struct tm_partition *p, const struct tm_partition_read *r,
+                      uint64_t commit)
+{
+    uint64_t term;
+    return tm_log_term_at(p->log, commit, &term) && term > r->term;
+}
+
 void tm_partition_decide(struct tm_partition *p, uint64_t commit)
 {
     for (struct tm_partition_read **at = &p->cut; *at != NULL;) {
         struct tm_partition_read *r = *at;
-        uint64_t term;
-        if (r->base.index > commit) {
+        uint64_t term = 0;
+        bool known = r->base.index > commit || tm_log_term_at(p->log, r->base.index, &term);
+        if (r->base.index > commit && !is_passed(p, r, commit)) {
             at = &r->next;
             continue;
         }
         *at = r->next;
-        bool known = tm_log_term_at(p->log, r->base.index, &term);
         if (!known) {
             r->answer = (struct tm_answer){
                 .id = r->answer.id, .status = TM_ANSWER_UNKNOWN, .err = TM_ERR_TIMEOUT};

@@ -35,7 +35,8 @@ void tm_partition_settle(struct tm_partition *p, uint64_t index);
  * requests happened shows only when something is committed in their place. */
 void tm_partition_unsettle(struct tm_partition *p, uint64_t from);
 
-/* The log is committed up to `commit`: what was cut there happened if it is there all the same. */
+/* The log is committed up to `commit`: what was cut there happened if it is there all the same, and
+ * did not if what is committed has passed it by. */
 void tm_partition_decide(struct tm_partition *p, uint64_t commit);
 
 /* Sends what is due. */
