@@ -276,7 +276,7 @@ void tm_worker_run(struct tm_worker *w)
         found = tm_worker_step(w);
         if (measure)
             tm_counter_peak(w->ctx.counters, TM_COUNTER_turn_max_us, (w->now_ns - began) / 1000);
-        switch (tm_idler_next(&w->idler, found, w->now_ns)) {
+        switch (tm_idler_next(&w->idler, found > 0, w->now_ns)) {
         case TM_IDLE_DO_SPIN:
             if (found == 0)
                 relax();
