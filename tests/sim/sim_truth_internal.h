@@ -4,8 +4,8 @@
  *   sim_truth_look.c   replicas held against them
  *
  * Thread and ownership as in sim_truth.h. */
-#ifndef TM_TESTS_SIM_TRUTH_INTERNAL_H
-#define TM_TESTS_SIM_TRUTH_INTERNAL_H
+#ifndef TM_TESTS_SIM_SIM_TRUTH_INTERNAL_H
+#define TM_TESTS_SIM_SIM_TRUTH_INTERNAL_H
 
 #include "tests/sim/sim_truth.h"
 

@@ -101,10 +101,28 @@ static void check_promise(const struct look *l)
               now->vote.node, ULL(now->term), had->vote.node);
 }
 
+/* Whether a replica has e durably, as a record or in what its log begins after. */
+static bool has(const struct look *l, struct tm_id id, const struct tm_sim_entry *e)
+{
+    return (e->durable & tm_sim_truth_bit(l->t, id)) != 0 ||
+           tm_sim_truth_copy(l->t, id, l->partition)->seen.first > e->index;
+}
+
 static bool same_set(const struct tm_insync *a, const struct tm_insync *b)
 {
     return a->count == b->count && tm_id_equal(a->at[0], b->at[0]) &&
            (a->count < 2 || tm_id_equal(a->at[1], b->at[1]));
+}
+
+/* Whoever is in a set has all that was committed before it was made. */
+static void check_members_of_set(const struct look *l, const struct tm_insync *s)
+{
+    const struct tm_sim_entry *e =
+        tm_sim_truth_committed_at(l->t, l->partition, l->part->committed);
+    for (unsigned i = 0; e != NULL && !l->t->config.memory && i < s->count; i++)
+        if (!has(l, s->at[i], e))
+            WRONG(l, "in-sync set %llu.%llu has node %u, which lacks record %llu, committed before",
+                  ULL(s->term), ULL(s->epoch), s->at[i].node, ULL(e->index));
 }
 
 /* An in-sync set is what it is for good. */
@@ -129,6 +147,7 @@ static void check_set(const struct look *l)
         TM_ASSERT(p->sets != NULL);
     }
     p->sets[p->set_count++] = *s;
+    check_members_of_set(l, s);
 }
 
 static int set_order(const struct tm_insync *a, const struct tm_insync *b)
@@ -199,19 +218,37 @@ static void check_votes(const struct look *l)
             note_vote(l, m->at[i].id);
 }
 
-static void check_majority(const struct look *l)
+/* Whether votes, or leave, of enough members were given; *have of *voting. */
+static bool has_majority(const struct look *l, unsigned *have, unsigned *voting)
 {
     const struct tm_members *m = &l->r->members;
-    unsigned voting = 0, have = 0;
+    *voting = *have = 0;
     for (unsigned i = 0; i < m->count; i++) {
-        voting += votes(m->at[i].role);
-        have += votes(m->at[i].role) && (l->r->granted >> i & 1) != 0;
+        *voting += votes(m->at[i].role);
+        *have += votes(m->at[i].role) && (l->r->granted >> i & 1) != 0;
     }
     const struct tm_insync *s = &l->r->hs.insync;
     bool alone = witness_of(m) != NULL && s->count == 1 && tm_id_equal(s->at[0], l->r->self);
-    if (have < voting / 2 + 1 && !alone)
+    return alone || *have >= *voting / 2 + 1;
+}
+
+static void check_majority(const struct look *l)
+{
+    unsigned have, voting;
+    if (!has_majority(l, &have, &voting))
         WRONG(l, "node %u leads term %llu by %u of %u votes (invariant 4)", l->node,
               ULL(l->r->hs.term), have, voting);
+}
+
+/* Who takes a new term, and is not told to, has leave of a majority: nobody is disturbed by a node
+ * that cannot win. */
+static void check_leave(const struct look *l)
+{
+    unsigned have, voting;
+    if (!l->r->asked && !l->r->forced && l->r->hs.term > l->was->hs.term &&
+        !has_majority(l, &have, &voting))
+        WRONG(l, "node %u takes term %llu by leave of %u of %u", l->node, ULL(l->r->hs.term), have,
+              voting);
 }
 
 /* What --durability memory may lose, and says so: all copies answered, the longest log stands. */
@@ -295,6 +332,8 @@ static void check_role(const struct look *l)
         new_leader(l);
     if (r->role == TM_ROLE_CANDIDATE && r->asked)
         check_votes(l);
+    else if (r->role == TM_ROLE_CANDIDATE)
+        check_leave(l);
     const struct tm_member *w = witness_of(&r->members);
     if (r->role == TM_ROLE_LEADER && w != NULL && r->hs.insync.count == 1 &&
         r->hs.insync.confirmed && !l->was->hs.insync.confirmed && !witness_knows(l, w))
@@ -348,13 +387,6 @@ static void check_acknowledged(const struct look *l)
 
 /* ---- commits ---- */
 
-/* Whether a replica has e durably, as a record or in what its log begins after. */
-static bool has(const struct look *l, struct tm_id id, const struct tm_sim_entry *e)
-{
-    return (e->durable & tm_sim_truth_bit(l->t, id)) != 0 ||
-           tm_sim_truth_copy(l->t, id, l->partition)->seen.first > e->index;
-}
-
 /* Whether the data copies that a commit needs have e (invariants 4 and 9). */
 static void check_quorum(const struct look *l, const struct tm_sim_entry *e)
 {
@@ -380,25 +412,34 @@ static void check_quorum(const struct look *l, const struct tm_sim_entry *e)
               l->node, ULL(e->index), ULL(e->term), copies, voters);
 }
 
-static void commit_anew(const struct look *l, uint64_t to)
+/* The term in which this replica led since the last look, 0 if it did not. */
+static uint64_t led_in(const struct look *l)
+{
+    if (l->r->role == TM_ROLE_LEADER)
+        return l->r->hs.term;
+    return l->was->role == TM_ROLE_LEADER && l->was->process == l->r ? l->was->hs.term : 0;
+}
+
+static void commit_anew(const struct look *l, uint64_t to, uint64_t leading)
 {
     struct tm_sim_entry *end = own_entry(l, to);
     if (end == NULL) {
         WRONG(l, "node %u committed %llu, which its log does not have", l->node, ULL(to));
         return;
     }
-    if (end->term != l->r->hs.term)
+    if (end->term != leading)
         WRONG(l,
               "node %u, leader of term %llu, committed record %llu of term %llu by counting "
               "(invariant 3)",
-              l->node, ULL(l->r->hs.term), ULL(to), ULL(end->term));
-    check_quorum(l, end);
+              l->node, ULL(leading), ULL(to), ULL(end->term));
+    if (l->r->role == TM_ROLE_LEADER) /* else it may show another in-sync set by now */
+        check_quorum(l, end);
     for (uint64_t i = l->part->committed + 1; i <= to; i++) {
         struct tm_sim_entry *e = own_entry(l, i);
         if (e == NULL)
             continue;
         e->committed = true;
-        e->committed_in = l->r->hs.term;
+        e->committed_in = leading;
         l->t->stats.committed++;
     }
     l->part->committed = to;
@@ -418,8 +459,8 @@ static void check_commit(const struct look *l)
               l->node, ULL(agreed), ULL(term), ULL(e->term));
     if (to <= l->part->committed)
         return;
-    if (l->r->role == TM_ROLE_LEADER)
-        commit_anew(l, to);
+    if (led_in(l) != 0)
+        commit_anew(l, to, led_in(l));
     else
         WRONG(l, "node %u committed %llu, no leader committed more than %llu", l->node, ULL(to),
               ULL(l->part->committed));
@@ -570,7 +611,7 @@ static void take_found(const struct look *l)
 {
     struct tm_sim_copy *c = l->copy;
     uint64_t term, hash, end = tm_min_u64(l->r->durable, l->r->last.index);
-    for (uint64_t i = tm_max_u64(l->v->first, 1); i <= end; i++) {
+    for (uint64_t i = tm_max_u64(l->v->first - 1, 1); i <= end; i++) { /* its base, too */
         struct tm_sim_entry *e = own_entry(l, i);
         if (e != NULL)
             e->durable |= l->bit;
