@@ -296,10 +296,25 @@ static void run_commands(struct tm_partition *p, struct tm_place from, const str
         run_read(p, from, rq);
 }
 
+/* What is due ends before a transaction looks whether something that it watched has changed: not
+ * only what it is going to touch. */
+static enum tm_err expire_watched(struct tm_partition *p, const struct tm_request *rq)
+{
+    if (rq->watch_token == 0)
+        return TM_OK;
+    tm_partition_expire_due(p);
+    return tm_store_next_expiry(p->store) > tm_ctx_wall_ms(p->env->ctx) ? TM_OK : TM_ERR_AGAIN;
+}
+
 static void run_multi(struct tm_partition *p, struct tm_place from, const struct tm_request *rq)
 {
+    enum tm_err e = expire_watched(p, rq);
     bool clean = rq->watch_token == 0 || tm_watch_clean(&p->watches, rq->watch_token);
     tm_watch_drop(&p->watches, rq->watch_token);
+    if (clean && e != TM_OK) {
+        tm_partition_refuse(p, from, rq->id, e);
+        return;
+    }
     if (clean) {
         run_commands(p, from, rq);
         return;

@@ -255,6 +255,26 @@ static void a_watch_does_not_outlive_its_leader(void)
 
 /* ---- expiry ---- */
 
+static void what_is_watched_and_expires_has_changed(void)
+{
+    pw_open(&world);
+    unsigned l = pw_await_leader(&world);
+    struct tm_bytes key[] = {tm_bytes_of("k", 1)};
+    struct tm_request_command keys = {key, 1};
+    struct tm_request watch = {.kind = TM_REQUEST_WATCH, .commands = &keys, .count = 1};
+    for (unsigned other = 0; other < 2; other++) {
+        CU_ASSERT_STRING_EQUAL(pw_do(&world, "SET k v PX 1000"), "+OK");
+        struct tm_bytes del[] = {tm_bytes_of("DEL", 3), tm_bytes_of(other ? "o" : "k", 1)};
+        struct tm_request_command words = {del, 2};
+        struct tm_request multi = {.kind = TM_REQUEST_MULTI, .commands = &words, .count = 1};
+        multi.watch_token = pw_await(&world, pw_request(&world, l, &watch))->watch_token;
+        world.node[l].ahead_ms += 1001; /* due now, and not looked for yet */
+        CU_ASSERT_STRING_EQUAL(pw_await(&world, pw_request(&world, l, &multi))->reply, "*-1");
+        CU_ASSERT_STRING_EQUAL(value_on(l, "k"), "");
+    }
+    pw_close(&world);
+}
+
 static void only_a_record_of_the_leader_expires(void)
 {
     pw_open(&world);
@@ -422,6 +442,7 @@ static const struct tm_test tests[] = {
     TM_TEST(what_is_cut_is_undone_and_refused),
     TM_TEST(what_outlives_its_leader_is_done_once),
     TM_TEST(a_watch_does_not_outlive_its_leader),
+    TM_TEST(what_is_watched_and_expires_has_changed),
     TM_TEST(only_a_record_of_the_leader_expires),
     TM_TEST(who_finds_a_key_due_waits_for_the_record_that_expires_it),
     TM_TEST(a_full_disk_refuses_writes_and_resumes_by_itself),
