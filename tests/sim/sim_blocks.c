@@ -26,17 +26,20 @@ struct volume {
 
 struct tm_sim_blocks {
     struct tm_sim_truth *truth;
+    struct tm_sim_blocks_hear hear;
     uint32_t partitions;
     struct volume volumes[VOLUMES_MAX];
     unsigned volume_count;
 };
 
-struct tm_sim_blocks *tm_sim_blocks_new(struct tm_sim_truth *truth, uint32_t partitions)
+struct tm_sim_blocks *tm_sim_blocks_new(struct tm_sim_truth *truth, uint32_t partitions,
+                                        const struct tm_sim_blocks_hear *hear)
 {
     struct tm_sim_blocks *b = calloc(1, sizeof *b);
     TM_ASSERT(b != NULL);
     b->truth = truth;
     b->partitions = partitions;
+    b->hear = *hear;
     return b;
 }
 
@@ -90,6 +93,13 @@ static void tell_promises(struct tm_sim_blocks *b, struct tm_id id, const struct
     }
 }
 
+static void tell_durable(struct tm_sim_blocks *b, struct tm_id id, const struct tm_record *r)
+{
+    tm_sim_truth_durable(b->truth, id, r);
+    if (b->hear.fn != NULL)
+        b->hear.fn(b->hear.host, id, r);
+}
+
 static void tell(struct tm_sim_blocks *b, struct tm_id id, const struct tm_record *r)
 {
     if (r->kind == TM_RECORD_HARD_STATE)
@@ -97,9 +107,9 @@ static void tell(struct tm_sim_blocks *b, struct tm_id id, const struct tm_recor
     if (r->partition >= b->partitions)
         return;
     if (r->kind < TM_RECORD_LOCAL_FIRST)
-        tm_sim_truth_durable(b->truth, id, r);
+        tell_durable(b, id, r);
     else if (r->kind == TM_RECORD_REPAIR)
-        tm_sim_truth_durable(b->truth, id, (const void *)tm_record_body(r).data);
+        tell_durable(b, id, (const void *)tm_record_body(r).data);
     else if (r->kind == TM_RECORD_CUT)
         tm_sim_truth_cut(b->truth, id, r->partition, r->index);
     else if (r->kind == TM_RECORD_RESET || r->kind == TM_RECORD_FORGET)

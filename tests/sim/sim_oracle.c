@@ -4,6 +4,7 @@
 
 #include "actors/partition.h"
 #include "tests/sim/sim_blocks.h"
+#include "tests/sim/sim_eventual.h"
 #include "tests/sim/sim_run.h"
 #include "tests/sim/sim_truth.h"
 
@@ -24,6 +25,8 @@ struct tm_sim_oracle {
     uint32_t partitions; /* the system partition included */
     struct tm_sim_truth *truth;
     struct tm_sim_blocks *blocks;
+    struct tm_sim_eventual *eventual; /* NULL: of a strong cluster, or its history is too free */
+    bool memory, lost;                /* a disk was wiped, or lied */
     struct watched nodes[TM_SIM_NODES_MAX];
 };
 
@@ -57,6 +60,7 @@ static void harmed(void *host, unsigned node, enum tm_sim_harm harm)
     struct tm_sim_truth_boot *b = &o->nodes[node].boot;
     b->rotten |= harm == TM_SIM_HARM_ROT;
     b->lied |= harm == TM_SIM_HARM_LIE;
+    o->lost = true;
 }
 
 /* ---- looking ---- */
@@ -116,12 +120,21 @@ static void turned(void *host, unsigned node, unsigned worker)
 static void befell(void *host, unsigned node, enum tm_sim_event event)
 {
     struct tm_sim_oracle *o = host;
+    o->lost |= event == TM_SIM_WIPED;
     if (event == TM_SIM_WIPED)
         listen(o, node);
     else if (event == TM_SIM_STARTED)
         memset(o->nodes[node].looked, 0, o->partitions * sizeof(bool));
     else
         o->nodes[node].boot.unclean = event != TM_SIM_STOPPED;
+}
+
+static void heard(void *host, struct tm_id disk, const struct tm_record *record)
+{
+    struct tm_sim_oracle *o = host;
+    (void)disk;
+    if (o->eventual != NULL)
+        tm_sim_eventual_record(o->eventual, record);
 }
 
 /* ---- life ---- */
@@ -135,15 +148,17 @@ struct tm_sim_oracle *tm_sim_oracle_new(struct tm_sim *sim)
     o->sim = sim;
     o->node_count = config->nodes;
     o->partitions = config->partitions + 1;
+    o->memory = opt->durability == TM_DURABILITY_MEMORY;
     struct tm_sim_truth_config c = {.partitions = o->partitions,
-                                    .memory = opt->durability == TM_DURABILITY_MEMORY,
+                                    .memory = o->memory,
                                     .eventual = config->eventual,
                                     .window_bytes = opt->async_window_bytes,
                                     .window_ns = TM_MS(opt->async_window_ms),
                                     .host = o,
                                     .wrong = wrong};
     o->truth = tm_sim_truth_new(&c);
-    o->blocks = tm_sim_blocks_new(o->truth, o->partitions);
+    o->blocks = tm_sim_blocks_new(o->truth, o->partitions,
+                                  &(struct tm_sim_blocks_hear){.host = o, .fn = heard});
     for (unsigned i = 0; i < o->node_count; i++) {
         struct watched *w = &o->nodes[i];
         *w = (struct watched){.oracle = o, .number = i};
@@ -162,6 +177,8 @@ void tm_sim_oracle_free(struct tm_sim_oracle *o)
         tm_sim_disk_on_stable(tm_sim_disk_of(o->sim, i), NULL, NULL);
         free(o->nodes[i].looked);
     }
+    if (o->eventual != NULL)
+        tm_sim_eventual_free(o->eventual);
     tm_sim_blocks_free(o->blocks);
     tm_sim_truth_free(o->truth);
     free(o);
@@ -186,12 +203,46 @@ bool tm_sim_oracle_forgave(const struct tm_sim_oracle *o, uint32_t partition)
 
 /* ---- as a check of a run ---- */
 
+static void returned(void *host, const struct tm_sim_call *call)
+{
+    struct tm_sim_oracle *o = host;
+    tm_sim_eventual_returned(o->eventual, call);
+}
+
 static void *check_begin(struct tm_sim *sim, const struct tm_sim_plan *plan,
                          struct tm_sim_calls *calls)
 {
-    (void)plan;
-    (void)calls;
-    return tm_sim_oracle_new(sim);
+    struct tm_sim_oracle *o = tm_sim_oracle_new(sim);
+    const struct tm_sim_work_config *w = &plan->work;
+    if (!plan->cluster.eventual || w->share[TM_SIM_REMOVE] != 0 ||
+        w->share[TM_SIM_WRITE_NEW] != 0 || w->share[TM_SIM_EXPECT] != 0 || w->ttl != 0)
+        return o;
+    struct tm_sim_eventual_config c = {
+        .layout = {.groups = w->groups, .registers = w->registers}, .host = o, .wrong = wrong};
+    o->eventual = tm_sim_eventual_new(&c);
+    *calls = (struct tm_sim_calls){.host = o, .returned = returned};
+    return o;
+}
+
+/* Whether somebody lost what nobody had: a node that stays away, records that were counted. */
+static bool something_lost(const struct tm_sim_oracle *o)
+{
+    bool lost = o->lost || o->memory;
+    for (unsigned i = 0; i < o->node_count; i++) {
+        lost |= !tm_sim_is_up(o->sim, i);
+        for (unsigned k = 0; k < TM_SIM_WORKERS_MAX; k++)
+            lost |= tm_counter_get(tm_sim_counters(o->sim, i, k), TM_COUNTER_async_dropped) != 0;
+    }
+    return lost;
+}
+
+static void check_at_rest(void *host)
+{
+    struct tm_sim_oracle *o = host;
+    if (o->eventual != NULL)
+        tm_sim_eventual_judge(o->eventual, o->truth, something_lost(o));
+    if (tm_sim_truth_stats(o->truth).forgiven > 0)
+        wrong(o, "committed records were lost, though enough copies had them");
 }
 
 static void check_end(void *host)
@@ -200,4 +251,4 @@ static void check_end(void *host)
 }
 
 const struct tm_sim_check tm_sim_oracle_check = {
-    .name = "oracle", .begin = check_begin, .end = check_end};
+    .name = "oracle", .begin = check_begin, .at_rest = check_at_rest, .end = check_end};

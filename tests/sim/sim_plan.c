@@ -84,6 +84,13 @@ static void draw_work(struct tm_sim_work_config *w, struct tm_rng *rng)
     w->patience_ns = TM_MS(PICK(rng, 200, 2000, 12000));
 }
 
+/* Of half of the eventual clusters it can be told what has to be there in the end. */
+static void simplify(struct tm_sim_work_config *w)
+{
+    w->share[TM_SIM_WRITE_NEW] = w->share[TM_SIM_REMOVE] = w->share[TM_SIM_EXPECT] = 0;
+    w->ttl = 0;
+}
+
 static void draw_faults(struct tm_sim_faults_config *f, struct tm_rng *rng)
 {
     uint64_t share = 5 + tm_rng_below(rng, 60); /* of 100 kinds */
@@ -108,6 +115,8 @@ void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
     draw_world(&plan->cluster, &rng);
     draw_load(&plan->load, &rng);
     draw_work(&plan->work, &rng);
+    if (plan->cluster.eventual && tm_rng_chance(&rng, 1, 2))
+        simplify(&plan->work);
     plan->faults.seed = tm_rng_next(&rng);
     plan->faults.memory = plan->cluster.options.durability == TM_DURABILITY_MEMORY;
     draw_faults(&plan->faults, &rng);

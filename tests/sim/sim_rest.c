@@ -62,9 +62,29 @@ static struct look *look(struct tm_sim *sim, char *why, size_t size,
     return l;
 }
 
+static void note_offer(void *arg, const char *name)
+{
+    struct look *l = arg;
+    if (strchr(name, '.') != NULL) /* refused, or not whole */
+        return;
+    snprintf(l->why, l->size, "%s still has to offer %s", tm_sim_names[l->node], name);
+    l->unequal++;
+}
+
+/* Eventual mode: what failovers cut off has found a leader. */
+static void look_at_offers(struct look *l)
+{
+    for (l->node = 0; l->sim->config.eventual && l->node < l->sim->config.nodes; l->node++) {
+        struct tm_disk *disk = tm_sim_disk_table(l->sim->nodes[l->node].disk);
+        if (l->sim->nodes[l->node].up)
+            disk->list(disk, "offers", note_offer, l);
+    }
+}
+
 bool tm_sim_converged(struct tm_sim *sim, char *why, size_t size)
 {
     struct look *l = look(sim, why, size, look_at);
+    look_at_offers(l);
     bool good = l->unequal == 0;
     for (uint32_t p = 0; p <= sim->config.partitions; p++) {
         const struct tm_holders *h = &sim->directory->placement[p];

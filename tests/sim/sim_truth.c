@@ -243,6 +243,13 @@ uint64_t tm_sim_truth_committed(const struct tm_sim_truth *t, uint32_t partition
     return t->parts[partition].committed;
 }
 
+bool tm_sim_truth_is_committed(const struct tm_sim_truth *t, uint32_t partition, uint64_t index,
+                               uint64_t hash)
+{
+    const struct tm_sim_entry *e = tm_sim_truth_find(t, partition, index, hash);
+    return e != NULL && e->committed;
+}
+
 bool tm_sim_truth_forgave(const struct tm_sim_truth *t, uint32_t partition)
 {
     return t->parts[partition].forgave;

@@ -94,6 +94,10 @@ struct tm_sim_truth_stats tm_sim_truth_stats(const struct tm_sim_truth *t);
 /* The highest committed index of the partition. */
 uint64_t tm_sim_truth_committed(const struct tm_sim_truth *t, uint32_t partition);
 
+/* Whether this very record is committed. */
+bool tm_sim_truth_is_committed(const struct tm_sim_truth *t, uint32_t partition, uint64_t index,
+                               uint64_t hash);
+
 /* Committed records of it were lost as --durability memory may lose them. */
 bool tm_sim_truth_forgave(const struct tm_sim_truth *t, uint32_t partition);
 
