@@ -24,6 +24,9 @@ static const struct tm_command commands[] = {
 #define X(symbol, ...) {ROW(__VA_ARGS__), .steer = tm_session_steer_##symbol},
             TM_COMMAND_STEER_LIST(X)
 #undef X
+#define X(symbol, ...) {ROW(__VA_ARGS__), .run = tm_cmd_##symbol},
+                TM_COMMAND_INTERNAL_LIST(X) /* last: tm_command_at ends before them */
+#undef X
 };
 
 TM_STATIC_ASSERT(TM_ARRAY_LEN(commands) * 3 < SLOTS, "few names may clash");
@@ -100,7 +103,8 @@ const struct tm_command *tm_command_find(struct tm_bytes name)
 
 const struct tm_command *tm_command_at(unsigned i)
 {
-    return i < TM_ARRAY_LEN(commands) ? &commands[i] : NULL;
+    bool there = i < TM_ARRAY_LEN(commands) && (commands[i].flags & TM_CMD_INTERNAL) == 0;
+    return there ? &commands[i] : NULL;
 }
 
 bool tm_command_keys(const struct tm_command *c, const struct tm_bytes *argv, unsigned argc,

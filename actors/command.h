@@ -33,7 +33,8 @@ enum tm_command_flags {
     TM_CMD_DENYOOM = 1 << 7,   /* refused with -OOM above --memory-limit */
     TM_CMD_NOMULTI = 1 << 8,   /* not inside MULTI */
     TM_CMD_ADMIN = 1 << 9,
-    TM_CMD_NUMKEYS = 1 << 10 /* argv[first_key - 1] says how many keys stand from first_key on */
+    TM_CMD_NUMKEYS = 1 << 10, /* argv[first_key - 1] says how many keys stand from first_key on */
+    TM_CMD_INTERNAL = 1 << 11 /* what a session makes of another command; unknown to clients */
 };
 
 /* One evaluation.  Lives for the call only; the leader's partition fills it. */
@@ -79,10 +80,11 @@ struct tm_command {
 /* Whether the word is that text, in any case of ASCII letters. */
 bool tm_word_is(struct tm_bytes word, const char *text);
 
-/* The command of that name in any case, or NULL.  Constant time; static storage. */
+/* The command of that name in any case, or NULL; internal ones too.  Constant time; static
+ * storage. */
 const struct tm_command *tm_command_find(struct tm_bytes name);
 
-/* The i-th command of the table, NULL past the end. */
+/* The i-th command that clients may send, NULL past the end. */
 const struct tm_command *tm_command_at(unsigned i);
 
 /* Calls visit for the position in argv of every key, in order; false (and no call, or fewer) where

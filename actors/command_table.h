@@ -14,12 +14,13 @@ enum tm_command_class {
     TM_CLASS_READ = TM_CMD_READONLY,
     TM_CLASS_READ_FAST = TM_CMD_READONLY | TM_CMD_FAST,
     TM_CLASS_READ_SCATTER = TM_CMD_READONLY | TM_CMD_FAST | TM_CMD_SCATTER,
-    TM_CLASS_READ_ALL = TM_CMD_READONLY | TM_CMD_BROADCAST | TM_CMD_NOMULTI,
+    TM_CLASS_READ_ALL = TM_CMD_READONLY | TM_CMD_BROADCAST,
     TM_CLASS_READ_NUMKEYS = TM_CMD_READONLY | TM_CMD_NUMKEYS,
     TM_CLASS_WRITE = TM_CMD_WRITE, /* frees or keeps memory: allowed when there is none left */
     TM_CLASS_WRITE_FAST = TM_CMD_WRITE | TM_CMD_FAST,
     TM_CLASS_WRITE_SCATTER = TM_CMD_WRITE | TM_CMD_SCATTER,
-    TM_CLASS_WRITE_ALL = TM_CMD_WRITE | TM_CMD_BROADCAST | TM_CMD_NOMULTI,
+    TM_CLASS_WRITE_ALL = TM_CMD_WRITE | TM_CMD_BROADCAST,
+    TM_CLASS_INTERNAL = TM_CMD_READONLY | TM_CMD_INTERNAL,
     TM_CLASS_STORE = TM_CMD_WRITE | TM_CMD_DENYOOM,
     TM_CLASS_STORE_FAST = TM_CMD_WRITE | TM_CMD_DENYOOM | TM_CMD_FAST,
     TM_CLASS_STORE_SCATTER = TM_CMD_WRITE | TM_CMD_DENYOOM | TM_CMD_SCATTER,
@@ -27,10 +28,10 @@ enum tm_command_class {
     TM_CLASS_LOCAL_FAST = TM_CMD_LOCAL | TM_CMD_FAST,
     TM_CLASS_LOCAL_ADMIN = TM_CMD_LOCAL | TM_CMD_ADMIN,
     TM_CLASS_LOCAL_ADMIN_NOMULTI = TM_CMD_LOCAL | TM_CMD_ADMIN | TM_CMD_NOMULTI,
-    TM_CLASS_LOCAL_NOAUTH = TM_CMD_LOCAL | TM_CMD_FAST | TM_CMD_NOAUTH | TM_CMD_NOMULTI,
+    TM_CLASS_LOCAL_NOAUTH = TM_CMD_LOCAL | TM_CMD_FAST | TM_CMD_NOAUTH,
     TM_CLASS_STEER = TM_CMD_LOCAL | TM_CMD_FAST,
     TM_CLASS_STEER_NOAUTH = TM_CMD_LOCAL | TM_CMD_FAST | TM_CMD_NOAUTH,
-    TM_CLASS_STEER_NOMULTI = TM_CMD_LOCAL | TM_CMD_NOMULTI
+    TM_CLASS_STEER_SLOW = TM_CMD_LOCAL
 };
 
 #define TM_COMMAND_LOCAL_LIST(X)                                                                   \
@@ -48,8 +49,8 @@ enum tm_command_class {
     X(readwrite, "READWRITE", 1, 0, 0, 0, LOCAL_FAST, "cluster", "Accepted; changes nothing")      \
     X(asking, "ASKING", 1, 0, 0, 0, LOCAL_FAST, "cluster", "Accepted; changes nothing")            \
     X(time, "TIME", 1, 0, 0, 0, LOCAL_FAST, "server", "Tells the node's wall clock")               \
-    X(slowlog, "SLOWLOG", -2, 0, 0, 0, LOCAL_ADMIN, "server", "Always empty: see /metrics")        \
-    X(latency, "LATENCY", -2, 0, 0, 0, LOCAL_ADMIN, "server", "Always empty: see /metrics")        \
+    X(slowlog, "SLOWLOG", -2, 0, 0, 0, LOCAL_ADMIN, "server", "Always empty; see INFO")            \
+    X(latency, "LATENCY", -2, 0, 0, 0, LOCAL_ADMIN, "server", "Always empty; see INFO")            \
     X(tidemill, "TIDEMILL", -2, 0, 0, 0, LOCAL_ADMIN, "server", "Shows this worker's replicas")    \
     X(shutdown, "SHUTDOWN", -1, 0, 0, 0, LOCAL_ADMIN_NOMULTI, "server", "Stops the node cleanly")
 
@@ -59,8 +60,8 @@ enum tm_command_class {
     X(discard, "DISCARD", 1, 0, 0, 0, STEER, "transactions", "Drops the queued commands")          \
     X(watch, "WATCH", -2, 1, -1, 1, STEER, "transactions", "Lets EXEC fail if a key changes")      \
     X(unwatch, "UNWATCH", 1, 0, 0, 0, STEER, "transactions", "Forgets the watched keys")           \
-    X(wait, "WAIT", 3, 0, 0, 0, STEER_NOMULTI, "generic", "Waits for durable copies of writes")    \
-    X(waitaof, "WAITAOF", 4, 0, 0, 0, STEER_NOMULTI, "generic", "Waits for durable copies")        \
+    X(wait, "WAIT", 3, 0, 0, 0, STEER_SLOW, "generic", "Waits for durable copies of writes")       \
+    X(waitaof, "WAITAOF", 4, 0, 0, 0, STEER_SLOW, "generic", "Waits for durable copies")           \
     X(reset, "RESET", 1, 0, 0, 0, STEER_NOAUTH, "connection", "Makes the connection as new")       \
     X(quit, "QUIT", -1, 0, 0, 0, STEER_NOAUTH, "connection", "Closes after what is under way")
 
@@ -151,6 +152,9 @@ enum tm_command_class {
     X(flushall, "FLUSHALL", -1, 0, 0, 0, WRITE_ALL, "server", "Deletes all keys")                  \
     X(flushdb, "FLUSHDB", -1, 0, 0, 0, WRITE_ALL, "server", "Deletes all keys")
 
+#define TM_COMMAND_INTERNAL_LIST(X)                                                                \
+    X(slot_keys, "CLUSTER|SLOT", 3, 0, 0, 0, INTERNAL, "cluster", "For CLUSTER GETKEYSINSLOT")
+
 #define TM_COMMAND_KEYED_LIST(X)                                                                   \
     TM_COMMAND_STRING_LIST(X)                                                                      \
     TM_COMMAND_HASH_LIST(X)                                                                        \
@@ -160,6 +164,7 @@ enum tm_command_class {
 #define X(symbol, ...)                                                                             \
     void tm_cmd_##symbol(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc);
 TM_COMMAND_KEYED_LIST(X)
+TM_COMMAND_INTERNAL_LIST(X)
 #undef X
 #define X(symbol, ...)                                                                             \
     void tm_session_local_##symbol(struct tm_session *s, struct tm_resp_writer *w,                 \

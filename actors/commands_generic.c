@@ -5,6 +5,9 @@
  * together. */
 #include "actors/commands_internal.h"
 #include "actors/glob.h"
+#include "runtime/crc16.h"
+
+#define REDIS_DATABASES 16 /* that redis speaks of in its errors */
 
 static int64_t count_there(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc)
 {
@@ -132,7 +135,11 @@ static bool copy_options(struct tm_exec *x, const struct tm_bytes *argv, unsigne
             if (!tm_word_int(x, argv[++i], &db))
                 return false;
             if (db != 0) {
-                tm_resp_error(x->reply, "ERR DB index is out of range");
+                tm_resp_error(x->reply,
+                              db < 0 || db >= REDIS_DATABASES
+                                  ? "ERR DB index is out of range"
+                                  : "ERR Copying to another database is not allowed in cluster "
+                                    "mode");
                 return false;
             }
         } else {
@@ -428,6 +435,42 @@ void tm_cmd_keys(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc)
         cursor = tm_store_scan(x->store, cursor, 1024, walk_key, &k);
     while (cursor != 0 && !x->reply->overflow);
     tm_resp_insert_array(x->reply, at, k.written);
+}
+
+struct slot_walk {
+    struct tm_exec *x;
+    uint32_t slot;
+    int64_t limit, found; /* limit -1: only counted */
+};
+
+static void walk_slot(void *host, const struct tm_entity *e)
+{
+    struct slot_walk *s = host;
+    if (tm_slot_of_key(tm_entity_key(e)) != s->slot || is_due(s->x, e) || s->found == s->limit)
+        return;
+    s->found++;
+    if (s->limit >= 0)
+        tm_resp_bulk(s->x->reply, tm_entity_key(e));
+}
+
+/* CLUSTER|SLOT slot limit: the keys of one slot, or, with limit -1, their number. */
+void tm_cmd_slot_keys(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc)
+{
+    int64_t slot;
+    struct slot_walk s = {.x = x};
+    size_t at = x->reply->len;
+    uint64_t cursor = 0;
+    (void)argc;
+    if (!tm_word_int(x, argv[1], &slot) || !tm_word_int(x, argv[2], &s.limit))
+        return;
+    s.slot = (uint32_t)slot;
+    do
+        cursor = tm_store_scan(x->store, cursor, 1024, walk_slot, &s);
+    while (cursor != 0 && s.found != s.limit && !x->reply->overflow);
+    if (s.limit < 0)
+        tm_resp_integer(x->reply, s.found);
+    else
+        tm_resp_insert_array(x->reply, at, (uint64_t)s.found);
 }
 
 void tm_cmd_randomkey(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc)

@@ -140,6 +140,29 @@ static bool id_listed(uint64_t id, const struct tm_bytes *ids, unsigned count)
     return false;
 }
 
+/* Redis's types of clients; all of ours are normal.  Else writes the error. */
+static bool known_type(struct tm_resp_writer *w, struct tm_bytes word)
+{
+    static const char *const types[] = {"NORMAL", "MASTER", "REPLICA", "SLAVE", "PUBSUB"};
+    for (size_t i = 0; i < TM_ARRAY_LEN(types); i++)
+        if (tm_word_is(word, types[i]))
+            return true;
+    tm_resp_errorf(w, "ERR Unknown client type '%.*s'", (int)tm_min_u64(word.len, 64),
+                   (const char *)word.data);
+    return false;
+}
+
+static bool are_ids(struct tm_resp_writer *w, const struct tm_bytes *ids, unsigned count)
+{
+    int64_t id;
+    for (unsigned i = 0; i < count; i++)
+        if (!tm_resp_to_i64(ids[i], &id) || id <= 0) {
+            tm_resp_error(w, "ERR Invalid client ID");
+            return false;
+        }
+    return true;
+}
+
 static void client_list(struct tm_session *s, struct tm_resp_writer *w, const struct tm_bytes *argv,
                         unsigned argc)
 {
@@ -151,6 +174,8 @@ static void client_list(struct tm_session *s, struct tm_resp_writer *w, const st
         tm_resp_error(w, "ERR syntax error");
         return;
     }
+    if ((by_type && !known_type(w, argv[3])) || (by_id && !are_ids(w, argv + 3, argc - 3)))
+        return;
     for (uint32_t i = 0; i < s->all->table_cap && !nobody; i++) {
         const struct tm_session *other = s->all->table[i];
         if (other != NULL && !other->closed && (!by_id || id_listed(other->id, argv + 3, argc - 3)))
@@ -166,7 +191,7 @@ struct kill_filter {
     struct tm_bytes addr, laddr;
     int64_t id; /* 0: any */
     bool skip_me;
-    bool nobody; /* another user or type: none of ours */
+    bool nobody; /* another type: none of ours */
 };
 
 static bool kill_matches(const struct kill_filter *f, const struct tm_session *s)
@@ -210,8 +235,14 @@ static bool parse_kill(struct tm_resp_writer *w, const struct tm_bytes *argv, un
         } else if (tm_word_is(argv[i], "LADDR")) {
             f->laddr = value;
         } else if (tm_word_is(argv[i], "USER")) {
-            f->nobody |= !tm_bytes_equal(value, tm_bytes_str("default"));
+            if (!tm_bytes_equal(value, tm_bytes_str("default"))) {
+                tm_resp_errorf(w, "ERR No such user '%.*s'", (int)tm_min_u64(value.len, 64),
+                               (const char *)value.data);
+                return false;
+            }
         } else if (tm_word_is(argv[i], "TYPE")) {
+            if (!known_type(w, value))
+                return false;
             f->nobody |= !tm_word_is(value, "NORMAL");
         } else if (tm_word_is(argv[i], "SKIPME")) {
             f->skip_me = tm_word_is(value, "YES");
@@ -282,6 +313,34 @@ static void client_no_touch(struct tm_session *s, struct tm_resp_writer *w,
     set_switch(w, argv[2], &s->no_touch);
 }
 
+static void client_trackinginfo(struct tm_session *s, struct tm_resp_writer *w,
+                                const struct tm_bytes *argv, unsigned argc)
+{
+    (void)s, (void)argv, (void)argc;
+    tm_resp_map(w, 3);
+    tm_resp_bulk_str(w, "flags");
+    tm_resp_set(w, 1);
+    tm_resp_bulk_str(w, "off");
+    tm_resp_bulk_str(w, "redirect");
+    tm_resp_integer(w, -1);
+    tm_resp_bulk_str(w, "prefixes");
+    tm_resp_array(w, 0);
+}
+
+static void client_getredir(struct tm_session *s, struct tm_resp_writer *w,
+                            const struct tm_bytes *argv, unsigned argc)
+{
+    (void)s, (void)argv, (void)argc;
+    tm_resp_integer(w, -1); /* tracking is never on */
+}
+
+static void client_unpause(struct tm_session *s, struct tm_resp_writer *w,
+                           const struct tm_bytes *argv, unsigned argc)
+{
+    (void)s, (void)argv, (void)argc;
+    tm_resp_simple(w, "OK"); /* nothing is ever paused */
+}
+
 static void client_tracking(struct tm_session *s, struct tm_resp_writer *w,
                             const struct tm_bytes *argv, unsigned argc)
 {
@@ -295,16 +354,21 @@ static void client_tracking(struct tm_session *s, struct tm_resp_writer *w,
 void tm_session_local_client(struct tm_session *s, struct tm_resp_writer *w,
                              const struct tm_bytes *argv, unsigned argc)
 {
-    static const struct tm_subcommand subs[] = {{"ID", 2, client_id},
-                                                {"GETNAME", 2, client_getname},
-                                                {"SETNAME", 3, client_setname},
-                                                {"SETINFO", 4, client_setinfo},
-                                                {"LIST", -2, client_list},
-                                                {"INFO", 2, client_info},
-                                                {"KILL", -3, client_kill},
-                                                {"REPLY", 3, client_reply},
-                                                {"NO-EVICT", 3, client_no_evict},
-                                                {"NO-TOUCH", 3, client_no_touch},
-                                                {"TRACKING", -3, client_tracking}};
+    static const struct tm_subcommand subs[] = {
+        {"ID", 2, client_id, "", "The id of this connection."},
+        {"GETNAME", 2, client_getname, "", "The name of this connection."},
+        {"SETNAME", 3, client_setname, "<name>", "Names this connection."},
+        {"SETINFO", 4, client_setinfo, "(LIB-NAME|LIB-VER) <text>", "Names the client library."},
+        {"LIST", -2, client_list, "[TYPE <type>] [ID <id> ...]", "The connections of this node."},
+        {"INFO", 2, client_info, "", "The line of this connection."},
+        {"KILL", -3, client_kill, "<address> | <filter> <value> ...",
+         "Closes connections of this node: ADDR, LADDR, ID, TYPE, USER, SKIPME."},
+        {"REPLY", 3, client_reply, "(ON|OFF|SKIP)", "Whether this connection gets replies."},
+        {"NO-EVICT", 3, client_no_evict, "(ON|OFF)", "Accepted; changes nothing."},
+        {"NO-TOUCH", 3, client_no_touch, "(ON|OFF)", "Accepted; changes nothing."},
+        {"TRACKING", -3, client_tracking, "OFF", "Keys are not tracked."},
+        {"TRACKINGINFO", 2, client_trackinginfo, "", "Says that tracking is off."},
+        {"GETREDIR", 2, client_getredir, "", "Always -1: tracking is off."},
+        {"UNPAUSE", 2, client_unpause, "", "Accepted: clients are never paused."}};
     tm_subcommand_dispatch(s, w, subs, TM_ARRAY_LEN(subs), argv, argc);
 }

@@ -201,11 +201,58 @@ static void cluster_myid(struct tm_session *s, struct tm_resp_writer *w,
     tm_resp_bulk_str(w, m.id);
 }
 
+static bool is_member(const struct tm_router *r, struct tm_bytes id)
+{
+    for (uint32_t i = 0; i < r->member_count(r->host); i++) {
+        struct tm_router_member m;
+        r->member(r->host, i, &m);
+        if (tm_bytes_equal(id, tm_bytes_str(m.id)))
+            return true;
+    }
+    return false;
+}
+
 static void cluster_replicas(struct tm_session *s, struct tm_resp_writer *w,
                              const struct tm_bytes *argv, unsigned argc)
 {
-    (void)s, (void)argv, (void)argc;
-    tm_resp_array(w, 0); /* members are masters all; copies are not members */
+    (void)argc;
+    if (is_member(s->all->router, argv[2]))
+        tm_resp_array(w, 0); /* members are masters all; copies are not members */
+    else
+        tm_resp_errorf(w, "ERR Unknown node %.*s", (int)tm_min_u64(argv[2].len, 64),
+                       (const char *)argv[2].data);
+}
+
+/* ---- keys of a slot ---- */
+
+const struct tm_command *tm_cluster_rewrite(struct tm_session *s, const struct tm_command *c,
+                                            const struct tm_bytes **argv, unsigned *argc)
+{
+    const struct tm_bytes *words = *argv;
+    bool count = *argc == 3 && tm_word_is(words[1], "COUNTKEYSINSLOT");
+    bool get = *argc == 4 && tm_word_is(words[1], "GETKEYSINSLOT");
+    int64_t slot, limit = 0;
+    if ((!count && !get) || !tm_resp_to_i64(words[2], &slot) || slot < 0 || slot >= TM_SLOTS ||
+        (get && (!tm_resp_to_i64(words[3], &limit) || limit < 0)))
+        return c;
+    s->all->inner_argv[0] = tm_bytes_str("CLUSTER|SLOT");
+    s->all->inner_argv[1] = words[2];
+    s->all->inner_argv[2] = get ? words[3] : tm_bytes_str("-1");
+    *argv = s->all->inner_argv;
+    *argc = 3;
+    return tm_command_find(s->all->inner_argv[0]);
+}
+
+/* Only words that tm_cluster_rewrite has not taken come here. */
+static void cluster_slot_keys(struct tm_session *s, struct tm_resp_writer *w,
+                              const struct tm_bytes *argv, unsigned argc)
+{
+    int64_t number;
+    (void)s;
+    if (!tm_resp_to_i64(argv[2], &number) || (argc == 4 && !tm_resp_to_i64(argv[3], &number)))
+        tm_resp_error(w, "ERR value is not an integer or out of range");
+    else
+        tm_resp_error(w, argc == 4 ? "ERR Invalid slot or number of keys" : "ERR Invalid slot");
 }
 
 static void cluster_refuse(struct tm_session *s, struct tm_resp_writer *w,
@@ -219,13 +266,23 @@ void tm_session_local_cluster(struct tm_session *s, struct tm_resp_writer *w,
                               const struct tm_bytes *argv, unsigned argc)
 {
     static const struct tm_subcommand subs[] = {
-        {"SLOTS", 2, cluster_slots},       {"SHARDS", 2, cluster_shards},
-        {"NODES", 2, cluster_nodes},       {"INFO", 2, cluster_info},
-        {"KEYSLOT", 3, cluster_keyslot},   {"MYID", 2, cluster_myid},
-        {"REPLICAS", 3, cluster_replicas}, {"SLAVES", 3, cluster_replicas},
-        {"RESET", -2, cluster_refuse},     {"MEET", -2, cluster_refuse},
-        {"FORGET", -2, cluster_refuse},    {"ADDSLOTS", -2, cluster_refuse},
-        {"DELSLOTS", -2, cluster_refuse},  {"SETSLOT", -2, cluster_refuse},
-        {"FAILOVER", -2, cluster_refuse},  {"REPLICATE", -2, cluster_refuse}};
+        {"SLOTS", 2, cluster_slots, "", "Which member leads which ranges of slots."},
+        {"SHARDS", 2, cluster_shards, "", "The same, by member."},
+        {"NODES", 2, cluster_nodes, "", "The members, one for each worker of each node."},
+        {"INFO", 2, cluster_info, "", "How the cluster is, as this node knows it."},
+        {"KEYSLOT", 3, cluster_keyslot, "<key>", "The slot of a key."},
+        {"COUNTKEYSINSLOT", 3, cluster_slot_keys, "<slot>", "The number of keys in a slot."},
+        {"GETKEYSINSLOT", 4, cluster_slot_keys, "<slot> <count>", "Up to count keys of a slot."},
+        {"MYID", 2, cluster_myid, "", "The id of the worker that was asked."},
+        {"REPLICAS", 3, cluster_replicas, "<id>", "Always empty: copies are no members."},
+        {"SLAVES", 3, cluster_replicas},
+        {"RESET", -2, cluster_refuse},
+        {"MEET", -2, cluster_refuse},
+        {"FORGET", -2, cluster_refuse},
+        {"ADDSLOTS", -2, cluster_refuse},
+        {"DELSLOTS", -2, cluster_refuse},
+        {"SETSLOT", -2, cluster_refuse},
+        {"FAILOVER", -2, cluster_refuse},
+        {"REPLICATE", -2, cluster_refuse}};
     tm_subcommand_dispatch(s, w, subs, TM_ARRAY_LEN(subs), argv, argc);
 }

@@ -44,13 +44,40 @@ static void write_redis_flags(struct tm_resp_writer *w, const struct tm_command 
     write_flags(w, c->flags, words, TM_ARRAY_LEN(words));
 }
 
+/* Redis's categories, in redis's order; those of a group stand for bits that no flag has. */
 static void write_categories(struct tm_resp_writer *w, const struct tm_command *c)
 {
-    static const struct flag_word words[] = {{TM_CMD_READONLY, "@read"},
+    enum {
+        KEYSPACE = 1 << 24,
+        SET = 1 << 25,
+        HASH = 1 << 26,
+        STRING = 1 << 27,
+        SLOW = 1 << 28,
+        CONNECTION = 1 << 29,
+        TRANSACTION = 1 << 30
+    };
+    static const struct flag_word groups[] = {{KEYSPACE, "generic"},
+                                              {SET, "set"},
+                                              {HASH, "hash"},
+                                              {STRING, "string"},
+                                              {CONNECTION, "connection"},
+                                              {TRANSACTION, "transactions"}};
+    static const struct flag_word words[] = {{KEYSPACE, "@keyspace"},
+                                             {TM_CMD_READONLY, "@read"},
                                              {TM_CMD_WRITE, "@write"},
+                                             {SET, "@set"},
+                                             {HASH, "@hash"},
+                                             {STRING, "@string"},
                                              {TM_CMD_ADMIN, "@admin"},
-                                             {TM_CMD_FAST, "@fast"}};
-    write_flags(w, c->flags, words, TM_ARRAY_LEN(words));
+                                             {TM_CMD_FAST, "@fast"},
+                                             {SLOW, "@slow"},
+                                             {TM_CMD_ADMIN, "@dangerous"},
+                                             {CONNECTION, "@connection"},
+                                             {TRANSACTION, "@transaction"}};
+    uint32_t bits = c->flags | ((c->flags & TM_CMD_FAST) == 0 ? (uint32_t)SLOW : 0);
+    for (size_t i = 0; i < TM_ARRAY_LEN(groups); i++)
+        bits |= strcmp(c->group, groups[i].word) == 0 ? groups[i].flag : 0;
+    write_flags(w, bits, words, TM_ARRAY_LEN(words));
 }
 
 static void write_spec_part(struct tm_resp_writer *w, const char *name, const char *type,
@@ -77,7 +104,7 @@ static void write_key_spec(struct tm_resp_writer *w, const struct tm_command *c)
     tm_resp_bulk_str(w, "flags");
     tm_resp_set(w, 2);
     tm_resp_simple(w, (c->flags & TM_CMD_WRITE) != 0 ? "RW" : "RO");
-    tm_resp_simple(w, (c->flags & TM_CMD_WRITE) != 0 ? "UPDATE" : "ACCESS");
+    tm_resp_simple(w, (c->flags & TM_CMD_WRITE) != 0 ? "update" : "access");
     write_spec_part(w, "begin_search", "index", 1);
     write_field(w, "index", counted ? c->first_key - 1 : c->first_key);
     write_spec_part(w, "find_keys", counted ? "keynum" : "range", 3);
@@ -105,6 +132,13 @@ static void write_info(struct tm_resp_writer *w, const struct tm_command *c)
     if (c->first_key > 0)
         write_key_spec(w, c);
     tm_resp_array(w, 0); /* subcommands */
+}
+
+/* The command of that name that clients may send, or NULL. */
+static const struct tm_command *find(struct tm_bytes name)
+{
+    const struct tm_command *c = tm_command_find(name);
+    return c != NULL && (c->flags & TM_CMD_INTERNAL) == 0 ? c : NULL;
 }
 
 static unsigned command_total(void)
@@ -139,7 +173,7 @@ static void command_info(struct tm_session *s, struct tm_resp_writer *w,
     }
     tm_resp_array(w, argc - 2);
     for (unsigned i = 2; i < argc; i++) {
-        const struct tm_command *c = tm_command_find(argv[i]);
+        const struct tm_command *c = find(argv[i]);
         if (c != NULL)
             write_info(w, c);
         else
@@ -168,8 +202,8 @@ static void command_docs(struct tm_session *s, struct tm_resp_writer *w,
     for (unsigned i = 0; argc == 2 && tm_command_at(i) != NULL; i++, count++)
         write_docs(w, tm_command_at(i));
     for (unsigned i = 2; i < argc; i++)
-        if (tm_command_find(argv[i]) != NULL) {
-            write_docs(w, tm_command_find(argv[i]));
+        if (find(argv[i]) != NULL) {
+            write_docs(w, find(argv[i]));
             count++;
         }
     tm_resp_insert_map(w, at, count);
@@ -212,7 +246,7 @@ static void write_key(void *host, unsigned position)
 static void command_getkeys(struct tm_session *s, struct tm_resp_writer *w,
                             const struct tm_bytes *argv, unsigned argc)
 {
-    const struct tm_command *c = tm_command_find(argv[2]);
+    const struct tm_command *c = find(argv[2]);
     struct key_writer k = {.w = w, .argv = argv + 2};
     size_t at = w->len;
     (void)s;
@@ -231,11 +265,12 @@ static void command_getkeys(struct tm_session *s, struct tm_resp_writer *w,
 void tm_session_local_command(struct tm_session *s, struct tm_resp_writer *w,
                               const struct tm_bytes *argv, unsigned argc)
 {
-    static const struct tm_subcommand subs[] = {{"COUNT", 2, command_count},
-                                                {"INFO", -2, command_info},
-                                                {"DOCS", -2, command_docs},
-                                                {"LIST", -2, command_list},
-                                                {"GETKEYS", -3, command_getkeys}};
+    static const struct tm_subcommand subs[] = {
+        {"COUNT", 2, command_count, "", "The number of commands."},
+        {"INFO", -2, command_info, "[<name> ...]", "Details of some commands, or of all."},
+        {"DOCS", -2, command_docs, "[<name> ...]", "What some commands do, or all."},
+        {"LIST", -2, command_list, "[FILTERBY PATTERN <pattern>]", "The names of commands."},
+        {"GETKEYS", -4, command_getkeys, "<command> <word> ...", "The keys of a whole command."}};
     if (argc == 1)
         write_all(w);
     else

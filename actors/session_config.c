@@ -138,7 +138,7 @@ static void config_set(struct tm_session *s, struct tm_resp_writer *w, const str
     unsigned count = 0, bad = 0;
     char why[512] = "";
     if (argc % 2 != 0) {
-        tm_session_wrong_sub_arity(w, argv);
+        tm_resp_error(w, "ERR syntax error");
         return;
     }
     for (unsigned i = 2; i < argc; i += 2) {
@@ -179,9 +179,12 @@ static void config_rewrite(struct tm_session *s, struct tm_resp_writer *w,
 void tm_session_local_config(struct tm_session *s, struct tm_resp_writer *w,
                              const struct tm_bytes *argv, unsigned argc)
 {
-    static const struct tm_subcommand subs[] = {{"GET", -3, config_get},
-                                                {"SET", -4, config_set},
-                                                {"RESETSTAT", 2, config_resetstat},
-                                                {"REWRITE", 2, config_rewrite}};
+    static const struct tm_subcommand subs[] = {
+        {"GET", -3, config_get, "<pattern> [<pattern> ...]",
+         "Options whose names match a glob-like pattern, and their values."},
+        {"SET", -4, config_set, "<option> <value> [<option> <value> ...]",
+         "Changes live options: all that are given, or none."},
+        {"RESETSTAT", 2, config_resetstat, "", "Sets the statistics of INFO to zero."},
+        {"REWRITE", 2, config_rewrite, "", "Refused: there is no configuration file."}};
     tm_subcommand_dispatch(s, w, subs, TM_ARRAY_LEN(subs), argv, argc);
 }

@@ -14,6 +14,13 @@ static const char *lower(struct tm_bytes word, char buf[64])
     return buf;
 }
 
+static void upper(struct tm_bytes word, char buf[64])
+{
+    lower(word, buf);
+    for (char *c = buf; *c != 0; c++)
+        *c = (char)toupper((unsigned char)*c);
+}
+
 void tm_session_wrong_arity(struct tm_resp_writer *w, const struct tm_bytes *argv)
 {
     char name[64];
@@ -30,28 +37,54 @@ void tm_session_wrong_sub_arity(struct tm_resp_writer *w, const struct tm_bytes 
 void tm_session_unknown_subcommand(struct tm_resp_writer *w, const struct tm_bytes *argv)
 {
     char name[64];
-    lower(argv[0], name);
-    for (char *c = name; *c != 0; c++)
-        *c = (char)toupper((unsigned char)*c);
+    upper(argv[0], name);
     tm_resp_errorf(w, "ERR unknown subcommand '%.*s'. Try %s HELP.",
                    (int)tm_min_u64(argv[1].len, 128), (const char *)argv[1].data, name);
+}
+
+/* In redis's form: an array of lines. */
+static void write_help(struct tm_resp_writer *w, const struct tm_subcommand *subs, unsigned count,
+                       struct tm_bytes container)
+{
+    char line[160], name[64];
+    size_t at = w->len;
+    uint64_t lines = 3;
+    upper(container, name);
+    snprintf(line, sizeof line,
+             "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", name);
+    tm_resp_simple(w, line);
+    for (unsigned i = 0; i < count; i++) {
+        if (subs[i].text == NULL)
+            continue;
+        snprintf(line, sizeof line, "%s%s%s", subs[i].name, subs[i].words[0] != 0 ? " " : "",
+                 subs[i].words);
+        tm_resp_simple(w, line);
+        snprintf(line, sizeof line, "    %s", subs[i].text);
+        tm_resp_simple(w, line);
+        lines += 2;
+    }
+    tm_resp_simple(w, "HELP");
+    tm_resp_simple(w, "    Prints this help.");
+    tm_resp_insert_array(w, at, lines);
 }
 
 void tm_subcommand_dispatch(struct tm_session *s, struct tm_resp_writer *w,
                             const struct tm_subcommand *subs, unsigned count,
                             const struct tm_bytes *argv, unsigned argc)
 {
-    for (unsigned i = 0; i < count; i++) {
-        if (!tm_word_is(argv[1], subs[i].name))
-            continue;
-        int arity = subs[i].arity;
-        if (arity >= 0 ? argc != (unsigned)arity : argc < (unsigned)-arity)
-            tm_session_wrong_sub_arity(w, argv);
-        else
-            subs[i].run(s, w, argv, argc);
-        return;
-    }
-    tm_session_unknown_subcommand(w, argv);
+    unsigned i = 0;
+    while (i < count && !tm_word_is(argv[1], subs[i].name))
+        i++;
+    bool help = i == count && tm_word_is(argv[1], "HELP");
+    int arity = help ? 2 : i < count ? subs[i].arity : 0;
+    if (i == count && !help)
+        tm_session_unknown_subcommand(w, argv);
+    else if (arity >= 0 ? argc != (unsigned)arity : argc < (unsigned)-arity)
+        tm_session_wrong_sub_arity(w, argv);
+    else if (help && !s->all->checking)
+        write_help(w, subs, count, argv[0]);
+    else if (!s->all->checking)
+        subs[i].run(s, w, argv, argc);
 }
 
 void tm_session_local_ping(struct tm_session *s, struct tm_resp_writer *w,
@@ -81,7 +114,7 @@ void tm_session_local_select(struct tm_session *s, struct tm_resp_writer *w,
     (void)s;
     (void)argc;
     if (!tm_resp_to_i64(argv[1], &db))
-        tm_resp_error(w, "ERR invalid DB index");
+        tm_resp_error(w, "ERR value is not an integer or out of range");
     else if (db != 0)
         tm_resp_error(w, "ERR SELECT is not allowed in cluster mode");
     else
@@ -124,38 +157,14 @@ void tm_session_local_time(struct tm_session *s, struct tm_resp_writer *w,
     tm_resp_bulk_u64(w, ms % 1000 * 1000);
 }
 
-/* SLOWLOG and LATENCY: clients and exporters ask; what they ask for is in the counters. */
-static void say_empty(struct tm_resp_writer *w, const struct tm_bytes *argv)
-{
-    if (tm_word_is(argv[1], "GET") || tm_word_is(argv[1], "LATEST") ||
-        tm_word_is(argv[1], "HISTORY"))
-        tm_resp_array(w, 0);
-    else if (tm_word_is(argv[1], "LEN"))
-        tm_resp_integer(w, 0);
-    else if (tm_word_is(argv[1], "RESET"))
-        say_ok(w);
-    else
-        tm_session_unknown_subcommand(w, argv);
-}
-
-void tm_session_local_slowlog(struct tm_session *s, struct tm_resp_writer *w,
-                              const struct tm_bytes *argv, unsigned argc)
-{
-    (void)s, (void)argc;
-    say_empty(w, argv);
-}
-
-void tm_session_local_latency(struct tm_session *s, struct tm_resp_writer *w,
-                              const struct tm_bytes *argv, unsigned argc)
-{
-    (void)s, (void)argc;
-    say_empty(w, argv);
-}
-
 void tm_session_local_shutdown(struct tm_session *s, struct tm_resp_writer *w,
                                const struct tm_bytes *argv, unsigned argc)
 {
     const struct tm_router *router = s->all->router;
+    if (argc == 2 && tm_word_is(argv[1], "ABORT")) {
+        tm_resp_error(w, "ERR No shutdown in progress.");
+        return;
+    }
     for (unsigned i = 1; i < argc; i++)
         if (!tm_word_is(argv[i], "SAVE") && !tm_word_is(argv[i], "NOSAVE") &&
             !tm_word_is(argv[i], "NOW") && !tm_word_is(argv[i], "FORCE")) {

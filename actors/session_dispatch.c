@@ -365,6 +365,9 @@ static void visit_key(void *host, unsigned position)
 
 int32_t tm_session_slot(const struct tm_command *c, const struct tm_bytes *argv, unsigned argc)
 {
+    int64_t slot;
+    if (TM_UNLIKELY((c->flags & TM_CMD_INTERNAL) != 0))
+        return tm_resp_to_i64(argv[1], &slot) ? (int32_t)slot : -1; /* CLUSTER|SLOT */
     if (c->first_key > 0 && c->first_key == c->last_key && (c->flags & TM_CMD_NUMKEYS) == 0)
         return (unsigned)c->first_key < argc ? (int32_t)tm_slot_of_key(argv[c->first_key]) : -1;
     struct slot_search search = {.argv = argv, .slot = -1};
@@ -439,8 +442,15 @@ enum tm_step tm_session_dispatch(struct tm_session *s, const struct tm_bytes *ar
 {
     const struct tm_command *c = tm_command_find(argv[0]);
     enum tm_step step = TM_STEP_DONE;
+    if (TM_UNLIKELY(s->fence) && !s->partial && s->head != s->tail)
+        return TM_STEP_BARRIER;
+    s->fence = false;
+    if (c != NULL && TM_UNLIKELY((c->flags & TM_CMD_INTERNAL) != 0))
+        c = NULL;
     if (!refused(s, c, argv, argc)) {
         s->last_command = c;
+        if (TM_UNLIKELY(c->local == tm_session_local_cluster))
+            c = tm_cluster_rewrite(s, c, &argv, &argc);
         if (c->steer != NULL)
             step = c->steer(s, argv, argc);
         else if (s->multi != NULL)

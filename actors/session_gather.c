@@ -287,7 +287,7 @@ void tm_gather_answer(struct tm_session *s, struct tm_entry *e, uint32_t part,
             g->worst = (uint8_t)a->status;
             g->err = (uint8_t)a->err;
         }
-    } else if (g->how == TM_GATHER_WAIT || g->how == TM_GATHER_WAITAOF) {
+    } else if (g->how >= TM_GATHER_WAIT) {
         g->copies = (uint32_t)tm_min_u64(g->copies, a->copies);
     } else {
         take_reply(s, g, &g->part[part], a);
@@ -361,12 +361,14 @@ static void write_joined(struct tm_session *s, struct tm_entry *e)
     bool in_part = g->write && g->some_done && g->worst == TM_ANSWER_REFUSED;
     if (g->how == TM_GATHER_ANY && g->some_done)
         tm_resp_simple(w, "OK");
-    else if (g->worst != TM_ANSWER_DONE)
+    else if (g->worst != TM_ANSWER_DONE && g->how != TM_GATHER_QUEUED)
         tm_session_write_refusal(w, in_part ? TM_ANSWER_UNKNOWN : g->worst, g->err);
     else if (g->error != NULL)
         tm_resp_raw(w, tm_bytes_of(g->error, g->error_len));
     else if (g->how == TM_GATHER_OK)
         tm_resp_simple(w, "OK");
+    else if (g->how == TM_GATHER_QUEUED)
+        tm_resp_simple(w, "QUEUED");
     else if (g->how == TM_GATHER_SUM)
         tm_resp_integer(w, g->sum);
     else {
@@ -385,6 +387,8 @@ void tm_gather_compose(struct tm_session *s, struct tm_entry *e)
 {
     const struct tm_gather *g = e->gather;
     bool any = g->how == TM_GATHER_ANY && g->some_done;
+    if (g->how == TM_GATHER_QUEUED && !s->dead)
+        tm_multi_count_copies(s, (uint32_t)g->sum, g->worst == TM_ANSWER_DONE ? g->copies : 0);
     if (e->mute || s->dead)
         return;
     if (!any && (g->worst != TM_ANSWER_DONE || g->error != NULL))

@@ -12,7 +12,8 @@
  *   session_multi.c      MULTI, EXEC, WATCH
  *   session_wait.c       WAIT, WAITAOF
  *   session_node.c       commands that concern all workers of the node
- *   session_connection.c, _client.c, _command.c, _config.c, _cluster.c, _info.c  local commands */
+ *   session_connection.c, _client.c, _command.c, _config.c, _cluster.c, _info.c, _latency.c,
+ *   _tidemill.c          local commands */
 #ifndef TM_ACTORS_SESSION_INTERNAL_H
 #define TM_ACTORS_SESSION_INTERNAL_H
 
@@ -56,14 +57,15 @@ struct tm_entry {
 
 /* How the answers of the parts make one reply. */
 enum tm_gather_how {
-    TM_GATHER_SUM,    /* integers, added */
-    TM_GATHER_OK,     /* +OK if all are */
-    TM_GATHER_CONCAT, /* arrays, one after the other */
-    TM_GATHER_BY_KEY, /* arrays, elements in the order of the keys of the command */
-    TM_GATHER_TEXT,   /* texts, one after the other */
-    TM_GATHER_ANY,    /* +OK if any is, else the first error */
-    TM_GATHER_WAIT,   /* the fewest copies, less the leader's own */
-    TM_GATHER_WAITAOF /* both numbers */
+    TM_GATHER_SUM,     /* integers, added */
+    TM_GATHER_OK,      /* +OK if all are */
+    TM_GATHER_CONCAT,  /* arrays, one after the other */
+    TM_GATHER_BY_KEY,  /* arrays, elements in the order of the keys of the command */
+    TM_GATHER_TEXT,    /* texts, one after the other */
+    TM_GATHER_ANY,     /* +OK if any is, else the first error */
+    TM_GATHER_WAIT,    /* the fewest copies, less the leader's own */
+    TM_GATHER_WAITAOF, /* both numbers */
+    TM_GATHER_QUEUED   /* the fewest copies go into the transaction: tm_multi_count_copies */
 };
 
 struct tm_part {
@@ -101,10 +103,11 @@ struct tm_words {
 struct tm_multi {
     struct tm_words words; /* per command: number of words, then the words */
     uint32_t commands, keyed;
-    uint32_t word_count; /* of the keyed ones */
-    int32_t slot;        /* -1: no key yet */
-    bool aborted;
-    uint8_t *reply; /* of the partition, once EXEC was answered */
+    uint32_t word_count;   /* of the keyed ones */
+    int32_t slot;          /* -1: no key yet */
+    bool aborted, crossed; /* a command was refused; keys lie in several slots */
+    bool hello;            /* one of the commands is HELLO */
+    uint8_t *reply;        /* of the partition, once EXEC was answered */
     size_t reply_len, reply_at;
 };
 
@@ -156,6 +159,7 @@ struct tm_session {
     bool running;        /* inside the loop over commands */
     bool authenticated;
     bool barrier;  /* the next command waits until the ring is empty */
+    bool fence;    /* the next command is to wait so: this one changes what it means */
     bool full;     /* the next command waits for the router */
     bool partial;  /* the next command was submitted in part: the entry at tail - 1 */
     bool paused;   /* too much unsent output */
@@ -188,14 +192,16 @@ struct tm_sessions {
     struct tm_resp_writer inner;   /* the reply of an EXEC with local commands */
     struct tm_resp_writer text;    /* texts that become one bulk: INFO, CLIENT LIST */
     struct tm_resp_limits parse;
-    struct tm_bytes *argv;  /* limits.args */
-    struct tm_bytes *words; /* 2 x limits.args: the words of parts */
-    uint16_t *part_of_key;  /* limits.args */
-    uint32_t *mark;         /* per partition: mark_now if it is a part of this command */
-    uint16_t *part_of;      /* per partition: which */
+    struct tm_bytes *argv;         /* limits.args */
+    struct tm_bytes *words;        /* 2 x limits.args: the words of parts */
+    struct tm_bytes inner_argv[3]; /* of the internal command (tm_cluster_rewrite) */
+    uint16_t *part_of_key;         /* limits.args */
+    uint32_t *mark;                /* per partition: mark_now if it is a part of this command */
+    uint16_t *part_of;             /* per partition: which */
     uint32_t mark_now;
     uint32_t *part_start;              /* partitions + 1: where a part's words start */
     struct tm_request_command command; /* of the part being submitted */
+    bool checking;                     /* tm_subcommand_dispatch is only to check */
     bool spread;                       /* the local command just run asked for it, */
     uint8_t spread_how;                /* in that way (tm_session_spread) */
     void *pool[TM_POOL_CLASSES];
@@ -283,6 +289,12 @@ int32_t tm_session_slot(const struct tm_command *c, const struct tm_bytes *argv,
 
 /* ---- session_cluster.c ---- */
 
+/* CLUSTER COUNTKEYSINSLOT and GETKEYSINSLOT, where their words are good, become the internal
+ * command that the slot's partition evaluates: changes *argv and *argc, and returns that command.
+ * Else returns c. */
+const struct tm_command *tm_cluster_rewrite(struct tm_session *s, const struct tm_command *c,
+                                            const struct tm_bytes **argv, unsigned *argc);
+
 /* Whether commands about all keys are about this partition too, on this connection: on a worker's
  * own port, if that worker leads it or, as CLUSTER SLOTS says, nobody is known to. */
 bool tm_session_covers(const struct tm_session *s, uint32_t partition);
@@ -326,6 +338,12 @@ void tm_session_ask_all(struct tm_session *s, const struct tm_bytes *argv, unsig
 /* Queues a command after MULTI. */
 void tm_multi_queue(struct tm_session *s, const struct tm_command *c, const struct tm_bytes *argv,
                     unsigned argc);
+/* Queues WAIT or WAITAOF, whose good arguments the caller has checked; the copies are counted now
+ * and noted by tm_multi_count_copies(s, *place, copies), which answers QUEUED.  False: refused, or
+ * the session is doomed. */
+bool tm_multi_queue_wait(struct tm_session *s, const struct tm_bytes *argv, unsigned argc,
+                         uint32_t *place);
+void tm_multi_count_copies(struct tm_session *s, uint32_t place, uint32_t copies);
 /* A command after MULTI was refused: EXEC will fail. */
 void tm_multi_abort(struct tm_session *s);
 void tm_multi_free(struct tm_session *s, struct tm_multi **multi);
@@ -334,6 +352,10 @@ void tm_multi_compose(struct tm_session *s, struct tm_entry *e);
 bool tm_session_unwatch(struct tm_session *s);
 
 /* ---- session_wait.c ---- */
+
+/* The reply of a WAIT or WAITAOF of a transaction, whose last word is the number of copies, four
+ * bytes (it is not there if the arguments were bad). */
+void tm_session_compose_wait(struct tm_resp_writer *w, const struct tm_bytes *argv, unsigned argc);
 
 /* Notes that this connection wrote record index of the partition. */
 void tm_session_note_write(struct tm_session *s, uint32_t partition, uint64_t index);
@@ -344,15 +366,18 @@ void tm_session_written_free(struct tm_session *s);
 /* The redis whose behaviour is followed: clients look at it. */
 #define TM_REDIS_VERSION "7.0.15"
 
-/* One subcommand of a container (CLIENT, CONFIG ...); arity as in struct tm_command. */
+/* One subcommand of a container (CLIENT, CONFIG ...); arity as in struct tm_command.  HELP lists
+ * those that have a text, with the words they take ("" for none). */
 struct tm_subcommand {
     const char *name;
     int arity;
     void (*run)(struct tm_session *s, struct tm_resp_writer *w, const struct tm_bytes *argv,
                 unsigned argc);
+    const char *words, *text;
 };
 
-/* Runs the subcommand argv[1], or writes redis's error. */
+/* Runs the subcommand argv[1], or HELP, or writes redis's error.  While all->checking nothing is
+ * run: only the error is written if there is one. */
 void tm_subcommand_dispatch(struct tm_session *s, struct tm_resp_writer *w,
                             const struct tm_subcommand *subs, unsigned count,
                             const struct tm_bytes *argv, unsigned argc);

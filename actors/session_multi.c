@@ -5,8 +5,8 @@
  * commands (PING, TIME ...) may stand among them: they are run when the answer is written, and
  * their replies put in their places.
  *
- * All keys of a transaction, the watched ones included, lie in one slot: another one is refused
- * when it is queued, and then EXEC is EXECABORT, as redis does it.
+ * All keys of a transaction, the watched ones included, lie in one slot: else EXEC is CROSSSLOT, as
+ * in redis's cluster mode.
  *
  * A watch lives at the leader, under a token: a mark set by any change of a watched key, or of the
  * leader.  The token is spent by EXEC, and given back by UNWATCH, DISCARD and the end of the
@@ -38,18 +38,40 @@ static void refuse_queued(struct tm_session *s, const char *text)
     tm_session_error(s, text);
 }
 
-/* Whether a command whose keys lie in that slot (tm_session_slot) may be queued. */
-static bool slot_fits(struct tm_session *s, int32_t slot)
+/* A command whose keys lie in several slots is refused at once, as in redis; one that does not go
+ * with those before it, or is about all keys, makes EXEC fail. */
+static bool slot_fits(struct tm_session *s, const struct tm_command *c, int32_t slot)
 {
     struct tm_multi *m = s->multi;
     int32_t other = m->slot >= 0 ? m->slot : s->watch_slot;
-    if (slot == -2 || (slot >= 0 && other >= 0 && slot != other)) {
+    if (slot == -2) {
         refuse_queued(s, CROSSSLOT);
         return false;
     }
+    m->crossed |= (c->flags & TM_CMD_BROADCAST) != 0 || (slot >= 0 && other >= 0 && slot != other);
     if (slot >= 0)
         m->slot = slot;
     return true;
+}
+
+/* Whether the subcommand is one, with as many words as it takes; else the error is answered. */
+static bool subcommand_fits(struct tm_session *s, const struct tm_command *c,
+                            const struct tm_bytes *argv, unsigned argc)
+{
+    bool container = c->local == tm_session_local_client || c->local == tm_session_local_config ||
+                     c->local == tm_session_local_command || c->local == tm_session_local_cluster ||
+                     c->local == tm_session_local_slowlog || c->local == tm_session_local_latency;
+    if (!container || argc < 2)
+        return true;
+    struct tm_resp_writer *w = tm_session_scratch(s, s->resp);
+    s->all->checking = true;
+    c->local(s, w, argv, argc);
+    s->all->checking = false;
+    if (w->len == 0)
+        return true;
+    tm_multi_abort(s);
+    tm_session_add_scratch(s);
+    return false;
 }
 
 static bool keep_command(struct tm_session *s, const struct tm_bytes *argv, unsigned argc)
@@ -75,7 +97,8 @@ void tm_multi_queue(struct tm_session *s, const struct tm_command *c, const stru
 {
     struct tm_multi *m = s->multi;
     bool keyed = (c->flags & TM_CMD_LOCAL) == 0;
-    if (keyed && !slot_fits(s, tm_session_slot(c, argv, argc)))
+    if (keyed ? !slot_fits(s, c, tm_session_slot(c, argv, argc))
+              : !subcommand_fits(s, c, argv, argc))
         return;
     for (unsigned i = 1; (c->flags & TM_CMD_WRITE) != 0 && i < argc; i++)
         if (argv[i].len > s->all->limits.max_entity_bytes) {
@@ -87,7 +110,29 @@ void tm_multi_queue(struct tm_session *s, const struct tm_command *c, const stru
     m->commands++;
     m->keyed += keyed;
     m->word_count += keyed ? argc : 0;
+    m->hello |= c->local == tm_session_local_hello;
     tm_session_simple(s, "QUEUED");
+}
+
+bool tm_multi_queue_wait(struct tm_session *s, const struct tm_bytes *argv, unsigned argc,
+                         uint32_t *place)
+{
+    static const uint8_t none[4];
+    struct tm_bytes words[5];
+    TM_ASSERT(argc < TM_ARRAY_LEN(words));
+    memcpy(words, argv, argc * sizeof words[0]);
+    words[argc] = tm_bytes_of(none, sizeof none);
+    if (!keep_command(s, words, argc + 1))
+        return false;
+    s->multi->commands++;
+    *place = (uint32_t)(s->multi->words.len - sizeof none);
+    return true;
+}
+
+void tm_multi_count_copies(struct tm_session *s, uint32_t place, uint32_t copies)
+{
+    TM_ASSERT(s->multi != NULL); /* the fence keeps whatever would end it waiting */
+    tm_store32(s->multi->words.data + place, copies);
 }
 
 enum tm_step tm_session_steer_multi(struct tm_session *s, const struct tm_bytes *argv,
@@ -300,6 +345,14 @@ enum tm_step tm_session_steer_exec(struct tm_session *s, const struct tm_bytes *
         tm_session_error(s, "EXECABORT Transaction discarded because of previous errors.");
         return TM_STEP_DONE;
     }
+    if (s->multi->crossed) {
+        if (!tm_session_unwatch(s))
+            return TM_STEP_FULL;
+        tm_multi_free(s, &s->multi);
+        tm_session_error(s, CROSSSLOT);
+        return TM_STEP_DONE;
+    }
+    s->fence = s->multi->hello;
     if (s->multi->keyed > 0 || s->watch_token != 0)
         return submit_multi(s);
     answer_local(s);
@@ -322,6 +375,8 @@ static void compose_local(struct tm_session *s, const struct tm_words *words, si
     const struct tm_command *c = tm_command_find(argv[0]);
     if (c->local != NULL)
         c->local(s, w, argv, argc);
+    else if (c->steer == tm_session_steer_wait || c->steer == tm_session_steer_waitaof)
+        tm_session_compose_wait(w, argv, argc);
     if (w->len == before)
         tm_resp_simple(w, "OK");
     tm_session_free(s->all, argv, argc * sizeof *argv);

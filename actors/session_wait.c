@@ -98,47 +98,95 @@ static enum tm_step wait_for(struct tm_session *s, enum tm_gather_how how, uint3
     return tm_gather_submit(s, fill_wait);
 }
 
-/* A number of copies: at most UINT32_MAX - 1 counts. */
-static bool parse_copies(struct tm_session *s, struct tm_bytes word, int64_t *n)
+/* What the words of a WAIT or WAITAOF ask for. */
+struct asked {
+    uint32_t copies;
+    uint64_t timeout;
+    const char *error; /* or NULL */
+};
+
+/* As redis: fewer than none is none; more than can be is more than there are. */
+static uint32_t clamp(int64_t n)
 {
-    if (tm_resp_to_i64(word, n) && *n >= 0 && *n < UINT32_MAX)
-        return true;
-    tm_session_error(s, "ERR value is out of range, must be positive");
-    return false;
+    return n < 0 ? 0 : (uint32_t)tm_min_u64((uint64_t)n, UINT32_MAX - 1);
 }
 
-static bool parse_timeout(struct tm_session *s, struct tm_bytes word, int64_t *timeout)
+static struct asked parse(const struct tm_bytes *argv)
 {
-    if (!tm_resp_to_i64(word, timeout))
-        tm_session_error(s, "ERR timeout is not an integer or out of range");
-    else if (*timeout < 0)
-        tm_session_error(s, "ERR timeout is negative");
+    int64_t local = 0, replicas, timeout;
+    bool aof = tm_word_is(argv[0], "WAITAOF");
+    struct asked a = {0};
+    const struct tm_bytes *word = argv + (aof ? 2 : 1);
+    if ((aof && !tm_resp_to_i64(argv[1], &local)) || !tm_resp_to_i64(word[0], &replicas))
+        a.error = "ERR value is not an integer or out of range";
+    else if (aof && (local < 0 || local > 1))
+        a.error = local > 1 ? "ERR WAITAOF cannot be used when numlocal is greater than 1"
+                            : "ERR value is out of range, must be positive";
+    else if (!tm_resp_to_i64(word[1], &timeout))
+        a.error = "ERR timeout is not an integer or out of range";
+    else if (timeout < 0)
+        a.error = "ERR timeout is negative";
+    if (a.error != NULL)
+        return a;
+    a.copies = !aof || replicas > 0 ? clamp(replicas) + 1 : (uint32_t)local;
+    a.timeout = (uint64_t)timeout;
+    return a;
+}
+
+/* In a transaction nobody waits: the copies of what was written before are counted at once, and
+ * the next command only comes when they are. */
+static enum tm_step queue(struct tm_session *s, const struct tm_bytes *argv, unsigned argc)
+{
+    uint32_t place;
+    if (!s->partial && s->head != s->tail)
+        return TM_STEP_BARRIER;
+    if (!s->partial) {
+        if (!tm_multi_queue_wait(s, argv, argc, &place) || !begin(s, TM_GATHER_QUEUED, 0, 0))
+            return TM_STEP_DONE;
+        tm_session_entry_at(s, s->tail - 1)->gather->sum = place;
+    }
+    s->fence = true;
+    return tm_gather_submit(s, fill_wait);
+}
+
+static enum tm_step steer(struct tm_session *s, enum tm_gather_how how, const struct tm_bytes *argv,
+                          unsigned argc)
+{
+    struct asked a = parse(argv);
+    if (s->multi != NULL && a.error == NULL)
+        return queue(s, argv, argc);
+    if (a.error == NULL)
+        return wait_for(s, how, a.copies, a.timeout);
+    if (s->multi != NULL)
+        tm_multi_queue(s, tm_command_find(argv[0]), argv, argc); /* EXEC says what is wrong */
     else
-        return true;
-    return false;
+        tm_session_error(s, a.error);
+    return TM_STEP_DONE;
 }
 
 enum tm_step tm_session_steer_wait(struct tm_session *s, const struct tm_bytes *argv, unsigned argc)
 {
-    int64_t replicas, timeout;
-    (void)argc;
-    if (!parse_copies(s, argv[1], &replicas) || !parse_timeout(s, argv[2], &timeout))
-        return TM_STEP_DONE;
-    return wait_for(s, TM_GATHER_WAIT, (uint32_t)replicas + 1, (uint64_t)timeout);
+    return steer(s, TM_GATHER_WAIT, argv, argc);
 }
 
 enum tm_step tm_session_steer_waitaof(struct tm_session *s, const struct tm_bytes *argv,
                                       unsigned argc)
 {
-    int64_t local, replicas, timeout;
-    (void)argc;
-    if (!parse_copies(s, argv[1], &local) || !parse_copies(s, argv[2], &replicas) ||
-        !parse_timeout(s, argv[3], &timeout))
-        return TM_STEP_DONE;
-    if (local > 1) {
-        tm_session_error(s, "ERR WAITAOF cannot be used when numlocal is greater than 1");
-        return TM_STEP_DONE;
+    return steer(s, TM_GATHER_WAITAOF, argv, argc);
+}
+
+void tm_session_compose_wait(struct tm_resp_writer *w, const struct tm_bytes *argv, unsigned argc)
+{
+    struct asked a = parse(argv);
+    bool aof = tm_word_is(argv[0], "WAITAOF");
+    if (a.error != NULL) {
+        tm_resp_error(w, a.error);
+        return;
     }
-    uint32_t copies = replicas > 0 ? (uint32_t)replicas + 1 : (uint32_t)local;
-    return wait_for(s, TM_GATHER_WAITAOF, copies, (uint64_t)timeout);
+    uint32_t copies = tm_load32(argv[argc - 1].data);
+    if (aof) {
+        tm_resp_array(w, 2);
+        tm_resp_integer(w, copies > 0);
+    }
+    tm_resp_integer(w, copies > 0 ? copies - 1 : 0);
 }

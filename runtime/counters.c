@@ -130,7 +130,7 @@ void tm_counters_markdown(FILE *out)
         "# Counters of a node\n\n"
         "<!-- Made from runtime/counters.h by `docgen counters`; tools/tidy holds this page to it. "
         "-->\n\n"
-        "Shown by `tidemill stat`, by INFO and under /metrics. A *count* only grows from the\n"
+        "Shown by `tidemill stat` and by INFO tidemill. A *count* only grows from the\n"
         "start of the process; a *gauge* goes up and down; a *peak* is the largest value so far,\n"
         "and a node's peak the largest of its workers'.\n\n"
         "| counter | kind | unit | what it counts |\n"

@@ -2,7 +2,7 @@
  *
  * Each worker has an array of its own, which only its thread writes (relaxed, no locked
  * instruction); anyone who has the workspace mapped reads, also after the node died.  `tidemill
- * stat`, INFO and /metrics show the same numbers under the names of the table.
+ * stat` and INFO show the same numbers under the names of the table.
  *
  * To add one: append a line (docs/COUNTERS.md is made by the build's tools/docgen).  The kinds:
  * COUNT only grows; GAUGE goes up and down, a node's value is the sum over its workers; PEAK

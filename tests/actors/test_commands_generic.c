@@ -122,7 +122,9 @@ static void copy_leaves_the_source(void)
     EXPECT("COPY s k DB 0 REPLACE", ":1");
     EXPECT("TYPE k", "+set");
     EXPECT("COPY s s", "-ERR source and destination objects are the same");
-    EXPECT("COPY s k DB 1", "-ERR DB index is out of range");
+    EXPECT("COPY s k DB 1", "-ERR Copying to another database is not allowed in cluster mode");
+    EXPECT("COPY s k DB 16", "-ERR DB index is out of range");
+    EXPECT("COPY s k DB -1", "-ERR DB index is out of range");
     EXPECT("COPY s k DB", SYNTAX);
     EXPECT("COPY s k foo", SYNTAX);
     bench_max_entity = 40;
@@ -233,6 +235,14 @@ static void scan_and_keys_filter(void)
     CU_ASSERT_EQUAL(count_keys(reply_to("KEYS Order:?")), 2);
     EXPECT("KEYS U[s]er:1", "*1 $6 User:1");
     EXPECT("KEYS none", "*0");
+    EXPECT("CLUSTER|SLOT 12182 -1", ":0"); /* the slot of foo */
+    EXPECT("MSET foo 1 {foo}a 2 {foo}b 3", "+OK");
+    EXPECT("CLUSTER|SLOT 12182 -1", ":3");
+    CU_ASSERT_EQUAL(count_keys(reply_to("CLUSTER|SLOT 12182 10")), 3);
+    CU_ASSERT_EQUAL(count_keys(reply_to("CLUSTER|SLOT 12182 2")), 2);
+    EXPECT("CLUSTER|SLOT 12182 0", "*0");
+    EXPECT("CLUSTER|SLOT 12183 10", "*0");
+    EXPECT("DEL foo {foo}a {foo}b", ":3");
     EXPECT("PEXPIRE User:1 5", ":1");
     bench_now += 10; /* due, not yet logged as expired */
     EXPECT("KEYS User*", "*0");

@@ -11,7 +11,7 @@ static void the_small_commands_answer_as_redis(void)
     FIX_EXPECT(f, s, "echo x\r\n", "$1\r\nx\r\n");
     FIX_EXPECT(f, s, "select 0\r\n", "+OK\r\n");
     FIX_EXPECT(f, s, "select 1\r\n", "-ERR SELECT is not allowed in cluster mode\r\n");
-    FIX_EXPECT(f, s, "select x\r\n", "-ERR invalid DB index\r\n");
+    FIX_EXPECT(f, s, "select x\r\n", "-ERR value is not an integer or out of range\r\n");
     FIX_EXPECT(f, s, "readonly\r\nreadwrite\r\nasking\r\n", "+OK\r\n+OK\r\n+OK\r\n");
     FIX_EXPECT(f, s, "time\r\n", "*2\r\n$10\r\n1700000000\r\n$6\r\n123000\r\n");
     FIX_EXPECT(f, s, "slowlog get 10\r\nslowlog len\r\nlatency latest\r\n", "*0\r\n:0\r\n*0\r\n");
@@ -234,6 +234,82 @@ static void cluster_nodes_are_lines_of_members(void)
     fix_delete(f);
 }
 
+static void containers_print_their_subcommands(void)
+{
+    static const char *const containers[] = {"client", "cluster", "command",
+                                             "config", "latency", "slowlog"};
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    FIX_EXPECT(f, s, "slowlog help\r\n",
+               "*9\r\n+SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n"
+               "+GET [<count>]\r\n+    Always empty: slow commands are not recorded.\r\n"
+               "+LEN\r\n+    Always 0.\r\n+RESET\r\n+    Accepted; changes nothing.\r\n"
+               "+HELP\r\n+    Prints this help.\r\n");
+    for (size_t i = 0; i < TM_ARRAY_LEN(containers); i++) {
+        char text[64];
+        struct tm_resp_skipper skipper = {0};
+        size_t used;
+        snprintf(text, sizeof text, "%s help\r\n", containers[i]);
+        fix_send(s, text);
+        const char *out = fix_output(f, s);
+        CU_ASSERT_PTR_NOT_NULL(strstr(out, "+HELP\r\n+    Prints this help.\r\n"));
+        CU_ASSERT_EQUAL(tm_resp_skip(&skipper, (const uint8_t *)out, strlen(out), &used),
+                        TM_RESP_DONE);
+        CU_ASSERT_EQUAL(used, strlen(out));
+        snprintf(text, sizeof text, "%s help x\r\n", containers[i]);
+        FIX_EXPECT_PART(f, s, text, "-ERR wrong number of arguments for '");
+    }
+    fix_delete(f);
+}
+
+static void what_is_never_there_is_said_as_redis_says_it(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    FIX_EXPECT(f, s, "slowlog get -1\r\nslowlog reset\r\n", "*0\r\n+OK\r\n");
+    FIX_EXPECT(f, s, "slowlog get -2\r\n", "-ERR count should be greater than or equal to -1\r\n");
+    FIX_EXPECT(f, s, "latency history x\r\nlatency reset\r\nlatency histogram get\r\n",
+               "*0\r\n:0\r\n*0\r\n");
+    FIX_EXPECT(f, s, "latency graph x\r\n", "-ERR No samples available for event 'x'\r\n");
+    FIX_EXPECT_PART(f, s, "latency doctor\r\n", "INFO tidemill");
+    FIX_EXPECT(f, s, "client getredir\r\nclient unpause\r\n", ":-1\r\n+OK\r\n");
+    FIX_EXPECT_PART(f, s, "client trackinginfo\r\n", "*6\r\n$5\r\nflags\r\n*1\r\n$3\r\noff");
+    FIX_EXPECT(f, s, "client list id x\r\n", "-ERR Invalid client ID\r\n");
+    FIX_EXPECT(f, s, "client list type x\r\n", "-ERR Unknown client type 'x'\r\n");
+    FIX_EXPECT(f, s, "client list type pubsub\r\n", "$0\r\n\r\n");
+    FIX_EXPECT(f, s, "client kill type x\r\n", "-ERR Unknown client type 'x'\r\n");
+    FIX_EXPECT(f, s, "client kill user x\r\n", "-ERR No such user 'x'\r\n");
+    FIX_EXPECT(f, s, "cluster replicas x\r\n", "-ERR Unknown node x\r\n");
+    FIX_EXPECT(f, s, "cluster replicas 0000000000000000000000000000000000000002\r\n", "*0\r\n");
+    FIX_EXPECT(f, s, "shutdown abort\r\n", "-ERR No shutdown in progress.\r\n");
+    FIX_EXPECT(f, s, "config set maxmemory 1 loglevel\r\n", "-ERR syntax error\r\n");
+    fix_delete(f);
+}
+
+static void keys_of_a_slot_are_asked_of_its_partition(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    fix_send(s, "cluster countkeysinslot 12182\r\ncluster getkeysinslot 0 7\r\n");
+    CU_ASSERT_EQUAL_FATAL(f->submitted, 2);
+    CU_ASSERT_EQUAL(f->requests[0].r.partition, tm_partition_of_slot(12182, FIX_PARTITIONS));
+    CU_ASSERT_STRING_EQUAL(f->requests[0].text[0][0], "CLUSTER|SLOT");
+    CU_ASSERT_STRING_EQUAL(f->requests[0].text[0][1], "12182");
+    CU_ASSERT_STRING_EQUAL(f->requests[0].text[0][2], "-1");
+    CU_ASSERT_EQUAL(f->requests[1].r.partition, 0);
+    CU_ASSERT_STRING_EQUAL(f->requests[1].text[0][2], "7");
+    fix_answer_all(f);
+    fix_output(f, s);
+    FIX_EXPECT(f, s, "cluster countkeysinslot a\r\n",
+               "-ERR value is not an integer or out of range\r\n");
+    FIX_EXPECT(f, s, "cluster countkeysinslot 16384\r\n", "-ERR Invalid slot\r\n");
+    FIX_EXPECT(f, s, "cluster getkeysinslot 0 -1\r\n", "-ERR Invalid slot or number of keys\r\n");
+    FIX_EXPECT(f, s, "cluster countkeysinslot\r\n",
+               "-ERR wrong number of arguments for 'cluster|countkeysinslot' command\r\n");
+    CU_ASSERT_EQUAL(f->submitted, 2);
+    fix_delete(f);
+}
+
 static void command_describes_the_table(void)
 {
     struct fix *f = fix_new();
@@ -251,8 +327,15 @@ static void command_describes_the_table(void)
                     ":-3\r\n*2\r\n+write\r\n+denyoom\r\n:1\r\n:-1\r\n:2\r\n");
     FIX_EXPECT_PART(f, s, "command info sintercard\r\n", "+movablekeys\r\n:0\r\n:0\r\n:0\r\n");
     FIX_EXPECT(f, s, "command getkeys mset a 1 b 2\r\n", "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
-    FIX_EXPECT(f, s, "command getkeys ping\r\n", "-ERR The command has no key arguments\r\n");
-    FIX_EXPECT(f, s, "command getkeys nosuch\r\n", "-ERR Invalid command specified\r\n");
+    FIX_EXPECT(f, s, "command getkeys echo a\r\n", "-ERR The command has no key arguments\r\n");
+    FIX_EXPECT(f, s, "command getkeys nosuch a\r\n", "-ERR Invalid command specified\r\n");
+    FIX_EXPECT(f, s, "command getkeys get\r\n",
+               "-ERR wrong number of arguments for 'command|getkeys' command\r\n");
+    FIX_EXPECT_PART(f, s, "command info hset\r\n",
+                    "*3\r\n+@write\r\n+@hash\r\n+@fast\r\n*0\r\n*1\r\n*6\r\n$5\r\nflags\r\n"
+                    "*2\r\n+RW\r\n+update\r\n");
+    FIX_EXPECT(f, s, "command info cluster|slot\r\n", "*1\r\n*-1\r\n"); /* only between us */
+    FIX_EXPECT_PART(f, s, "cluster|slot 1 1\r\n", "-ERR unknown command 'cluster|slot'");
     FIX_EXPECT(f, s, "command list filterby pattern hgeta*\r\n", "*1\r\n$7\r\nhgetall\r\n");
     FIX_EXPECT_PART(f, s, "command docs get\r\n", "*2\r\n$3\r\nget\r\n*6\r\n$7\r\nsummary\r\n");
     fix_send(s, "command\r\n");
@@ -279,6 +362,9 @@ static const struct tm_test tests[] = {
     TM_TEST(info_tells_what_clients_look_for),
     TM_TEST(cluster_slots_are_the_leaders_ranges),
     TM_TEST(cluster_nodes_are_lines_of_members),
+    TM_TEST(containers_print_their_subcommands),
+    TM_TEST(what_is_never_there_is_said_as_redis_says_it),
+    TM_TEST(keys_of_a_slot_are_asked_of_its_partition),
     TM_TEST(command_describes_the_table),
 };
 

@@ -61,12 +61,13 @@ static void errors_while_queueing_abort_the_transaction(void)
 {
     static const struct {
         const char *command, *error;
-    } cases[] = {{"get b", CROSSSLOT},
-                 {"nosuch", "-ERR unknown command 'nosuch', with args beginning with: \r\n"},
-                 {"get", "-ERR wrong number of arguments for 'get' command\r\n"},
-                 {"scan 0", "-ERR Command not allowed inside a transaction\r\n"},
-                 {"wait 1 0", "-ERR Command not allowed inside a transaction\r\n"},
-                 {"mget a b", CROSSSLOT}};
+    } cases[] = {
+        {"nosuch", "-ERR unknown command 'nosuch', with args beginning with: \r\n"},
+        {"get", "-ERR wrong number of arguments for 'get' command\r\n"},
+        {"shutdown", "-ERR Command not allowed inside a transaction\r\n"},
+        {"command count x", "-ERR wrong number of arguments for 'command|count' command\r\n"},
+        {"client nosuch", "-ERR unknown subcommand 'nosuch'. Try CLIENT HELP.\r\n"},
+        {"mget a b", CROSSSLOT}};
     for (size_t i = 0; i < TM_ARRAY_LEN(cases); i++) {
         struct fix *f = fix_new();
         struct tm_session *s = fix_open(f);
@@ -78,6 +79,66 @@ static void errors_while_queueing_abort_the_transaction(void)
         FIX_EXPECT(f, s, text, expected);
         fix_delete(f);
     }
+}
+
+/* As in redis, whose cluster mode sees at EXEC what belongs together. */
+static void a_transaction_over_several_slots_fails_at_exec(void)
+{
+    static const char *const others[] = {"set b 1", "flushall", "dbsize",
+                                         "keys *",  "scan 0",   "randomkey"};
+    for (size_t i = 0; i < TM_ARRAY_LEN(others); i++) {
+        struct fix *f = fix_new();
+        struct tm_session *s = fix_open(f);
+        char text[100];
+        snprintf(text, sizeof text, "multi\r\nset a 1\r\n%s\r\nexec\r\nget a\r\n", others[i]);
+        FIX_EXPECT(f, s, text, "+OK\r\n+QUEUED\r\n+QUEUED\r\n" CROSSSLOT "$-1\r\n");
+        CU_ASSERT_EQUAL(f->submitted, 1);
+        fix_delete(f);
+    }
+}
+
+static void wait_in_a_transaction_counts_and_does_not_wait(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    FIX_EXPECT(f, s, "set a 1\r\nset b 2\r\n", "+OK\r\n+OK\r\n");
+    f->submitted = 0;
+    fix_send(s, "multi\r\nset a 3\r\nwait 5 0\r\nwaitaof 1 5 0\r\nget a\r\nwait x 0\r\nexec\r\n");
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "+OK\r\n+QUEUED\r\n");
+    CU_ASSERT_EQUAL(f->submitted, 2); /* each partition written to is asked, without waiting */
+    for (unsigned i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(f->requests[i].r.kind, TM_REQUEST_WAIT);
+        CU_ASSERT_EQUAL(f->requests[i].r.copies, 0);
+    }
+    fix_answer(f, fix_waiting(f, 0));
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "");
+    fix_answer(f, fix_waiting(f, 0));
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "+QUEUED\r\n");
+    fix_refuse(f, fix_waiting(f, 0), TM_ANSWER_REFUSED, TM_ERR_NOTLEADER); /* of WAITAOF */
+    fix_answer_all(f);
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n"
+                                             "*5\r\n+OK\r\n:2\r\n*2\r\n:0\r\n:0\r\n$1\r\n3\r\n"
+                                             "-ERR value is not an integer or out of range\r\n");
+    FIX_EXPECT(f, s, "client reply off\r\nmulti\r\nwait 0 0\r\ndiscard\r\nclient reply on\r\n",
+               "+OK\r\n");
+    fix_send(s, "multi\r\nwait 0 0\r\nset a 4\r\n"); /* the client leaves while it is counted */
+    tm_session_close(s);
+    fix_answer_all(f);
+    fix_delete(f);
+}
+
+static void hello_in_a_transaction_changes_what_comes_after_it(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    fix_send(s, "get first\r\nmulti\r\nget a\r\nhello 3\r\nexec\r\nget a\r\n");
+    fix_answer_all(f);
+    const char *out = fix_output(f, s);
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "*2\r\n$-1\r\n%7\r\n$6\r\nserver\r\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(out, "*0\r\n_\r\n")); /* the last GET, in RESP3 */
+    FIX_EXPECT_PART(f, s, "multi\r\nhello 2\r\nexec\r\nget a\r\n", "*0\r\n$-1\r\n");
+    FIX_EXPECT(f, s, "multi\r\nauth default x\r\nexec\r\n", "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n");
+    fix_delete(f);
 }
 
 static void multi_has_the_errors_of_redis(void)
@@ -148,7 +209,7 @@ static void a_watch_binds_the_slot(void)
     struct tm_session *s = fix_open(f);
     FIX_EXPECT(f, s, "watch a b\r\n", CROSSSLOT);
     FIX_EXPECT(f, s, "watch a\r\nwatch b\r\n", "+OK\r\n" CROSSSLOT);
-    FIX_EXPECT(f, s, "multi\r\nset b 1\r\nexec\r\n", "+OK\r\n" CROSSSLOT EXECABORT);
+    FIX_EXPECT(f, s, "multi\r\nset b 1\r\nexec\r\n", "+OK\r\n+QUEUED\r\n" CROSSSLOT);
     CU_ASSERT_EQUAL(f->unwatched, 1);
     FIX_EXPECT(f, s, "watch b\r\n", "+OK\r\n");
     FIX_EXPECT(f, s, "watch b\r\n", "+OK\r\n"); /* extends */
@@ -239,6 +300,9 @@ static const struct tm_test tests[] = {
     TM_TEST(local_commands_answer_in_their_places),
     TM_TEST(mixed_replies_keep_their_order),
     TM_TEST(errors_while_queueing_abort_the_transaction),
+    TM_TEST(a_transaction_over_several_slots_fails_at_exec),
+    TM_TEST(wait_in_a_transaction_counts_and_does_not_wait),
+    TM_TEST(hello_in_a_transaction_changes_what_comes_after_it),
     TM_TEST(multi_has_the_errors_of_redis),
     TM_TEST(a_clean_watch_lets_exec_through),
     TM_TEST(a_dirty_watch_makes_exec_null),

@@ -332,7 +332,11 @@ static void wait_without_a_write_asks_how_many_copies_there_are(void)
     struct tm_session *s = fix_open(f);
     FIX_EXPECT(f, s, "wait 0 0\r\n", ":2\r\n");
     CU_ASSERT_EQUAL(f->submitted, 1);
-    FIX_EXPECT(f, s, "wait x 0\r\n", "-ERR value is out of range, must be positive\r\n");
+    FIX_EXPECT(f, s, "wait -1 0\r\n", ":2\r\n"); /* nothing to wait for */
+    CU_ASSERT_EQUAL(f->requests[1].r.copies, 1);
+    FIX_EXPECT(f, s, "wait x 0\r\n", "-ERR value is not an integer or out of range\r\n");
+    FIX_EXPECT(f, s, "waitaof 2 0 0\r\n",
+               "-ERR WAITAOF cannot be used when numlocal is greater than 1\r\n");
     FIX_EXPECT(f, s, "wait 1 -1\r\n", "-ERR timeout is negative\r\n");
     FIX_EXPECT(f, s, "wait 1 x\r\n", "-ERR timeout is not an integer or out of range\r\n");
     fix_delete(f);

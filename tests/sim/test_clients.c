@@ -182,6 +182,25 @@ static void info_counts_what_all_workers_do(void)
     end();
 }
 
+static void keys_of_a_slot_are_found_from_everywhere(void)
+{
+    begin(3);
+    struct client *a = connect_to(0, 0), *b = connect_to(2, 1);
+    CU_ASSERT_STRING_EQUAL(ask(a, "MSET foo 1 {foo}a 2 {foo}b 3 bar 4"), "+OK\r\n");
+    CU_ASSERT_STRING_EQUAL(ask(a, "CLUSTER COUNTKEYSINSLOT 12182"), ":3\r\n");
+    CU_ASSERT_STRING_EQUAL(ask(b, "CLUSTER COUNTKEYSINSLOT 12182"), ":3\r\n");
+    CU_ASSERT_EQUAL(lines_with(ask(b, "CLUSTER GETKEYSINSLOT 12182 2"), "foo"), 2);
+    CU_ASSERT_STRING_EQUAL(ask(b, "CLUSTER COUNTKEYSINSLOT 12183"), ":0\r\n");
+    ask(a, "MULTI");
+    ask(a, "CLUSTER COUNTKEYSINSLOT 12182");
+    ask(a, "DEL {foo}b");
+    ask(a, "CLUSTER COUNTKEYSINSLOT 12182");
+    CU_ASSERT_STRING_EQUAL(ask(a, "EXEC"), "*3\r\n:3\r\n:1\r\n:2\r\n");
+    leave(a);
+    leave(b);
+    end();
+}
+
 /* Also where the other nodes' worker counts became known only after the worker was made. */
 static void every_worker_knows_which_member_it_is(void)
 {
@@ -202,6 +221,7 @@ static void every_worker_knows_which_member_it_is(void)
 static const struct tm_test tests[] = {
     TM_TEST(lists_and_kills_reach_the_clients_of_every_worker),
     TM_TEST(info_counts_what_all_workers_do),
+    TM_TEST(keys_of_a_slot_are_found_from_everywhere),
     TM_TEST(every_worker_knows_which_member_it_is),
 };
 
