@@ -377,6 +377,11 @@ static void take_what_is_due(struct tm_keeper *k)
     }
 }
 
+bool tm_keeper_take(struct tm_keeper *k, struct tm_partition *p)
+{
+    return !k->stopped && take_begin(k, p);
+}
+
 /* ---- sending ---- */
 
 static void send_free(struct sending *s)

@@ -37,6 +37,9 @@ void tm_keeper_send(struct tm_keeper *k, struct tm_partition *p, unsigned node);
 void tm_keeper_message(struct tm_keeper *k, const struct tm_message_head *head,
                        struct tm_bytes body);
 
+/* Takes a snapshot of the partition now, whether or not the log is full.  False: not now. */
+bool tm_keeper_take(struct tm_keeper *k, struct tm_partition *p);
+
 /* Some ten times a second: begins what is due, goes on with what waits. */
 void tm_keeper_tick(struct tm_keeper *k);
 

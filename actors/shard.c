@@ -857,6 +857,21 @@ void tm_shard_abandon(struct tm_shard *s)
     tm_shard_free(s);
 }
 
+enum tm_err tm_shard_transfer(struct tm_shard *s, uint32_t partition, unsigned node)
+{
+    struct tm_partition *p = tm_shard_find(s, partition);
+    return p == NULL ? TM_ERR_NOTFOUND : tm_replica_transfer(&p->replica, node);
+}
+
+bool tm_shard_snapshot(struct tm_shard *s, uint32_t partition)
+{
+    struct tm_partition *p = tm_shard_find(s, partition);
+    if (p == NULL || !tm_keeper_take(s->keeper, p))
+        return false;
+    s->keeper_busy = true;
+    return true;
+}
+
 void tm_shard_partitions(struct tm_shard *s,
                          void (*visit)(void *arg, const struct tm_shard_partition *p), void *arg)
 {

@@ -4,10 +4,10 @@
 
 /* What the nodes say of one partition. */
 struct view {
-    unsigned leaders, in_sync, copies;
-    uint32_t there, faulty; /* bit per node */
-    bool sets_equal;        /* of all that are there */
-    uint64_t set_term, set_epoch, set_nodes;
+    unsigned leaders, in_sync;
+    uint32_t there, faulty;                  /* bit per node */
+    bool sets_equal;                         /* of all that are there */
+    uint64_t set_term, set_epoch, set_nodes; /* the newest */
 };
 
 struct gather {
@@ -22,18 +22,18 @@ static void gather(void *arg, const struct tm_shard_partition *p)
     struct view *v = &g->view;
     if (p->partition != g->partition)
         return;
-    if (v->there == 0) {
-        v->sets_equal = true;
+    bool newer =
+        p->set_term > v->set_term || (p->set_term == v->set_term && p->set_epoch > v->set_epoch);
+    v->sets_equal = v->there == 0 || (v->sets_equal && !newer && v->set_term == p->set_term &&
+                                      v->set_epoch == p->set_epoch && v->set_nodes == p->set_nodes);
+    if (v->there == 0 || newer) {
         v->set_term = p->set_term;
         v->set_epoch = p->set_epoch;
         v->set_nodes = p->set_nodes;
     }
-    v->sets_equal &=
-        v->set_term == p->set_term && v->set_epoch == p->set_epoch && v->set_nodes == p->set_nodes;
     v->there |= 1u << g->node;
     v->faulty |= (uint32_t)p->faulty << g->node;
     v->leaders += p->ready;
-    v->copies = p->copies;
     if (p->ready)
         v->in_sync = p->in_sync;
 }
@@ -76,8 +76,18 @@ void tm_sim_atlas_init(struct tm_sim_atlas *a, struct tm_sim *sim)
     *a = (struct tm_sim_atlas){.sim = sim};
 }
 
+static bool all_whole(const struct tm_sim_atlas *a)
+{
+    for (uint32_t p = 0; p <= tm_sim_directory(a->sim)->partitions; p++)
+        if (!is_whole(a, p))
+            return false;
+    return true;
+}
+
 bool tm_sim_atlas_may(const struct tm_sim_atlas *a, uint32_t nodes)
 {
+    if (!a->born)
+        return false;
     for (uint32_t p = 0; p <= tm_sim_directory(a->sim)->partitions; p++) {
         const struct tm_holders *h = &tm_sim_directory(a->sim)->placement[p];
         if ((all_nodes(h) & nodes) == 0)
@@ -95,9 +105,57 @@ void tm_sim_atlas_mark(struct tm_sim_atlas *a, uint32_t nodes)
     a->doubt |= nodes;
 }
 
+void tm_sim_atlas_damage(struct tm_sim_atlas *a, uint32_t nodes)
+{
+    a->doubt |= nodes;
+    a->damaged |= nodes;
+    a->latent |= nodes;
+}
+
+void tm_sim_atlas_started(struct tm_sim_atlas *a, unsigned node)
+{
+    a->latent &= ~(1u << node);
+}
+
+bool tm_sim_atlas_is_faulty(const struct tm_sim_atlas *a, unsigned node)
+{
+    for (uint32_t p = 0; p <= tm_sim_directory(a->sim)->partitions; p++)
+        if ((all_nodes(&tm_sim_directory(a->sim)->placement[p]) >> node & 1) != 0) {
+            struct view v = view_of(a, p);
+            if ((v.faulty >> node & 1) != 0 || (v.there >> node & 1) == 0)
+                return true;
+        }
+    return false;
+}
+
+bool tm_sim_atlas_may_replace(const struct tm_sim_atlas *a, unsigned node)
+{
+    for (uint32_t p = 0; p <= tm_sim_directory(a->sim)->partitions; p++) {
+        const struct tm_holders *h = &tm_sim_directory(a->sim)->placement[p];
+        if (h->copies != 2 || (data_nodes(h) >> node & 1) == 0)
+            continue;
+        struct view v = view_of(a, p);
+        uint32_t other = data_nodes(h) & ~(1u << node);
+        if ((v.there & other) == 0 || (v.set_nodes & other) == 0)
+            return false;
+    }
+    return (a->damaged >> node & 1) != 0;
+}
+
+bool tm_sim_atlas_may_linger(const struct tm_sim_atlas *a, unsigned node)
+{
+    for (uint32_t p = 0; p <= tm_sim_directory(a->sim)->partitions; p++) {
+        const struct tm_holders *h = &tm_sim_directory(a->sim)->placement[p];
+        if (h->copies == 2 && (all_nodes(h) >> node & 1) != 0)
+            return false;
+    }
+    return true;
+}
+
 void tm_sim_atlas_review(struct tm_sim_atlas *a)
 {
-    uint32_t still = 0;
+    uint32_t still = a->latent;
+    a->born = a->born || all_whole(a);
     if (a->doubt == 0)
         return;
     for (uint32_t p = 0; p <= tm_sim_directory(a->sim)->partitions; p++) {
@@ -106,6 +164,7 @@ void tm_sim_atlas_review(struct tm_sim_atlas *a)
             still |= here;
     }
     a->doubt = still;
+    a->damaged &= still;
 }
 
 bool tm_sim_atlas_spares(const struct tm_sim_atlas *a, uint32_t dead)

@@ -14,7 +14,10 @@
 
 struct tm_sim_atlas {
     struct tm_sim *sim;
-    uint32_t doubt; /* bit per node */
+    bool born;        /* the cluster was whole once */
+    uint32_t doubt;   /* bit per node */
+    uint32_t damaged; /* of them, those whose disk was damaged */
+    uint32_t latent;  /* of them, those that may not have noticed */
 };
 
 void tm_sim_atlas_init(struct tm_sim_atlas *a, struct tm_sim *sim);
@@ -23,6 +26,21 @@ void tm_sim_atlas_init(struct tm_sim_atlas *a, struct tm_sim *sim);
  * two copies must both be in sync. */
 bool tm_sim_atlas_may(const struct tm_sim_atlas *a, uint32_t nodes);
 void tm_sim_atlas_mark(struct tm_sim_atlas *a, uint32_t nodes);
+
+/* The nodes' disks are damaged: in doubt, and not seen whole before they have started anew. */
+void tm_sim_atlas_damage(struct tm_sim_atlas *a, uint32_t nodes);
+void tm_sim_atlas_started(struct tm_sim_atlas *a, unsigned node);
+
+/* Whether some partition of the node, which is up, waits for repair. */
+bool tm_sim_atlas_is_faulty(const struct tm_sim_atlas *a, unsigned node);
+
+/* Whether a damaged node may get an empty disk: it is in doubt, so nothing depends on it; of two
+ * copies the other one must be in the newest in-sync set. */
+bool tm_sim_atlas_may_replace(const struct tm_sim_atlas *a, unsigned node);
+
+/* Whether a node may be damaged unseen, while it runs: not where there are only two copies, of
+ * which one could be left alone with it. */
+bool tm_sim_atlas_may_linger(const struct tm_sim_atlas *a, unsigned node);
 
 /* Takes those out that are seen whole now: every partition of theirs has one leader that counts all
  * its copies as in sync, and none of them is faulty. */

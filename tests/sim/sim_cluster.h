@@ -33,7 +33,8 @@ struct tm_sim_config {
     uint64_t disk_min_ns, disk_max_ns;
     uint64_t turn_ns; /* what a turn of a worker takes at most */
     uint64_t open_ns; /* a worker's thread begins so much later than the first one's at most */
-    FILE *log;        /* the nodes' lines and what happens to them; NULL: none */
+    enum tm_wal_sync sync;
+    FILE *log; /* the nodes' lines and what happens to them; NULL: none */
     struct tm_options options;
 };
 
@@ -66,7 +67,9 @@ uint64_t tm_sim_hash_of(const struct tm_sim *sim);
     X(STOPPED, "stopped")                                                                          \
     X(KILLED, "killed")                                                                            \
     X(POWERED_OFF, "power lost")                                                                   \
-    X(WIPED, "wiped")
+    X(WIPED, "wiped")                                                                              \
+    X(ROTTEN, "rot on its disk") /* bits of it have changed */                                     \
+    X(LIED, "lies of its disk")  /* a write that it reports or has reported goes elsewhere */
 
 enum tm_sim_event {
 #define X(event, word) TM_SIM_##event,
@@ -98,6 +101,9 @@ void tm_sim_harmed(struct tm_sim *sim, unsigned node, enum tm_sim_harm harm);
 void tm_sim_wrong(struct tm_sim *sim, const char *fmt, ...) TM_PRINTF(2, 3);
 unsigned tm_sim_wrongs(const struct tm_sim *sim);
 const char *tm_sim_wrong_text(const struct tm_sim *sim); /* "" if there is none */
+
+/* Tells the watchers of damage that was done to a node's disk: ROTTEN or LIED. */
+void tm_sim_harmed(struct tm_sim *sim, unsigned node, enum tm_sim_event harm);
 
 /* A line of the log. */
 void tm_sim_say(struct tm_sim *sim, const char *fmt, ...) TM_PRINTF(2, 3);
@@ -148,12 +154,20 @@ void tm_sim_slow(struct tm_sim *sim, unsigned node, uint64_t turn_ns);
 void tm_sim_rings_full(struct tm_sim *sim, unsigned node, unsigned percent);
 uint64_t tm_sim_ring_refusals(const struct tm_sim *sim);
 
+/* Asks for what operators ask for: the partition's leadership for node `to`, a snapshot of the
+ * partition.  False: not now, or not by this node. */
+bool tm_sim_transfer(struct tm_sim *sim, unsigned node, uint32_t partition, unsigned to);
+bool tm_sim_snapshot(struct tm_sim *sim, unsigned node, uint32_t partition);
+
 /* How many workers the node has from its next start on. */
 void tm_sim_set_workers(struct tm_sim *sim, unsigned node, unsigned workers);
 
 /* No frames between this node and all others, or the others again. */
 void tm_sim_isolate(struct tm_sim *sim, unsigned node, bool cut);
 void tm_sim_cut(struct tm_sim *sim, unsigned from, unsigned to, bool cut);
+
+/* What happened on all disks. */
+const struct tm_sim_disk_tally *tm_sim_disk_tally(const struct tm_sim *sim);
 
 struct tm_sim_wire *tm_sim_wire_of(struct tm_sim *sim);
 struct tm_sim_disk *tm_sim_disk_of(struct tm_sim *sim, unsigned node);

@@ -7,6 +7,7 @@
 #include "tests/sim/sim_disk.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define SECTOR      512u
@@ -50,8 +51,10 @@ struct tm_sim_disk {
     unsigned change_count, change_cap;
     struct tm_disk_op *queue; /* under way, oldest first */
     uint64_t now_ns, min_ns, max_ns;
-    bool stalled, misdirect;
+    bool stalled, misdirect, misread, dead, died;
+    uint64_t die_after; /* operations; 0: never */
     struct tm_sim_hash *hash;
+    struct tm_sim_disk_tally *tally, no_tally;
     uint64_t capacity, used;
     int fail_errno[TM_DISK_SIZE + 1];
     unsigned fail_count[TM_DISK_SIZE + 1];
@@ -264,13 +267,25 @@ static int64_t do_open(struct tm_sim_disk *sd, const struct tm_disk_op *op)
     return -EMFILE;
 }
 
+/* Another place in the file where that much has room. */
+static uint64_t stray(struct tm_sim_disk *sd, const struct inode *n, uint64_t offset, uint64_t len)
+{
+    uint64_t at = offset + 4096 * (1 + draw_below(sd, 8));
+    return at + len <= n->size ? at : offset >= 4096 ? offset - 4096 : offset;
+}
+
 static int64_t do_read(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 {
     struct inode *n = inode_of(sd, op->file);
     if (op->offset >= n->size)
         return 0;
     uint64_t len = tm_min_u64(op->len, n->size - op->offset);
-    memcpy(op->buf, n->seen + op->offset, len);
+    uint64_t offset = sd->misread ? stray(sd, n, op->offset, len) : op->offset;
+    if (offset != op->offset) {
+        sd->misread = false;
+        sd->tally->misread++;
+    }
+    memcpy(op->buf, n->seen + offset, len);
     return (int64_t)len;
 }
 
@@ -290,9 +305,9 @@ static int64_t do_write(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 {
     struct inode *n = inode_of(sd, op->file);
     uint64_t offset = op->offset;
-    if (sd->misdirect) {
+    if (sd->misdirect && (offset = stray(sd, n, offset, op->len)) != op->offset) {
         sd->misdirect = false;
-        offset += 4096 * (1 + draw_below(sd, 8));
+        sd->tally->misdirected++;
     }
     int err = grow(sd, n, offset + op->len);
     if (err < 0)
@@ -399,19 +414,26 @@ static void trace(struct tm_sim_disk *sd, const struct tm_disk_op *op)
         tm_sim_hash_bytes(sd->hash, op->buf, op->len);
 }
 
+static int64_t fail(struct tm_sim_disk *sd, const struct tm_disk_op *op)
+{
+    sd->fail_count[op->kind]--;
+    if (op->kind == TM_DISK_WRITE && grow(sd, inode_of(sd, op->file), op->offset + op->len) == 0)
+        write_sectors(sd, inode_of(sd, op->file), op, op->offset, (unsigned)draw_below(sd, 100));
+    sd->tally->failed_reads += op->kind == TM_DISK_READ;
+    sd->tally->failed_writes += op->kind == TM_DISK_WRITE;
+    sd->tally->failed_syncs += op->kind == TM_DISK_SYNC;
+    return -sd->fail_errno[op->kind];
+}
+
 static int64_t perform(struct tm_sim_disk *sd, struct tm_disk_op *op)
 {
     sd->counts[op->kind]++;
     trace(sd, op);
-    if (sd->fail_count[op->kind] > 0) {
-        sd->fail_count[op->kind]--;
-        if (op->kind == TM_DISK_WRITE &&
-            grow(sd, inode_of(sd, op->file), op->offset + op->len) == 0)
-            write_sectors(sd, inode_of(sd, op->file), op, op->offset,
-                          (unsigned)draw_below(sd, 100));
-        return -sd->fail_errno[op->kind];
-    }
-    return effect(sd, op);
+    if (sd->die_after > 0 && --sd->die_after == 0)
+        sd->dead = sd->died = true;
+    int64_t result = sd->fail_count[op->kind] > 0 ? fail(sd, op) : effect(sd, op);
+    sd->tally->no_space += result == -ENOSPC;
+    return result;
 }
 
 static void submit(struct tm_disk *disk, struct tm_disk_op *op)
@@ -436,8 +458,9 @@ static void submit(struct tm_disk *disk, struct tm_disk_op *op)
 
 static int64_t run(struct tm_disk *disk, struct tm_disk_op *op)
 {
+    struct tm_sim_disk *sd = disk->host;
     op->scratch[1] = 0;
-    op->result = perform(disk->host, op);
+    op->result = sd->dead ? -EIO : perform(sd, op);
     return op->result;
 }
 
@@ -489,6 +512,7 @@ struct tm_sim_disk *tm_sim_disk_new(uint64_t seed)
     struct tm_sim_disk *sd = calloc(1, sizeof *sd);
     TM_ASSERT(sd != NULL);
     sd->rng = seed * 2 + 1;
+    sd->tally = &sd->no_tally;
     for (unsigned i = 0; i < 8; i++)
         draw(sd);
     for (unsigned i = 0; i < HANDLES_MAX; i++)
@@ -509,9 +533,11 @@ void tm_sim_disk_free(struct tm_sim_disk *sd)
     free(sd);
 }
 
-void tm_sim_disk_trace(struct tm_sim_disk *sd, struct tm_sim_hash *hash)
+void tm_sim_disk_trace(struct tm_sim_disk *sd, struct tm_sim_hash *hash,
+                       struct tm_sim_disk_tally *tally)
 {
     sd->hash = hash;
+    sd->tally = tally != NULL ? tally : &sd->no_tally;
 }
 
 struct tm_disk *tm_sim_disk_table(struct tm_sim_disk *sd)
@@ -530,7 +556,7 @@ static void complete(struct tm_sim_disk *sd, struct tm_disk_op **at)
 bool tm_sim_disk_step(struct tm_sim_disk *sd)
 {
     unsigned count = tm_sim_disk_under_way(sd);
-    if (count == 0 || sd->stalled)
+    if (count == 0 || sd->stalled || sd->dead)
         return false;
     struct tm_disk_op **at = &sd->queue;
     for (uint64_t skip = draw_below(sd, count); skip > 0; skip--)
@@ -563,7 +589,7 @@ static struct tm_disk_op **earliest(struct tm_sim_disk *sd)
 void tm_sim_disk_poll(struct tm_sim_disk *sd, uint64_t now_ns)
 {
     sd->now_ns = now_ns;
-    while (!sd->stalled && sd->queue != NULL) {
+    while (!sd->stalled && !sd->dead && sd->queue != NULL) {
         struct tm_disk_op **at = earliest(sd);
         if ((*at)->scratch[0] > now_ns)
             return;
@@ -574,7 +600,8 @@ void tm_sim_disk_poll(struct tm_sim_disk *sd, uint64_t now_ns)
 uint64_t tm_sim_disk_next_due(const struct tm_sim_disk *sd)
 {
     uint64_t due = UINT64_MAX;
-    for (const struct tm_disk_op *op = sd->queue; op != NULL && !sd->stalled; op = op->next)
+    for (const struct tm_disk_op *op = sd->queue; op != NULL && !sd->stalled && !sd->dead;
+         op = op->next)
         due = tm_min_u64(due, op->scratch[0]);
     return due;
 }
@@ -594,6 +621,7 @@ static void leave_fragment(struct tm_sim_disk *sd, struct tm_disk_op *op, unsign
         struct inode *n = inode_of(sd, op->file);
         if (grow(sd, n, op->offset + op->len) == 0)
             write_sectors(sd, n, op, op->offset, keep);
+        sd->tally->torn += keep > 0 && keep < 100;
     } else if (op->kind == TM_DISK_RENAME || op->kind == TM_DISK_UNLINK) {
         if (draw_below(sd, 100) < keep)
             effect(sd, op);
@@ -607,21 +635,30 @@ static void forget_process(struct tm_sim_disk *sd, unsigned keep, bool whole)
         leave_fragment(sd, op, percent);
     }
     sd->queue = NULL;
-    sd->stalled = false;
+    sd->stalled = sd->dead = false;
+    sd->die_after = 0;
     for (unsigned i = 0; i < HANDLES_MAX; i++)
         sd->handles[i] = -1;
 }
 
-static void crash_inode(struct tm_sim_disk *sd, struct inode *n, unsigned keep)
+/* True if something was lost. */
+static bool crash_inode(struct tm_sim_disk *sd, struct inode *n, unsigned keep)
 {
-    for (uint64_t s = 0; s < n->cap / SECTOR; s++)
-        if (n->dirty[s] != 0 && draw_below(sd, 100) < keep)
+    bool lost = false;
+    for (uint64_t s = 0; s < n->cap / SECTOR; s++) {
+        if (n->dirty[s] == 0)
+            continue;
+        if (draw_below(sd, 100) < keep)
             stabilise(n, s);
+        else
+            lost = true;
+    }
     if (n->cap > 0)
         memcpy(n->seen, n->stable, n->cap);
     if (n->cap > 0)
         memset(n->dirty, 0, n->cap / SECTOR);
     n->size = n->stable_size;
+    return lost;
 }
 
 void tm_sim_disk_crash(struct tm_sim_disk *sd, int keep_percent)
@@ -640,9 +677,11 @@ void tm_sim_disk_crash(struct tm_sim_disk *sd, int keep_percent)
     }
     sd->change_count = 0;
     copy_names(&sd->seen, &sd->stable);
+    bool lost = false;
     for (unsigned i = 0; i < FILES_MAX; i++)
         if (sd->inodes[i].used)
-            crash_inode(sd, &sd->inodes[i], keep);
+            lost |= crash_inode(sd, &sd->inodes[i], keep);
+    sd->tally->lost += lost;
     collect_inodes(sd);
 }
 
@@ -655,6 +694,11 @@ void tm_sim_disk_kill(struct tm_sim_disk *sd)
 void tm_sim_disk_stall(struct tm_sim_disk *sd, bool stalled)
 {
     sd->stalled = stalled;
+}
+
+bool tm_sim_disk_is_stalled(const struct tm_sim_disk *sd)
+{
+    return sd->stalled;
 }
 
 void tm_sim_disk_fail(struct tm_sim_disk *sd, enum tm_disk_kind kind, int errnum, unsigned count)
@@ -673,9 +717,67 @@ uint64_t tm_sim_disk_used(const struct tm_sim_disk *sd)
     return sd->used;
 }
 
-void tm_sim_disk_misdirect(struct tm_sim_disk *sd)
+void tm_sim_disk_misdirect(struct tm_sim_disk *sd, bool wanted)
 {
-    sd->misdirect = true;
+    sd->misdirect = wanted;
+}
+
+void tm_sim_disk_misread(struct tm_sim_disk *sd, bool wanted)
+{
+    sd->misread = wanted;
+}
+
+void tm_sim_disk_die_after(struct tm_sim_disk *sd, uint64_t operations)
+{
+    sd->die_after = operations;
+    sd->died = false;
+}
+
+bool tm_sim_disk_has_died(const struct tm_sim_disk *sd)
+{
+    return sd->died;
+}
+
+bool tm_sim_disk_is_dead(const struct tm_sim_disk *sd)
+{
+    return sd->dead;
+}
+
+/* A byte that is not zero, if one is found quickly. */
+static uint64_t used_byte(struct tm_sim_disk *sd, const struct inode *n)
+{
+    uint64_t at = 0;
+    for (unsigned tries = 0; tries < 64; tries++) {
+        at = draw_below(sd, n->size);
+        if (n->seen[at] != 0)
+            break;
+    }
+    return at;
+}
+
+bool tm_sim_disk_rot(struct tm_sim_disk *sd, char *what, size_t size)
+{
+    if (sd->seen.count == 0)
+        return false;
+    const struct name *name = &sd->seen.list[draw_below(sd, sd->seen.count)];
+    if (name->inode < 0 || sd->inodes[name->inode].size == 0)
+        return false;
+    struct inode *n = &sd->inodes[name->inode];
+    uint64_t at = used_byte(sd, n), end = at + 1;
+    uint8_t mask = (uint8_t)(1u << draw_below(sd, 8));
+    if (draw_below(sd, 3) == 0) { /* a sector, or a whole block */
+        uint64_t unit = draw_below(sd, 2) == 0 ? SECTOR : 4096;
+        at = at / unit * unit;
+        end = tm_min_u64(at + unit, n->size);
+        mask = (uint8_t)(1 + draw_below(sd, 255));
+    }
+    for (uint64_t i = at; i < end; i++) {
+        n->seen[i] ^= mask;
+        n->stable[i] ^= mask;
+    }
+    snprintf(what, size, "%s from %llu to %llu", name->text, (unsigned long long)at,
+             (unsigned long long)end);
+    return true;
 }
 
 bool tm_sim_disk_flip(struct tm_sim_disk *sd, const char *name, uint64_t offset, unsigned bit)

@@ -21,8 +21,12 @@ struct tm_sim_disk;
 struct tm_sim_disk *tm_sim_disk_new(uint64_t seed);
 void tm_sim_disk_free(struct tm_sim_disk *sd);
 
-/* Adds every operation from now on, as it completes, to the hash of the run; NULL: not. */
-void tm_sim_disk_trace(struct tm_sim_disk *sd, struct tm_sim_hash *hash);
+struct tm_sim_disk_tally;
+
+/* Adds every operation from now on, as it completes, to the hash of the run and to the tally of
+ * what went wrong; NULL: not. */
+void tm_sim_disk_trace(struct tm_sim_disk *sd, struct tm_sim_hash *hash,
+                       struct tm_sim_disk_tally *tally);
 
 /* The function table to hand to what is tested. */
 struct tm_disk *tm_sim_disk_table(struct tm_sim_disk *sd);
@@ -51,6 +55,7 @@ void tm_sim_disk_kill(struct tm_sim_disk *sd);
 
 /* No operation completes while stalled. */
 void tm_sim_disk_stall(struct tm_sim_disk *sd, bool stalled);
+bool tm_sim_disk_is_stalled(const struct tm_sim_disk *sd);
 
 /* The next `count` operations of kind fail with this errno, their effect undone or half done. */
 void tm_sim_disk_fail(struct tm_sim_disk *sd, enum tm_disk_kind kind, int errnum, unsigned count);
@@ -59,8 +64,28 @@ void tm_sim_disk_fail(struct tm_sim_disk *sd, enum tm_disk_kind kind, int errnum
 void tm_sim_disk_set_capacity(struct tm_sim_disk *sd, uint64_t bytes);
 uint64_t tm_sim_disk_used(const struct tm_sim_disk *sd);
 
-/* The next write lands 4096 bytes .. further on in the same file (drawn), and reports success. */
-void tm_sim_disk_misdirect(struct tm_sim_disk *sd);
+/* The next write that has room for it lands some blocks further on in the same file (drawn), and
+ * reports success; the next read of as much likewise gets what stands elsewhere. */
+void tm_sim_disk_misdirect(struct tm_sim_disk *sd, bool wanted);
+void tm_sim_disk_misread(struct tm_sim_disk *sd, bool wanted);
+
+/* After that many more operations the disk stops as if the machine had: what comes then has no
+ * effect and is not completed (`run` gives EIO), until a crash or kill.  dead: it has come so far.
+ */
+void tm_sim_disk_die_after(struct tm_sim_disk *sd, uint64_t operations);
+bool tm_sim_disk_is_dead(const struct tm_sim_disk *sd);
+bool tm_sim_disk_has_died(const struct tm_sim_disk *sd); /* since die_after was last said */
+
+/* Rot: flips a bit, or spoils a sector, of what some file holds (drawn), as it is and as it would
+ * be after a crash.  False: there is nothing.  what gets a word on it. */
+bool tm_sim_disk_rot(struct tm_sim_disk *sd, char *what, size_t size);
+
+/* What happened to operations because of all that, counted for all disks together. */
+struct tm_sim_disk_tally {
+    uint64_t torn; /* writes under way at a crash of which a part stayed */
+    uint64_t lost; /* crashes that took unsynced sectors away */
+    uint64_t failed_reads, failed_writes, failed_syncs, no_space, misdirected, misread;
+};
 
 /* Flips one bit of a file, as it is and as it would be after a crash.  false: no such byte. */
 bool tm_sim_disk_flip(struct tm_sim_disk *sd, const char *name, uint64_t offset, unsigned bit);

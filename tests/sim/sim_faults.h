@@ -8,35 +8,47 @@
 
 #include "tests/sim/sim_cluster.h"
 
-/* X(KIND, word, how): how often a run that has the kind meets it: the mean seconds between two of
- * them are drawn from lo..hi, how long one lasts from 0..ms. */
+/* X(KIND, word, acts, lo, hi, ms): the mean seconds between two of them, in a run that has the
+ * kind, are drawn from lo..hi, how long one lasts from 0..ms; acts: who does it
+ * (sim_faults_internal.h). */
 #define TM_SIM_FAULTS(X)                                                                           \
-    X(LOSE, "lose", 5, 60, 20000)                                                                  \
-    X(TWICE, "twice", 5, 60, 20000)                                                                \
-    X(DELAY, "delay", 5, 60, 20000)                                                                \
-    X(CLOG, "clog", 2, 40, 3000)                                                                   \
-    X(CUT_ONE_WAY, "cut-one-way", 4, 60, 8000)                                                     \
-    X(ISOLATE, "isolate", 4, 60, 8000)                                                             \
-    X(SPLIT, "split", 4, 60, 8000)                                                                 \
-    X(BRIDGE, "bridge", 4, 60, 8000)                                                               \
-    X(RING, "ring", 4, 60, 8000)                                                                   \
-    X(FLAP, "flap", 1, 10, 100)                                                                    \
-    X(FLIP, "flip", 5, 60, 5000)                                                                   \
-    X(CLIP, "clip", 5, 60, 5000)                                                                   \
-    X(FRAMES_FULL, "frames-full", 3, 40, 2000)                                                     \
-    X(RINGS_FULL, "rings-full", 3, 40, 2000)                                                       \
-    X(SLOW, "slow", 5, 60, 10000)                                                                  \
-    X(PAUSE, "pause", 4, 60, 4000)                                                                 \
-    X(CLOCK_JUMP, "clock-jump", 3, 60, 0)                                                          \
-    X(CLOCK_RATE, "clock-rate", 5, 60, 20000)                                                      \
-    X(STALL, "stall", 4, 60, 4000)                                                                 \
-    X(KILL, "kill", 3, 60, 4000)                                                                   \
-    X(POWER, "power", 4, 60, 4000)                                                                 \
-    X(POWER_SOME, "power-some", 5, 90, 3000)                                                       \
-    X(POWER_ALL, "power-all", 10, 120, 1000)                                                       \
-    X(STOP, "stop", 5, 60, 2000)                                                                   \
-    X(WORKERS, "workers", 20, 120, 500)                                                            \
-    X(WIPE, "wipe", 15, 120, 2000)
+    X(LOSE, "lose", link, 5, 60, 20000)                                                            \
+    X(TWICE, "twice", link, 5, 60, 20000)                                                          \
+    X(DELAY, "delay", link, 5, 60, 20000)                                                          \
+    X(CLOG, "clog", link, 2, 40, 3000)                                                             \
+    X(FLIP, "flip", link, 5, 60, 5000)                                                             \
+    X(CLIP, "clip", link, 5, 60, 5000)                                                             \
+    X(FRAMES_FULL, "frames-full", link, 3, 40, 2000)                                               \
+    X(CUT_ONE_WAY, "cut-one-way", cut, 4, 60, 8000)                                                \
+    X(ISOLATE, "isolate", cut, 4, 60, 8000)                                                        \
+    X(SPLIT, "split", cut, 4, 60, 8000)                                                            \
+    X(BRIDGE, "bridge", cut, 4, 60, 8000)                                                          \
+    X(RING, "ring", cut, 4, 60, 8000)                                                              \
+    X(FLAP, "flap", cut, 1, 10, 100)                                                               \
+    X(RINGS_FULL, "rings-full", rings, 3, 40, 2000)                                                \
+    X(SLOW, "slow", slow, 5, 60, 10000)                                                            \
+    X(PAUSE, "pause", pause, 4, 60, 4000)                                                          \
+    X(CLOCK_JUMP, "clock-jump", jump, 3, 60, 0)                                                    \
+    X(CLOCK_RATE, "clock-rate", rate, 5, 60, 20000)                                                \
+    X(STALL, "stall", stall, 4, 60, 4000)                                                          \
+    X(SLOW_DISK, "slow-disk", slow_disk, 4, 60, 10000)                                             \
+    X(NO_SPACE, "no-space", space, 5, 90, 8000)                                                    \
+    X(EIO_READ, "eio-read", fail, 10, 120, 5000)                                                   \
+    X(EIO_WRITE, "eio-write", fail, 5, 90, 3000)                                                   \
+    X(EIO_SYNC, "eio-sync", fail, 5, 90, 3000)                                                     \
+    X(ROT, "rot", rot, 10, 90, 3000)                                                               \
+    X(MISREAD, "misread", misread, 10, 120, 3000)                                                  \
+    X(MISDIRECT, "misdirect", misdirect, 10, 120, 1)                                               \
+    X(KILL, "kill", end, 3, 60, 4000)                                                              \
+    X(POWER, "power", end, 4, 60, 4000)                                                            \
+    X(POWER_SOME, "power-some", end, 5, 90, 3000)                                                  \
+    X(POWER_ALL, "power-all", end, 10, 120, 1000)                                                  \
+    X(STOP, "stop", stop, 5, 60, 2000)                                                             \
+    X(BOOT_CRASH, "boot-crash", boot, 4, 60, 100)                                                  \
+    X(WORKERS, "workers", stop, 20, 120, 500)                                                      \
+    X(WIPE, "wipe", wipe, 15, 120, 2000)                                                           \
+    X(TRANSFER, "transfer", transfer, 1, 30, 0)                                                    \
+    X(SNAPSHOT, "snapshot", snapshot, 1, 30, 0)
 
 enum tm_sim_fault {
 #define X(kind, ...) TM_SIM_FAULT_##kind,
@@ -61,16 +73,19 @@ struct tm_sim_faults_config {
 
 struct tm_sim_faults;
 
-/* Drives the cluster from now on.  The nodes are up and the cluster exists. */
+/* The nodes are up.  No faults yet. */
 struct tm_sim_faults *tm_sim_faults_new(struct tm_sim *sim,
                                         const struct tm_sim_faults_config *config);
 void tm_sim_faults_free(struct tm_sim_faults *f);
 
+/* Faults from now on; none that damages a disk before the cluster was seen whole. */
+void tm_sim_faults_begin(struct tm_sim_faults *f);
+
 /* Runs the cluster for so long, with faults; returns early when a rule was broken. */
 void tm_sim_faults_run(struct tm_sim_faults *f, uint64_t ns);
 
-/* No more faults: what was going on ends, a sufficient set of nodes is started (drawn), the others
- * are dead from now on. */
+/* No more faults: what was going on ends, the clocks are set, a sufficient set of nodes (drawn)
+ * comes back while tm_sim_faults_run goes on, the others are dead. */
 void tm_sim_faults_heal(struct tm_sim_faults *f);
 
 /* How often each kind had an effect. */

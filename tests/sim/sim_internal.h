@@ -82,6 +82,7 @@ struct tm_sim {
     struct tm_rng rng;
     uint64_t now;
     struct tm_sim_hash hash;
+    struct tm_sim_disk_tally disks;
     struct tm_sim_node nodes[TM_SIM_NODES_MAX];
     struct tm_sim_wire *wire;
     struct tm_directory *directory;

@@ -122,6 +122,14 @@ static void print_result(const struct tm_sim_plan *plan, const struct tm_sim_res
     comma = ", ";
     TM_SIM_WORK_STATS(X)
 #undef X
+    printf("}, \"effects\": {");
+    comma = "";
+#define X(field)                                                                                   \
+    printf("%s\"" #field "\": %" PRIu64, comma, r->effects.field);                                 \
+    comma = ", ";
+    TM_SIM_EFFECTS(X)
+    TM_SIM_COUNTERS(X)
+#undef X
     printf("}, \"fired\": {");
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
         printf("%s\"%s\": %" PRIu64, k > 0 ? ", " : "", tm_sim_fault_name((enum tm_sim_fault)k),

@@ -195,7 +195,7 @@ static void make_shard(struct tm_sim_worker *w, bool was_clean)
                                 .datadir = &n->identity,
                                 .version = "sim",
                                 .was_clean = was_clean,
-                                .sync = TM_WAL_DSYNC,
+                                .sync = n->sim->config.sync,
                                 .memory_limit = n->sim->config.options.memory_limit,
                                 .limits = tm_session_limits_of(&n->sim->config.options),
                                 .host = w,
@@ -229,6 +229,12 @@ static void tell(struct tm_sim *sim, unsigned node, enum tm_sim_event event)
     for (unsigned i = 0; i < sim->watcher_count; i++)
         if (sim->watchers[i].node != NULL)
             sim->watchers[i].node(sim->watchers[i].host, node, event);
+}
+
+void tm_sim_harmed(struct tm_sim *sim, unsigned node, enum tm_sim_event harm)
+{
+    TM_ASSERT(harm == TM_SIM_ROTTEN || harm == TM_SIM_LIED);
+    tell(sim, node, harm);
 }
 
 static bool start_shards(struct tm_sim_node *n)
@@ -363,7 +369,7 @@ void tm_sim_wipe(struct tm_sim *sim, unsigned node)
     TM_ASSERT(!n->up);
     tm_sim_disk_free(n->disk);
     n->disk = tm_sim_disk_new(tm_rng_next(&sim->rng));
-    tm_sim_disk_trace(n->disk, &sim->hash);
+    tm_sim_disk_trace(n->disk, &sim->hash, &sim->disks);
     tell(sim, node, TM_SIM_WIPED);
 }
 
@@ -383,7 +389,7 @@ void tm_sim_node_init(struct tm_sim *sim, unsigned node)
     n->sim = sim;
     n->number = node;
     n->disk = tm_sim_disk_new(tm_rng_next(&sim->rng));
-    tm_sim_disk_trace(n->disk, &sim->hash);
+    tm_sim_disk_trace(n->disk, &sim->hash, &sim->disks);
     n->clock.base = TM_SECONDS(1) + tm_rng_below(&sim->rng, TM_SECONDS(100));
     n->clock.wall_ms = (int64_t)tm_rng_below(&sim->rng, 50);
     for (unsigned k = 0; k < TM_SIM_WORKERS_MAX; k++) {
@@ -486,6 +492,35 @@ uint64_t tm_sim_ring_refusals(const struct tm_sim *sim)
     for (unsigned i = 0; i < sim->config.nodes; i++)
         n += sim->nodes[i].ring_refusals;
     return n;
+}
+
+static struct tm_sim_worker *runs(struct tm_sim *sim, unsigned node, uint32_t partition)
+{
+    struct tm_sim_node *n = &sim->nodes[node];
+    return n->up && !n->paused ? &n->workers[partition % n->count] : NULL;
+}
+
+bool tm_sim_transfer(struct tm_sim *sim, unsigned node, uint32_t partition, unsigned to)
+{
+    struct tm_sim_worker *w = runs(sim, node, partition);
+    if (w == NULL || tm_shard_transfer(w->shard, partition, to) != TM_OK)
+        return false;
+    tm_sim_wake(w);
+    return true;
+}
+
+bool tm_sim_snapshot(struct tm_sim *sim, unsigned node, uint32_t partition)
+{
+    struct tm_sim_worker *w = runs(sim, node, partition);
+    if (w == NULL || !tm_shard_snapshot(w->shard, partition))
+        return false;
+    tm_sim_wake(w);
+    return true;
+}
+
+const struct tm_sim_disk_tally *tm_sim_disk_tally(const struct tm_sim *sim)
+{
+    return &sim->disks;
 }
 
 void tm_sim_set_workers(struct tm_sim *sim, unsigned node, unsigned workers)

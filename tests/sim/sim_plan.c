@@ -9,7 +9,7 @@
 static const struct {
     uint64_t mean_lo_s, mean_hi_s, most_ms;
 } KINDS[] = {
-#define X(kind, word, lo, hi, ms) {lo, hi, ms},
+#define X(kind, word, acts, lo, hi, ms) {lo, hi, ms},
     TM_SIM_FAULTS(X)
 #undef X
 };
@@ -50,6 +50,7 @@ static void draw_world(struct tm_sim_config *c, struct tm_rng *rng)
     c->turn_ns = TM_US(PICK(rng, 5, 10, 100));
     c->options.wal_segment_bytes = TM_KIB(PICK(rng, 256, 512, 1024));
     c->options.wal_bytes = c->options.wal_segment_bytes * PICK(rng, 4, 6, 8, 16);
+    c->sync = tm_rng_chance(rng, 1, 3) ? TM_WAL_FSYNC : TM_WAL_DSYNC;
     c->options.solo = tm_rng_chance(rng, 1, 5) ? TM_SOLO_STOP : TM_SOLO_SERVE;
 }
 
@@ -117,6 +118,7 @@ void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
     draw_work(&plan->work, &rng);
     if (plan->cluster.eventual && tm_rng_chance(&rng, 1, 2))
         simplify(&plan->work);
+    plan->born_in_peace = tm_rng_chance(&rng, 3, 4);
     plan->faults.seed = tm_rng_next(&rng);
     plan->faults.memory = plan->cluster.options.durability == TM_DURABILITY_MEMORY;
     draw_faults(&plan->faults, &rng);

@@ -14,8 +14,9 @@ struct tm_sim_plan {
     struct tm_sim_load_config load; /* of a strong cluster, beside the work */
     struct tm_sim_work_config work;
     struct tm_sim_faults_config faults;
-    uint64_t run_ns;  /* with load and faults */
-    uint64_t rest_ns; /* within that everything converges once healed */
+    bool born_in_peace; /* faults begin when the cluster exists */
+    uint64_t run_ns;    /* with load and faults */
+    uint64_t rest_ns;   /* within that everything converges once healed */
 };
 
 /* run_ns: how long the run is to be. */

@@ -10,6 +10,7 @@
 
 #define COME_UP_NS TM_SECONDS(30)
 #define ANSWER_NS  TM_SECONDS(30)
+#define HEAL_NS    TM_SECONDS(10)
 #define LOOK_NS    TM_MS(50)
 #define CHECKS_MAX 16
 
@@ -54,10 +55,7 @@ static void await(struct run *r, bool (*what)(struct run *r, char *why, size_t s
     while (well(r) && !what(r, why, sizeof why)) {
         if (tm_sim_now(r->sim) >= end)
             tm_sim_wrong(r->sim, "after %u s: %s", (unsigned)(ns / TM_SECONDS(1)), why);
-        tm_sim_run_for(r->sim, LOOK_NS);
-        for (unsigned i = 0; tm_sim_fatal(r->sim) > 0 && i < r->plan->cluster.nodes; i++)
-            if (!tm_sim_is_up(r->sim, i) && tm_sim_why(r->sim, i)[0] != '\0')
-                tm_sim_wrong(r->sim, "node %u ended: %s", i, tm_sim_why(r->sim, i));
+        tm_sim_faults_run(r->faults, LOOK_NS);
     }
 }
 
@@ -68,7 +66,10 @@ static void come_up(struct run *r)
             tm_sim_wrong(r->sim, "node %u does not start: %s", i, tm_sim_why(r->sim, i));
         tm_sim_run_for(r->sim, tm_sim_draw(r->sim, TM_MS(200)));
     }
-    await(r, converged, COME_UP_NS);
+    r->faults = tm_sim_faults_new(r->sim, &r->plan->faults);
+    if (r->plan->born_in_peace)
+        await(r, converged, COME_UP_NS);
+    tm_sim_faults_begin(r->faults);
 }
 
 static void start_clients(struct run *r)
@@ -84,6 +85,7 @@ static void come_to_rest(struct run *r)
 {
     char why[512];
     tm_sim_faults_heal(r->faults);
+    tm_sim_faults_run(r->faults, HEAL_NS);
     await(r, answered, ANSWER_NS);
     await(r, converged, r->plan->rest_ns);
     if (well(r) && tm_sim_differences(r->sim, why, sizeof why) != 0)
@@ -108,6 +110,42 @@ static void begin(struct run *r, const struct tm_sim_plan *plan, FILE *log)
     }
 }
 
+static uint64_t counted(struct tm_sim *sim, enum tm_counter counter)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < tm_sim_config_of(sim)->nodes; i++)
+        for (unsigned k = 0; k < TM_SIM_WORKERS_MAX; k++)
+            sum += tm_counter_get(tm_sim_counters(sim, i, k), counter);
+    return sum;
+}
+
+static struct tm_sim_effects effects_of(struct tm_sim *sim)
+{
+    struct tm_sim_wire_counts w = tm_sim_wire_counts(tm_sim_wire_of(sim));
+    const struct tm_sim_disk_tally *d = tm_sim_disk_tally(sim);
+    return (struct tm_sim_effects){.frames_lost = w.lost,
+                                   .frames_twice = w.twice,
+                                   .frames_delayed = w.delayed,
+                                   .frames_clogged = w.clogged,
+                                   .frames_cut = w.cut,
+                                   .frames_flipped = w.flipped,
+                                   .frames_clipped = w.clipped,
+                                   .frames_full = w.full,
+                                   .rings_full = tm_sim_ring_refusals(sim),
+                                   .torn = d->torn,
+                                   .unsynced_lost = d->lost,
+                                   .eio_reads = d->failed_reads,
+                                   .eio_writes = d->failed_writes,
+                                   .eio_syncs = d->failed_syncs,
+                                   .no_space = d->no_space,
+                                   .misdirected = d->misdirected,
+                                   .misread = d->misread,
+#define X(name) .name = counted(sim, TM_COUNTER_##name),
+                                   TM_SIM_COUNTERS(X)
+#undef X
+    };
+}
+
 static void finish(struct run *r, struct tm_sim_result *result)
 {
     if (r->load != NULL && tm_sim_load_wrongs(r->load) > 0)
@@ -116,6 +154,7 @@ static void finish(struct run *r, struct tm_sim_result *result)
     snprintf(result->why, sizeof result->why, "%s", tm_sim_wrong_text(r->sim));
     result->hash = tm_sim_hash_of(r->sim);
     result->simulated_ns = tm_sim_now(r->sim);
+    result->effects = effects_of(r->sim);
     if (r->load != NULL)
         result->load = tm_sim_load_stats(r->load);
     if (r->work != NULL)
@@ -132,7 +171,6 @@ void tm_sim_run(const struct tm_sim_plan *plan, FILE *log, struct tm_sim_result 
     come_up(&r);
     if (well(&r)) {
         start_clients(&r);
-        r.faults = tm_sim_faults_new(r.sim, &plan->faults);
         tm_sim_faults_run(r.faults, plan->run_ns);
     }
     if (well(&r))

@@ -19,12 +19,60 @@ struct tm_sim_check {
     void (*end)(void *host);
 };
 
+/* X(name): what faults, and recovery from them, came to: all nodes, all the run. */
+#define TM_SIM_EFFECTS(X)                                                                          \
+    X(frames_lost)                                                                                 \
+    X(frames_twice)                                                                                \
+    X(frames_delayed)                                                                              \
+    X(frames_clogged)                                                                              \
+    X(frames_cut)                                                                                  \
+    X(frames_flipped)                                                                              \
+    X(frames_clipped)                                                                              \
+    X(frames_full)                                                                                 \
+    X(rings_full)                                                                                  \
+    X(torn)                                                                                        \
+    X(unsynced_lost)                                                                               \
+    X(eio_reads)                                                                                   \
+    X(eio_writes)                                                                                  \
+    X(eio_syncs)                                                                                   \
+    X(no_space)                                                                                    \
+    X(misdirected)                                                                                 \
+    X(misread)
+
+/* X(counter): what the product says it did. */
+#define TM_SIM_COUNTERS(X)                                                                         \
+    X(commits)                                                                                     \
+    X(leader_changes)                                                                              \
+    X(step_downs)                                                                                  \
+    X(undone)                                                                                      \
+    X(solo_commits)                                                                                \
+    X(clock_handovers)                                                                             \
+    X(wal_rotten_blocks)                                                                           \
+    X(records_repaired)                                                                            \
+    X(snapshots_written)                                                                           \
+    X(snapshots_sent)                                                                              \
+    X(snapshots_failed)                                                                            \
+    X(async_cut)                                                                                   \
+    X(async_reoffered)                                                                             \
+    X(async_merged)                                                                                \
+    X(async_dropped)                                                                               \
+    X(refused_diskfull)                                                                            \
+    X(entities_expired)
+
+struct tm_sim_effects {
+#define X(name) uint64_t name;
+    TM_SIM_EFFECTS(X)
+    TM_SIM_COUNTERS(X)
+#undef X
+};
+
 struct tm_sim_result {
     bool good;
     char why[1024]; /* if not */
     uint64_t hash, simulated_ns;
     struct tm_sim_load_stats load;
     struct tm_sim_work_stats work;
+    struct tm_sim_effects effects;
     uint64_t fired[TM_SIM_FAULT_COUNT];
 };
 

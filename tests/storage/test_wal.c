@@ -528,7 +528,7 @@ static void a_misdirected_write_is_rot_not_silence(void)
 {
     struct fixture *f = opened(tm_test_seed());
     fill(f, 20, 200);
-    tm_sim_disk_misdirect(f->env.sd);
+    tm_sim_disk_misdirect(f->env.sd, true);
     CU_ASSERT_FATAL(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_OK);
     settle_idle(f);
     CU_ASSERT(f->acked == f->count);
