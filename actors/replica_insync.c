@@ -115,6 +115,13 @@ static void narrow(struct tm_replica *r)
     set_step(r, TM_STEP_NARROW_SELF);
 }
 
+/* The node has another disk: the copy that the members name is gone for good.  Then --solo stop,
+ * too, has to go on alone so far that the new disk can be made a member; writes stay refused. */
+static bool replaced(const struct tm_peer *p)
+{
+    return p->disk != 0 && p->disk != p->id.disk;
+}
+
 static void widen(struct tm_replica *r, const struct tm_peer *other)
 {
     make_set(r, other);
@@ -234,7 +241,7 @@ void tm_replica_insync_drive(struct tm_replica *r, uint64_t now)
     if (r->hs.insync.count == 1) {
         if (r->step != TM_STEP_NARROW_SELF)
             drive_single(r, other, now);
-    } else if (!r->opt->solo_stop && tm_replica_lost(r, other, now)) {
+    } else if (tm_replica_lost(r, other, now) && (!r->opt->solo_stop || replaced(other))) {
         narrow(r);
     }
     remind(r, other, now);

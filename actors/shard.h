@@ -87,8 +87,8 @@ void tm_shard_free(struct tm_shard *s);
  * was under way: for the simulator. */
 void tm_shard_abandon(struct tm_shard *s);
 
-/* Hands the leadership of a partition that is led here to that node.  TM_ERR_NOTFOUND: the partition
- * has no place here; further as tm_replica_transfer. */
+/* Hands the leadership of a partition that is led here to that node.  TM_ERR_NOTFOUND: the
+ * partition has no place here; further as tm_replica_transfer. */
 enum tm_err tm_shard_transfer(struct tm_shard *s, uint32_t partition, unsigned node);
 
 /* Begins a snapshot of a partition that is here, also if the log is not full.  False: not now. */

@@ -301,6 +301,30 @@ static void solo_stop_refuses_writes_on_one_copy(void)
     cluster_free(c);
 }
 
+/* The old copy never comes back: without lone commits nobody could make the new disk a member. */
+static void solo_stop_readmits_a_wiped_data_node(void)
+{
+    struct cluster *c = pair_up(12);
+    unsigned a = leader_of(c), b = 1 - a;
+    struct tm_replica_slot slot;
+    c->opt.solo_stop = true;
+    cluster_crash(c, b);
+    cluster_wipe(c, b);
+    cluster_run(c, TM_SECONDS(2));
+    CU_ASSERT_EQUAL(set_of(c, a)->count, 2); /* it may still come back with its disk */
+    cluster_start(c, b);
+    for (unsigned ms = 0; ms < 100 && set_of(c, a)->count == 2; ms++)
+        cluster_run(c, TM_MS(1));
+    CU_ASSERT_EQUAL(set_of(c, a)->count, 1);
+    CU_ASSERT_EQUAL(tm_replica_next(replica_of(c, a), &slot), TM_ERR_NOREPLICAS);
+    for (unsigned ms = 0; ms < 5000 && set_of(c, a)->count == 1; ms++)
+        cluster_run(c, TM_MS(1));
+    CU_ASSERT_EQUAL(set_of(c, a)->count, 2);
+    CU_ASSERT_EQUAL(replica_of(c, a)->members.at[b].id.disk, 1100 + b);
+    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+    cluster_free(c);
+}
+
 static void a_wiped_witness_counts_again_after_it_got_the_set(void)
 {
     for (unsigned alone = 0; alone < 2; alone++) {
@@ -475,6 +499,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_candidate_shows_the_witness_a_newer_set),
     TM_TEST(a_stalled_disk_counts_as_lost),
     TM_TEST(solo_stop_refuses_writes_on_one_copy),
+    TM_TEST(solo_stop_readmits_a_wiped_data_node),
     TM_TEST(a_wiped_witness_counts_again_after_it_got_the_set),
     TM_TEST(a_wiped_data_node_is_readmitted),
     TM_TEST(a_wiped_data_node_gets_no_vote_of_the_witness),

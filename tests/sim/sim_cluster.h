@@ -67,9 +67,7 @@ uint64_t tm_sim_hash_of(const struct tm_sim *sim);
     X(STOPPED, "stopped")                                                                          \
     X(KILLED, "killed")                                                                            \
     X(POWERED_OFF, "power lost")                                                                   \
-    X(WIPED, "wiped")                                                                              \
-    X(ROTTEN, "rot on its disk") /* bits of it have changed */                                     \
-    X(LIED, "lies of its disk")  /* a write that it reports or has reported goes elsewhere */
+    X(WIPED, "wiped")
 
 enum tm_sim_event {
 #define X(event, word) TM_SIM_##event,
@@ -101,9 +99,6 @@ void tm_sim_harmed(struct tm_sim *sim, unsigned node, enum tm_sim_harm harm);
 void tm_sim_wrong(struct tm_sim *sim, const char *fmt, ...) TM_PRINTF(2, 3);
 unsigned tm_sim_wrongs(const struct tm_sim *sim);
 const char *tm_sim_wrong_text(const struct tm_sim *sim); /* "" if there is none */
-
-/* Tells the watchers of damage that was done to a node's disk: ROTTEN or LIED. */
-void tm_sim_harmed(struct tm_sim *sim, unsigned node, enum tm_sim_event harm);
 
 /* A line of the log. */
 void tm_sim_say(struct tm_sim *sim, const char *fmt, ...) TM_PRINTF(2, 3);

@@ -96,6 +96,8 @@ static bool begin_fail(struct tm_sim_faults *f, struct tm_sim_active *a)
         return false;
     if (reads || f->config.memory)
         tm_sim_atlas_damage(&f->atlas, 1u << a->node);
+    if (reads)
+        tm_sim_harmed(f->sim, a->node, TM_SIM_HARM_ROT);
     f->absence[a->node].excused_until = a->until + EXCUSE;
     tm_sim_disk_fail(disk_of(f, a), failing(a->kind), EIO, 1 + (unsigned)draw(f, 3));
     return true;
@@ -134,7 +136,7 @@ static bool begin_rot(struct tm_sim_faults *f, struct tm_sim_active *a)
     for (unsigned times = 1 + (unsigned)draw(f, 3); times > 0; times--)
         if (tm_sim_disk_rot(disk_of(f, a), what, sizeof what))
             tm_sim_say(f->sim, "rot on %s: %s", tm_sim_node_name(a->node), what);
-    tm_sim_harmed(f->sim, a->node, TM_SIM_ROTTEN);
+    tm_sim_harmed(f->sim, a->node, TM_SIM_HARM_ROT);
     return true;
 }
 
@@ -145,7 +147,7 @@ static bool begin_misread(struct tm_sim_faults *f, struct tm_sim_active *a)
     if (!choose_damaged(f, a))
         return false;
     tm_sim_disk_misread(disk_of(f, a), true);
-    tm_sim_harmed(f->sim, a->node, TM_SIM_ROTTEN);
+    tm_sim_harmed(f->sim, a->node, TM_SIM_HARM_ROT);
     return true;
 }
 
@@ -164,7 +166,7 @@ static bool begin_misdirect(struct tm_sim_faults *f, struct tm_sim_active *a)
     tm_sim_atlas_damage(&f->atlas, 1u << a->node);
     f->absence[a->node].fragile = true;
     tm_sim_disk_misdirect(disk_of(f, a), true);
-    tm_sim_harmed(f->sim, a->node, TM_SIM_LIED);
+    tm_sim_harmed(f->sim, a->node, TM_SIM_HARM_LIE);
     a->until = tm_sim_now(f->sim) + WRITES_ON;
     return true;
 }

@@ -228,7 +228,8 @@ const struct tm_sim_fault_acts tm_sim_snapshot_acts = {begin_snapshot, NULL};
 
 static bool excused(const struct tm_sim_faults *f, unsigned node)
 {
-    return f->absence[node].excused_until > tm_sim_now(f->sim) ||
+    return tm_sim_disk_has_died(tm_sim_disk_of(f->sim, node)) ||
+           f->absence[node].excused_until > tm_sim_now(f->sim) ||
            (f->atlas.damaged >> node & 1) != 0;
 }
 
@@ -244,13 +245,13 @@ static void come_back(struct tm_sim_faults *f, unsigned node)
         return;
     }
     bool stopped = tm_sim_disk_has_died(disk);
-    tm_sim_disk_die_after(disk, 0);
-    if (!stopped && !excused(f, node)) {
+    if (!excused(f, node)) {
         tm_sim_wrong(f->sim, "node %s does not start: %s", tm_sim_node_name(node),
                      tm_sim_why(f->sim, node));
         return;
     }
     tm_sim_say(f->sim, "%s does not start: %s", tm_sim_node_name(node), tm_sim_why(f->sim, node));
+    tm_sim_disk_die_after(disk, 0);
     tm_sim_end(f->sim, node, stopped && draw(f, 2) == 0 ? TM_SIM_POWER : TM_SIM_KILL);
     if (stopped)
         b->refusals = 0;

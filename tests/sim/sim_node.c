@@ -231,12 +231,6 @@ static void tell(struct tm_sim *sim, unsigned node, enum tm_sim_event event)
             sim->watchers[i].node(sim->watchers[i].host, node, event);
 }
 
-void tm_sim_harmed(struct tm_sim *sim, unsigned node, enum tm_sim_event harm)
-{
-    TM_ASSERT(harm == TM_SIM_ROTTEN || harm == TM_SIM_LIED);
-    tell(sim, node, harm);
-}
-
 static bool start_shards(struct tm_sim_node *n)
 {
     for (unsigned i = 0; i < n->count; i++)
@@ -257,8 +251,10 @@ bool tm_sim_start(struct tm_sim *sim, unsigned node)
     tm_sim_disk_poll(n->disk, sim->now);
     for (unsigned i = 0; i < n->count; i++)
         n->workers[i].ctx.disk = tm_sim_disk_table(n->disk);
-    if (!open_directory(n, &was_clean))
+    if (!open_directory(n, &was_clean)) {
+        tm_sim_disk_kill(n->disk);
         return false;
+    }
     describe(n);
     n->up = true;
     for (unsigned i = 0; i < n->count; i++)
