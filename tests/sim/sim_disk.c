@@ -59,6 +59,11 @@ struct tm_sim_disk {
     int fail_errno[TM_DISK_SIZE + 1];
     unsigned fail_count[TM_DISK_SIZE + 1];
     uint64_t counts[TM_DISK_SIZE + 1];
+    struct { /* a misdirected write that no sync has followed yet, as it was meant */
+        int inode;
+        uint64_t offset, len;
+        uint8_t *bytes; /* NULL: none */
+    } strayed;
     void (*stable_fn)(void *host, const char *name, uint64_t offset, struct tm_bytes bytes);
     void *stable_host;
 };
@@ -301,6 +306,26 @@ static void tell_stable(struct tm_sim_disk *sd, const struct inode *n, uint64_t 
     sd->stable_fn(sd->stable_host, name, offset, tm_bytes_of(bytes, len));
 }
 
+static void note_strayed(struct tm_sim_disk *sd, const struct inode *n, const struct tm_disk_op *op)
+{
+    free(sd->strayed.bytes);
+    sd->strayed.bytes = malloc(op->len);
+    TM_ASSERT(sd->strayed.bytes != NULL);
+    memcpy(sd->strayed.bytes, op->buf, op->len);
+    sd->strayed.inode = (int)(n - sd->inodes);
+    sd->strayed.offset = op->offset;
+    sd->strayed.len = op->len;
+}
+
+static void tell_strayed(struct tm_sim_disk *sd, const struct inode *n)
+{
+    if (sd->strayed.bytes == NULL || sd->strayed.inode != (int)(n - sd->inodes))
+        return;
+    tell_stable(sd, n, sd->strayed.offset, sd->strayed.bytes, sd->strayed.len);
+    free(sd->strayed.bytes);
+    sd->strayed.bytes = NULL;
+}
+
 static int64_t do_write(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 {
     struct inode *n = inode_of(sd, op->file);
@@ -316,8 +341,12 @@ static int64_t do_write(struct tm_sim_disk *sd, const struct tm_disk_op *op)
     for (uint64_t s = offset / SECTOR;
          (op->flags & TM_DISK_DSYNC) != 0 && s * SECTOR < offset + op->len; s++)
         stabilise(n, s);
-    if ((op->flags & TM_DISK_DSYNC) != 0)
-        tell_stable(sd, n, op->offset, op->buf, op->len);
+    if (offset != op->offset)
+        note_strayed(sd, n, op);
+    if ((op->flags & TM_DISK_DSYNC) == 0)
+        return (int64_t)op->len;
+    tell_stable(sd, n, offset, n->stable + offset, offset == op->offset ? op->len : 0);
+    tell_strayed(sd, n);
     return (int64_t)op->len;
 }
 
@@ -336,6 +365,7 @@ static int64_t do_sync(struct tm_sim_disk *sd, const struct tm_disk_op *op)
         from = s + 1;
     }
     n->stable_size = n->size;
+    tell_strayed(sd, n);
     return 0;
 }
 
@@ -527,6 +557,7 @@ void tm_sim_disk_free(struct tm_sim_disk *sd)
     for (int i = 0; i < (int)FILES_MAX; i++)
         if (sd->inodes[i].used)
             drop_inode(sd, i);
+    free(sd->strayed.bytes);
     free(sd->seen.list);
     free(sd->stable.list);
     free(sd->changes);
