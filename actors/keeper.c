@@ -156,6 +156,14 @@ bool tm_keeper_base(const struct tm_keeper *k, uint32_t partition, struct tm_log
     return f->there;
 }
 
+struct tm_store *tm_keeper_store(struct tm_keeper *k, uint32_t partition)
+{
+    struct found *f = &k->found[partition / k->shard->node->workers];
+    if (f->store == NULL)
+        f->store = tm_store_new(&k->shard->arena, partition);
+    return f->store;
+}
+
 enum tm_err tm_keeper_load(struct tm_keeper *k, uint32_t partition, struct tm_store **store,
                            struct tm_members *members)
 {

@@ -25,8 +25,12 @@ void tm_keeper_free(struct tm_keeper *k);
 /* Where the partition's log begins, by its snapshot; false: it has none. */
 bool tm_keeper_base(const struct tm_keeper *k, uint32_t partition, struct tm_log_base *out);
 
-/* Hands over the store loaded at the start, NULL if there was no snapshot, and the members in it.
- */
+/* The partition's store as loaded at the start, an empty one if there was no snapshot: for what the
+ * log has beyond it.  The keeper's until tm_keeper_load. */
+struct tm_store *tm_keeper_store(struct tm_keeper *k, uint32_t partition);
+
+/* Hands over that store, NULL if there was neither snapshot nor tm_keeper_store, and the members in
+ * the snapshot. */
 enum tm_err tm_keeper_load(struct tm_keeper *k, uint32_t partition, struct tm_store **store,
                            struct tm_members *members);
 

@@ -1,7 +1,7 @@
 /* Life, applying, roles.
  *
- * Recovery: the store comes from a snapshot or is empty; the log's records up to the commit index
- * that the WAL proves are applied after the replica has started, like any other.  A follower
+ * Recovery: the store comes from a snapshot or is empty, with what the WAL's replay showed to be
+ * committed; the rest is applied after the replica has started, like any other record.  A follower
  * applies what is committed.  A replica that becomes leader applies the rest of its log
  * speculatively, and takes requests when it has. */
 #include "actors/partition_internal.h"

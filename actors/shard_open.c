@@ -1,5 +1,6 @@
-/* Opening: the log is replayed, snapshots are loaded; then, when all workers have come that far, a
- * replica starts for each partition that this node has a part in and this worker owns. */
+/* Opening: snapshots are loaded, the log is replayed into them; then, when all workers have come
+ * that far, a replica starts for each partition that this node has a part in and this worker owns.
+ */
 #include "actors/keeper.h"
 #include "actors/offer.h"
 #include "actors/shard_internal.h"
@@ -77,6 +78,20 @@ static void note_record(void *host, uint32_t partition, struct tm_bytes bytes)
     seen->last = m;
 }
 
+/* Applied as it is found, while it is in memory: afterwards each would have to be read again, from
+ * blocks that hold records of all partitions. */
+static void apply_record(void *host, uint32_t partition, struct tm_bytes bytes)
+{
+    struct tm_shard *s = host;
+    const struct tm_holders *h = &s->node->directory->placement[partition];
+    if (!tm_holders_include(h, s->node->self) || h->witness == s->node->self)
+        return;
+    const struct tm_record *r = (const struct tm_record *)(const void *)bytes.data;
+    enum tm_err e = tm_store_apply(tm_keeper_store(s->keeper, partition), r, false);
+    TM_ASSERT(e == TM_OK);
+    tm_counter_add(s->ctx->counters, TM_COUNTER_applied, 1);
+}
+
 static enum tm_err open_logs(struct tm_shard *s)
 {
     const struct tm_options *o = &s->options;
@@ -110,6 +125,7 @@ static enum tm_err open_logs(struct tm_shard *s)
                       .space = on_space},
         .base = base_of,
         .found = note_record,
+        .committed = apply_record,
     };
     memcpy(c.wal.cluster, d->uuid, 16);
     return tm_log_set_open(&c, &s->logs);

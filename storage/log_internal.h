@@ -50,6 +50,7 @@ struct tm_log {
     uint64_t replay_sequence;
     uint64_t
         replay_sure; /* committed as of the last record found: no lost cut can have come here */
+    uint64_t handed_on; /* by replay, as committed */
 
     /* Cached records are cache_first..last: their positions, in a ring by index. */
     uint64_t cache_first;

@@ -169,6 +169,22 @@ static void replay_moved(struct tm_log *log, const struct tm_record *r, tm_wal_p
     link_up(log, r->prev_hash);
 }
 
+/* Hands on what is committed by now.  The next one is in memory, for it was found just before; or
+ * it is lost, and with it what follows. */
+static void hand_on(struct tm_log *log)
+{
+    const struct tm_log_set_config *c = &log->set->config;
+    log->handed_on = tm_max_u64(log->handed_on, log->root);
+    while (c->committed != NULL && log->handed_on < log->replay_sure) {
+        uint64_t index = log->handed_on + 1;
+        struct tm_bytes record = tm_log_cache_get(log, index);
+        if (index <= log->base || record.data == NULL || tm_log_in_fault(log, index))
+            return;
+        c->committed(c->callbacks.host, log->partition, record);
+        log->handed_on = index;
+    }
+}
+
 void tm_log_replay_record(struct tm_log *log, const struct tm_wal_found *found)
 {
     const struct tm_record *r = (const void *)found->record.data;
@@ -201,6 +217,7 @@ void tm_log_replay_record(struct tm_log *log, const struct tm_wal_found *found)
             replay_effect(log, r, found->place, found->record);
     }
     log->replay_sure = tm_min_u64(log->commit, log->last);
+    hand_on(log);
 }
 
 /* What a rotten block held of this partition, as the directory behind it says.  If blocks before

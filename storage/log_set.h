@@ -54,6 +54,11 @@ struct tm_log_set_config {
     /* May be NULL.  Each record of a log that replay finds, in order, as long as it is in the log
      * at that moment (a later cut may remove it again): for checks and tools. */
     void (*found)(void *host, uint32_t partition, struct tm_bytes record);
+
+    /* May be NULL.  Each record that replay knows to be committed, in order and without a gap from
+     * the log's base on: what is known only later, and what follows something that was lost, is
+     * not among them. */
+    void (*committed)(void *host, uint32_t partition, struct tm_bytes record);
 };
 
 /* Opens WAL and hard state and rebuilds the logs.  Boot only.  Fails like tm_wal_open. */
