@@ -5,7 +5,7 @@
  *  - steer: changes or waits for the connection's own state (MULTI, WATCH, WAIT, QUIT ...);
  *  - keyed: evaluated by the leader of the one partition that owns its keys.  Those flagged
  *    scatter or broadcast are split by the session into one such command per partition, and the
- *    replies gathered.
+ *    replies gathered; those flagged system go to the system partition.
  *
  * A keyed command runs exactly once, at the leader: it reads the store, writes its reply, and
  * where it changes something calls the store's writers (storage/store.h), which apply the change
@@ -33,8 +33,9 @@ enum tm_command_flags {
     TM_CMD_DENYOOM = 1 << 7,   /* refused with -OOM above --memory-limit */
     TM_CMD_NOMULTI = 1 << 8,   /* not inside MULTI */
     TM_CMD_ADMIN = 1 << 9,
-    TM_CMD_NUMKEYS = 1 << 10, /* argv[first_key - 1] says how many keys stand from first_key on */
-    TM_CMD_INTERNAL = 1 << 11 /* what a session makes of another command; unknown to clients */
+    TM_CMD_NUMKEYS = 1 << 10,  /* argv[first_key - 1] says how many keys stand from first_key on */
+    TM_CMD_INTERNAL = 1 << 11, /* what a session makes of another command; unknown to clients */
+    TM_CMD_SYSTEM = 1 << 12    /* evaluated by the leader of the system partition */
 };
 
 /* One evaluation.  Lives for the call only; the leader's partition fills it. */

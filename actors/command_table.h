@@ -24,6 +24,7 @@ enum tm_command_class {
     TM_CLASS_STORE = TM_CMD_WRITE | TM_CMD_DENYOOM,
     TM_CLASS_STORE_FAST = TM_CMD_WRITE | TM_CMD_DENYOOM | TM_CMD_FAST,
     TM_CLASS_STORE_SCATTER = TM_CMD_WRITE | TM_CMD_DENYOOM | TM_CMD_SCATTER,
+    TM_CLASS_SYSTEM = TM_CMD_WRITE | TM_CMD_ADMIN | TM_CMD_NOMULTI | TM_CMD_SYSTEM,
     TM_CLASS_LOCAL = TM_CMD_LOCAL,
     TM_CLASS_LOCAL_FAST = TM_CMD_LOCAL | TM_CMD_FAST,
     TM_CLASS_LOCAL_ADMIN = TM_CMD_LOCAL | TM_CMD_ADMIN,
@@ -155,7 +156,12 @@ enum tm_command_class {
 #define TM_COMMAND_INTERNAL_LIST(X)                                                                \
     X(slot_keys, "CLUSTER|SLOT", 3, 0, 0, 0, INTERNAL, "cluster", "For CLUSTER GETKEYSINSLOT")
 
+#define TM_COMMAND_SYSTEM_LIST(X)                                                                  \
+    X(tidemill_change, "TIDEMILL.CHANGE", 2, 0, 0, 0, SYSTEM, "server",                            \
+      "Puts the next version of the cluster's directory")
+
 #define TM_COMMAND_KEYED_LIST(X)                                                                   \
+    TM_COMMAND_SYSTEM_LIST(X)                                                                      \
     TM_COMMAND_STRING_LIST(X)                                                                      \
     TM_COMMAND_HASH_LIST(X)                                                                        \
     TM_COMMAND_SET_LIST(X)                                                                         \

@@ -1,6 +1,5 @@
 #include "actors/creation.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #define REPEAT_NS TM_MS(200)
@@ -9,7 +8,7 @@
 struct state {
     uint8_t uuid[16]; /* zero: holds no directory yet */
     uint64_t disk_id;
-    uint64_t version; /* of its directory */
+    uint64_t version; /* of the directory that it goes by; 0: it does not run */
     uint8_t created;
     uint8_t reserved[7];
 };
@@ -46,53 +45,13 @@ static void say_once(struct tm_creation *c, const char *event, const char *text,
     c->said |= bit(node);
 }
 
-/* ---- the directory at rest ---- */
-
-static enum tm_err store_directory(const struct tm_creation *c, const struct tm_directory *d)
-{
-    size_t len = tm_directory_size(d);
-    uint8_t *bytes = malloc(len);
-    if (bytes == NULL)
-        return TM_ERR_NOMEM;
-    tm_directory_encode(d, bytes);
-    struct tm_disk *disk = c->ctx->disk;
-    int64_t file = tm_disk_run_open(disk, TM_DIRECTORY_FILE ".tmp", TM_DISK_CREATE);
-    int64_t e = file;
-    if (file >= 0) {
-        e = tm_disk_run_write(disk, (int32_t)file, bytes, (uint32_t)len, 0, 0);
-        if (e >= 0)
-            e = tm_disk_run_sync(disk, (int32_t)file);
-        tm_disk_run_close(disk, (int32_t)file);
-    }
-    free(bytes);
-    if (e >= 0)
-        e = tm_disk_run_rename(disk, TM_DIRECTORY_FILE ".tmp", TM_DIRECTORY_FILE);
-    if (e >= 0)
-        e = tm_disk_run_sync_dir(disk, "");
-    return e < 0 ? tm_err_from_errno((int)-e) : TM_OK;
-}
-
-static enum tm_err load_directory(struct tm_creation *c)
-{
-    struct tm_disk *disk = c->ctx->disk;
-    int64_t file = tm_disk_run_open(disk, TM_DIRECTORY_FILE, TM_DISK_RDONLY);
-    if (file < 0)
-        return tm_err_from_errno((int)-file);
-    int64_t len = tm_disk_run_size(disk, (int32_t)file);
-    uint8_t *bytes = len > 0 && len < (int64_t)TM_MIB(1) ? malloc((size_t)len) : NULL;
-    enum tm_err e = TM_ERR_CORRUPT;
-    if (bytes != NULL && tm_disk_run_read(disk, (int32_t)file, bytes, (uint32_t)len, 0) == len)
-        e = tm_directory_decode(tm_bytes_of(bytes, (size_t)len), c->directory);
-    free(bytes);
-    tm_disk_run_close(disk, (int32_t)file);
-    return e;
-}
+/* ---- what is stored ---- */
 
 /* A crash between the two files of adopt left the directory of a cluster that was being joined:
  * what was proposed here before is gone. */
 static enum tm_err load_what_is_stored(struct tm_creation *c)
 {
-    enum tm_err e = load_directory(c);
+    enum tm_err e = tm_directory_load(c->ctx->disk, c->directory);
     if (e != TM_OK)
         return e == TM_ERR_NOTFOUND ? TM_ERR_CORRUPT : e;
     c->have_directory = memcmp(c->directory->uuid, c->identity->creation_token, 16) == 0;
@@ -118,7 +77,7 @@ static bool write_identity(struct tm_creation *c, const struct tm_datadir_identi
  * could not be stored is not taken, and tried again when it comes again. */
 static bool adopt(struct tm_creation *c, const struct tm_directory *d, bool exists)
 {
-    enum tm_err e = store_directory(c, d);
+    enum tm_err e = tm_directory_save(c->ctx->disk, d);
     if (e != TM_OK) {
         say_once(c, "creation_failed", tm_err_text(e), c->node->self);
         return false;
@@ -136,14 +95,73 @@ static bool adopt(struct tm_creation *c, const struct tm_directory *d, bool exis
     return true;
 }
 
+/* ---- sending ---- */
+
+static bool send_state(struct tm_creation *c, unsigned node, uint64_t version)
+{
+    struct state s = {
+        .disk_id = c->identity->disk_id, .version = version, .created = c->identity->created};
+    if (c->have_directory || c->running)
+        memcpy(s.uuid, c->identity->creation_token, 16);
+    struct tm_message_head head = {.type = TM_MESSAGE_STATE};
+    return c->ops.send(c->ops.host, node, head, tm_bytes_of(&s, sizeof s));
+}
+
+static bool send_directory(struct tm_creation *c, unsigned node, enum tm_message_type type,
+                           const struct tm_directory *d)
+{
+    size_t len = tm_directory_size(d);
+    uint8_t *bytes = malloc(len);
+    if (bytes == NULL)
+        return false; /* sent again by the next tick */
+    tm_directory_encode(d, bytes);
+    struct tm_message_head head = {.type = (uint16_t)type};
+    bool sent = c->ops.send(c->ops.host, node, head, tm_bytes_of(bytes, len));
+    free(bytes);
+    return sent;
+}
+
+static void send_token(struct tm_creation *c, unsigned node, enum tm_message_type type,
+                       const struct tm_directory *d)
+{
+    struct tm_message_head head = {.type = (uint16_t)type, .arg = d->version};
+    c->ops.send(c->ops.host, node, head, tm_bytes_of(d->uuid, 16));
+}
+
+/* ---- what the exchange asks ---- */
+
+static bool tell_version(void *host, unsigned node, uint64_t version)
+{
+    return send_state(host, node, version);
+}
+
+static bool give_directory(void *host, unsigned node, const struct tm_directory *d)
+{
+    return send_directory(host, node, TM_MESSAGE_DIRECTORY, d);
+}
+
+static void directory_changed(void *host, const struct tm_directory *d)
+{
+    struct tm_creation *c = host;
+    c->ops.changed(c->ops.host, d);
+}
+
+/* ---- running ---- */
+
 static void run(struct tm_creation *c)
 {
-    c->running = true;
     struct tm_directory *d = c->directory;
     c->directory = NULL;
     tm_ctx_log(c->ctx, TM_LOG_INFO, "cluster_runs", "cluster=%s nodes=%u partitions=%u copies=%u",
                d->cluster, d->members, d->partitions, d->copies);
     c->ops.run(c->ops.host, d);
+    c->running = tm_node_directory(c->node) != NULL;
+    c->over = !c->running;
+    if (c->over)
+        return;
+    struct tm_exchange_ops ops = {
+        .host = c, .tell = tell_version, .give = give_directory, .changed = directory_changed};
+    tm_exchange_begin(&c->exchange, c->ctx, c->node, &ops);
 }
 
 static void become_created(struct tm_creation *c)
@@ -153,37 +171,6 @@ static void become_created(struct tm_creation *c)
     id.created = true;
     if (write_identity(c, &id))
         run(c);
-}
-
-/* ---- sending ---- */
-
-static void send_state(struct tm_creation *c, unsigned node)
-{
-    struct state s = {.disk_id = c->identity->disk_id, .created = c->identity->created};
-    if (c->have_directory || c->running)
-        memcpy(s.uuid, c->identity->creation_token, 16);
-    struct tm_message_head head = {.type = TM_MESSAGE_STATE};
-    c->ops.send(c->ops.host, node, head, tm_bytes_of(&s, sizeof s));
-}
-
-static void send_directory(struct tm_creation *c, unsigned node, enum tm_message_type type,
-                           const struct tm_directory *d)
-{
-    size_t len = tm_directory_size(d);
-    uint8_t *bytes = malloc(len);
-    if (bytes == NULL)
-        return; /* sent again by the next tick */
-    tm_directory_encode(d, bytes);
-    struct tm_message_head head = {.type = (uint16_t)type};
-    c->ops.send(c->ops.host, node, head, tm_bytes_of(bytes, len));
-    free(bytes);
-}
-
-static void send_token(struct tm_creation *c, unsigned node, enum tm_message_type type,
-                       const struct tm_directory *d)
-{
-    struct tm_message_head head = {.type = (uint16_t)type, .arg = d->version};
-    c->ops.send(c->ops.host, node, head, tm_bytes_of(d->uuid, 16));
 }
 
 /* ---- the founder ---- */
@@ -211,7 +198,7 @@ static bool same_directory(const struct tm_directory *a, const struct tm_directo
 {
     return a->members == b->members && a->partitions == b->partitions && a->copies == b->copies &&
            a->eventual == b->eventual && strcmp(a->cluster, b->cluster) == 0 &&
-           memcmp(a->nodes, b->nodes, sizeof a->nodes) == 0 &&
+           strcmp(a->facts, b->facts) == 0 && memcmp(a->nodes, b->nodes, sizeof a->nodes) == 0 &&
            memcmp(a->placement, b->placement, sizeof a->placement) == 0;
 }
 
@@ -265,12 +252,14 @@ static void found(struct tm_creation *c)
 
 /* ---- receiving ---- */
 
-/* A node says who it is while we run: it may lack the directory. */
-static void tell_state(struct tm_creation *c, unsigned node, const struct state *s)
+/* A node says who it is while we run: it may lack the directory, or go by another version. */
+static void running_state(struct tm_creation *c, unsigned node, const struct state *s)
 {
     if (!s->created)
-        send_directory(c, node, TM_MESSAGE_DIRECTORY, c->node->directory);
-    else if (memcmp(s->uuid, c->identity->creation_token, 16) != 0)
+        send_directory(c, node, TM_MESSAGE_DIRECTORY, tm_node_directory(c->node));
+    else if (memcmp(s->uuid, c->identity->creation_token, 16) == 0)
+        tm_exchange_heard(&c->exchange, node, s->version);
+    else
         tm_ctx_log(
             c->ctx, TM_LOG_ERROR, "foreign_node",
             "node=%s text=\"its data directory belongs to another cluster of this name: empty "
@@ -285,7 +274,7 @@ static void on_state(struct tm_creation *c, unsigned node, struct tm_bytes body)
         return;
     memcpy(&s, body.data, sizeof s);
     if (c->running) {
-        tell_state(c, node, &s);
+        running_state(c, node, &s);
         return;
     }
     c->heard &= ~bit(node);
@@ -324,7 +313,7 @@ static bool same_creation(const struct tm_creation *c, const struct tm_directory
 static void on_create(struct tm_creation *c, unsigned node, struct tm_bytes body)
 {
     if (c->running) {
-        send_directory(c, node, TM_MESSAGE_DIRECTORY, c->node->directory);
+        send_directory(c, node, TM_MESSAGE_DIRECTORY, tm_node_directory(c->node));
         return;
     }
     if (node != 0 || is_founder(c))
@@ -352,7 +341,7 @@ static void on_created(struct tm_creation *c, unsigned node, uint64_t version,
     c->created |= bit(node);
     found(c);
     for (unsigned i = 1; c->running && i < c->node->spec.count; i++)
-        send_token(c, i, TM_MESSAGE_START, c->node->directory);
+        send_token(c, i, TM_MESSAGE_START, tm_node_directory(c->node));
 }
 
 static void on_start(struct tm_creation *c, unsigned node, uint64_t version, struct tm_bytes token)
@@ -365,7 +354,11 @@ static void on_start(struct tm_creation *c, unsigned node, uint64_t version, str
  * another node when the founder says so, because until then the founder might complete it. */
 static void on_directory(struct tm_creation *c, unsigned node, struct tm_bytes body)
 {
-    struct tm_directory *d = c->running ? NULL : read_directory(c, body);
+    if (c->running) {
+        tm_exchange_offer(&c->exchange, body);
+        return;
+    }
+    struct tm_directory *d = read_directory(c, body);
     if (d == NULL)
         return;
     if (!same_creation(c, d) && !is_founder(c) && node != 0)
@@ -381,7 +374,7 @@ static void on_directory(struct tm_creation *c, unsigned node, struct tm_bytes b
 void tm_creation_message(struct tm_creation *c, const struct tm_message_head *head,
                          struct tm_bytes body)
 {
-    if (head->node >= c->node->spec.count)
+    if (c->over || head->node >= c->node->spec.count)
         return;
     switch (head->type) {
     case TM_MESSAGE_STATE:
@@ -430,12 +423,23 @@ void tm_creation_end(struct tm_creation *c)
 {
     free(c->directory);
     c->directory = NULL;
+    tm_exchange_end(&c->exchange);
+}
+
+bool tm_creation_quiet(const struct tm_creation *c)
+{
+    return tm_exchange_quiet(&c->exchange);
 }
 
 void tm_creation_peer_up(struct tm_creation *c, unsigned node)
 {
+    if (c->over)
+        return;
     tm_creation_peer_down(c, node); /* it may have been wiped since it spoke last */
-    send_state(c, node);
+    if (c->running)
+        tm_exchange_peer_up(&c->exchange, node);
+    else
+        send_state(c, node, 0);
 }
 
 void tm_creation_peer_down(struct tm_creation *c, unsigned node)
@@ -448,12 +452,16 @@ void tm_creation_peer_down(struct tm_creation *c, unsigned node)
 void tm_creation_tick(struct tm_creation *c)
 {
     uint64_t now = tm_ctx_now(c->ctx);
-    if (c->running || now < c->next_send)
+    if (c->over || now < c->next_send)
         return;
     c->next_send = now + REPEAT_NS;
+    if (c->running) {
+        tm_exchange_tick(&c->exchange);
+        return;
+    }
     for (unsigned i = 0; i < c->node->spec.count; i++)
         if (i != c->node->self)
-            send_state(c, i);
+            send_state(c, i, 0);
     found(c);
 }
 

@@ -17,15 +17,17 @@
  * joins no other cluster before the founder has; and the founder gives up its proposal for a
  * cluster that exists.  Then a creation is completed only if no node runs in another cluster.
  *
+ * Once it runs, the same messages keep it up to date: STATE says which version a node goes by,
+ * DIRECTORY gives a newer one (exchange.h).
+ *
  * The creation token is the cluster's UUID.  Blocks on the disk: boot only.  One thread. */
 #ifndef TM_ACTORS_CREATION_H
 #define TM_ACTORS_CREATION_H
 
+#include "actors/exchange.h"
 #include "actors/message.h"
 #include "actors/node.h"
 #include "storage/datadir.h"
-
-#define TM_DIRECTORY_FILE "directory"
 
 struct tm_creation_ops {
     void *host;
@@ -33,6 +35,8 @@ struct tm_creation_ops {
     bool (*send)(void *host, unsigned node, struct tm_message_head head, struct tm_bytes body);
     /* The cluster exists and this node is part of it; directory is handed over. */
     void (*run)(void *host, struct tm_directory *directory);
+    /* The node goes by this version now. */
+    void (*changed)(void *host, const struct tm_directory *directory);
 };
 
 struct tm_creation {
@@ -43,12 +47,14 @@ struct tm_creation {
     struct tm_directory *directory; /* proposed or stored, until run */
     bool have_directory;
     bool running;
+    bool over;        /* the host could not run what was handed over, and ends */
     uint64_t said;    /* bit per node: something was logged of it once */
     uint64_t broken;  /* bit per node: it holds what another creation began */
     uint64_t heard;   /* bit per node: its STATE came, and it may become part of ours */
     uint64_t created; /* bit per node: it stored the directory of this token and version */
     uint64_t disk[TM_NODES_MAX];
     uint64_t next_send;
+    struct tm_exchange exchange; /* from running on */
 };
 
 /* identity: what the data directory says, formatted by the caller if it was new; outlives c.  Loads
@@ -68,8 +74,12 @@ void tm_creation_peer_down(struct tm_creation *c, unsigned node);
 void tm_creation_message(struct tm_creation *c, const struct tm_message_head *head,
                          struct tm_bytes body);
 
-/* Repeats what was not answered, every 200 ms while the cluster does not exist. */
+/* Repeats what was not answered, every 200 ms; while the cluster runs, what could not be sent or
+ * stored. */
 void tm_creation_tick(struct tm_creation *c);
 uint64_t tm_creation_next_deadline(const struct tm_creation *c);
+
+/* Nothing is under way on the disk. */
+bool tm_creation_quiet(const struct tm_creation *c);
 
 #endif

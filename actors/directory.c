@@ -4,9 +4,10 @@
 #include <stdio.h>
 #include <xxhash.h>
 
-#define MAGIC 0x31524944444d4954ULL /* "TIMDDIR1" */
+#define MAGIC      0x32524944444d4954ULL /* "TIMDDIR2": the last letter is the version */
+#define MAGIC_MASK 0x00ffffffffffffffULL
 
-/* Encoded: a head, then members x node, then (partitions + 1) x placement, then xxh3-64. */
+/* Encoded: a head, members x node, (partitions + 1) x placement, the facts, xxh3-64. */
 struct head {
     uint64_t magic;
     uint8_t uuid[16];
@@ -18,9 +19,11 @@ struct head {
     uint8_t eventual;
     uint8_t members;
     uint8_t reserved;
+    uint32_t facts_len;
+    uint32_t reserved2;
 };
-TM_STATIC_ASSERT(sizeof(struct head) == 112, "frozen at rest and on the wire");
-TM_STATIC_ASSERT(sizeof(struct tm_directory_node) == 72, "frozen at rest and on the wire");
+TM_STATIC_ASSERT(sizeof(struct head) == 120, "frozen at rest and on the wire");
+TM_STATIC_ASSERT(sizeof(struct tm_directory_node) == 80, "frozen at rest and on the wire");
 TM_STATIC_ASSERT(sizeof(struct tm_holders) == 7, "frozen at rest and on the wire");
 
 /* Every node is a member of the system partition as far as five copies go: an odd number, so that
@@ -30,6 +33,11 @@ static unsigned system_copies(unsigned members)
     if (members >= 5)
         return 5;
     return members == 4 ? 3 : members;
+}
+
+static const char *facts_of(const struct tm_directory_spec *spec)
+{
+    return spec->facts != NULL ? spec->facts : "";
 }
 
 void tm_directory_propose(struct tm_directory *d, const struct tm_directory_spec *spec)
@@ -42,8 +50,12 @@ void tm_directory_propose(struct tm_directory *d, const struct tm_directory_spec
                                .eventual = spec->eventual,
                                .members = (uint8_t)spec->count};
     snprintf(d->cluster, sizeof d->cluster, "%s", spec->cluster);
-    for (unsigned i = 0; i < spec->count; i++)
+    for (unsigned i = 0; i < spec->count; i++) {
         snprintf(d->nodes[i].name, sizeof d->nodes[i].name, "%s", spec->names[i]);
+        d->nodes[i].block = spec->blocks != NULL ? spec->blocks[i] : i;
+    }
+    d->facts_len = (uint32_t)snprintf(d->facts, sizeof d->facts, "%s", facts_of(spec));
+    TM_ASSERT(d->facts_len <= TM_DIRECTORY_FACTS_MAX);
     for (uint32_t p = 0; p < spec->partitions; p++)
         tm_holders_compute(p, spec->names, spec->count, spec->copies, &d->placement[p]);
     tm_holders_compute(spec->partitions, spec->names, spec->count, system_copies(spec->count),
@@ -53,7 +65,7 @@ void tm_directory_propose(struct tm_directory *d, const struct tm_directory_spec
 size_t tm_directory_size(const struct tm_directory *d)
 {
     return sizeof(struct head) + d->members * sizeof(struct tm_directory_node) +
-           (d->partitions + 1) * sizeof(struct tm_holders) + sizeof(uint64_t);
+           (d->partitions + 1) * sizeof(struct tm_holders) + d->facts_len + sizeof(uint64_t);
 }
 
 void tm_directory_encode(const struct tm_directory *d, uint8_t *out)
@@ -64,7 +76,8 @@ void tm_directory_encode(const struct tm_directory *d, uint8_t *out)
                      .partitions = d->partitions,
                      .copies = d->copies,
                      .eventual = d->eventual,
-                     .members = d->members};
+                     .members = d->members,
+                     .facts_len = d->facts_len};
     memcpy(h.uuid, d->uuid, sizeof h.uuid);
     memcpy(h.cluster, d->cluster, sizeof h.cluster);
     uint8_t *p = out;
@@ -74,6 +87,8 @@ void tm_directory_encode(const struct tm_directory *d, uint8_t *out)
     p += d->members * sizeof d->nodes[0];
     memcpy(p, d->placement, (d->partitions + 1) * sizeof d->placement[0]);
     p += (d->partitions + 1) * sizeof d->placement[0];
+    memcpy(p, d->facts, d->facts_len);
+    p += d->facts_len;
     tm_store64(p, XXH3_64bits(out, (size_t)(p - out)));
 }
 
@@ -96,6 +111,42 @@ static bool placement_ok(const struct tm_holders *p, unsigned members)
            (p->copies == 2 && p->witness < members && (seen >> p->witness & 1) == 0);
 }
 
+/* A line of facts. */
+struct fact {
+    struct tm_bytes name, value;
+};
+
+/* Takes the next line off the front of *rest; false at the end, or where it is no line. */
+static bool next_fact(const char **rest, struct fact *f)
+{
+    const char *end = strchr(*rest, '\n');
+    const char *is = end != NULL ? memchr(*rest, '=', (size_t)(end - *rest)) : NULL;
+    if (is == NULL || is == *rest)
+        return false;
+    f->name = tm_bytes_of(*rest, (size_t)(is - *rest));
+    f->value = tm_bytes_of(is + 1, (size_t)(end - is - 1));
+    *rest = end + 1;
+    return true;
+}
+
+static int compare_names(struct tm_bytes a, struct tm_bytes b)
+{
+    int c = memcmp(a.data, b.data, tm_min_u64(a.len, b.len));
+    return c != 0 ? c : (a.len > b.len) - (a.len < b.len);
+}
+
+static bool facts_ok(const struct tm_directory *d)
+{
+    const char *rest = d->facts;
+    struct fact before = {0}, f;
+    while (next_fact(&rest, &f)) {
+        if (before.name.len > 0 && compare_names(before.name, f.name) >= 0)
+            return false;
+        before = f;
+    }
+    return rest == d->facts + d->facts_len;
+}
+
 static bool parts_ok(const struct tm_directory *d)
 {
     for (unsigned i = 0; i < d->members; i++)
@@ -104,7 +155,15 @@ static bool parts_ok(const struct tm_directory *d)
     for (uint32_t p = 0; p <= d->partitions; p++)
         if (!placement_ok(&d->placement[p], d->members))
             return false;
-    return true;
+    return facts_ok(d);
+}
+
+static bool head_ok(const struct head *h)
+{
+    return h->magic == MAGIC && h->members >= 1 && h->members <= TM_NODES_MAX &&
+           h->partitions >= 1 && h->partitions <= TM_DIRECTORY_PARTITIONS_MAX && h->copies >= 1 &&
+           h->copies <= TM_COPIES_MAX && h->facts_len <= TM_DIRECTORY_FACTS_MAX &&
+           text_ok(h->cluster);
 }
 
 enum tm_err tm_directory_decode(struct tm_bytes bytes, struct tm_directory *d)
@@ -113,16 +172,18 @@ enum tm_err tm_directory_decode(struct tm_bytes bytes, struct tm_directory *d)
     if (bytes.len < sizeof h + sizeof(uint64_t))
         return TM_ERR_CORRUPT;
     memcpy(&h, bytes.data, sizeof h);
-    if (h.magic != MAGIC || h.members < 1 || h.members > TM_NODES_MAX || h.partitions < 1 ||
-        h.partitions > TM_DIRECTORY_PARTITIONS_MAX || h.copies < 1 || h.copies > TM_COPIES_MAX ||
-        !text_ok(h.cluster))
+    if (h.magic != MAGIC && ((h.magic ^ MAGIC) & MAGIC_MASK) == 0)
+        return TM_ERR_VERSION;
+    if (!head_ok(&h))
         return TM_ERR_CORRUPT;
-    *d = (struct tm_directory){.token = h.token,
-                               .version = h.version,
-                               .partitions = h.partitions,
-                               .copies = h.copies,
-                               .eventual = h.eventual != 0,
-                               .members = h.members};
+    memset(d, 0, sizeof *d);
+    d->token = h.token;
+    d->version = h.version;
+    d->partitions = h.partitions;
+    d->copies = h.copies;
+    d->eventual = h.eventual != 0;
+    d->members = h.members;
+    d->facts_len = h.facts_len;
     if (bytes.len != tm_directory_size(d) ||
         tm_load64(bytes.data + bytes.len - 8) != XXH3_64bits(bytes.data, bytes.len - 8))
         return TM_ERR_CORRUPT;
@@ -132,7 +193,18 @@ enum tm_err tm_directory_decode(struct tm_bytes bytes, struct tm_directory *d)
     memcpy(d->nodes, p, d->members * sizeof d->nodes[0]);
     p += d->members * sizeof d->nodes[0];
     memcpy(d->placement, p, (d->partitions + 1) * sizeof d->placement[0]);
+    p += (d->partitions + 1) * sizeof d->placement[0];
+    memcpy(d->facts, p, d->facts_len);
     return parts_ok(d) ? TM_OK : TM_ERR_CORRUPT;
+}
+
+uint64_t tm_directory_version(struct tm_bytes bytes)
+{
+    struct head h;
+    if (bytes.len < sizeof h)
+        return 0;
+    memcpy(&h, bytes.data, sizeof h);
+    return h.magic == MAGIC ? h.version : 0;
 }
 
 int tm_directory_find(const struct tm_directory *d, const char *name)
@@ -143,50 +215,130 @@ int tm_directory_find(const struct tm_directory *d, const char *name)
     return -1;
 }
 
-struct lines {
-    char *buf;
-    size_t size, len;
+const char *tm_directory_fact(const struct tm_directory *d, const char *name, size_t *len)
+{
+    const char *rest = d->facts;
+    struct fact f;
+    while (next_fact(&rest, &f))
+        if (tm_bytes_equal(f.name, tm_bytes_str(name))) {
+            *len = f.value.len;
+            return (const char *)f.value.data;
+        }
+    return NULL;
+}
+
+const char *tm_directory_refuses(const struct tm_directory *now, const struct tm_directory *next)
+{
+    if (memcmp(now->uuid, next->uuid, 16) != 0 || now->token != next->token ||
+        strcmp(now->cluster, next->cluster) != 0)
+        return "it is the directory of another cluster";
+    if (next->version != now->version + 1)
+        return "it does not follow the present version: read that again";
+    if (now->partitions != next->partitions)
+        return "the number of partitions is fixed at creation";
+    if (now->members != next->members || memcmp(now->nodes, next->nodes, sizeof now->nodes) != 0 ||
+        now->copies != next->copies || now->eventual != next->eventual ||
+        memcmp(now->placement, next->placement, sizeof now->placement) != 0)
+        return "nodes, replicationFactor, consistency and placement cannot be changed yet";
+    return NULL;
+}
+
+/* ---- differences ---- */
+
+struct differences {
+    void (*visit)(void *arg, const char *text, bool file_holds);
+    void *arg;
     unsigned count;
 };
 
-static void line(struct lines *l, const char *fmt, ...) TM_PRINTF(2, 3);
+static void say(struct differences *w, bool file_holds, const char *fmt, ...) TM_PRINTF(3, 4);
 
-static void line(struct lines *l, const char *fmt, ...)
+static void say(struct differences *w, bool file_holds, const char *fmt, ...)
 {
-    l->count++;
-    if (l->len >= l->size)
-        return;
+    char text[1024];
     va_list ap;
     va_start(ap, fmt);
-    int n = vsnprintf(l->buf + l->len, l->size - l->len, fmt, ap);
+    vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    l->len += n > 0 ? (size_t)n : 0;
+    w->count++;
+    w->visit(w->arg, text, file_holds);
+}
+
+static void say_fact(struct differences *w, struct tm_bytes name, const struct tm_bytes *file,
+                     const struct tm_bytes *cluster)
+{
+    char has[2][400] = {"nothing", "nothing"};
+    const struct tm_bytes *of[2] = {file, cluster};
+    for (unsigned i = 0; i < 2; i++)
+        if (of[i] != NULL)
+            snprintf(has[i], sizeof has[i], "'%.*s'%s", (int)tm_min_u64(of[i]->len, 350),
+                     (const char *)of[i]->data, of[i]->len > 350 ? "..." : "");
+    say(w, memchr(name.data, '/', name.len) != NULL, "%.*s: the file says %s, the cluster has %s",
+        (int)tm_min_u64(name.len, 160), (const char *)name.data, has[0], has[1]);
+}
+
+/* Both lists ascend by name. */
+static void compare_facts(struct differences *w, const char *file, const char *cluster)
+{
+    struct fact f, c;
+    bool has_f = next_fact(&file, &f), has_c = next_fact(&cluster, &c);
+    while (has_f || has_c) {
+        int order = !has_f ? 1 : !has_c ? -1 : compare_names(f.name, c.name);
+        if (order != 0 || !tm_bytes_equal(f.value, c.value))
+            say_fact(w, order <= 0 ? f.name : c.name, order <= 0 ? &f.value : NULL,
+                     order >= 0 ? &c.value : NULL);
+        if (order <= 0)
+            has_f = next_fact(&file, &f);
+        if (order >= 0)
+            has_c = next_fact(&cluster, &c);
+    }
+}
+
+static bool listed(const struct tm_directory_spec *spec, const char *name)
+{
+    for (unsigned i = 0; i < spec->count; i++)
+        if (strcmp(spec->names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static void compare_nodes(struct differences *w, const struct tm_directory *d,
+                          const struct tm_directory_spec *spec)
+{
+    bool same = spec->count == d->members;
+    for (unsigned i = 0; i < spec->count; i++)
+        if (tm_directory_find(d, spec->names[i]) < 0) {
+            say(w, false, "nodes: the file adds '%s', which is no member", spec->names[i]);
+            same = false;
+        }
+    for (unsigned i = 0; i < d->members; i++)
+        if (!listed(spec, d->nodes[i].name)) {
+            say(w, false, "nodes: the file leaves out '%s', which is a member", d->nodes[i].name);
+            same = false;
+        }
+    bool ordered = same;
+    for (unsigned i = 0; ordered && i < d->members; i++)
+        ordered = strcmp(spec->names[i], d->nodes[i].name) == 0;
+    if (same && !ordered)
+        say(w, false, "nodes: the file has them in another order than the cluster");
 }
 
 unsigned tm_directory_differences(const struct tm_directory *d,
-                                  const struct tm_directory_spec *spec, char *buf, size_t size)
+                                  const struct tm_directory_spec *spec,
+                                  void (*visit)(void *arg, const char *text, bool file_holds),
+                                  void *arg)
 {
-    struct lines l = {.buf = buf, .size = size};
-    if (size > 0)
-        buf[0] = '\0';
+    struct differences w = {.visit = visit, .arg = arg};
     if (spec->partitions != d->partitions)
-        line(&l, "partitions: the file says %u, the cluster has %u (fixed at creation)\n",
-             spec->partitions, d->partitions);
+        say(&w, false, "partitions: the file says %u, the cluster has %u", spec->partitions,
+            d->partitions);
     if (spec->copies != d->copies)
-        line(&l, "replicationFactor: the file says %u, the cluster has %u\n", spec->copies,
-             d->copies);
+        say(&w, false, "replicationFactor: the file says %u, the cluster has %u", spec->copies,
+            d->copies);
     if (spec->eventual != d->eventual)
-        line(&l, "consistency: the file says \"%s\", the cluster is \"%s\"\n",
-             spec->eventual ? "eventual" : "strong", d->eventual ? "eventual" : "strong");
-    for (unsigned i = 0; i < spec->count; i++)
-        if (tm_directory_find(d, spec->names[i]) < 0)
-            line(&l, "nodes: the file adds \"%s\", which is no member\n", spec->names[i]);
-    for (unsigned i = 0; i < d->members; i++) {
-        bool listed = false;
-        for (unsigned k = 0; k < spec->count; k++)
-            listed |= strcmp(spec->names[k], d->nodes[i].name) == 0;
-        if (!listed)
-            line(&l, "nodes: the file leaves out \"%s\", which is a member\n", d->nodes[i].name);
-    }
-    return l.count;
+        say(&w, false, "consistency: the file says '%s', the cluster has '%s'",
+            spec->eventual ? "eventual" : "strong", d->eventual ? "eventual" : "strong");
+    compare_nodes(&w, d, spec);
+    compare_facts(&w, facts_of(spec), d->facts);
+    return w.count;
 }

@@ -108,8 +108,8 @@ static enum tm_err load_found(struct tm_keeper *k, uint32_t partition, struct fo
     struct tm_snapshot_info infos[2];
     unsigned count;
     bool damaged;
-    enum tm_err e = tm_snapshot_list(k->shard->ctx, partition, k->shard->node->directory->uuid,
-                                     infos, &count, &damaged);
+    enum tm_err e = tm_snapshot_list(k->shard->ctx, partition, k->shard->directory->uuid, infos,
+                                     &count, &damaged);
     for (unsigned i = 0; e == TM_OK && i < count && !f->there; i++) {
         f->store = tm_store_new(&k->shard->arena, partition);
         f->info = infos[i];
@@ -139,7 +139,7 @@ enum tm_err tm_keeper_new(struct tm_shard *shard, struct tm_keeper **out)
     *out = k;
     if (k->found == NULL || k->wanted == NULL)
         return TM_ERR_NOMEM;
-    const struct tm_directory *d = shard->node->directory;
+    const struct tm_directory *d = shard->directory;
     enum tm_err e = TM_OK;
     for (uint32_t id = shard->self.worker; e == TM_OK && id <= d->partitions;
          id += shard->node->workers)
@@ -238,7 +238,7 @@ static bool describe(const struct tm_keeper *k, const struct tm_partition *p,
     if (m->count == 0)
         return false; /* not known as of then: later */
     tm_transfer_note(m, info);
-    memcpy(info->cluster, k->shard->node->directory->uuid, 16);
+    memcpy(info->cluster, k->shard->directory->uuid, 16);
     return true;
 }
 
@@ -308,7 +308,7 @@ static bool take_write(struct taking *t)
 static uint64_t spared_from(const struct tm_keeper *k, const struct tm_partition *p)
 {
     uint64_t held = tm_wal_held_bytes(tm_log_set_wal(k->shard->logs));
-    if (!p->env->eventual || !tm_replica_leads(&p->replica) ||
+    if (!p->eventual || !tm_replica_leads(&p->replica) ||
         held >= k->shard->options.wal_bytes / 4 * 3)
         return UINT64_MAX;
     return tm_replica_everywhere(&p->replica);
@@ -596,7 +596,7 @@ static struct receipt *receipt_begin(struct tm_keeper *k, struct tm_partition *p
         if (k->receipts[i].p == NULL)
             r = &k->receipts[i];
     if (r == NULL || p->store == NULL || !worth_it(k, p) ||
-        memcmp(info->cluster, k->shard->node->directory->uuid, 16) != 0 ||
+        memcmp(info->cluster, k->shard->directory->uuid, 16) != 0 ||
         !tm_replica_snapshot_wanted(&p->replica, head->node, head->arg2, &tail) || !make_way(k, p))
         return NULL;
     *r = (struct receipt){
@@ -650,7 +650,7 @@ static bool is_put_aside(const struct receipt *r)
 {
     struct tm_partition *p = r->p;
     uint64_t last = tm_log_last(p->log);
-    return !p->env->eventual || last <= p->replica.commit ||
+    return !p->eventual || last <= p->replica.commit ||
            tm_offers_cut(r->keeper->shard->offers, p, p->replica.commit + 1, last);
 }
 

@@ -8,7 +8,7 @@ enum tm_err tm_node_run(struct tm_node *n, struct tm_directory *directory)
     n->leader = calloc(directory->partitions + 1, sizeof *n->leader);
     if (n->leader == NULL)
         return TM_ERR_NOMEM;
-    n->directory = directory;
+    atomic_store(&n->directory, directory);
     atomic_store(&n->running, true);
     return TM_OK;
 }
@@ -16,9 +16,31 @@ enum tm_err tm_node_run(struct tm_node *n, struct tm_directory *directory)
 void tm_node_free(struct tm_node *n)
 {
     free((void *)n->leader);
-    free(n->directory);
+    free(atomic_load(&n->directory));
+    free(n->retired);
     n->leader = NULL;
-    n->directory = NULL;
+    n->retired = NULL;
+    atomic_store(&n->directory, NULL);
+}
+
+const struct tm_directory *tm_node_take(struct tm_node *n, unsigned worker)
+{
+    const struct tm_directory *d = atomic_load_explicit(&n->directory, memory_order_acquire);
+    if (atomic_load_explicit(&n->taken[worker], memory_order_relaxed) != d->version)
+        atomic_store_explicit(&n->taken[worker], d->version, memory_order_release);
+    return d;
+}
+
+enum tm_err tm_node_publish(struct tm_node *n, struct tm_directory *d)
+{
+    struct tm_directory *now = atomic_load_explicit(&n->directory, memory_order_relaxed);
+    for (unsigned w = 0; w < n->workers; w++)
+        if (atomic_load_explicit(&n->taken[w], memory_order_acquire) != now->version)
+            return TM_ERR_AGAIN;
+    free(n->retired); /* nobody goes by it */
+    n->retired = now;
+    atomic_store_explicit(&n->directory, d, memory_order_release);
+    return TM_OK;
 }
 
 bool tm_node_set_leader(struct tm_node *n, uint32_t partition, unsigned node, uint64_t term)

@@ -1,9 +1,10 @@
 /* node.h: what the workers of one node share: who the node is, what the cluster is, who leads.
  *
  * Written rarely, read always.  The identity and the directory are set by worker 0 (creation.h)
- * before `running` is raised, and the directory never changes in place afterwards.  leader[p] is
- * written by the worker that owns partition p on this node, read by all.  In a process the workers
- * are threads; in the simulator they are objects of one. */
+ * before `running` is raised.  A directory never changes in place: worker 0 publishes the next
+ * version (exchange.h), each worker takes it at the beginning of a turn, and the one before lives
+ * until all have.  leader[p] is written by the worker that owns partition p on this node, read by
+ * all.  In a process the workers are threads; in the simulator they are objects of one. */
 #ifndef TM_ACTORS_NODE_H
 #define TM_ACTORS_NODE_H
 
@@ -24,18 +25,21 @@ struct tm_node_address {
 
 struct tm_node {
     /* Set before the workers start. */
-    unsigned self;         /* this node's number in the topology's list */
-    unsigned workers;      /* of this node */
-    uint64_t boot;         /* random, of this process */
-    uint64_t cluster_hash; /* of the cluster's name: frames of others are dropped */
-    struct tm_directory_spec spec;
+    unsigned self;                 /* this node's number in the topology's list */
+    unsigned workers;              /* of this node */
+    uint64_t boot;                 /* random, of this process */
+    uint64_t cluster_hash;         /* of the cluster's name: frames of others are dropped */
+    struct tm_directory_spec spec; /* the nodes as they are numbered, and what to create */
+    struct tm_directory_spec file; /* what the topology file says, for reports */
     struct tm_node_address address[TM_NODES_MAX];
 
     /* Set by worker 0 before `running`. */
     uint64_t disk_id;
     uint64_t incarnation;
-    struct tm_directory *directory;
-    _Atomic bool running; /* the cluster exists and this node is part of it */
+    struct tm_directory *_Atomic directory; /* tm_node_take, tm_node_directory */
+    struct tm_directory *retired;           /* the one before, until every worker has taken it */
+    _Atomic uint64_t taken[TM_WORKERS_MAX]; /* the version that the worker goes by; 0: none yet */
+    _Atomic bool running;                   /* the cluster exists and this node is part of it */
 
     /* By every worker: how many have opened their logs, and do without older generations. */
     _Atomic uint32_t logs_open, logs_moved;
@@ -56,6 +60,20 @@ struct tm_node {
 /* Allocates the leader table; directory is taken over.  TM_ERR_NOMEM. */
 enum tm_err tm_node_run(struct tm_node *n, struct tm_directory *directory);
 void tm_node_free(struct tm_node *n);
+
+/* The newest directory, for that worker to go by until it takes it again: at the beginning of its
+ * turn.  The node runs. */
+const struct tm_directory *tm_node_take(struct tm_node *n, unsigned worker);
+
+/* Worker 0: d is the next version, and is taken over.  TM_ERR_AGAIN: some worker has not taken the
+ * present one yet. */
+enum tm_err tm_node_publish(struct tm_node *n, struct tm_directory *d);
+
+/* Worker 0: the newest. */
+static inline const struct tm_directory *tm_node_directory(const struct tm_node *n)
+{
+    return atomic_load_explicit(&n->directory, memory_order_relaxed);
+}
 
 /* Notes a leader if the term is not older than what is known.  True if that changed something. */
 bool tm_node_set_leader(struct tm_node *n, uint32_t partition, unsigned node, uint64_t term);

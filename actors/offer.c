@@ -262,7 +262,7 @@ bool tm_offers_cut(struct tm_offers *o, struct tm_partition *p, uint64_t from, u
         x->empty = true;
         x->head = (struct tm_offer_head){
             .partition = p->id, .fork_index = from - 1, .fork_hash = fork_hash};
-        memcpy(x->head.cluster, o->shard->node->directory->uuid, 16);
+        memcpy(x->head.cluster, o->shard->directory->uuid, 16);
         gather(x, p);
     }
     if (!ready || x == NULL || x->state == TM_OFFER_GATHERING || x->state == TM_OFFER_STORING)
@@ -482,7 +482,7 @@ enum tm_err tm_offers_new(struct tm_shard *shard, struct tm_offers **out)
     if (o == NULL)
         return TM_ERR_NOMEM;
     o->shard = shard;
-    if (shard->node->directory->eventual) {
+    if (shard->directory->eventual) {
         int64_t result = tm_disk_run_mkdir(disk, TM_OFFER_FOLDER);
         if (result >= 0)
             result = tm_disk_run_sync_dir(disk, "");

@@ -211,7 +211,7 @@ static enum tm_err read_head(struct tm_disk *disk, const char *name, struct tm_o
 /* One file of this worker's.  What is not an offer is told and left alone. */
 static enum tm_err find_one(struct tm_offers *o, const char *name)
 {
-    const struct tm_directory *d = o->shard->node->directory;
+    const struct tm_directory *d = o->shard->directory;
     struct tm_offer_head head;
     char right[TM_OFFER_NAME_MAX] = "";
     enum tm_err e = read_head(o->shard->ctx->disk, name, &head);

@@ -80,7 +80,7 @@ static struct tm_offer_job *begin_job(struct tm_offers *o, struct tm_place from,
     if (j == o->jobs + TM_OFFER_JOBS || piece.len < sizeof h)
         return NULL;
     memcpy(&h, piece.data, sizeof h);
-    if (tm_offer_head_check(&h, o->shard->node->directory->uuid) != TM_OK ||
+    if (tm_offer_head_check(&h, o->shard->directory->uuid) != TM_OK ||
         h.partition != head->partition || h.id != head->arg ||
         o->job_bytes + h.length > TM_OFFERS_BYTES_MAX)
         return NULL;
@@ -137,7 +137,7 @@ static void begin_merge(struct tm_offer_job *j, const struct tm_partition *p)
 {
     struct tm_offer_head h;
     struct tm_bytes image = tm_bytes_of(j->image, j->length);
-    if (tm_offer_check(image, j->owner->shard->node->directory->uuid) != TM_OK) {
+    if (tm_offer_check(image, j->owner->shard->directory->uuid) != TM_OK) {
         job_end(j);
         return;
     }

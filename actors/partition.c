@@ -152,7 +152,7 @@ static void durable_in_memory(struct tm_partition *p)
     if (p->env->options->durability != TM_DURABILITY_MEMORY)
         return;
     uint64_t last = p->replica.last.index;
-    if (p->env->eventual && p->leading)
+    if (p->eventual && p->leading)
         tm_partition_settle(p, last);
     tm_replica_durable(&p->replica, last, p->replica.last.term);
 }
@@ -173,7 +173,7 @@ void tm_partition_durable(struct tm_partition *p, uint64_t index)
     if (p->env->options->durability == TM_DURABILITY_MEMORY ||
         !tm_log_term_at(p->log, index, &term))
         return;
-    if (p->env->eventual && p->leading)
+    if (p->eventual && p->leading)
         tm_partition_settle(p, index);
     tm_replica_durable(&p->replica, index, term);
 }
@@ -299,13 +299,14 @@ struct tm_partition *tm_partition_new(struct tm_partition_env *env,
     p->env = env;
     p->id = boot->id;
     p->witness = boot->witness;
+    p->eventual = env->eventual && !boot->strong;
     p->log = tm_log_set_log(env->logs, boot->id);
     if (!boot->witness)
         p->store = boot->store != NULL ? boot->store : tm_store_new(env->arena, boot->id);
     struct tm_replica_boot rb = {0};
     boot_state(p, boot, &rb);
-    tm_replica_init(&p->replica, env->replica_options, &tm_partition_io, p, env->ctx, env->beat,
-                    p->id, env->self);
+    tm_replica_init(&p->replica, boot->strong ? env->strong_options : env->replica_options,
+                    &tm_partition_io, p, env->ctx, env->beat, p->id, env->self);
     tm_replica_start(&p->replica, &rb);
     tm_partition_apply(p);
     return p;

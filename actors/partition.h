@@ -46,6 +46,7 @@ struct tm_partition_env {
     const struct tm_ctx *ctx;
     const struct tm_options *options;
     const struct tm_replica_options *replica_options;
+    const struct tm_replica_options *strong_options; /* of partitions that are strong always */
     const struct tm_partition_ops *ops;
     void *host; /* of ops */
     struct tm_log_set *logs;
@@ -56,7 +57,7 @@ struct tm_partition_env {
     struct tm_id self;
     const char *const *node_names; /* node_count of them, for the log */
     unsigned node_count;
-    bool eventual;
+    bool eventual;      /* consistency; not of partitions that are strong always */
     bool out_of_memory; /* --memory-limit is reached: the worker looks now and then */
 
     struct tm_resp_writer reply; /* of the evaluation under way */
@@ -93,6 +94,7 @@ struct tm_partition {
     struct tm_partition_env *env;
     uint32_t id;
     bool witness;
+    bool eventual;
     struct tm_log *log;
     struct tm_store *store; /* NULL at a witness */
 
@@ -130,6 +132,7 @@ struct tm_partition {
 struct tm_partition_boot {
     uint32_t id;
     bool witness;
+    bool strong; /* whatever the cluster's consistency: the system partition */
     /* The last CONFIG record's members, else a snapshot's, else those of creation; and those
      * before, if known. */
     struct tm_members members, previous;

@@ -27,7 +27,7 @@ static enum tm_err next_slot(struct tm_partition *p, struct tm_replica_slot *slo
     if (p->clock_ahead)
         return TM_ERR_AGAIN;
     enum tm_err e = tm_replica_next(&p->replica, slot);
-    if (e == TM_ERR_FULL && p->env->eventual) {
+    if (e == TM_ERR_FULL && p->eventual) {
         tm_counter_add(p->env->ctx->counters, TM_COUNTER_async_window_waits, 1);
         p->env->window_full = true;
     }
@@ -239,7 +239,7 @@ static void answer_read(struct tm_partition *p, struct tm_place from, struct eva
     struct tm_answer a = {.id = ev->rq->id, .status = TM_ANSWER_DONE, .cursor = ev->exec.cursor};
     if (p->env->reply.overflow)
         replace_by_error(p, ev->rq, "ERR the reply is too long");
-    if (p->env->eventual) {
+    if (p->eventual) {
         a.reply = tm_resp_writer_bytes(&p->env->reply);
         tm_partition_answer(p, from, &a);
     } else {

@@ -92,7 +92,8 @@ struct tm_router {
     unsigned workers;    /* of this node, fixed */
     unsigned worker;     /* this one's number among them */
 
-    /* Takes a request of one session to the leader of its partition.  Everything it points to is
+    /* Takes a request of one session to the leader of its partition, 0..partitions-1, or of the
+     * system partition, which has the number behind them.  Everything it points to is
      * copied before submit returns.  TM_OK: it will be answered exactly once by
      * tm_sessions_answer(session, ...) (TM_REQUEST_UNWATCH: never); this answer may come before
      * submit returned, but no answer to another request; requests of one session to one partition
@@ -134,6 +135,10 @@ struct tm_router {
     /* Writes the answer to TIDEMILL PARTITIONS: an array with one flat array of names and values
      * for each replica of this worker. */
     void (*partitions_of)(void *host, struct tm_resp_writer *w);
+
+    /* TIDEMILL DIRECTORY: what this node goes by, as names and values; an error before there is
+     * one. */
+    void (*directory)(void *host, struct tm_resp_writer *w);
 
     /* TIDEMILL RECOVER: this worker's copy of the partition goes on alone (tm_replica_recover);
      * writes OK or an error. */

@@ -386,15 +386,13 @@ static bool too_big(const struct tm_session *s, const struct tm_command *c,
     return false;
 }
 
-/* A command for one partition.  Without a key (OBJECT HELP, a bad number of keys) any will do: the
- * command itself knows what to say. */
-static enum tm_step submit_single(struct tm_session *s, int32_t slot, const struct tm_bytes *argv,
-                                  unsigned argc)
+/* A command for one partition. */
+static enum tm_step submit_single(struct tm_session *s, uint32_t partition,
+                                  const struct tm_bytes *argv, unsigned argc)
 {
-    uint32_t at = slot < 0 ? 0 : (uint32_t)slot;
     struct tm_request_command command = {.argv = argv, .argc = argc};
     struct tm_request r = {.kind = TM_REQUEST_EXEC,
-                           .partition = tm_partition_of_slot(at, s->all->router->partitions),
+                           .partition = partition,
                            .resp = s->resp,
                            .commands = &command,
                            .count = 1};
@@ -417,9 +415,15 @@ static enum tm_step dispatch_keyed(struct tm_session *s, const struct tm_command
     }
     if ((c->flags & TM_CMD_BROADCAST) != 0)
         return tm_session_broadcast(s, c, argv, argc);
+    uint32_t partitions = s->all->router->partitions;
+    if ((c->flags & TM_CMD_SYSTEM) != 0)
+        return submit_single(s, partitions, argv, argc);
+    /* Without a key (OBJECT HELP, a bad number of keys) any partition will do: the command itself
+     * knows what to say. */
     int32_t slot = tm_session_slot(c, argv, argc);
     if (slot != -2)
-        return submit_single(s, slot, argv, argc);
+        return submit_single(s, tm_partition_of_slot(slot < 0 ? 0 : (uint32_t)slot, partitions),
+                             argv, argc);
     if ((c->flags & TM_CMD_SCATTER) != 0)
         return tm_session_scatter(s, c, argv, argc);
     tm_session_error(s, "CROSSSLOT Keys in request don't hash to the same slot");

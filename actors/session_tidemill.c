@@ -52,9 +52,11 @@ void tm_session_local_tidemill(struct tm_session *s, struct tm_resp_writer *w,
         r->partitions_of(r->host, w);
     else if (argc == 2 && tm_word_is(argv[1], "MEMBERS"))
         members(r, w);
+    else if (argc == 2 && tm_word_is(argv[1], "DIRECTORY") && r->directory != NULL)
+        r->directory(r->host, w);
     else if (argc == 3 && tm_word_is(argv[1], "RECOVER") && r->recover != NULL)
         recover(r, argv[2], w);
     else
-        tm_resp_error(w, "ERR unknown subcommand; there are TIDEMILL MEMBERS, TIDEMILL PARTITIONS "
-                         "and TIDEMILL RECOVER <partition>");
+        tm_resp_error(w, "ERR unknown subcommand; there are TIDEMILL MEMBERS, TIDEMILL PARTITIONS, "
+                         "TIDEMILL DIRECTORY and TIDEMILL RECOVER <partition>");
 }

@@ -138,7 +138,7 @@ static bool ask_leaders(struct tm_shard *s, unsigned node)
 
 static void settle_leaders(struct tm_shard *s)
 {
-    for (unsigned i = 0; i < s->node->directory->members; i++) {
+    for (unsigned i = 0; i < s->directory->members; i++) {
         if ((s->ask_owed >> i & 1) != 0 && ask_leaders(s, i))
             s->ask_owed &= ~(1ULL << i);
         if ((s->tell_owed >> i & 1) == 0)
@@ -164,35 +164,9 @@ static void p_leads(void *host, struct tm_partition *p, uint64_t term)
 {
     struct tm_shard *s = host;
     tm_node_set_leader(s->node, p->id, s->self.node, term);
-    for (unsigned i = 0; i < s->node->directory->members; i++)
+    for (unsigned i = 0; i < s->directory->members; i++)
         if (i != s->self.node)
             announce_to(s, p, i);
-}
-
-/* The leader of the system partition sees to it that the directory is in it. */
-static void put_directory(struct tm_partition *p, void *arg)
-{
-    const struct tm_directory *d = arg;
-    size_t len = tm_directory_size(d);
-    uint8_t *bytes = malloc(len);
-    if (bytes == NULL)
-        return; /* tried again when the partition is looked at next */
-    tm_directory_encode(d, bytes);
-    tm_store_set_field(p->store, tm_bytes_str(TM_DIRECTORY_KEY), TM_ENTITY_STRING,
-                       tm_bytes_of(NULL, 0), tm_bytes_of(bytes, len));
-    free(bytes);
-}
-
-static void tend_directory(struct tm_shard *s)
-{
-    struct tm_partition *p = tm_shard_find(s, s->node->directory->partitions);
-    uint64_t index, term;
-    if (p == NULL || !p->leading || !p->announced ||
-        tm_store_find(p->store, tm_bytes_str(TM_DIRECTORY_KEY)) != NULL)
-        return;
-    if (tm_partition_write(p, put_directory, s->node->directory, &index, &term) == TM_OK)
-        tm_ctx_log(s->ctx, TM_LOG_INFO, "directory_stored", "index=%llu",
-                   (unsigned long long)index);
 }
 
 static void p_snapshot_needed(void *host, struct tm_partition *p, unsigned node)
@@ -223,10 +197,11 @@ static struct tm_place d_leader(void *host, uint32_t partition)
 {
     struct tm_shard *s = host;
     struct tm_place leader = tm_node_leader(s->node, partition);
-    const struct tm_directory *d = s->node->directory;
+    const struct tm_directory *d = s->directory;
+    bool eventual = d->eventual && partition < d->partitions;
     bool reachable = leader.node == s->self.node ||
                      (leader.node < d->members && atomic_load(&s->node->peer_alive[leader.node]));
-    if (!d->eventual || reachable || !tm_holders_include(&d->placement[partition], s->self.node))
+    if (!eventual || reachable || !tm_holders_include(&d->placement[partition], s->self.node))
         return leader;
     return (struct tm_place){.node = s->self.node,
                              .worker =
@@ -234,10 +209,9 @@ static struct tm_place d_leader(void *host, uint32_t partition)
 }
 
 /* A request for a partition that is here: by its leader, or, in eventual mode, by any replica. */
-static void evaluate(struct tm_shard *s, struct tm_partition *p, struct tm_place from,
-                     const struct tm_request *rq)
+static void evaluate(struct tm_partition *p, struct tm_place from, const struct tm_request *rq)
 {
-    if (!s->env.eventual || p->leading || !tm_partition_read_here(p, from, rq))
+    if (!p->eventual || p->leading || !tm_partition_read_here(p, from, rq))
         tm_partition_request(p, from, rq);
 }
 
@@ -246,7 +220,7 @@ static void d_local(void *host, const struct tm_request *rq)
     struct tm_shard *s = host;
     struct tm_partition *p = tm_shard_find(s, rq->partition);
     if (p != NULL && !s->stopping) {
-        evaluate(s, p, s->self, rq);
+        evaluate(p, s->self, rq);
         return;
     }
     struct tm_answer a = {.id = rq->id, .status = TM_ANSWER_REFUSED, .err = TM_ERR_NOTLEADER};
@@ -288,7 +262,7 @@ static void on_request(struct tm_shard *s, const struct tm_message_head *head, s
         return;
     struct tm_partition *p = tm_shard_find(s, rq.partition);
     if (p != NULL && !s->stopping) {
-        evaluate(s, p, from, &rq);
+        evaluate(p, from, &rq);
         return;
     }
     struct tm_answer a = {.id = rq.id, .status = TM_ANSWER_REFUSED, .err = TM_ERR_NOTLEADER};
@@ -305,7 +279,7 @@ static void on_answer(struct tm_shard *s, const struct tm_message_head *head, st
 
 static void on_leader(struct tm_shard *s, const struct tm_message_head *head)
 {
-    if (s->running && head->partition <= s->node->directory->partitions)
+    if (s->running && head->partition <= s->directory->partitions)
         tm_node_set_leader(s->node, head->partition, head->node, head->arg);
 }
 
@@ -425,44 +399,14 @@ static enum tm_err post_local(void *host, unsigned worker, const struct tm_bytes
     return s->config.local(s->config.host, worker, pieces, count);
 }
 
-/* ---- creation ---- */
-
-static bool c_send(void *host, unsigned node, struct tm_message_head head, struct tm_bytes body)
-{
-    struct tm_shard *s = host;
-    struct tm_place to = {.node = (uint8_t)node};
-    return tm_post_send(s->post, to, head, &body, 1) == TM_OK;
-}
-
-static void report_differences(struct tm_shard *s)
-{
-    char text[4096];
-    if (tm_directory_differences(s->node->directory, &s->node->spec, text, sizeof text) == 0)
-        return;
-    for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
-        *end = '\0';
-        tm_ctx_log(s->ctx, TM_LOG_WARN, "topology_differs",
-                   "text=\"%s\" action=\"the node runs on with what the cluster says\"", line);
-    }
-}
-
-static void c_run(void *host, struct tm_directory *directory)
-{
-    struct tm_shard *s = host;
-    enum tm_err e = tm_node_run(s->node, directory);
-    if (e != TM_OK) {
-        free(directory);
-        s->config.fatal(s->config.host, e, "not enough memory for the directory");
-        return;
-    }
-    report_differences(s);
-}
+/* ---- running ---- */
 
 /* The cluster exists: what this worker needs for it is made. */
 static enum tm_err begin_running(struct tm_shard *s, char *why, size_t why_size)
 {
+    s->directory = tm_node_take(s->node, s->self.worker);
     struct tm_dispatch_config c = {.ctx = s->ctx,
-                                   .partitions = s->node->directory->partitions,
+                                   .partitions = s->directory->partitions + 1,
                                    .self = s->self,
                                    .calls = CALLS_MAX,
                                    .bytes = CALL_BYTES_MAX,
@@ -478,7 +422,7 @@ static enum tm_err begin_running(struct tm_shard *s, char *why, size_t why_size)
         snprintf(why, why_size, "not enough memory for requests");
         return TM_ERR_NOMEM;
     }
-    s->router.partitions = s->node->directory->partitions;
+    s->router.partitions = s->directory->partitions;
     s->ask_owed = ~(1ULL << s->self.node);
     return tm_shard_open_storage(s, why, why_size);
 }
@@ -602,7 +546,7 @@ enum tm_err tm_shard_start(struct tm_shard *s, char *why, size_t why_size)
         if (i != s->self.node)
             tm_post_know(s->post, (struct tm_place){.node = (uint8_t)i});
     if (s->self.worker == 0) {
-        struct tm_creation_ops ops = {.host = s, .send = c_send, .run = c_run};
+        struct tm_creation_ops ops = tm_shard_creation_ops(s);
         enum tm_err e = tm_creation_start(&s->creation, s->ctx, s->node, s->config.identity, &ops);
         if (e != TM_OK) {
             snprintf(why, why_size,
@@ -644,7 +588,7 @@ static void slow_work(struct tm_shard *s)
             tm_partition_tick(s->partitions[i]);
     s->env.out_of_memory = s->config.memory_limit != 0 && s->arena.bytes > s->config.memory_limit;
     tm_shard_publish(s);
-    tend_directory(s);
+    tm_shard_tend_directory(s);
     tend_generations(s);
     settle_leaders(s);
     tm_keeper_tick(s->keeper);
@@ -674,6 +618,8 @@ void tm_shard_turn(struct tm_shard *s)
 {
     if (s->self.worker == 0)
         tm_creation_tick(&s->creation);
+    if (s->directory != NULL)
+        s->directory = tm_node_take(s->node, s->self.worker);
     check_running(s);
     if (s->running) {
         give_due(s);
@@ -827,7 +773,7 @@ bool tm_shard_stopped(const struct tm_shard *s)
     for (uint32_t i = 0; s->running && i < s->slots; i++)
         if (s->partitions[i] != NULL && !tm_partition_quiet(s->partitions[i]))
             return false;
-    return s->stopped &&
+    return s->stopped && tm_creation_quiet(&s->creation) &&
            (!s->running || (tm_keeper_quiet(s->keeper) && tm_offers_quiet(s->offers)));
 }
 
@@ -891,7 +837,7 @@ void tm_shard_partitions(struct tm_shard *s,
                                          .node = s->self.node,
                                          .set_term = p->replica.hs.insync.term,
                                          .set_epoch = p->replica.hs.insync.epoch,
-                                         .copies = s->node->directory->placement[p->id].copies,
+                                         .copies = s->directory->placement[p->id].copies,
                                          .ready = p->announced,
                                          .faulty = p->replica.hs.health != TM_HEALTH_WHOLE};
         for (unsigned k = 0; k < p->replica.hs.insync.count; k++)

@@ -2,6 +2,7 @@
  *
  *   shard.c         life, turns, messages
  *   shard_open.c    opening the log, making the partitions
+ *   shard_directory.c  the directory: taking it, keeping it in the system partition
  *   shard_router.c  what sessions ask (struct tm_router)
  *   keeper.c        snapshots: taking, sending, installing them
  *   offer.c         eventual mode: what failovers cut off, and how it comes back */
@@ -41,6 +42,8 @@ struct tm_shard {
     struct tm_sessions *sessions;
     struct tm_dispatch *dispatch; /* from running on */
     struct tm_creation creation;  /* worker 0 */
+    /* What this worker goes by in this turn; NULL until the node runs. */
+    const struct tm_directory *directory;
 
     bool running; /* storage is open, partitions exist */
     bool stopping, stopped, failed;
@@ -54,6 +57,7 @@ struct tm_shard {
     struct tm_beat_link *beat_links;
     struct tm_beat_options beat_options;
     struct tm_replica_options replica_options;
+    struct tm_replica_options strong_options; /* of the system partition */
     struct tm_partition_env env;
     struct tm_partition **partitions; /* by id / workers; NULL where this node has no part */
     uint32_t slots;                   /* of that table */
@@ -96,6 +100,10 @@ static inline struct tm_partition *tm_shard_find(const struct tm_shard *s, uint3
 enum tm_err tm_shard_open_storage(struct tm_shard *s, char *why, size_t why_size);
 enum tm_err tm_shard_open_partitions(struct tm_shard *s, char *why, size_t why_size);
 void tm_shard_close_storage(struct tm_shard *s);
+
+/* Worker 0's.  And the look at the system partition, some ten times a second, if it is here. */
+struct tm_creation_ops tm_shard_creation_ops(struct tm_shard *s);
+void tm_shard_tend_directory(struct tm_shard *s);
 
 void tm_shard_router_init(struct tm_shard *s);
 

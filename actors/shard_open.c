@@ -96,7 +96,7 @@ static enum tm_err open_logs(struct tm_shard *s)
 {
     const struct tm_options *o = &s->options;
     const struct tm_datadir_identity *id = s->config.datadir;
-    const struct tm_directory *d = s->node->directory;
+    const struct tm_directory *d = s->directory;
     const struct tm_wal_generation *now = &id->generations[id->generation_count - 1];
     struct tm_log_set_config c = {
         .wal = {.ctx = s->ctx,
@@ -134,7 +134,7 @@ static enum tm_err open_logs(struct tm_shard *s)
 /* The members as made at creation.  On a disk that was not there then: nothing, a leader tells. */
 static struct tm_members first_members(const struct tm_shard *s, const struct tm_holders *h)
 {
-    const struct tm_directory *d = s->node->directory;
+    const struct tm_directory *d = s->directory;
     struct tm_members m = {0};
     if (d->nodes[s->node->self].disk_id != s->node->disk_id)
         return m;
@@ -166,12 +166,13 @@ static bool promises_proven(const struct tm_shard *s, uint32_t id)
 
 static enum tm_err make_partition(struct tm_shard *s, uint32_t id)
 {
-    const struct tm_holders *h = &s->node->directory->placement[id];
+    const struct tm_holders *h = &s->directory->placement[id];
     const struct tm_seen_members *seen = &s->seen[id / s->node->workers];
     if (!tm_holders_include(h, s->node->self))
         return TM_OK;
     struct tm_partition_boot boot = {.id = id,
                                      .witness = h->witness == s->node->self,
+                                     .strong = id == s->directory->partitions,
                                      .unclean = s->options.durability == TM_DURABILITY_MEMORY &&
                                                 !s->config.was_clean};
     struct tm_members snapshot = {0};
@@ -203,12 +204,13 @@ static void set_options(struct tm_shard *s)
     const struct tm_options *o = &s->options;
     struct tm_replica_options *r = &s->replica_options;
     tm_replica_options_default(r);
-    r->eventual = s->node->directory->eventual;
     r->solo_stop = o->solo == TM_SOLO_STOP;
     r->election_min_ns = TM_MS(o->election_timeout_ms);
     r->election_max_ns = TM_MS(o->election_timeout_ms) * 2;
     r->clock_skew_ms_max = o->max_clock_skew_ms;
     r->disk_stall_ns = TM_MS(o->disk_stall_ms);
+    s->strong_options = *r;
+    r->eventual = s->directory->eventual;
     if (r->eventual) {
         r->window_bytes_max = o->async_window_bytes;
         r->window_ns_max = TM_MS(o->async_window_ms);
@@ -260,7 +262,7 @@ static const struct tm_beat_io beat_io = {.send = beat_send, .flush_age_ns = flu
 static enum tm_err make_shared(struct tm_shard *s)
 {
     struct tm_node *n = s->node;
-    const struct tm_directory *d = n->directory;
+    const struct tm_directory *d = s->directory;
     struct tm_id self = {.disk = n->disk_id, .node = (uint8_t)n->self};
     unsigned links = d->members * TM_WORKERS_MAX;
     s->beat_links = calloc(links, sizeof *s->beat_links);
@@ -276,6 +278,7 @@ static enum tm_err make_shared(struct tm_shard *s)
     s->env = (struct tm_partition_env){.ctx = s->ctx,
                                        .options = &s->options,
                                        .replica_options = &s->replica_options,
+                                       .strong_options = &s->strong_options,
                                        .ops = &tm_shard_partition_ops,
                                        .host = s,
                                        .arena = &s->arena,
@@ -345,7 +348,7 @@ enum tm_err tm_shard_open_partitions(struct tm_shard *s, char *why, size_t why_s
     enum tm_err e = TM_OK;
     know_peers(s);
     s->running = true;
-    for (uint32_t id = s->self.worker; e == TM_OK && id <= s->node->directory->partitions;
+    for (uint32_t id = s->self.worker; e == TM_OK && id <= s->directory->partitions;
          id += s->node->workers)
         e = make_partition(s, id);
     free(s->seen);

@@ -3,6 +3,7 @@
 #include "actors/shard_internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <xxhash.h>
 
 static struct tm_shard *shard(void *host)
@@ -32,7 +33,7 @@ static enum tm_err r_submit(void *host, uint64_t session, const struct tm_reques
 static bool read_here(struct tm_shard *s, uint64_t session, const struct tm_request *rq)
 {
     struct tm_partition *p = tm_shard_find(s, rq->partition);
-    if (p == NULL || p->leading)
+    if (p == NULL || !p->eventual || p->leading)
         return false;
     s->read_session = session;
     bool answered = tm_partition_read_here(p, TM_PLACE_SESSION, rq);
@@ -138,7 +139,7 @@ struct census {
 
 static void add_partition(struct tm_shard *s, const struct tm_partition *p, struct census *c)
 {
-    bool of_clients = p->id < s->node->directory->partitions; /* not the system partition */
+    bool of_clients = p->id < s->directory->partitions; /* not the system partition */
     uint64_t entities = p->store != NULL ? tm_store_count(p->store) : 0;
     c->entities += entities;
     c->faulty += p->replica.hs.health != TM_HEALTH_WHOLE;
@@ -235,7 +236,7 @@ static void r_stats(void *host, struct tm_router_stats *out)
         .memory_limit = s->options.memory_limit != 0 ? s->options.memory_limit
                                                      : s->config.memory_limit * s->node->workers,
         .port = s->node->address[s->self.node].port,
-        .replication_factor = s->running ? s->node->directory->copies : 0,
+        .replication_factor = s->running ? s->directory->copies : 0,
         .keys = of_node(s, TM_COUNTER_entities_led),
         .keys_expiring = of_node(s, TM_COUNTER_entities_expiring),
         .partitions_led = of_node(s, TM_COUNTER_partitions_led),
@@ -332,6 +333,27 @@ static void r_partitions_of(void *host, struct tm_resp_writer *w)
     tm_resp_insert_array(w, at, l.count);
 }
 
+static void r_directory(void *host, struct tm_resp_writer *w)
+{
+    struct tm_shard *s = shard(host);
+    const struct tm_directory *d = s->directory;
+    uint8_t *bytes = d != NULL ? malloc(tm_directory_size(d)) : NULL;
+    if (bytes == NULL) {
+        tm_resp_error(w, d == NULL ? "ERR this node is not part of a cluster yet"
+                                   : "ERR not enough memory");
+        return;
+    }
+    tm_directory_encode(d, bytes);
+    tm_resp_array(w, 6);
+    tm_resp_bulk_str(w, "version");
+    tm_resp_bulk_u64(w, d->version);
+    tm_resp_bulk_str(w, "facts");
+    tm_resp_bulk_str(w, d->facts);
+    tm_resp_bulk_str(w, "bytes");
+    tm_resp_bulk(w, tm_bytes_of(bytes, tm_directory_size(d)));
+    free(bytes);
+}
+
 static void r_recover(void *host, uint32_t partition, struct tm_resp_writer *w)
 {
     struct tm_shard *s = shard(host);
@@ -341,7 +363,7 @@ static void r_recover(void *host, uint32_t partition, struct tm_resp_writer *w)
         return;
     }
     unsigned leader = p->replica.leader;
-    bool led = leader < s->node->directory->members &&
+    bool led = leader < s->directory->members &&
                (leader == s->self.node || atomic_load(&s->node->peer_alive[leader])) &&
                tm_node_leader(s->node, partition).node == leader;
     enum tm_err e = led ? TM_ERR_EXISTS : tm_replica_recover(&p->replica);
@@ -390,6 +412,7 @@ void tm_shard_router_init(struct tm_shard *s)
                                    .stats_reset = r_stats_reset,
                                    .counter = r_counter,
                                    .partitions_of = r_partitions_of,
+                                   .directory = r_directory,
                                    .recover = r_recover,
                                    .shutdown = r_shutdown};
     tm_shard_renumber(s);

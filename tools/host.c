@@ -203,6 +203,7 @@ static void describe_node(struct tm_host *h)
                                          .partitions = c->partitions,
                                          .copies = c->replication_factor,
                                          .eventual = c->eventual};
+    n->file = n->spec;
     n->disk_id = h->config.identity->disk_id;
     n->incarnation = h->config.identity->incarnation;
     while (n->boot == 0)

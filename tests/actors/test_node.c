@@ -30,6 +30,32 @@ static void a_node_runs_from_the_moment_it_has_a_directory(void)
     tm_node_free(&n);
 }
 
+/* What a worker goes by stays valid until it takes the next; a version waits until all took the one
+ * before. */
+static void a_directory_lives_until_every_worker_took_the_next(void)
+{
+    struct tm_node n;
+    begin(&n, 4);
+    struct tm_directory *second = directory(4), *third = directory(4);
+    second->version = 2;
+    third->version = 3;
+    CU_ASSERT_EQUAL(tm_node_publish(&n, second), TM_ERR_AGAIN);
+    const struct tm_directory *of0 = tm_node_take(&n, 0);
+    CU_ASSERT_EQUAL(tm_node_publish(&n, second), TM_ERR_AGAIN);
+    const struct tm_directory *of1 = tm_node_take(&n, 1);
+    CU_ASSERT_EQUAL(tm_node_publish(&n, second), TM_OK);
+    CU_ASSERT(of0->version == 1 && of1->version == 1);
+    CU_ASSERT_EQUAL(tm_node_directory(&n)->version, 2);
+    of0 = tm_node_take(&n, 0);
+    CU_ASSERT(of0->version == 2 && of1->version == 1);
+    CU_ASSERT_EQUAL(tm_node_publish(&n, third), TM_ERR_AGAIN); /* worker 1 still has the first */
+    of1 = tm_node_take(&n, 1);
+    CU_ASSERT_EQUAL(tm_node_publish(&n, third), TM_OK);
+    CU_ASSERT(of0->version == 2 && of1->version == 2);
+    CU_ASSERT_EQUAL(tm_node_take(&n, 0)->version, 3);
+    tm_node_free(&n);
+}
+
 static void the_leader_of_the_highest_term_counts(void)
 {
     struct tm_node n;
@@ -104,6 +130,7 @@ static void the_last_node_and_a_great_term_fit(void)
 
 static const struct tm_test tests[] = {
     TM_TEST(a_node_runs_from_the_moment_it_has_a_directory),
+    TM_TEST(a_directory_lives_until_every_worker_took_the_next),
     TM_TEST(the_leader_of_the_highest_term_counts),
     TM_TEST(the_epoch_grows_with_every_change_and_only_then),
     TM_TEST(partitions_spread_over_the_workers_of_their_leader),

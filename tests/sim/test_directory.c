@@ -1,0 +1,402 @@
+/* The directory of a whole cluster: a new version is written through the system partition, and
+ * every node comes to go by it, whatever happens to nodes meanwhile. */
+#include "tests/sim/sim_cluster.h"
+#include "tests/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct tm_sim *sim;
+
+/* ---- a client ---- */
+
+struct client {
+    struct tm_sim_conn *conn;
+    uint8_t *reply; /* the last one */
+    size_t len;
+    unsigned replies;
+    bool closed;
+};
+
+static void on_reply(void *host, struct tm_sim_conn *conn, struct tm_bytes reply)
+{
+    struct client *c = host;
+    (void)conn;
+    c->replies++;
+    free(c->reply);
+    c->reply = malloc(reply.len + 1);
+    TM_ASSERT(c->reply != NULL);
+    memcpy(c->reply, reply.data, reply.len);
+    c->reply[reply.len] = '\0';
+    c->len = reply.len;
+}
+
+static void on_closed(void *host, struct tm_sim_conn *conn)
+{
+    struct client *c = host;
+    (void)conn;
+    c->closed = true;
+    c->conn = NULL;
+}
+
+static struct client *connect_to(unsigned node)
+{
+    struct client *c = calloc(1, sizeof *c);
+    struct tm_sim_client callbacks = {.host = c, .reply = on_reply, .closed = on_closed};
+    TM_ASSERT(c != NULL);
+    c->conn = tm_sim_connect(sim, node, 0, &callbacks);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(c->conn);
+    return c;
+}
+
+static void leave(struct client *c)
+{
+    if (!c->closed)
+        tm_sim_disconnect(c->conn);
+    free(c->reply);
+    free(c);
+}
+
+static bool answered(void *arg)
+{
+    const struct client *c = arg;
+    return c->replies > 0 || c->closed;
+}
+
+static void send_words(struct client *c, const struct tm_bytes *words, unsigned count)
+{
+    char head[32];
+    int n = snprintf(head, sizeof head, "*%u\r\n", count);
+    tm_sim_send(c->conn, tm_bytes_of(head, (size_t)n));
+    for (unsigned i = 0; i < count; i++) {
+        n = snprintf(head, sizeof head, "$%zu\r\n", words[i].len);
+        tm_sim_send(c->conn, tm_bytes_of(head, (size_t)n));
+        tm_sim_send(c->conn, words[i]);
+        tm_sim_send(c->conn, tm_bytes_str("\r\n"));
+    }
+    c->replies = 0;
+}
+
+/* ---- the directory ---- */
+
+/* What the node goes by; false: it is not part of the cluster yet. */
+static bool directory_at(unsigned node, struct tm_directory *d)
+{
+    struct client *c = connect_to(node);
+    const struct tm_bytes words[] = {tm_bytes_str("TIDEMILL"), tm_bytes_str("DIRECTORY")};
+    send_words(c, words, 2);
+    bool good = tm_sim_run_until(sim, answered, c, TM_SECONDS(5)) && !c->closed;
+    const char *at = NULL;
+    for (size_t i = 0; good && i + 7 < c->len && at == NULL; i++)
+        if (memcmp(c->reply + i, "bytes\r\n$", 8) == 0)
+            at = (const char *)c->reply + i + 8;
+    if (at != NULL) {
+        char *bytes;
+        size_t len = strtoul(at, &bytes, 10);
+        CU_ASSERT_EQUAL(tm_directory_decode(tm_bytes_of(bytes + 2, len), d), TM_OK);
+    }
+    leave(c);
+    return at != NULL;
+}
+
+static uint64_t version_at(unsigned node)
+{
+    static struct tm_directory d;
+    return directory_at(node, &d) ? d.version : 0;
+}
+
+struct goal {
+    unsigned nodes;
+    uint64_t version;
+};
+
+static bool reached(void *arg)
+{
+    const struct goal *g = arg;
+    for (unsigned i = 0; i < g->nodes; i++)
+        if (tm_sim_is_up(sim, i) && version_at(i) != g->version)
+            return false;
+    return true;
+}
+
+static void expect_everywhere(unsigned nodes, uint64_t version)
+{
+    struct goal g = {nodes, version};
+    bool good = tm_sim_run_until(sim, reached, &g, TM_SECONDS(20));
+    for (unsigned i = 0; !good && i < nodes; i++)
+        if (tm_sim_is_up(sim, i))
+            printf("  node %u goes by version %" PRIu64 "\n", i, version_at(i));
+    CU_ASSERT_TRUE(good);
+}
+
+/* The reply to a change of `now` into the next version, asked of that node; "" if none came. */
+static const char *change(unsigned node, const struct tm_directory *now, uint64_t patience)
+{
+    static char text[256];
+    static struct tm_directory next;
+    next = *now;
+    next.version++;
+    next.facts_len = (uint32_t)snprintf(next.facts, sizeof next.facts, "region=moon-%llu\n",
+                                        (unsigned long long)next.version);
+    size_t len = tm_directory_size(&next);
+    uint8_t *bytes = malloc(len);
+    TM_ASSERT(bytes != NULL);
+    tm_directory_encode(&next, bytes);
+    struct client *c = connect_to(node);
+    const struct tm_bytes words[] = {tm_bytes_str("TIDEMILL.CHANGE"), tm_bytes_of(bytes, len)};
+    send_words(c, words, 2);
+    text[0] = '\0';
+    if (tm_sim_run_until(sim, answered, c, patience) && !c->closed)
+        snprintf(text, sizeof text, "%s", (const char *)c->reply);
+    leave(c);
+    free(bytes);
+    return text;
+}
+
+/* Changes what the node goes by, until that succeeds. */
+static void change_until_done(unsigned node)
+{
+    static struct tm_directory now;
+    for (unsigned tries = 0; tries < 50; tries++) {
+        CU_ASSERT_TRUE_FATAL(directory_at(node, &now));
+        if (strcmp(change(node, &now, TM_SECONDS(10)), "+OK\r\n") == 0)
+            return;
+        tm_sim_run_for(sim, TM_MS(200));
+    }
+    CU_FAIL("the directory cannot be changed");
+}
+
+/* ---- the cluster ---- */
+
+static bool converged(void *arg)
+{
+    char why[512];
+    return tm_sim_converged(arg, why, sizeof why);
+}
+
+static void begin(struct tm_sim_config *c)
+{
+    sim = tm_sim_new(c);
+    for (unsigned i = 0; i < c->nodes; i++)
+        CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, i));
+    CU_ASSERT_TRUE_FATAL(tm_sim_run_until(sim, converged, sim, TM_SECONDS(10)));
+    expect_everywhere(c->nodes, 1);
+}
+
+static void end(unsigned nodes)
+{
+    for (unsigned i = 0; i < nodes; i++)
+        if (!tm_sim_is_up(sim, i))
+            CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, i));
+    CU_ASSERT_TRUE(tm_sim_run_until(sim, converged, sim, TM_SECONDS(60)));
+    CU_ASSERT_EQUAL(tm_sim_fatal(sim), 0);
+    tm_sim_free(sim);
+}
+
+static uint64_t seed_of_test(void)
+{
+    uint64_t seed = tm_test_seed();
+    fflush(stdout);
+    return seed;
+}
+
+/* Of four nodes, one has no copy of the system partition; worker 0 of none holds it where it lives
+ * on worker 1. */
+static void a_change_asked_of_any_node_reaches_all(void)
+{
+    struct tm_sim_config c;
+    tm_sim_config_default(&c, seed_of_test());
+    c.nodes = 4;
+    c.partitions = 11 + (unsigned)(c.seed & 1);
+    begin(&c);
+    for (unsigned i = 0; i < c.nodes; i++) {
+        change_until_done(i);
+        expect_everywhere(c.nodes, 2 + i);
+    }
+    end(c.nodes);
+}
+
+static void a_change_that_does_not_follow_the_present_version_is_refused(void)
+{
+    struct tm_sim_config c;
+    static struct tm_directory first;
+    tm_sim_config_default(&c, seed_of_test());
+    begin(&c);
+    CU_ASSERT_TRUE_FATAL(directory_at(0, &first));
+    change_until_done(0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(change(1, &first, TM_SECONDS(10)), "-ERR the directory is not"));
+    struct client *cl = connect_to(2);
+    const struct tm_bytes words[] = {tm_bytes_str("TIDEMILL.CHANGE"), tm_bytes_str("nonsense")};
+    send_words(cl, words, 2);
+    CU_ASSERT_TRUE(tm_sim_run_until(sim, answered, cl, TM_SECONDS(10)));
+    CU_ASSERT_PTR_NOT_NULL(strstr((const char *)cl->reply, "are no directory"));
+    leave(cl);
+    expect_everywhere(c.nodes, 2);
+    end(c.nodes);
+}
+
+static void a_node_that_was_down_goes_by_what_it_missed(void)
+{
+    struct tm_sim_config c;
+    tm_sim_config_default(&c, seed_of_test());
+    c.nodes = 4;
+    begin(&c);
+    for (unsigned away = 0; away < c.nodes; away++) {
+        tm_sim_end(sim, away, away % 2 == 0 ? TM_SIM_KILL : TM_SIM_POWER);
+        change_until_done((away + 1) % c.nodes);
+        change_until_done((away + 2) % c.nodes);
+        expect_everywhere(c.nodes, 3 + 2 * away);
+        CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, away));
+        expect_everywhere(c.nodes, 3 + 2 * away);
+    }
+    end(c.nodes);
+}
+
+static void a_wiped_node_goes_by_the_newest(void)
+{
+    struct tm_sim_config c;
+    tm_sim_config_default(&c, seed_of_test());
+    begin(&c);
+    for (unsigned wiped = 0; wiped < c.nodes; wiped++) {
+        tm_sim_end(sim, wiped, TM_SIM_KILL);
+        tm_sim_wipe(sim, wiped);
+        change_until_done((wiped + 1) % c.nodes);
+        CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, wiped));
+        expect_everywhere(c.nodes, 2 + wiped);
+        tm_sim_run_for(sim, TM_SECONDS(2)); /* it is to count again before the next goes */
+        CU_ASSERT_TRUE(tm_sim_run_until(sim, converged, sim, TM_SECONDS(60)));
+    }
+    end(c.nodes);
+}
+
+/* Everybody has lost power at once: the copies on the disks, and what is committed, are all there
+ * is. */
+static void a_version_survives_the_power_of_all(void)
+{
+    struct tm_sim_config c;
+    tm_sim_config_default(&c, seed_of_test());
+    c.nodes = 4;
+    begin(&c);
+    for (uint64_t version = 2; version < 6; version++) {
+        change_until_done((unsigned)(version % c.nodes));
+        for (unsigned i = 0; i < c.nodes; i++)
+            tm_sim_end(sim, i, TM_SIM_POWER);
+        for (unsigned i = 0; i < c.nodes; i++)
+            CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, i));
+        expect_everywhere(c.nodes, version);
+    }
+    end(c.nodes);
+}
+
+/* A node with an older copy that starts alone goes by that until it meets others. */
+static void a_node_with_an_older_copy_starts_and_takes_the_newer(void)
+{
+    struct tm_sim_config c;
+    tm_sim_config_default(&c, seed_of_test());
+    begin(&c);
+    tm_sim_end(sim, 2, TM_SIM_KILL);
+    change_until_done(0);
+    expect_everywhere(c.nodes, 2);
+    tm_sim_end(sim, 0, TM_SIM_KILL);
+    tm_sim_end(sim, 1, TM_SIM_KILL);
+    CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, 2));
+    tm_sim_run_for(sim, TM_SECONDS(2));
+    CU_ASSERT_EQUAL(version_at(2), 1);
+    CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, 1));
+    expect_everywhere(c.nodes, 2);
+    end(c.nodes);
+}
+
+static struct tm_shard_partition system_partition;
+static unsigned system_leader;
+
+static void find_leader(void *arg, const struct tm_shard_partition *p)
+{
+    const uint32_t *partition = arg;
+    if (p->partition != *partition || !p->ready)
+        return;
+    system_partition = *p;
+    system_leader = p->node;
+}
+
+static void the_directory_is_written_to_a_quorum_in_eventual_mode(void)
+{
+    struct tm_sim_config c;
+    static struct tm_directory first;
+    tm_sim_config_default(&c, seed_of_test());
+    c.eventual = true;
+    begin(&c);
+    change_until_done(0);
+    expect_everywhere(c.nodes, 2);
+    for (unsigned i = 0; i < c.nodes; i++)
+        for (unsigned w = 0; w < tm_sim_workers(sim, i); w++)
+            tm_shard_partitions(tm_sim_shard(sim, i, w), find_leader, &c.partitions);
+    CU_ASSERT_TRUE_FATAL(directory_at(system_leader, &first));
+    tm_sim_isolate(sim, system_leader, true);
+    /* Its disk alone does not do. */
+    CU_ASSERT_PTR_NULL(strstr(change(system_leader, &first, TM_MS(100)), "+OK"));
+    tm_sim_run_for(sim, TM_SECONDS(2));
+    CU_ASSERT_EQUAL(version_at(system_leader), 2);
+    change_until_done((system_leader + 1) % c.nodes);
+    tm_sim_isolate(sim, system_leader, false);
+    expect_everywhere(c.nodes, 3);
+    static struct tm_directory here, there;
+    CU_ASSERT_TRUE(directory_at(system_leader, &here));
+    CU_ASSERT_TRUE(directory_at((system_leader + 1) % c.nodes, &there));
+    CU_ASSERT_EQUAL(memcmp(&here, &there, sizeof here), 0);
+    end(c.nodes);
+}
+
+/* Changes, kills, power, wipes and cuts at random; in the end all go by one version, which is not
+ * older than any that was acknowledged. */
+static void whatever_happens_all_go_by_what_was_acknowledged_last(void)
+{
+    struct tm_sim_config c;
+    static struct tm_directory now;
+    tm_sim_config_default(&c, seed_of_test());
+    c.nodes = 3 + (unsigned)(c.seed % 3);
+    c.wire.lose = 20;
+    begin(&c);
+    uint64_t acknowledged = 1;
+    for (unsigned step = 0; step < 25; step++) {
+        unsigned i = (unsigned)tm_sim_draw(sim, c.nodes);
+        switch (tm_sim_draw(sim, 4)) {
+        case 0:
+            tm_sim_end(sim, i, tm_sim_draw(sim, 2) == 0 ? TM_SIM_KILL : TM_SIM_POWER);
+            tm_sim_run_for(sim, TM_MS(tm_sim_draw(sim, 500)));
+            CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, i));
+            break;
+        case 1:
+            tm_sim_isolate(sim, i, true);
+            tm_sim_run_for(sim, TM_MS(tm_sim_draw(sim, 1000)));
+            tm_sim_isolate(sim, i, false);
+            break;
+        default:
+            if (directory_at(i, &now) && strcmp(change((unsigned)tm_sim_draw(sim, c.nodes), &now,
+                                                       TM_MS(tm_sim_draw(sim, 3000))),
+                                                "+OK\r\n") == 0) {
+                CU_ASSERT(now.version >= acknowledged); /* others may have happened unheard */
+                acknowledged = now.version + 1;
+            }
+        }
+    }
+    CU_ASSERT_TRUE(tm_sim_run_until(sim, converged, sim, TM_SECONDS(60)));
+    tm_sim_run_for(sim, TM_SECONDS(2));
+    uint64_t version = version_at(0);
+    CU_ASSERT(version >= acknowledged && acknowledged > 1);
+    expect_everywhere(c.nodes, version);
+    end(c.nodes);
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(a_change_asked_of_any_node_reaches_all),
+    TM_TEST(a_change_that_does_not_follow_the_present_version_is_refused),
+    TM_TEST(a_node_that_was_down_goes_by_what_it_missed),
+    TM_TEST(a_wiped_node_goes_by_the_newest),
+    TM_TEST(a_version_survives_the_power_of_all),
+    TM_TEST(a_node_with_an_older_copy_starts_and_takes_the_newer),
+    TM_TEST(the_directory_is_written_to_a_quorum_in_eventual_mode),
+    TM_TEST(whatever_happens_all_go_by_what_was_acknowledged_last),
+};
+
+TM_TEST_MAIN("sim/directory", tests)
