@@ -288,6 +288,7 @@ struct tm_sim *tm_sim_new(const struct tm_sim_config *config)
     struct tm_sim *sim = calloc(1, sizeof *sim);
     TM_ASSERT(sim != NULL && config->nodes <= TM_SIM_NODES_MAX);
     sim->config = *config;
+    tm_sim_edit_file(sim, config->partitions, config->copies, config->eventual);
     sim->now = TM_SECONDS(1);
     sim->log = config->log;
     sim->conns_due = UINT64_MAX;

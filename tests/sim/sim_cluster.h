@@ -157,6 +157,9 @@ bool tm_sim_snapshot(struct tm_sim *sim, unsigned node, uint32_t partition);
 /* How many workers the node has from its next start on. */
 void tm_sim_set_workers(struct tm_sim *sim, unsigned node, unsigned workers);
 
+/* What the topology file says to nodes from their next start on; the config stays what it was. */
+void tm_sim_edit_file(struct tm_sim *sim, unsigned partitions, unsigned copies, bool eventual);
+
 /* No frames between this node and all others, or the others again. */
 void tm_sim_isolate(struct tm_sim *sim, unsigned node, bool cut);
 void tm_sim_cut(struct tm_sim *sim, unsigned from, unsigned to, bool cut);

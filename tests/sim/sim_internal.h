@@ -79,6 +79,8 @@ struct tm_sim_conn {
 
 struct tm_sim {
     struct tm_sim_config config;
+    unsigned file_partitions, file_copies; /* what the topology file says */
+    bool file_eventual;
     struct tm_rng rng;
     uint64_t now;
     struct tm_sim_hash hash;

@@ -173,9 +173,9 @@ static void describe(struct tm_sim_node *n)
                                  .spec = {.cluster = "sim",
                                           .names = tm_sim_names,
                                           .count = c->nodes,
-                                          .partitions = c->partitions,
-                                          .copies = c->copies,
-                                          .eventual = c->eventual}};
+                                          .partitions = n->sim->file_partitions,
+                                          .copies = n->sim->file_copies,
+                                          .eventual = n->sim->file_eventual}};
     for (unsigned i = 0; i < c->nodes; i++) {
         struct tm_node_address *at = &n->shared.address[i];
         snprintf(at->ip, sizeof at->ip, "10.0.0.%u", i + 1);
@@ -410,6 +410,13 @@ void tm_sim_node_fini(struct tm_sim_node *n)
 }
 
 /* ---- what a test may ask and do ---- */
+
+void tm_sim_edit_file(struct tm_sim *sim, unsigned partitions, unsigned copies, bool eventual)
+{
+    sim->file_partitions = partitions;
+    sim->file_copies = copies;
+    sim->file_eventual = eventual;
+}
 
 bool tm_sim_is_up(const struct tm_sim *sim, unsigned node)
 {

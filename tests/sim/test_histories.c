@@ -1,0 +1,674 @@
+/* The histories that break a rule of docs/PROTOCOL.md, one case each, with the product's own shards
+ * on simulated machines: what is in brackets there is named here.  The oracle watches all of them.
+ *
+ * Clusters have one partition, beside the system's own, unless a case needs more. */
+#include "actors/partition.h"
+#include "tests/sim/sim_hand.h"
+#include "tests/sim/sim_oracle.h"
+#include "tests/test.h"
+
+#include <errno.h>
+
+#define NOBODY TM_SIM_NODES_MAX
+
+static struct tm_sim *sim;
+static struct tm_sim_oracle *oracle;
+static struct tm_sim_config config;
+
+/* ---- the world ---- */
+
+static bool converged(void *arg)
+{
+    char why[512];
+    (void)arg;
+    return tm_sim_converged(sim, why, sizeof why);
+}
+
+static bool whole(void *arg)
+{
+    char why[512];
+    (void)arg;
+    return tm_sim_whole(sim, why, sizeof why);
+}
+
+static void settle(bool (*how)(void *arg))
+{
+    char why[512] = "";
+    bool good = tm_sim_run_until(sim, how, NULL, TM_SECONDS(60));
+    if (!good) {
+        (void)tm_sim_converged(sim, why, sizeof why);
+        printf("  %s\n", why);
+    }
+    CU_ASSERT_TRUE_FATAL(good);
+}
+
+/* The default cluster: three nodes of one worker, three copies of one partition. */
+static void prepare(void)
+{
+    tm_sim_config_default(&config, tm_test_seed());
+    config.partitions = 1;
+    config.workers[0] = 1;
+}
+
+static void open_cluster(void)
+{
+    sim = tm_sim_new(&config);
+    oracle = tm_sim_oracle_new(sim);
+    for (unsigned i = 0; i < config.nodes; i++)
+        CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, i));
+    settle(converged);
+}
+
+/* All is well, and nothing was seen that may not be. */
+static void close_cluster(void)
+{
+    char why[512] = "";
+    if (tm_sim_wrongs(sim) > 0)
+        printf("  %s\n", tm_sim_wrong_text(sim));
+    CU_ASSERT_EQUAL(tm_sim_wrongs(sim), 0);
+    CU_ASSERT_EQUAL(tm_sim_differences(sim, why, sizeof why), 0);
+    tm_sim_oracle_free(oracle);
+    tm_sim_free(sim);
+}
+
+static const struct tm_partition *part(unsigned node, uint32_t id)
+{
+    if (!tm_sim_is_up(sim, node))
+        return NULL;
+    return tm_shard_partition(tm_sim_shard(sim, node, id % tm_sim_workers(sim, node)), id);
+}
+
+/* The node that leads in the highest term, or NOBODY. */
+static unsigned leader_of(uint32_t id)
+{
+    unsigned leader = NOBODY;
+    uint64_t term = 0;
+    for (unsigned i = 0; i < config.nodes; i++) {
+        const struct tm_partition *p = part(i, id);
+        if (p == NULL || p->replica.role != TM_ROLE_LEADER || p->replica.hs.term < term)
+            continue;
+        leader = i;
+        term = p->replica.hs.term;
+    }
+    return leader;
+}
+
+static unsigned leader(void)
+{
+    return leader_of(0);
+}
+
+static bool another_leads(void *arg)
+{
+    unsigned now = leader();
+    return now != NOBODY && now != *(const unsigned *)arg && part(now, 0)->announced;
+}
+
+/* The next leader, which takes requests, after `old`. */
+static unsigned successor(unsigned old)
+{
+    CU_ASSERT_TRUE_FATAL(tm_sim_run_until(sim, another_leads, &old, TM_SECONDS(30)));
+    return leader();
+}
+
+static unsigned other_than(unsigned a, unsigned b)
+{
+    unsigned i = 0;
+    while (i == a || i == b)
+        i++;
+    return i;
+}
+
+/* One command at a node, by a connection of its own. */
+static const char *ask(unsigned node, const char *line)
+{
+    static char text[512];
+    struct tm_sim_hand *h = tm_sim_hand_new(sim, node, 0);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(h);
+    snprintf(text, sizeof text, "%s", tm_sim_hand_ask(h, line));
+    tm_sim_hand_free(h);
+    return text;
+}
+
+static void restart(unsigned node)
+{
+    tm_sim_run_for(sim, TM_MS(20));
+    CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, node));
+}
+
+/* Runs for so long; false if a leader that serves was there at some moment. */
+static bool nobody_leads_for(uint64_t ns)
+{
+    for (uint64_t end = tm_sim_now(sim) + ns; tm_sim_now(sim) < end;) {
+        tm_sim_run_for(sim, TM_MS(5));
+        unsigned l = leader();
+        if (l != NOBODY && part(l, 0)->announced)
+            return false;
+    }
+    return true;
+}
+
+/* ---- identity ---- */
+
+/* [wiped node votes after restart]  Of three, one is away and one comes back empty: the third may
+ * not win by the vote of a disk that has forgotten what it acknowledged. */
+static void a_wiped_node_does_not_vote(void)
+{
+    prepare();
+    open_cluster();
+    unsigned a = leader(), b = (a + 1) % 3, c = (a + 2) % 3;
+    tm_sim_isolate(sim, b, true);
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET k 1"), "OK"); /* a and c have it */
+    tm_sim_end(sim, a, TM_SIM_KILL);
+    tm_sim_end(sim, c, TM_SIM_KILL);
+    tm_sim_wipe(sim, c);
+    tm_sim_isolate(sim, b, false);
+    restart(c);
+    CU_ASSERT_TRUE(nobody_leads_for(TM_SECONDS(5)));
+    restart(a);
+    settle(whole);
+    CU_ASSERT_STRING_EQUAL(ask(b, "GET k"), "1");
+    close_cluster();
+}
+
+/* [rolling restart with an edited file]  The file says other copies, partitions and modes: the
+ * cluster goes on as it is. */
+static void an_edited_file_changes_nothing_in_a_rolling_restart(void)
+{
+    char key[32];
+    prepare();
+    config.partitions = 8;
+    open_cluster();
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(key, sizeof key, "SET k%u %u", i, i);
+        CU_ASSERT_STRING_EQUAL(ask(i % 3, key), "OK");
+    }
+    tm_sim_edit_file(sim, 5, 1, true);
+    for (unsigned i = 0; i < 3; i++) {
+        CU_ASSERT_TRUE(tm_sim_stop(sim, i, TM_SECONDS(5)));
+        restart(i);
+        settle(whole);
+    }
+    settle(converged);
+    for (unsigned i = 0; i < 20; i++) {
+        char value[16];
+        snprintf(key, sizeof key, "GET k%u", i);
+        snprintf(value, sizeof value, "%u", i);
+        CU_ASSERT_STRING_EQUAL(ask(i % 3, key), value);
+    }
+    CU_ASSERT_PTR_NOT_NULL(part(0, 7)); /* still eight */
+    CU_ASSERT_FALSE(part(0, 0)->env->eventual);
+    close_cluster();
+}
+
+/* [fewer cores after restart]  Every node comes back with other numbers of workers, by power loss
+ * and by a clean stop; what was acknowledged lies in logs of older generations. */
+static void fewer_workers_find_what_more_of_them_wrote(void)
+{
+    static const unsigned counts[4][3] = {{4, 4, 4}, {1, 1, 1}, {2, 1, 3}, {3, 2, 1}};
+    char line[32];
+    prepare();
+    config.partitions = 6;
+    config.workers[0] = 3;
+    open_cluster();
+    for (unsigned round = 0; round < 4; round++) {
+        for (unsigned i = 0; i < 12; i++) {
+            snprintf(line, sizeof line, "INCR c%u", i);
+            CU_ASSERT_EQUAL(atoi(ask(i % 3, line)), (int)round + 1);
+        }
+        for (unsigned i = 0; i < 3; i++) {
+            tm_sim_set_workers(sim, i, counts[round][i]);
+            if (round % 2 == 0)
+                tm_sim_end(sim, i, TM_SIM_POWER);
+            else
+                CU_ASSERT_TRUE(tm_sim_stop(sim, i, TM_SECONDS(5)));
+        }
+        for (unsigned i = 0; i < 3; i++)
+            restart(i);
+        settle(whole);
+    }
+    for (unsigned i = 0; i < 12; i++) {
+        snprintf(line, sizeof line, "GET c%u", i);
+        CU_ASSERT_STRING_EQUAL(ask(0, line), "4");
+    }
+    close_cluster();
+}
+
+/* ---- log and disk ---- */
+
+/* Clients that write without a pause until they are told to end. */
+#define WRITERS 4
+struct writer {
+    struct tm_sim_hand *hand;
+    unsigned sent;
+};
+
+static void write_on(struct writer *w, unsigned number)
+{
+    char line[64];
+    for (; w->hand != NULL && w->sent < tm_sim_hand_answers(w->hand) + 4; w->sent++) {
+        snprintf(line, sizeof line, "INCR w%u", number);
+        tm_sim_hand_send(w->hand, line);
+    }
+}
+
+/* The power of these nodes (bits) goes while writes are under way; afterwards each writer's counter
+ * is at least what it was told. */
+static void power_goes_while_writing(unsigned nodes, uint64_t after)
+{
+    struct writer writers[WRITERS] = {{NULL}};
+    int told[WRITERS];
+    char line[32];
+    for (unsigned i = 0; i < WRITERS; i++)
+        writers[i].hand = tm_sim_hand_new(sim, i % config.nodes, 0);
+    for (uint64_t end = tm_sim_now(sim) + after; tm_sim_now(sim) < end;) {
+        for (unsigned i = 0; i < WRITERS; i++)
+            write_on(&writers[i], i);
+        tm_sim_run_for(sim, TM_US(50));
+    }
+    for (unsigned i = 0; i < WRITERS; i++) {
+        told[i] = atoi(tm_sim_hand_text(writers[i].hand));
+        tm_sim_hand_free(writers[i].hand);
+    }
+    for (unsigned i = 0; i < config.nodes; i++)
+        if ((nodes >> i & 1) != 0)
+            tm_sim_end(sim, i, TM_SIM_POWER);
+    for (unsigned i = 0; i < config.nodes; i++)
+        if ((nodes >> i & 1) != 0)
+            restart(i);
+    settle(whole);
+    for (unsigned i = 0; i < WRITERS; i++) {
+        snprintf(line, sizeof line, "GET w%u", i);
+        CU_ASSERT(atoi(ask(0, line)) >= told[i]);
+    }
+}
+
+/* [13 is on disk, 11 is not]  One copy, whose disk finishes later blocks before earlier ones. */
+static void blocks_that_finish_out_of_order_count_in_order(void)
+{
+    prepare();
+    config.nodes = config.copies = 1;
+    config.disk_min_ns = TM_US(20);
+    config.disk_max_ns = TM_MS(3);
+    open_cluster();
+    for (unsigned round = 0; round < 15; round++)
+        power_goes_while_writing(1, TM_MS(5) + tm_sim_draw(sim, TM_MS(20)));
+    close_cluster();
+}
+
+/* [power loss tears every replica's tail at once]  All are cut off in the middle of a write: torn
+ * tails are known for what they are, and nobody waits for anybody's denial. */
+static void a_power_loss_of_all_tears_tails_and_loses_nothing(void)
+{
+    prepare();
+    config.disk_min_ns = TM_US(100);
+    config.disk_max_ns = TM_MS(2);
+    open_cluster();
+    for (unsigned round = 0; round < 12; round++)
+        power_goes_while_writing(7, TM_MS(5) + tm_sim_draw(sim, TM_MS(30)));
+    close_cluster();
+}
+
+/* [fsync that succeeds the second time]  A write fails once: the node says so and ends, what it was
+ * told to write is not asked for again, and the others have all that was acknowledged. */
+static void a_write_that_failed_once_is_not_tried_again(void)
+{
+    prepare();
+    open_cluster();
+    unsigned a = leader();
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET k 1"), "OK");
+    tm_sim_disk_fail(tm_sim_disk_of(sim, a), TM_DISK_WRITE, EIO, 1);
+    struct tm_sim_hand *h = tm_sim_hand_new(sim, (a + 1) % 3, 0);
+    tm_sim_hand_send(h, "SET k 2");
+    tm_sim_run_for(sim, TM_SECONDS(1));
+    CU_ASSERT_EQUAL(tm_sim_fatal(sim), 1);
+    CU_ASSERT_FALSE_FATAL(tm_sim_is_up(sim, a));
+    unsigned b = successor(a);
+    const char *value = ask(b, "GET k");
+    bool told = tm_sim_hand_answers(h) > 0 && strcmp(tm_sim_hand_text(h), "OK") == 0;
+    CU_ASSERT(strcmp(value, "2") == 0 || (!told && strcmp(value, "1") == 0));
+    tm_sim_hand_free(h);
+    tm_sim_wipe(sim, a); /* the device was replaced */
+    restart(a);
+    settle(whole);
+    close_cluster();
+}
+
+/* [forgetful voter]  In memory only: of the two that had a record one ends and forgets; it does not
+ * help the third, which never had it, to win. */
+static void a_voter_that_forgot_does_not_elect_one_that_never_knew(void)
+{
+    prepare();
+    config.options.durability = TM_DURABILITY_MEMORY;
+    open_cluster();
+    unsigned a = leader(), b = (a + 1) % 3, c = (a + 2) % 3;
+    tm_sim_isolate(sim, c, true);
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET k 1"), "OK");
+    tm_sim_end(sim, b, TM_SIM_POWER);
+    tm_sim_isolate(sim, a, true);
+    tm_sim_isolate(sim, c, false);
+    tm_sim_cut(sim, a, c, true);
+    tm_sim_cut(sim, c, a, true);
+    tm_sim_run_for(sim, TM_SECONDS(1)); /* a has noticed that it leads nobody */
+    restart(b);
+    CU_ASSERT_TRUE(nobody_leads_for(TM_SECONDS(3)));
+    tm_sim_isolate(sim, a, false);
+    settle(whole);
+    CU_ASSERT_STRING_EQUAL(ask(c, "GET k"), "1");
+    close_cluster();
+}
+
+/* ---- effects and snapshots ---- */
+
+/* [snapshot holds what was cut]  A leader that is cut off takes a snapshot while effects of its
+ * own, which nobody else has, are in its table; they are cut, and it starts from that snapshot. */
+static void a_snapshot_does_not_hold_what_was_cut(void)
+{
+    char line[64];
+    prepare();
+    open_cluster();
+    unsigned a = leader();
+    for (unsigned i = 0; i < 50; i++) {
+        snprintf(line, sizeof line, "SET k%u old", i);
+        CU_ASSERT_STRING_EQUAL(ask(a, line), "OK");
+    }
+    tm_sim_isolate(sim, a, true);
+    struct tm_sim_hand *h = tm_sim_hand_new(sim, a, 0);
+    for (unsigned i = 0; i < 50; i++) {
+        snprintf(line, sizeof line, "SET k%u cut", i);
+        tm_sim_hand_send(h, line);
+    }
+    tm_sim_run_for(sim, TM_MS(2));
+    CU_ASSERT(tm_store_applied(part(a, 0)->store) >= tm_store_committed(part(a, 0)->store) + 50);
+    CU_ASSERT_TRUE(tm_sim_snapshot(sim, a, 0));
+    CU_ASSERT_STRING_EQUAL(ask(successor(a), "SET k0 new"), "OK");
+    tm_sim_run_for(sim, TM_SECONDS(1));
+    CU_ASSERT(tm_log_first(part(a, 0)->log) > 1); /* it was taken and counts */
+    tm_sim_hand_free(h);
+    tm_sim_isolate(sim, a, false);
+    settle(converged);
+    tm_sim_end(sim, a, TM_SIM_POWER);
+    restart(a);
+    settle(converged);
+    CU_ASSERT_STRING_EQUAL(ask(a, "GET k0"), "new");
+    CU_ASSERT_STRING_EQUAL(ask(a, "GET k49"), "old");
+    close_cluster();
+}
+
+/* The log begins after a snapshot whose file lacks its directory entry, or whose pointer flipped
+ * too early: power goes at every moment around a snapshot, on the only copy. */
+static void power_may_go_at_any_moment_of_a_snapshot(void)
+{
+    char line[64];
+    prepare();
+    config.nodes = config.copies = 1;
+    open_cluster();
+    for (unsigned round = 0; round < 30; round++) {
+        for (unsigned i = 0; i < 20; i++) {
+            snprintf(line, sizeof line, "INCR c%u", i);
+            CU_ASSERT_EQUAL(atoi(ask(0, line)), (int)round + 1);
+        }
+        (void)tm_sim_snapshot(sim, 0, 0);
+        tm_sim_run_for(sim, tm_sim_draw(sim, TM_MS(8)));
+        tm_sim_end(sim, 0, TM_SIM_POWER);
+        restart(0);
+        settle(converged);
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(line, sizeof line, "GET c%u", i);
+        CU_ASSERT_STRING_EQUAL(ask(0, line), "30");
+    }
+    close_cluster();
+}
+
+/* ---- answers ---- */
+
+/* [partition 7 has a newer leader]  A node leads many partitions; one of them moves on without its
+ * knowing, while the others are confirmed by the very same heartbeats. */
+static void a_heartbeat_confirms_no_partition_that_has_a_newer_leader(void)
+{
+    static const char key[] = "{t}k";
+    prepare();
+    config.partitions = 2;
+    open_cluster();
+    uint32_t id = 0;
+    unsigned a = leader_of(0), b, c;
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET {t}k 1"), "OK");
+    for (id = 0; id < 2; id++)
+        if (tm_store_find(part(a, id)->store, tm_bytes_str(key)) != NULL)
+            break;
+    CU_ASSERT_FATAL(id < 2);
+    if (leader_of(id) != a || leader_of(1 - id) != a) { /* a is to lead both */
+        (void)tm_sim_transfer(sim, leader_of(id), id, a);
+        (void)tm_sim_transfer(sim, leader_of(1 - id), 1 - id, a);
+        tm_sim_run_for(sim, TM_SECONDS(1));
+    }
+    CU_ASSERT_EQUAL_FATAL(leader_of(id), a);
+    CU_ASSERT_EQUAL_FATAL(leader_of(1 - id), a);
+    b = (a + 1) % 3;
+    c = (a + 2) % 3;
+    CU_ASSERT_TRUE(tm_sim_transfer(sim, a, id, c));
+    tm_sim_run_for(sim, TM_US(300)); /* the word is on its way to c, or there */
+    tm_sim_cut(sim, c, a, true);     /* which from now on a does not hear */
+    struct tm_sim_hand *reader = tm_sim_hand_new(sim, a, 0);
+    for (unsigned i = 0; i < 2000 && !part(c, id)->announced; i++)
+        tm_sim_run_for(sim, TM_US(100));
+    CU_ASSERT_EQUAL_FATAL(leader_of(id), c);
+    CU_ASSERT_STRING_EQUAL(ask(c, "SET {t}k 2"), "OK");
+    tm_sim_hand_send(reader, "GET {t}k");
+    tm_sim_run_for(sim, TM_SECONDS(1));
+    CU_ASSERT_STRING_NOT_EQUAL(tm_sim_hand_text(reader), "1"); /* "2", or that a leads no more */
+    CU_ASSERT_EQUAL(leader_of(1 - id), a); /* that one was confirmed all the time */
+    tm_sim_hand_free(reader);
+    tm_sim_cut(sim, c, a, false);
+    settle(converged);
+    CU_ASSERT_STRING_EQUAL(ask(b, "GET {t}k"), "2");
+    close_cluster();
+}
+
+/* Known from other systems: a leader sleeps, is replaced, wakes, and is asked first of all. */
+static void a_leader_that_slept_answers_nothing_stale(void)
+{
+    prepare();
+    open_cluster();
+    for (unsigned round = 0; round < 5; round++) {
+        char line[32], value[16];
+        unsigned a = leader();
+        struct tm_sim_hand *h = tm_sim_hand_new(sim, a, 0);
+        snprintf(line, sizeof line, "SET k %u", 2 * round + 1);
+        CU_ASSERT_STRING_EQUAL(tm_sim_hand_ask(h, line), "OK");
+        tm_sim_hand_send(h, "GET k"); /* arrives when it wakes */
+        tm_sim_pause(sim, a, true);
+        unsigned b = successor(a);
+        snprintf(line, sizeof line, "SET k %u", 2 * round + 2);
+        snprintf(value, sizeof value, "%u", 2 * round + 2);
+        CU_ASSERT_STRING_EQUAL(ask(b, line), "OK");
+        tm_sim_pause(sim, a, false);
+        const char *told = tm_sim_hand_ask(h, "GET k"); /* it may know nobody to ask yet */
+        if (strncmp(told, "CLUSTERDOWN", 11) != 0)
+            CU_ASSERT_STRING_EQUAL(told, value);
+        tm_sim_hand_free(h);
+        settle(converged);
+    }
+    close_cluster();
+}
+
+/* Known from other systems: a write is reported failed, and its effect is there all the same. */
+static void a_write_that_was_refused_is_nowhere(void)
+{
+    prepare();
+    open_cluster();
+    unsigned a = leader(), b = (a + 1) % 3;
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET k 1"), "OK");
+    for (unsigned round = 0; round < 6; round++) {
+        a = leader();
+        struct tm_sim_hand *h = tm_sim_hand_new(sim, a, 0);
+        tm_sim_isolate(sim, a, true);
+        tm_sim_hand_send(h, "INCR refused"); /* in its log, and in no other */
+        tm_sim_run_for(sim, TM_MS(100) + tm_sim_draw(sim, TM_MS(400)));
+        tm_sim_isolate(sim, a, false);
+        tm_sim_run_for(sim, TM_SECONDS(12));
+        CU_ASSERT_EQUAL(tm_sim_hand_answers(h), 1);
+        bool unknown = strncmp(tm_sim_hand_text(h), "TIMEOUT", 7) == 0;
+        int told = atoi(tm_sim_hand_text(h)), now = atoi(ask(b, "GET refused"));
+        if (!unknown && told == 0) /* an error that says: nothing was done */
+            CU_ASSERT_EQUAL(now, 0);
+        if (told != 0)
+            CU_ASSERT_EQUAL(now, told);
+        CU_ASSERT_STRING_EQUAL(ask(b, now != 0 ? "DEL refused" : "DEL k"), "1");
+        CU_ASSERT_STRING_EQUAL(ask(b, "SET k 1"), "OK");
+        tm_sim_hand_free(h);
+    }
+    settle(converged);
+    close_cluster();
+}
+
+/* ---- two copies and a witness ---- */
+
+static unsigned witness(void)
+{
+    unsigned i = 0;
+    while (i < 3 && !part(i, 0)->witness)
+        i++;
+    return i;
+}
+
+/* Known from other systems: data gone after a second failover.  A dies, B goes on alone, B dies, A
+ * comes back: it has not what B acknowledged, and neither it nor the witness may pretend. */
+static void a_second_failover_waits_for_the_copy_that_went_on_alone(void)
+{
+    prepare();
+    config.copies = 2;
+    open_cluster();
+    unsigned a = leader(), w = witness(), b = other_than(a, w);
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET k 1"), "OK");
+    tm_sim_end(sim, a, TM_SIM_KILL);
+    CU_ASSERT_EQUAL(successor(a), b);
+    CU_ASSERT_STRING_EQUAL(ask(w, "SET k 2"), "OK"); /* on one copy */
+    tm_sim_end(sim, b, TM_SIM_POWER);
+    restart(a);
+    CU_ASSERT_TRUE(nobody_leads_for(TM_SECONDS(5)));
+    restart(b);
+    settle(whole);
+    CU_ASSERT_STRING_EQUAL(ask(a, "GET k"), "2");
+    close_cluster();
+}
+
+/* While it narrows, the witness dies: no lone commit before it knows. */
+static void no_lone_commit_while_the_witness_is_away(void)
+{
+    prepare();
+    config.copies = 2;
+    open_cluster();
+    unsigned a = leader(), w = witness(), b = other_than(a, w);
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET k 1"), "OK");
+    tm_sim_cut(sim, a, w, true);
+    tm_sim_cut(sim, w, a, true);
+    tm_sim_end(sim, b, TM_SIM_KILL);
+    struct tm_sim_hand *h = tm_sim_hand_new(sim, a, 0);
+    tm_sim_hand_send(h, "SET k 2");
+    tm_sim_run_for(sim, TM_SECONDS(2));
+    CU_ASSERT_STRING_NOT_EQUAL(tm_sim_hand_text(h), "OK");
+    restart(b); /* with the witness it may lead without what a had not committed */
+    tm_sim_cut(sim, a, w, false);
+    tm_sim_cut(sim, w, a, false);
+    settle(whole);
+    const char *value = ask(b, "GET k");
+    CU_ASSERT(strcmp(value, "1") == 0 || strcmp(value, "2") == 0);
+    tm_sim_hand_free(h);
+    close_cluster();
+}
+
+/* --solo stop: on one copy nothing is taken, and says so. */
+static void solo_stop_takes_nothing_on_one_copy(void)
+{
+    prepare();
+    config.copies = 2;
+    config.options.solo = TM_SOLO_STOP;
+    open_cluster();
+    unsigned a = leader(), w = witness(), b = other_than(a, w);
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET k 1"), "OK");
+    tm_sim_end(sim, b, TM_SIM_KILL);
+    tm_sim_run_for(sim, TM_SECONDS(2));
+    CU_ASSERT_EQUAL(strncmp(ask(a, "SET k 2"), "NOREPLICAS", 10), 0);
+    restart(b);
+    settle(whole);
+    CU_ASSERT_STRING_EQUAL(ask(b, "GET k"), "1");
+    CU_ASSERT_STRING_EQUAL(ask(b, "SET k 3"), "OK");
+    close_cluster();
+}
+
+/* ---- eventual mode ---- */
+
+/* [deleted comes back through a re-offer]  What a leader took while it was cut off comes back after
+ * the next one deleted it: it stays deleted; what nobody touched comes back. */
+static void deleted_does_not_come_back_through_a_re_offer(void)
+{
+    prepare();
+    config.eventual = true;
+    open_cluster();
+    unsigned a = leader(), b = (a + 1) % 3;
+    tm_sim_isolate(sim, a, true);
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET gone old"), "OK");
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET kept old"), "OK");
+    CU_ASSERT_STRING_EQUAL(ask(a, "INCRBY count 5"), "5");
+    unsigned next = successor(a);
+    CU_ASSERT_STRING_EQUAL(ask(next, "SET gone new"), "OK");
+    CU_ASSERT_STRING_EQUAL(ask(next, "DEL gone"), "1");
+    CU_ASSERT_STRING_EQUAL(ask(next, "INCRBY count 2"), "2");
+    tm_sim_isolate(sim, a, false);
+    settle(converged);
+    CU_ASSERT_STRING_EQUAL(ask(b, "GET gone"), "(nil)");
+    CU_ASSERT_STRING_EQUAL(ask(b, "GET kept"), "old");
+    CU_ASSERT_STRING_EQUAL(ask(b, "GET count"), "7");
+    close_cluster();
+}
+
+/* The same over the death of the node that has it, and of the leader that is to take it. */
+static void an_offer_survives_both_ends(void)
+{
+    prepare();
+    config.eventual = true;
+    open_cluster();
+    unsigned a = leader();
+    tm_sim_isolate(sim, a, true);
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET kept old"), "OK");
+    tm_sim_run_for(sim, TM_MS(5)); /* on its disk */
+    unsigned next = successor(a);
+    CU_ASSERT_STRING_EQUAL(ask(next, "SET more new"), "OK");
+    tm_sim_isolate(sim, a, false);
+    for (unsigned round = 0; round < 6; round++) { /* all through cutting, keeping, offering */
+        tm_sim_run_for(sim, tm_sim_draw(sim, TM_MS(300)));
+        unsigned victim = round % 2 == 0 ? a : leader();
+        if (victim == NOBODY)
+            continue;
+        tm_sim_end(sim, victim, TM_SIM_POWER);
+        restart(victim);
+    }
+    settle(converged);
+    CU_ASSERT_STRING_EQUAL(ask(next, "GET kept"), "old");
+    CU_ASSERT_STRING_EQUAL(ask(next, "GET more"), "new");
+    close_cluster();
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(a_wiped_node_does_not_vote),
+    TM_TEST(an_edited_file_changes_nothing_in_a_rolling_restart),
+    TM_TEST(fewer_workers_find_what_more_of_them_wrote),
+    TM_TEST(blocks_that_finish_out_of_order_count_in_order),
+    TM_TEST(a_power_loss_of_all_tears_tails_and_loses_nothing),
+    TM_TEST(a_write_that_failed_once_is_not_tried_again),
+    TM_TEST(a_voter_that_forgot_does_not_elect_one_that_never_knew),
+    TM_TEST(a_snapshot_does_not_hold_what_was_cut),
+    TM_TEST(power_may_go_at_any_moment_of_a_snapshot),
+    TM_TEST(a_heartbeat_confirms_no_partition_that_has_a_newer_leader),
+    TM_TEST(a_leader_that_slept_answers_nothing_stale),
+    TM_TEST(a_write_that_was_refused_is_nowhere),
+    TM_TEST(a_second_failover_waits_for_the_copy_that_went_on_alone),
+    TM_TEST(no_lone_commit_while_the_witness_is_away),
+    TM_TEST(solo_stop_takes_nothing_on_one_copy),
+    TM_TEST(deleted_does_not_come_back_through_a_re_offer),
+    TM_TEST(an_offer_survives_both_ends),
+};
+
+TM_TEST_MAIN("sim/histories", tests)
