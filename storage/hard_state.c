@@ -1,12 +1,16 @@
 /* One entry per partition in memory; put marks it, commit writes the marked ones into the WAL, 64
  * to a record, and refresh rewrites the file: version v goes to the pair of copies v mod 2, so
- * first over the older pair, then, under v + 1, over the other.  A copy tells up to which WAL
- * sequence it holds everything (`covered`).
+ * first over the older pair, then, under v + 1, over the other.  What is put while the first pair
+ * is written goes into the other one at once: then a version is left out, so that the two that may
+ * hold the same content always do.  A copy tells up to which WAL sequence it holds everything
+ * (`covered`), and a record in the WAL the first version that holds it (its index).
  *
- * Recovery.  The newest valid copy is taken; WAL records behind its covered sequence come on top.
- * That is the whole truth if the kept WAL begins no later than covered + 1 and has no rot in
- * between; what a rotten block held of a partition is known from the directory of the next one.
- * Else the entry is marked unproven, which is itself kept in the file, until it is put anew. */
+ * Recovery.  The newest valid copy is taken; WAL records that it does not hold come on top.  As
+ * nothing is shown before both the WAL and a pair of copies have it, either is the whole truth: the
+ * file, if each of its pairs can be read (else the newest may be among what cannot); and the
+ * newest copy found with the WAL, if that begins no later than covered + 1 and has no rot behind
+ * it; what a rotten block held of a partition is known from the directory of the next one.  Else
+ * the entry is marked unproven, which is itself kept in the file, until it is put anew. */
 #include "storage/hard_state.h"
 
 #include <errno.h>
@@ -58,6 +62,7 @@ TM_STATIC_ASSERT(sizeof(struct copy) == 72, "frozen");
 struct state {
     struct entry entry;
     uint64_t sequence; /* of the block that holds the newest, once committed */
+    uint64_t round;    /* of the refresh that takes it into the file */
     bool pending;
 };
 
@@ -73,14 +78,17 @@ struct tm_hs {
     uint8_t *image; /* one copy */
     uint8_t *record;
     int32_t file;
-    uint64_t version;
+    uint64_t version; /* of the pair written last */
+    uint64_t content; /* the first version of what was encoded last */
     uint64_t covered;
+    uint64_t rounds, rounds_saved; /* refreshes that began; that are in a pair of copies */
     bool unsaved;
     /* Recovery: the volume that is being replayed. */
     uint32_t volume_workers, volume_worker;
-    uint64_t volume_covered;
+    uint64_t volume_covered, volume_version;
+    bool volume_sure; /* its file holds all that was ever shown */
     /* Refresh: step 0..5 = two writes and a sync, twice. */
-    bool refreshing;
+    bool refreshing, failed;
     unsigned step;
     uint64_t target;
     struct tm_disk_op op;
@@ -154,6 +162,7 @@ static void encode_copy(struct tm_hs *hs, uint64_t version, uint64_t covered)
                           .disk_id = hs->config.disk_id,
                           .generation = hs->config.generation,
                           .worker = hs->config.worker};
+    hs->content = version;
     memcpy(header.cluster, hs->config.cluster, 16);
     memset(hs->image, 0, hs->copy_bytes);
     struct entry *to = (void *)(hs->image + sizeof header);
@@ -219,13 +228,18 @@ static void doubt(struct tm_hs *hs, uint32_t partition)
 
 void tm_hs_doubt(struct tm_hs *hs)
 {
+    if (hs->volume_sure)
+        return;
     for (uint32_t p = hs->volume_worker; p < hs->config.partitions; p += hs->volume_workers)
         doubt(hs, p);
 }
 
-/* Reads the newest valid copy of a volume's file into image. */
-static bool newest_copy(struct tm_hs *hs, uint32_t generation, uint32_t worker, struct copy *out)
+/* Reads the newest valid copy of a volume's file into image.  *sure: each pair has a valid one, so
+ * this is the newest there ever was. */
+static bool newest_copy(struct tm_hs *hs, uint32_t generation, uint32_t worker, struct copy *out,
+                        bool *sure)
 {
+    bool pair[2] = {false, false};
     char name[TM_WAL_NAME_MAX];
     tm_wal_name_hard(name, hs->folder, generation, worker);
     int64_t file = tm_disk_run_open(hs->disk, name, TM_DISK_RDONLY | TM_DISK_DIRECT);
@@ -235,14 +249,17 @@ static bool newest_copy(struct tm_hs *hs, uint32_t generation, uint32_t worker, 
     struct copy header;
     out->version = 0;
     for (unsigned i = 0; i < COPIES; i++)
-        if (load_copy(hs, (int32_t)file, i) && copy_valid(hs, generation, worker, &header) &&
-            header.version > out->version) {
+        if (load_copy(hs, (int32_t)file, i) && copy_valid(hs, generation, worker, &header)) {
+            pair[i / 2] = true;
+            if (header.version <= out->version)
+                continue;
             *out = header;
             best = (int)i;
         }
     bool found = best >= 0 && load_copy(hs, (int32_t)file, (unsigned)best) &&
                  copy_valid(hs, generation, worker, out);
     tm_disk_run_close(hs->disk, (int32_t)file);
+    *sure = found && pair[0] && pair[1];
     return found;
 }
 
@@ -250,10 +267,12 @@ bool tm_hs_volume(struct tm_hs *hs, uint32_t generation, uint32_t worker, uint32
                   uint64_t first_sequence)
 {
     struct copy header = {0};
-    bool found = newest_copy(hs, generation, worker, &header);
+    hs->volume_sure = false;
+    bool found = newest_copy(hs, generation, worker, &header, &hs->volume_sure);
     hs->volume_worker = worker;
     hs->volume_workers = workers;
     hs->volume_covered = found ? header.covered : 0;
+    hs->volume_version = found ? header.version : 0;
     if (found) {
         const struct entry *e = (const void *)(hs->image + sizeof header);
         for (uint32_t i = 0; i < header.count; i++)
@@ -261,7 +280,7 @@ bool tm_hs_volume(struct tm_hs *hs, uint32_t generation, uint32_t worker, uint32
     }
     bool whole =
         first_sequence == 0 ? hs->volume_covered == 0 : first_sequence <= hs->volume_covered + 1;
-    if (!whole) {
+    if (!whole && !hs->volume_sure) {
         tm_ctx_log(hs->config.ctx, TM_LOG_ERROR, "hard_state_unproven",
                    "generation=%u worker=%u copies=%s", generation, worker,
                    found ? "found" : "unreadable");
@@ -275,7 +294,7 @@ bool tm_hs_volume(struct tm_hs *hs, uint32_t generation, uint32_t worker, uint32
 void tm_hs_record(struct tm_hs *hs, const struct tm_wal_found *found)
 {
     const struct tm_record *r = (const void *)found->record.data;
-    if (found->sequence <= hs->volume_covered)
+    if (found->sequence <= hs->volume_covered || (r->index != 0 && r->index <= hs->volume_version))
         return;
     struct tm_bytes body = tm_record_body(r);
     for (size_t at = 0; at + sizeof(struct entry) <= body.len; at += sizeof(struct entry)) {
@@ -287,6 +306,8 @@ void tm_hs_record(struct tm_hs *hs, const struct tm_wal_found *found)
 
 void tm_hs_fault(struct tm_hs *hs, const struct tm_wal_fault *fault)
 {
+    if (hs->volume_sure || (fault->noted && fault->sequence <= hs->volume_covered))
+        return; /* what an earlier start found it has sealed, too */
     if (fault->span.partition == TM_WAL_ALL)
         tm_hs_doubt(hs);
     else if ((fault->span.flags & TM_WAL_SPAN_HARD) != 0 && fault->sequence > hs->volume_covered)
@@ -382,6 +403,7 @@ void tm_hs_put(struct tm_hs *hs, uint32_t partition, const struct tm_hard_state 
                               .floor_hash = s->entry.floor_hash};
     memcpy(s->entry.voters, state->config.voters, sizeof s->entry.voters);
     hs->unsaved = true;
+    s->round = hs->rounds + 1;
     if (!s->pending)
         hs->pending[hs->pending_count++] = partition;
     s->pending = true;
@@ -393,8 +415,10 @@ static enum tm_err commit_some(struct tm_hs *hs, struct tm_wal *wal, uint32_t fr
     struct tm_wal_span spans[RECORD_ENTRIES];
     struct tm_record *r = (void *)hs->record;
     struct entry *e = (void *)(r + 1);
-    *r = (struct tm_record){
-        .kind = TM_RECORD_HARD_STATE, .partition = TM_WAL_ALL, .body_len = n * (uint32_t)sizeof *e};
+    *r = (struct tm_record){.kind = TM_RECORD_HARD_STATE,
+                            .partition = TM_WAL_ALL,
+                            .body_len = n * (uint32_t)sizeof *e,
+                            .index = hs->content + 2};
     for (uint32_t i = 0; i < n; i++) {
         uint32_t p = hs->pending[from + i];
         e[i] = hs->states[p].entry;
@@ -430,7 +454,7 @@ enum tm_err tm_hs_commit(struct tm_hs *hs, struct tm_wal *wal)
 bool tm_hs_durable(const struct tm_hs *hs, uint32_t partition, const struct tm_wal *wal)
 {
     const struct state *s = &hs->states[partition];
-    return !s->pending && s->sequence <= tm_wal_durable(wal);
+    return !s->pending && s->sequence <= tm_wal_durable(wal) && s->round <= hs->rounds_saved;
 }
 
 void tm_hs_set_floor(struct tm_hs *hs, uint32_t partition, uint64_t index, uint64_t hash)
@@ -463,25 +487,63 @@ bool tm_hs_unsaved(const struct tm_hs *hs)
 
 static void next_step(struct tm_hs *hs);
 
+static void begin_round(struct tm_hs *hs)
+{
+    hs->rounds++;
+    hs->unsaved = false;
+    hs->step = 0;
+    encode_copy(hs, hs->version + 1, hs->target);
+    next_step(hs);
+}
+
+static void tell_saved(struct tm_hs *hs)
+{
+    uint64_t before = hs->rounds_saved;
+    hs->rounds_saved = hs->rounds;
+    for (uint32_t p = hs->config.worker; p < hs->config.partitions; p += hs->config.workers)
+        if (hs->states[p].round > before && hs->states[p].round <= hs->rounds)
+            hs->config.saved(hs->config.host, p);
+}
+
+/* A pair is written. */
+static void pair_done(struct tm_hs *hs)
+{
+    hs->version++;
+    if (hs->rounds_saved < hs->rounds)
+        tell_saved(hs);
+    if (hs->unsaved) {
+        /* This content's other version is left out; the next one goes into the other pair. */
+        hs->version = hs->content + 2;
+        begin_round(hs);
+    } else if (hs->version == hs->content) {
+        next_step(hs);
+    } else {
+        hs->covered = hs->target;
+        hs->refreshing = false;
+    }
+}
+
+/* After an error nobody knows what is in the file. */
+static void refresh_failed(struct tm_hs *hs, int64_t result)
+{
+    tm_ctx_log(hs->config.ctx, TM_LOG_ERROR, "hard_state_write_failed", "worker=%u errno=%d",
+               hs->config.worker, (int)-result);
+    hs->refreshing = false;
+    hs->failed = true;
+    hs->config.failed(hs->config.host, result < 0 ? tm_err_from_errno((int)-result) : TM_ERR_IO);
+}
+
 static void step_done(struct tm_disk_op *op)
 {
     struct tm_hs *hs = op->owner;
     bool good = op->kind == TM_DISK_WRITE ? op->result == (int64_t)hs->copy_bytes : op->result == 0;
-    if (!good) {
-        tm_ctx_log(hs->config.ctx, TM_LOG_ERROR, "hard_state_write_failed", "worker=%u errno=%d",
-                   hs->config.worker, (int)-op->result);
-        hs->refreshing = false;
-        hs->unsaved = true;
-        return;
-    }
-    if (op->kind == TM_DISK_SYNC)
-        hs->version++;
-    if (++hs->step < 6) {
+    hs->step++;
+    if (!good)
+        refresh_failed(hs, op->result);
+    else if (op->kind == TM_DISK_SYNC)
+        pair_done(hs);
+    else
         next_step(hs);
-        return;
-    }
-    hs->covered = hs->target;
-    hs->refreshing = false;
 }
 
 static void next_step(struct tm_hs *hs)
@@ -504,12 +566,9 @@ static void next_step(struct tm_hs *hs)
 
 void tm_hs_refresh(struct tm_hs *hs, const struct tm_wal *wal)
 {
-    if (hs->refreshing)
+    if (hs->refreshing || hs->failed)
         return;
     hs->refreshing = true;
-    hs->unsaved = false;
-    hs->step = 0;
     hs->target = tm_wal_durable(wal);
-    encode_copy(hs, hs->version + 1, hs->target);
-    next_step(hs);
+    begin_round(hs);
 }

@@ -4,10 +4,11 @@
  * the worker's WAL (one record carries all partitions that changed in a turn, in reserved room, so
  * that a full disk never blocks a vote) and in a small file of four checksummed copies.  The file
  * is written two copies at a time, each pair under the next version, so that a crash while it is
- * rewritten leaves the other pair.  No WAL segment is given up before all four copies hold what
- * it holds: then any one readable copy and the WAL behind it prove the newest state.  Where they
- * do not (a rotten WAL block behind the copy, no readable copy), the state is reported as not
- * proven; it is never taken for "no vote".
+ * rewritten leaves the other pair.  Nothing is durable before both the WAL and a pair of copies
+ * have it, so the file proves the newest state whatever happens to the log.  No WAL segment is
+ * given up before all four copies hold what it holds: then any one readable copy and the WAL behind
+ * it prove it, too.  Where neither does (a rotten WAL block behind the copy and an unreadable pair
+ * of copies), the state is reported as not proven; it is never taken for "no vote".
  *
  * One thread: the worker's. */
 #ifndef TM_STORAGE_HARD_STATE_H
@@ -62,6 +63,11 @@ struct tm_hs_config {
     uint32_t partitions; /* of the cluster */
     uint8_t cluster[16];
     uint64_t disk_id;
+    /* Called from disk completions: what was put of this partition is in the file now; a write of
+     * the file failed, nothing more becomes durable (told once). */
+    void *host;
+    void (*saved)(void *host, uint32_t partition);
+    void (*failed)(void *host, enum tm_err err);
 };
 
 /* An empty tm_hs; nothing is read.  TM_ERR_NOMEM. */
@@ -79,7 +85,7 @@ void tm_hs_close(struct tm_hs *hs);
  * fault; then tm_hs_seal writes all four copies of this generation's file, run to its end. */
 bool tm_hs_volume(struct tm_hs *hs, uint32_t generation, uint32_t worker, uint32_t workers,
                   uint64_t first_sequence);
-/* All of this volume was lost: what it promised cannot be proven. */
+/* All of this volume was lost: what it promised is proven by its file, or not at all. */
 void tm_hs_doubt(struct tm_hs *hs);
 void tm_hs_record(struct tm_hs *hs, const struct tm_wal_found *found);
 void tm_hs_fault(struct tm_hs *hs, const struct tm_wal_fault *fault);
@@ -115,9 +121,8 @@ void tm_hs_floor(const struct tm_hs *hs, uint32_t partition, uint64_t *index, ui
 /* All four copies hold what the WAL held up to this sequence. */
 uint64_t tm_hs_covered(const struct tm_hs *hs);
 
-/* Starts rewriting all four copies (no-op while that is under way); tm_hs_covered then reaches
- * what tm_wal_durable is now.  A failed write leaves covered where it is, and is logged; the next
- * call tries again. */
+/* Starts rewriting all four copies (no-op while that is under way, and after a failure);
+ * tm_hs_covered then reaches what tm_wal_durable is now.  What is put meanwhile is taken along. */
 void tm_hs_refresh(struct tm_hs *hs, const struct tm_wal *wal);
 bool tm_hs_refreshing(const struct tm_hs *hs);
 

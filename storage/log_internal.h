@@ -75,8 +75,8 @@ struct tm_log_set {
     struct tm_log_cache cache;
     unsigned fetches;
     bool opened;
-    bool maintain;       /* something was given up: perhaps a segment can go */
-    uint64_t refresh_ns; /* when the hard state file is refreshed for being old */
+    bool failed;   /* the WAL, or the hard state's file */
+    bool maintain; /* something was given up: perhaps a segment can go */
     uint64_t refresh_after_ns;
     uint8_t *scratch; /* for a record of our own */
     uint32_t scratch_bytes;

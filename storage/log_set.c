@@ -13,9 +13,6 @@
 #include "storage/log_internal.h"
 
 #define RETRY_NS TM_MS(100) /* between attempts to write the hard state file for a release */
-#define REFRESH_NS                                                                                 \
-    TM_SECONDS(1) /* hard state lies in one WAL block only for no longer than that                 \
-                   */
 
 /* --- replay --- */
 
@@ -83,11 +80,22 @@ static void on_durable(void *host, uint64_t sequence, const struct tm_wal_span *
     }
 }
 
+/* The WAL, or the hard state's file. */
 static void on_failed(void *host, enum tm_err err)
 {
-    const struct tm_log_set_callbacks *cb = &((struct tm_log_set *)host)->config.callbacks;
-    if (cb->failed != NULL)
+    struct tm_log_set *set = host;
+    const struct tm_log_set_callbacks *cb = &set->config.callbacks;
+    bool told = set->failed;
+    set->failed = true;
+    if (cb->failed != NULL && !told)
         cb->failed(cb->host, err);
+}
+
+static void on_hard_saved(void *host, uint32_t partition)
+{
+    const struct tm_log_set_callbacks *cb = &((struct tm_log_set *)host)->config.callbacks;
+    if (cb->hard != NULL)
+        cb->hard(cb->host, partition);
 }
 
 static void on_space(void *host, bool available)
@@ -131,7 +139,10 @@ static enum tm_err make_parts(struct tm_log_set *set)
                               .worker = w->worker,
                               .workers = set->config.workers,
                               .partitions = w->partitions,
-                              .disk_id = w->disk_id};
+                              .disk_id = w->disk_id,
+                              .host = set,
+                              .saved = on_hard_saved,
+                              .failed = on_failed};
     memcpy(hs.cluster, w->cluster, 16);
     if (set->config.workers == 0 || w->worker >= set->config.workers || w->partitions == 0)
         return TM_ERR_INVALID;
@@ -212,7 +223,6 @@ enum tm_err tm_log_set_open(const struct tm_log_set_config *config, struct tm_lo
         return TM_ERR_NOMEM;
     set->config = *config;
     set->ctx = config->wal.ctx;
-    set->refresh_ns = UINT64_MAX;
     enum tm_err err = open_set(set);
     if (err != TM_OK) {
         tm_log_set_abandon(set);
@@ -358,13 +368,13 @@ static void give_up_segments(struct tm_log_set *set)
 
 void tm_log_set_flush(struct tm_log_set *set)
 {
-    if (tm_wal_state(set->wal) == TM_WAL_FAILED)
+    if (set->failed)
         return;
     enum tm_err err = tm_hs_commit(set->hs, set->wal);
     if (set->maintain && !tm_hs_refreshing(set->hs))
         give_up_segments(set);
-    if (tm_hs_unsaved(set->hs) && set->refresh_ns == UINT64_MAX)
-        set->refresh_ns = tm_ctx_now(set->ctx) + REFRESH_NS;
+    if (tm_hs_unsaved(set->hs))
+        tm_hs_refresh(set->hs, set->wal);
     tm_wal_flush(set->wal);
     if (err == TM_ERR_FULL && tm_hs_commit(set->hs, set->wal) == TM_OK)
         tm_wal_flush(set->wal);
@@ -372,19 +382,13 @@ void tm_log_set_flush(struct tm_log_set *set)
 
 void tm_log_set_tick(struct tm_log_set *set)
 {
-    if (tm_ctx_now(set->ctx) >= set->refresh_ns && !tm_hs_refreshing(set->hs)) {
-        set->refresh_ns = UINT64_MAX;
-        if (tm_hs_unsaved(set->hs) && tm_wal_state(set->wal) != TM_WAL_FAILED)
-            tm_hs_refresh(set->hs, set->wal);
-    }
     tm_wal_tick(set->wal);
 }
 
 uint64_t tm_log_set_next_deadline(const struct tm_log_set *set)
 {
     uint64_t wal = tm_wal_next_deadline(set->wal);
-    if (tm_hs_refreshing(set->hs) || tm_wal_state(set->wal) == TM_WAL_FAILED)
+    if (tm_hs_refreshing(set->hs) || set->failed || !set->maintain)
         return wal;
-    uint64_t retry = set->maintain ? tm_max_u64(set->refresh_after_ns, 1) : UINT64_MAX;
-    return tm_min_u64(wal, tm_min_u64(set->refresh_ns, retry));
+    return tm_min_u64(wal, tm_max_u64(set->refresh_after_ns, 1));
 }

@@ -31,9 +31,11 @@
 
 struct tm_wal;
 
-/* What an append may use: EFFECT leaves the reserved room alone.  RESERVED is for hard state,
- * configurations, cuts and what else a full disk must not stop. */
-enum tm_wal_class { TM_WAL_EFFECT, TM_WAL_RESERVED };
+/* What an append may use: EFFECT leaves the reserved room alone.  FOLLOWED, for effects that a
+ * leader has logged already, leaves half of it: what was under way when this disk got full still
+ * fits.  RESERVED is for hard state, configurations, cuts and what else a full disk must not stop.
+ */
+enum tm_wal_class { TM_WAL_EFFECT, TM_WAL_FOLLOWED, TM_WAL_RESERVED };
 
 enum tm_wal_state {
     TM_WAL_RUNNING,
@@ -98,7 +100,8 @@ struct tm_wal_fault {
     struct tm_wal_span span;
     uint32_t generation;
     uint32_t worker;
-    uint64_t sequence; /* of the first bad block */
+    bool noted;        /* found by an earlier start, which wrote this into the log */
+    uint64_t sequence; /* of the first bad block, or of the one that notes it */
     uint64_t segment;
     uint64_t offset;
 };

@@ -140,7 +140,10 @@ static enum tm_err replay_volume(struct tm_wal *wal, uint32_t generation, uint32
     struct begin begin = {wal, generation, worker};
     struct tm_wal_scan_sink sink = {
         .host = &begin, .begin = begin_volume, .record = begin_record, .fault = begin_fault};
-    return tm_wal_scan(&config, &sink, result);
+    enum tm_err err = tm_wal_scan(&config, &sink, result);
+    if (err == TM_OK && wal->ctx->counters != NULL)
+        tm_counter_add(wal->ctx->counters, TM_COUNTER_wal_rotten_blocks, result->rot);
+    return err;
 }
 
 /* Opens a segment's file and adds it to the list. */

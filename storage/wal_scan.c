@@ -469,18 +469,22 @@ static void decide(struct scan *s)
 
 /* --- pass three: what it says --- */
 
-static void tell_fault(struct scan *s, enum tm_wal_fault_kind kind, const struct tm_wal_span *span,
-                       uint64_t sequence, uint64_t segment, uint64_t offset)
+static void tell(struct scan *s, struct tm_wal_fault fault, const struct tm_wal_span *span)
 {
-    struct tm_wal_fault fault = {.kind = kind,
-                                 .generation = s->config->generation,
-                                 .worker = s->config->worker,
-                                 .sequence = sequence,
-                                 .segment = segment,
-                                 .offset = offset};
+    fault.generation = s->config->generation;
+    fault.worker = s->config->worker;
     fault.span = span != NULL ? *span : (struct tm_wal_span){.partition = TM_WAL_ALL, .first = 1};
     if (s->sink->fault != NULL)
         s->sink->fault(s->sink->host, &fault);
+}
+
+static void tell_fault(struct scan *s, enum tm_wal_fault_kind kind, const struct tm_wal_span *span,
+                       uint64_t sequence, uint64_t segment, uint64_t offset)
+{
+    tell(s,
+         (struct tm_wal_fault){
+             .kind = kind, .sequence = sequence, .segment = segment, .offset = offset},
+         span);
 }
 
 /* Tells of what is missing before the block in `stream`, that begins where `cur` ended. */
@@ -513,7 +517,13 @@ static void tell_record(struct scan *s, const struct note *n, struct tm_bytes re
     const struct tm_record *r = (const void *)record.data;
     s->result->records++;
     if (r->kind == TM_RECORD_SUSPECT && r->partition == TM_WAL_ALL)
-        tell_fault(s, TM_WAL_DAMAGED, NULL, n->sequence, n->segment, n->offset);
+        tell(s,
+             (struct tm_wal_fault){.kind = TM_WAL_DAMAGED,
+                                   .noted = true,
+                                   .sequence = n->sequence,
+                                   .segment = n->segment,
+                                   .offset = n->offset},
+             NULL);
     struct tm_wal_found found = {
         .record = record,
         .place = tm_wal_place_make(s->config->volume, n->segment, n->offset, at_record),

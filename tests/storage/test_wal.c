@@ -428,6 +428,7 @@ static void flip_in(struct fixture *f, unsigned i)
 
 static void rot_before_the_durable_point_is_reported_and_nothing_is_cut(void)
 {
+    static struct tm_counters counters;
     uint64_t seed = tm_test_seed();
     for (unsigned round = 0; round < 30; round++) {
         struct fixture *f = opened(seed + round);
@@ -438,8 +439,11 @@ static void rot_before_the_durable_point_is_reported_and_nothing_is_cut(void)
         CU_ASSERT(r.err == TM_ERR_CORRUPT);
         crash(f, -1);
         f->skipping = true;
+        memset(&counters, 0, sizeof counters);
+        f->env.ctx.counters = &counters;
         CU_ASSERT_FATAL(open_wal(f) == TM_OK);
         CU_ASSERT(f->found == f->count && f->damaged == 0);
+        CU_ASSERT_EQUAL(tm_counter_get(&counters, TM_COUNTER_wal_rotten_blocks), 1);
         /* Every record that is missing lies in a range that was reported, and only those. */
         unsigned in_block = 0, covered = 0;
         for (unsigned i = 0; i < f->count; i++) {
