@@ -22,11 +22,15 @@ static uint64_t apply_goal(const struct tm_partition *p)
 }
 
 /* A snapshot walks what is committed: records that it may hold are, even if nobody has told this
- * replica yet. */
+ * replica yet.  While records were fetched the commit index may have passed some that a new leader
+ * had applied speculatively. */
 static void apply_one(struct tm_partition *p, const struct tm_record *record)
 {
+    uint64_t applied = tm_store_applied(p->store);
     bool committed =
         record->index <= p->replica.commit || record->index <= tm_store_load_until(p->store);
+    if (committed && tm_store_committed(p->store) < applied)
+        tm_store_commit(p->store, applied);
     enum tm_err e = tm_store_apply(p->store, record, !committed);
     TM_ASSERT(e == TM_OK);
     tm_watch_touch(&p->watches, record);
@@ -245,6 +249,8 @@ void tm_partition_tick(struct tm_partition *p)
     }
     if (!p->apply_fetching)
         tm_partition_apply(p);
+    if (p->replica.hs.health == TM_HEALTH_WHOLE && tm_log_suspect(p->log))
+        (void)tm_log_clear_suspect(p->log); /* there was no room to say so when it healed */
 }
 
 /* ---- life ---- */

@@ -162,7 +162,7 @@ static enum tm_err io_append(void *host, const struct tm_record *record)
     }
     enum tm_wal_class klass = record->kind == TM_RECORD_NOOP || record->kind == TM_RECORD_CONFIG
                                   ? TM_WAL_RESERVED
-                                  : TM_WAL_EFFECT;
+                                  : TM_WAL_FOLLOWED;
     if (record->index <= tm_log_last(p->log)) {
         enum tm_err e = bring_back(p, record);
         if (e != TM_ERR_INVALID)
@@ -285,10 +285,8 @@ static void io_note(void *host, enum tm_replica_note note, uint64_t a, uint64_t 
         tm_counter_add(counters, TM_COUNTER_pre_votes, 1);
     if (note == TM_NOTE_ELECTION)
         tm_counter_add(counters, TM_COUNTER_elections, 1);
-    if (note == TM_NOTE_HEALED && tm_log_suspect(p->log)) {
-        enum tm_err e = tm_log_clear_suspect(p->log);
-        TM_ASSERT(e == TM_OK || e == TM_ERR_IO);
-    }
+    if (note == TM_NOTE_HEALED)
+        (void)tm_log_clear_suspect(p->log); /* if there is no room now the tick tries again */
     char text[256];
     tm_replica_note_text(note, a, b, a < p->env->node_count ? p->env->node_names[a] : "?", text,
                          sizeof text);

@@ -352,7 +352,8 @@ static void give_to_preferred(struct tm_replica *r, uint64_t now)
         return;
     if (p->synced_at == 0 || now - p->synced_at < r->opt->prefer_after_ns)
         return;
-    if (-tm_beat_ahead_ms(r->beat, r, p->id.node) > (int64_t)r->opt->clock_skew_ms_max)
+    if (p->no_room ||
+        -tm_beat_ahead_ms(r->beat, r, p->id.node) > (int64_t)r->opt->clock_skew_ms_max)
         return;
     r->prefer_at = now + 8 * r->opt->prefer_after_ns;
     (void)tm_replica_transfer(r, p->id.node);
@@ -464,6 +465,7 @@ void tm_replica_peer_down(struct tm_replica *r, unsigned node)
         p->down = true;
     if (r->role == TM_ROLE_LEADER && p != NULL) {
         p->synced_at = 0;
+        p->no_room = false;
         tm_replica_probe(p, tm_replica_ask_from(r, p), false);
         tm_replica_set_deadline(r, now);
     }

@@ -208,6 +208,7 @@ struct tm_peer {
     uint64_t synced_at; /* since when it is caught up without a break; 0: it is not */
     uint64_t confirmed; /* round, item by item (heartbeat.h) */
     bool down;          /* the fabric said so */
+    bool no_room;       /* its disk is full, as it said last */
     bool bare;          /* PROBE: ask first, without records */
     unsigned flights, flight_head;
     uint64_t flight_bytes;
@@ -248,6 +249,7 @@ struct tm_replica {
     struct tm_id self;
     bool started;
     bool leaving; /* tm_replica_leave */
+    bool no_room; /* tm_replica_room */
 
     enum tm_replica_role role;
     struct tm_promise hs;
@@ -388,11 +390,16 @@ struct tm_replica_slot {
 
 /* Where the next record goes.  TM_ERR_NOTLEADER; TM_ERR_AGAIN: leadership is being handed over;
  * TM_ERR_FULL: the window of uncommitted records is full; TM_ERR_NOREPLICAS: --solo stop and one
- * copy left.  Takes nothing: the slot is free until tm_replica_appended. */
+ * copy left; TM_ERR_NOSPACE: so many copies have said that their disks are full that it could not
+ * be committed.  Takes nothing: the slot is free until tm_replica_appended. */
 enum tm_err tm_replica_next(struct tm_replica *r, struct tm_replica_slot *slot);
 
 /* The host appended this record, made for the last slot, to its log. */
 void tm_replica_appended(struct tm_replica *r, const struct tm_record *record);
+
+/* Whether this replica's log takes effects.  A follower tells its leader, in each answer and at
+ * once when there is room again. */
+void tm_replica_room(struct tm_replica *r, bool room);
 
 /* Sends what was appended since, to everyone it can go to now.  Once a turn, or once a batch. */
 void tm_replica_ship(struct tm_replica *r);

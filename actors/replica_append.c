@@ -13,6 +13,10 @@
  * on one side: never cut, never overwritten; the replica turns FAULTY and says so. */
 #include "actors/replica_internal.h"
 
+/* A peer whose disk is full is sent so much at a time, and no more until that was answered: it may
+ * have room for a little, and needs what leads to the NOOP of this term. */
+#define NO_ROOM_BYTES 4096u
+
 /* --- leader --- */
 
 void tm_replica_append_own(struct tm_replica *r, const struct tm_record *record)
@@ -59,6 +63,20 @@ enum tm_err tm_replica_append_control(struct tm_replica *r, enum tm_record_kind 
     return err;
 }
 
+/* Enough copies could take a record: the leader itself, as its host knows, and all that have not
+ * said otherwise.  With a witness the other copy, if it is full, is soon done without. */
+static bool quorum_has_room(struct tm_replica *r)
+{
+    unsigned voters = 0, room = 0;
+    for (unsigned i = 0; i < r->members.count; i++) {
+        if (r->members.at[i].role != TM_MEMBER_VOTER)
+            continue;
+        voters++;
+        room += tm_replica_is_self(r, i) || !r->peer[i].no_room;
+    }
+    return tm_replica_has_witness(r) || room >= voters / 2 + 1;
+}
+
 enum tm_err tm_replica_next(struct tm_replica *r, struct tm_replica_slot *slot)
 {
     if (r->role != TM_ROLE_LEADER)
@@ -71,6 +89,8 @@ enum tm_err tm_replica_next(struct tm_replica *r, struct tm_replica_slot *slot)
         if (r->hs.insync.count == 1 || other == NULL || tm_replica_lost(r, other, now))
             return TM_ERR_NOREPLICAS;
     }
+    if (!quorum_has_room(r))
+        return TM_ERR_NOSPACE;
     if (tm_replica_window_bytes(r) >= r->opt->window_bytes_max)
         return TM_ERR_FULL;
     if (r->opt->window_ns_max != 0 && r->marks > 0 &&
@@ -139,7 +159,7 @@ static bool gather(struct tm_replica *r, struct tm_peer *p, uint64_t to, struct 
         enum tm_err err = r->io->record(r->host, i, &record);
         if (err == TM_OK) {
             TM_ASSERT(record->index == i);
-            if (!batch_add(b, record, r->opt->append_bytes_max))
+            if (!batch_add(b, record, p->no_room ? NO_ROOM_BYTES : r->opt->append_bytes_max))
                 break;
             continue;
         }
@@ -222,7 +242,8 @@ void tm_replica_pump(struct tm_replica *r, struct tm_peer *p)
         return;
     }
     while (p->state == TM_PEER_REPLICATE && p->next <= r->ship_to) {
-        if (p->flights == TM_FLIGHTS || p->flight_bytes >= r->opt->inflight_bytes_max)
+        if (p->flights == TM_FLIGHTS || p->flight_bytes >= r->opt->inflight_bytes_max ||
+            (p->no_room && p->flights > 0))
             return;
         if (!send_append(r, p, r->ship_to))
             return;
@@ -316,6 +337,8 @@ void tm_replica_on_append_reply(struct tm_replica *r, const struct tm_replica_ms
     bool reject = (msg->flags & TM_MSG_REJECT) != 0;
     if (!reject && (msg->index > r->last.index || msg->commit > r->last.index))
         return; /* nobody has what the leader has not */
+    bool had_no_room = p->no_room;
+    p->no_room = (msg->flags & TM_MSG_NO_ROOM) != 0;
     if (reject && (msg->flags & TM_MSG_SUSPECT) != 0 && msg->index < p->match)
         p->match = p->received = 0; /* it lost what it had, and says so */
     if (reject) {
@@ -323,6 +346,8 @@ void tm_replica_on_append_reply(struct tm_replica *r, const struct tm_replica_ms
         return;
     }
     take_ack(r, p, msg);
+    if (had_no_room && !p->no_room && p->state == TM_PEER_REPLICATE)
+        tm_replica_probe(p, tm_max_u64(p->received, p->match) + 1, false); /* it dropped the rest */
     tm_replica_commit_count(r);
     tm_replica_insync_drive(r, tm_replica_now(r));
     tm_replica_transfer_drive(r, tm_replica_now(r));
@@ -349,6 +374,8 @@ static void reject(struct tm_replica *r, unsigned node, uint64_t hint)
         msg.index_term = UINT64_MAX;
     if (r->hs.health != TM_HEALTH_WHOLE)
         msg.flags |= TM_MSG_SUSPECT;
+    if (r->no_room)
+        msg.flags |= TM_MSG_NO_ROOM;
     tm_replica_post(r, node, &msg);
 }
 
@@ -372,7 +399,17 @@ void tm_replica_send_ack(struct tm_replica *r)
     TM_ASSERT(msg.index <= r->durable); /* invariant 2 */
     if (r->hs.health != TM_HEALTH_WHOLE)
         msg.flags |= TM_MSG_SUSPECT;
+    if (r->no_room)
+        msg.flags |= TM_MSG_NO_ROOM;
     tm_replica_post(r, r->leader, &msg);
+}
+
+void tm_replica_room(struct tm_replica *r, bool room)
+{
+    bool changed = r->no_room == room;
+    r->no_room = !room;
+    if (changed)
+        tm_replica_send_ack(r);
 }
 
 /* Equal term, another hash; or another term where this replica has committed.  One of the two is

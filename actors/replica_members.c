@@ -72,6 +72,7 @@ static void peer_restart(struct tm_replica *r, struct tm_peer *p)
     p->progress_at = now;
     p->synced_at = 0;
     p->confirmed = 0;
+    p->no_room = false;
     p->down = (r->down >> p->id.node & 1) != 0;
     tm_replica_probe(p, r->last.index + 1, false);
 }

@@ -25,7 +25,7 @@ static uint8_t flags_allowed(unsigned kind)
     case TM_MSG_APPEND:
         return TM_MSG_FIRM;
     case TM_MSG_APPEND_REPLY:
-        return TM_MSG_SUSPECT | TM_MSG_REJECT;
+        return TM_MSG_SUSPECT | TM_MSG_REJECT | TM_MSG_NO_ROOM;
     case TM_MSG_INSYNC:
     case TM_MSG_INSYNC_REPLY:
         return TM_MSG_WITH_SET;

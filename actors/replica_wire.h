@@ -97,13 +97,14 @@ enum tm_msg_kind {
 };
 
 enum tm_msg_flags {
-    TM_MSG_GRANTED = 1 << 0, /* VOTE_REPLY */
-    TM_MSG_PRE = 1 << 1,     /* VOTE_REPLY: to a PREVOTE */
-    TM_MSG_FORCED = 1 << 2,  /* VOTE: by a transfer, whether or not a leader was heard */
-    TM_MSG_SUSPECT = 1 << 3, /* replies and votes: the sender's health is not WHOLE */
-    TM_MSG_REJECT = 1 << 4,  /* APPEND_REPLY: does not fit; index/index_term say where to go on */
-    TM_MSG_FIRM = 1 << 5,    /* APPEND: the leader has committed a record of its term */
-    TM_MSG_WITH_SET = 1 << 6 /* an in-sync set follows the head */
+    TM_MSG_GRANTED = 1 << 0,  /* VOTE_REPLY */
+    TM_MSG_PRE = 1 << 1,      /* VOTE_REPLY: to a PREVOTE */
+    TM_MSG_FORCED = 1 << 2,   /* VOTE: by a transfer, whether or not a leader was heard */
+    TM_MSG_SUSPECT = 1 << 3,  /* replies and votes: the sender's health is not WHOLE */
+    TM_MSG_REJECT = 1 << 4,   /* APPEND_REPLY: does not fit; index/index_term say where to go on */
+    TM_MSG_FIRM = 1 << 5,     /* APPEND: the leader has committed a record of its term */
+    TM_MSG_WITH_SET = 1 << 6, /* an in-sync set follows the head */
+    TM_MSG_NO_ROOM = 1 << 7   /* APPEND_REPLY: the sender's disk is full */
 };
 
 /* One message.  Fields that a kind does not name are 0. */

@@ -586,6 +586,7 @@ static void slow_work(struct tm_shard *s)
     for (uint32_t i = 0; i < s->slots; i++)
         if (s->partitions[i] != NULL)
             tm_partition_tick(s->partitions[i]);
+    tm_shard_tend_room(s);
     s->env.out_of_memory = s->config.memory_limit != 0 && s->arena.bytes > s->config.memory_limit;
     tm_shard_publish(s);
     tm_shard_tend_directory(s);

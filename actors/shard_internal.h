@@ -64,6 +64,7 @@ struct tm_shard {
     uint32_t refused;                 /* partitions not started: see shard_open.c */
     struct tm_keeper *keeper;
     struct tm_offers *offers;
+    bool disk_full;   /* the log takes no effects, and the disk is why */
     bool keeper_busy; /* keeper or offers have more to do at once */
     struct tm_request_words words;
     struct tm_seen_members *seen; /* while opening */
@@ -104,6 +105,9 @@ void tm_shard_close_storage(struct tm_shard *s);
 /* Worker 0's.  And the look at the system partition, some ten times a second, if it is here. */
 struct tm_creation_ops tm_shard_creation_ops(struct tm_shard *s);
 void tm_shard_tend_directory(struct tm_shard *s);
+
+/* Looks whether the disk has room for effects, and tells the replicas. */
+void tm_shard_tend_room(struct tm_shard *s);
 
 void tm_shard_router_init(struct tm_shard *s);
 

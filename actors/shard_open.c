@@ -43,12 +43,26 @@ static void on_failed(void *host, enum tm_err err)
                     "replace the device, and start the node with an empty data directory");
 }
 
+void tm_shard_tend_room(struct tm_shard *s)
+{
+    bool full = tm_wal_state(tm_log_set_wal(s->logs)) == TM_WAL_FULL &&
+                s->ctx->disk->free_bytes(s->ctx->disk) < 2 * s->options.wal_segment_bytes;
+    if (full != s->disk_full)
+        tm_ctx_log(s->ctx, full ? TM_LOG_ERROR : TM_LOG_INFO, full ? "disk_full" : "disk_has_room",
+                   "text=\"%s\"",
+                   full ? "writes are refused until space is free" : "writes are taken again");
+    s->disk_full = full;
+    for (uint32_t i = 0; i < s->slots; i++)
+        if (s->partitions[i] != NULL && !s->partitions[i]->stopping)
+            tm_replica_room(&s->partitions[i]->replica, !full);
+}
+
 static void on_space(void *host, bool available)
 {
     struct tm_shard *s = host;
-    tm_ctx_log(s->ctx, available ? TM_LOG_INFO : TM_LOG_ERROR,
-               available ? "disk_has_room" : "disk_full", "text=\"%s\"",
-               available ? "writes are taken again" : "writes are refused until space is free");
+    (void)available;
+    if (s->running)
+        tm_shard_tend_room(s);
 }
 
 static bool base_of(void *host, uint32_t partition, struct tm_log_base *out)

@@ -12,7 +12,8 @@
 #include "storage/wal_internal.h"
 
 /* For a block of our own that says which segment is the first: it may use the very last room. */
-#define CLASS_MARKER ((enum tm_wal_class)2)
+#define CLASS_MARKER ((enum tm_wal_class)3)
+TM_STATIC_ASSERT(TM_WAL_RESERVED == 2, "the class of markers is one more");
 
 struct plan {
     bool fresh;   /* a new block is begun */
@@ -39,6 +40,19 @@ static bool stage_takes(const struct tm_wal *wal, uint32_t bytes, uint32_t spans
     *end =
         b->offset + block_bytes(b->used + bytes, (uint64_t)b->span_count + spans + b->prev_spans);
     return *end <= wal->segments[wal->current].bytes;
+}
+
+/* What an append of that class leaves in the last segment. */
+static uint64_t leaves(const struct tm_wal *wal, enum tm_wal_class klass)
+{
+    switch (klass) {
+    case TM_WAL_EFFECT:
+        return wal->config.reserve_bytes;
+    case TM_WAL_FOLLOWED:
+        return wal->config.reserve_bytes / 2;
+    default:
+        return block_bytes(0, wal->span_cap);
+    }
 }
 
 static enum tm_err plan(const struct tm_wal *wal, uint32_t bytes, uint32_t spans,
@@ -68,9 +82,7 @@ static enum tm_err plan(const struct tm_wal *wal, uint32_t bytes, uint32_t spans
     }
     if (tm_wal_ready(wal) > (p->advance ? 1u : 0u) || klass == CLASS_MARKER)
         return TM_OK;
-    uint64_t leave =
-        klass == TM_WAL_EFFECT ? wal->config.reserve_bytes : block_bytes(0, wal->span_cap);
-    return segment - end < leave ? none : TM_OK;
+    return segment - end < leaves(wal, klass) ? none : TM_OK;
 }
 
 enum tm_err tm_wal_room(const struct tm_wal *wal, uint32_t bytes, enum tm_wal_class klass)

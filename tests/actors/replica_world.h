@@ -69,6 +69,8 @@ struct sim_part {
     uint64_t cached_from;   /* older records have to be fetched */
     unsigned reads_refused; /* so many times that cannot begin */
     bool installing;
+    bool full; /* effects do not fit, NOOP and CONFIG do */
+    unsigned appends_refused;
     enum tm_health damaged; /* what a start finds */
     unsigned notes[TM_NOTE_COUNT];
     uint64_t lost_records;
@@ -323,6 +325,10 @@ static inline enum tm_err io_append(void *host, const struct tm_record *r)
     sim_log_tail(&p->log, &tail);
     CHECK(c, r->index == tail.index + 1 && r->prev_hash == tail.hash && r->index <= LOG_MAX);
     CHECK(c, r->term >= tail.term && tm_record_check(r, r->length) == TM_OK);
+    if (p->full && r->kind != TM_RECORD_NOOP && r->kind != TM_RECORD_CONFIG) {
+        p->appends_refused++;
+        return TM_ERR_NOSPACE;
+    }
     struct tm_record *copy = sim_alloc(c, r->length);
     memcpy(copy, r, r->length);
     p->log.record[++p->log.last] = copy;

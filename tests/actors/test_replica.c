@@ -524,6 +524,59 @@ static void the_window_of_uncommitted_records_is_bounded(void)
     cluster_free(c);
 }
 
+static void set_full(struct cluster *c, unsigned node, bool full)
+{
+    c->node[node].part[0].full = full;
+    tm_replica_room(replica_of(c, node), !full);
+}
+
+static void a_write_that_no_quorum_has_room_for_is_refused_at_once(void)
+{
+    struct cluster *c = cluster_up(21, 3, false);
+    unsigned leader = (unsigned)cluster_await_leader(c, AN_ELECTION);
+    unsigned one = (leader + 1) % 3, two = (leader + 2) % 3;
+    struct tm_replica_slot slot;
+    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+    set_full(c, one, true);
+    cluster_run(c, TM_MS(20));
+    CU_ASSERT_EQUAL(tm_replica_next(replica_of(c, leader), &slot), TM_OK);
+    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+    set_full(c, two, true);
+    cluster_run(c, TM_MS(20));
+    CU_ASSERT_EQUAL(tm_replica_next(replica_of(c, leader), &slot), TM_ERR_NOSPACE);
+    cluster_run(c, TM_SECONDS(3));
+    CU_ASSERT_EQUAL(tm_replica_next(replica_of(c, leader), &slot), TM_ERR_NOSPACE);
+    CU_ASSERT_EQUAL(cluster_leader(c, 0), (int)leader);
+    set_full(c, two, false);
+    cluster_run(c, TM_MS(20));
+    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+    set_full(c, two, true);
+    cluster_run(c, TM_MS(20));
+    cluster_crash(c, two); /* who is gone has no full disk */
+    tm_beat_peer_down(&c->node[leader].beat, two);
+    CU_ASSERT_EQUAL(tm_replica_next(replica_of(c, leader), &slot), TM_OK);
+    cluster_free(c);
+}
+
+static void a_copy_that_is_full_is_not_pressed_and_catches_up_when_it_has_room(void)
+{
+    struct cluster *c = cluster_up(22, 3, false);
+    unsigned leader = (unsigned)cluster_await_leader(c, AN_ELECTION);
+    unsigned one = (leader + 1) % 3;
+    struct sim_part *p = &c->node[one].part[0];
+    set_full(c, one, true);
+    for (int i = 0; i < 500; i++)
+        CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+    CU_ASSERT(p->log.last < 10);
+    p->appends_refused = 0;
+    cluster_run(c, TM_SECONDS(1));
+    CU_ASSERT(p->appends_refused < 100);
+    set_full(c, one, false);
+    cluster_run(c, TM_MS(200));
+    CU_ASSERT(cluster_converged(c, 0));
+    cluster_free(c);
+}
+
 /* 11 and 12 records of the old leader that nobody else has, 9 of the new one's. */
 static void a_returning_leader_loses_what_was_not_committed(void)
 {
@@ -743,6 +796,8 @@ static const struct tm_test tests[] = {
     TM_TEST(the_preferred_leader_takes_over_once_in_sync),
     TM_TEST(leadership_leaves_a_disk_that_stalls),
     TM_TEST(the_window_of_uncommitted_records_is_bounded),
+    TM_TEST(a_write_that_no_quorum_has_room_for_is_refused_at_once),
+    TM_TEST(a_copy_that_is_full_is_not_pressed_and_catches_up_when_it_has_room),
     TM_TEST(a_returning_leader_loses_what_was_not_committed),
     TM_TEST(what_is_not_in_memory_is_read_and_what_is_gone_comes_by_snapshot),
     TM_TEST(a_read_that_was_refused_is_asked_for_again),

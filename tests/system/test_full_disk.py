@@ -125,7 +125,41 @@ def one_of_two_copies_on_a_full_disk():
     one_full_disk(2)
 
 
+def all_disks_full():
+    nodes = ["node-1", "node-2", "node-3"]
+    with cluster_on_small_disks(nodes, rf=3, partitions=16) as (c, disks):
+        wait_until(lambda: settled(c, "node-1", 3), 30)
+        with Load(c, timeout=5) as load:
+            wait_until(lambda: load.acked > 200, 20)
+        keys = {node: keys_led_by(c, node, 2) for node in nodes}
+        said = {}
+        for node in nodes:
+            said.update(fill_and_write(c, disks[node], node, keys[node]))
+        for node in nodes:
+            served(c, node, said)
+        for node in nodes:  # one after the other, and then all at once
+            start_again(c, node)
+            served(c, node, said)
+        for node in nodes:
+            c.kill(node)
+        c.up()
+        for node in nodes:
+            served(c, node, said)
+        load.where = c.addresses()
+        load.verify()
+        for disk in disks.values():
+            disk.free()
+        for node in nodes:
+            for key in keys[node]:
+                said[key] = "again"
+                goes_on(c, node, key)
+        wait_until(lambda: settled(c, "node-1", 3), 60)
+        load.verify()
+        for node in nodes:
+            served(c, node, said)
+
+
 if __name__ == "__main__":
     skip_without_small_disks()
     sys.exit(main([a_node_on_a_full_disk_refuses_writes_and_serves_reads,
-                   one_of_two_copies_on_a_full_disk]))
+                   one_of_two_copies_on_a_full_disk, all_disks_full]))
