@@ -14,12 +14,14 @@
 
 #include <stdlib.h>
 
-#define TICK_SLICE   256 /* table slots a tick looks at */
-#define ARGS_MAX     (128 * 1024)
-#define OUTPUT_PAUSE TM_MIB(1)
-#define OUTPUT_SLACK TM_MIB(256) /* for replies under way when reading pauses */
-#define STALL_MS     60000
-#define TOTAL_BYTES  TM_MIB(1024)
+#define TICK_SLICE      256 /* table slots a tick looks at */
+#define ARGS_MAX        (128 * 1024)
+#define OUTPUT_PAUSE    TM_MIB(1)
+#define OUTPUT_SLACK    TM_MIB(256) /* for replies under way when reading pauses */
+#define STALL_MS        60000
+#define UNDER_WAY_BYTES TM_MIB(8) /* of replies asked for, as large as those of late */
+#define UNDER_WAY_FIRST 64 /* requests of a connection; one more for each that was answered */
+#define TOTAL_BYTES     TM_MIB(1024)
 
 TM_STATIC_ASSERT(sizeof(struct tm_session) <= 512, "what session.h promises of an idle session");
 
@@ -44,12 +46,16 @@ struct tm_session_limits tm_session_limits_default(void)
     return tm_session_limits_of(&o);
 }
 
-/* Whether one more reply as large as those of late would fit beside those under way. */
+/* Whether one more reply as large as those of late would fit beside those under way.  They fill the
+ * memory of the leaders, and the ways from there, which others use, too; so a connection begins
+ * with few requests under way, before the size of its replies is known. */
 static bool has_room_for_reply(const struct tm_session *s)
 {
+    const struct tm_session_limits *l = &s->all->limits;
     uint64_t under_way = s->tail - s->head;
-    return under_way < s->all->limits.pipeline &&
-           (under_way == 0 || (under_way + 1) * s->reply_size <= s->all->limits.output_bytes / 2);
+    uint64_t bytes = tm_min_u64(l->output_bytes / 2, UNDER_WAY_BYTES);
+    return under_way < l->pipeline && under_way <= UNDER_WAY_FIRST + s->head &&
+           (under_way == 0 || (under_way + 1) * s->reply_size <= bytes);
 }
 
 /* Whether the next command may be executed. */
