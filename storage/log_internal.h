@@ -49,7 +49,7 @@ struct tm_log {
     uint32_t replay_generation, replay_worker; /* where its last record was found */
     uint64_t replay_sequence;
     uint64_t
-        replay_sure; /* committed as of the last record found: no lost cut can have come here */
+        replay_sure;    /* committed as of the last record found: no lost cut can have come here */
     uint64_t handed_on; /* by replay, as committed */
 
     /* Cached records are cache_first..last: their positions, in a ring by index. */

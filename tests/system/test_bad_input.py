@@ -166,7 +166,7 @@ def a_data_directory_of_something_else_is_refused():
         os.remove(identity)
         refused(serve(c, node="node-1"), 1, "identity", "restore", "empty directory")
         with open(identity, "wb") as f:
-            f.write(good)
+            f.write(damaged[:4096] + good[4096:])  # one of its two copies is enough
 
         plain = os.path.join(c.dir, "plain")
         with open(plain, "w", encoding="utf-8") as f:
