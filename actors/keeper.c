@@ -18,6 +18,7 @@
 #define SLICE_BYTES  TM_KIB(64)
 #define SENDS_MAX    64
 #define RECEIPTS_MAX 64
+#define RETRY_NS     TM_MS(100)     /* after a snapshot could not be written */
 #define SILENCE_NS   TM_SECONDS(10) /* a transfer that does not move so long is given up */
 
 struct item_head {
@@ -69,8 +70,9 @@ struct tm_keeper {
     struct tm_shard *shard;
     struct found *found; /* by id / workers */
     struct taking takings[TAKINGS_MAX];
-    uint32_t next; /* slot whose turn it is to be taken */
-    bool pressed;  /* under pressure when last looked at */
+    uint32_t next;     /* slot whose turn it is to be taken */
+    bool pressed;      /* under pressure when last looked at */
+    uint64_t retry_at; /* none is taken before: one has failed */
     bool stopped;
     struct sending sends[SENDS_MAX];
     uint64_t *wanted; /* by id / workers: nodes that wait for a sending */
@@ -203,6 +205,8 @@ static void take_end(struct taking *t, bool ok)
 {
     tm_counter_add(counters(t->keeper),
                    ok ? TM_COUNTER_snapshots_written : TM_COUNTER_snapshots_failed, 1);
+    if (!ok)
+        t->keeper->retry_at = now(t->keeper) + RETRY_NS;
     take_drop(t);
 }
 
@@ -246,8 +250,8 @@ static bool take_begin(struct tm_keeper *k, struct tm_partition *p)
 {
     struct taking *t = taking_of(k, NULL);
     struct tm_snapshot_info info;
-    if (t == NULL || p->store == NULL || p->stopping || taking_of(k, p) != NULL ||
-        receipt_of(k, p->id) != NULL || !describe(k, p, &info))
+    if (t == NULL || now(k) < k->retry_at || p->store == NULL || p->stopping ||
+        taking_of(k, p) != NULL || receipt_of(k, p->id) != NULL || !describe(k, p, &info))
         return false;
     t->cap = SLICE_BYTES;
     t->buf = malloc(sizeof(struct item_head) + t->cap);

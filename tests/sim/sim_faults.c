@@ -27,6 +27,8 @@ static uint64_t next_of(struct tm_sim_faults *f, unsigned kind)
     uint64_t mean = f->config.rate[kind].mean_ns;
     if (mean == 0 || f->healing)
         return UINT64_MAX;
+    if (f->storm)
+        mean /= f->config.haste;
     return tm_sim_now(f->sim) + 1 + tm_sim_faults_draw(f, 2 * mean);
 }
 
@@ -57,9 +59,24 @@ static void end_active(struct tm_sim_faults *f, unsigned i)
     ACTS[a.kind]->end(f, &a);
 }
 
+static void draw_moments(struct tm_sim_faults *f)
+{
+    for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
+        f->next[k] = next_of(f, k);
+}
+
+static void change_weather(struct tm_sim_faults *f)
+{
+    uint64_t mean = f->storm ? f->config.calm_ns : f->config.storm_ns;
+    f->storm = !f->storm;
+    f->weather_at = tm_sim_now(f->sim) + 1 + tm_sim_faults_draw(f, 2 * mean);
+    tm_sim_say(f->sim, "%s", f->storm ? "a storm begins" : "the storm is over");
+    draw_moments(f);
+}
+
 static uint64_t next_moment(const struct tm_sim_faults *f)
 {
-    uint64_t next = tm_min_u64(f->review_at, tm_sim_attend_at(f));
+    uint64_t next = tm_min_u64(tm_min_u64(f->review_at, f->weather_at), tm_sim_attend_at(f));
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
         next = tm_min_u64(next, f->next[k]);
     for (unsigned i = 0; i < f->active_count; i++)
@@ -78,6 +95,8 @@ static void act(struct tm_sim_faults *f)
         tm_sim_faults_review(f);
         f->review_at = now + REVIEW_NS;
     }
+    if (f->weather_at <= now)
+        change_weather(f);
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
         if (f->next[k] <= now)
             begin(f, (enum tm_sim_fault)k);
@@ -95,13 +114,15 @@ struct tm_sim_faults *tm_sim_faults_new(struct tm_sim *sim,
     tm_sim_atlas_init(&f->atlas, sim);
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
         f->next[k] = UINT64_MAX;
+    f->weather_at = UINT64_MAX;
     return f;
 }
 
 void tm_sim_faults_begin(struct tm_sim_faults *f)
 {
-    for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
-        f->next[k] = next_of(f, k);
+    draw_moments(f);
+    if (f->config.haste > 1)
+        f->weather_at = tm_sim_now(f->sim) + 1 + tm_sim_faults_draw(f, 2 * f->config.calm_ns);
 }
 
 void tm_sim_faults_free(struct tm_sim_faults *f)
@@ -136,6 +157,7 @@ static uint32_t draw_dead(struct tm_sim_faults *f)
 void tm_sim_faults_heal(struct tm_sim_faults *f)
 {
     f->healing = true;
+    f->weather_at = UINT64_MAX;
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
         f->next[k] = UINT64_MAX;
     while (f->active_count > 0)

@@ -69,6 +69,10 @@ struct tm_sim_faults_config {
     uint64_t seed;
     struct tm_sim_fault_rate rate[TM_SIM_FAULT_COUNT];
     bool memory; /* --durability memory */
+    /* Storms: about every calm_ns, for about storm_ns, all faults come so many times as often, so
+     * that one meets what another left half done.  haste 1: none. */
+    uint64_t calm_ns, storm_ns;
+    unsigned haste;
 };
 
 struct tm_sim_faults;

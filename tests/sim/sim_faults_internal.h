@@ -47,6 +47,8 @@ struct tm_sim_faults {
     unsigned active_count;
     struct tm_sim_absence absence[TM_SIM_NODES_MAX];
     uint64_t review_at;
+    uint64_t weather_at; /* a storm begins, or ends */
+    bool storm;
     bool healing;
     uint64_t fired[TM_SIM_FAULT_COUNT];
 };

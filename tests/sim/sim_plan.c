@@ -103,6 +103,9 @@ static void draw_faults(struct tm_sim_faults_config *f, struct tm_rng *rng)
             .mean_ns = has ? mean : 0,
             .most_ns = TM_MS(1) + tm_rng_below(rng, TM_MS(KINDS[k].most_ms) + 1)};
     }
+    f->haste = PICK(rng, 1, 4, 16, 64);
+    f->calm_ns = TM_SECONDS(PICK(rng, 5, 15, 40));
+    f->storm_ns = TM_MS(PICK(rng, 300, 1000, 3000));
 }
 
 void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
@@ -129,13 +132,13 @@ void tm_sim_plan_text(const struct tm_sim_plan *plan, char *text, size_t size)
     const struct tm_sim_config *c = &plan->cluster;
     int n = snprintf(text, size,
                      "nodes=%u copies=%u partitions=%u workers=%u %s %s solo=%s segment=%lluk "
-                     "wal=%lluk clients=%u registers=%u fill=%u faults:",
+                     "wal=%lluk clients=%u registers=%u fill=%u storms=%u faults:",
                      c->nodes, c->copies, c->partitions, c->workers[0],
                      c->eventual ? "eventual" : "strong", plan->faults.memory ? "memory" : "disk",
                      c->options.solo == TM_SOLO_STOP ? "stop" : "serve",
                      (unsigned long long)c->options.wal_segment_bytes / 1024,
                      (unsigned long long)c->options.wal_bytes / 1024, plan->work.clients,
-                     plan->work.registers, plan->work.fill);
+                     plan->work.registers, plan->work.fill, plan->faults.haste);
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
         if (plan->faults.rate[k].mean_ns != 0 && n > 0 && (size_t)n < size)
             n += snprintf(text + n, size - (size_t)n, " %s", tm_sim_fault_name(k));

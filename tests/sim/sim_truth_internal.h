@@ -63,6 +63,7 @@ struct tm_sim_copy {
     uint64_t index, hash; /* where its durable log ends */
     struct tm_promise promise;
     struct tm_sim_seen seen;
+    const struct tm_sim_entry *owed; /* the newest committed one that it had at its last start */
 };
 
 struct tm_sim_disk_copies {

@@ -108,6 +108,20 @@ static bool has(const struct look *l, struct tm_id id, const struct tm_sim_entry
            tm_sim_truth_copy(l->t, id, l->partition)->seen.first > e->index;
 }
 
+/* Who could not prove what it had is whole again when it has at least that. */
+static void check_healed(const struct look *l)
+{
+    const struct tm_sim_entry *e = l->copy->owed;
+    uint64_t term, hash;
+    if (l->was->hs.health == TM_HEALTH_WHOLE || l->r->hs.health != TM_HEALTH_WHOLE || e == NULL ||
+        !e->committed || l->r->role == TM_ROLE_LEADER || e->index + 1 < l->v->first)
+        return;
+    if (!known_at(l, e->index, &term, &hash) || hash != e->hash || l->r->durable < e->index)
+        WRONG(l,
+              "node %u is whole again without record %llu of term %llu, which it had (invariant 6)",
+              l->node, ULL(e->index), ULL(e->term));
+}
+
 static bool same_set(const struct tm_insync *a, const struct tm_insync *b)
 {
     return a->count == b->count && tm_id_equal(a->at[0], b->at[0]) &&
@@ -563,6 +577,7 @@ static void check_all(const struct look *l)
     l->t->stats.looks++;
     learn(l);
     check_promise(l);
+    check_healed(l);
     check_set(l);
     check_role(l);
     check_acknowledged(l);
@@ -624,6 +639,19 @@ static void take_found(const struct look *l)
     }
 }
 
+/* Records of a term that its disk does not know cannot have been acknowledged. */
+static void note_owed(const struct look *l)
+{
+    const struct tm_sim_entry *e = NULL;
+    for (uint64_t i = l->part->committed; i > 0; i--) {
+        e = tm_sim_truth_committed_at(l->t, l->partition, i);
+        if (e != NULL && (e->durable & l->bit) != 0 && e->term <= l->r->hs.term)
+            break;
+        e = NULL;
+    }
+    l->copy->owed = e;
+}
+
 void tm_sim_truth_booted(struct tm_sim_truth *t, const struct tm_sim_view *v,
                          const struct tm_sim_truth_boot *boot)
 {
@@ -632,6 +660,7 @@ void tm_sim_truth_booted(struct tm_sim_truth *t, const struct tm_sim_view *v,
     l.first = true;
     l.copy->seen = (struct tm_sim_seen){.role = TM_ROLE_FOLLOWER, .hs = had, .first = v->first};
     check_kept(&l, boot);
+    note_owed(&l);
     learn(&l);
     take_found(&l);
     if (l.r->hs.term > had.term || (l.r->hs.term == had.term && had.vote.node == TM_NODE_UNKNOWN))

@@ -1,5 +1,5 @@
-/* Restarts with small logs: leaders give up their logs' beginnings, copies get snapshots, and all
- * the while every partition has a leader that serves. */
+/* Small logs: leaders give up their logs' beginnings, copies get snapshots, and all the while every
+ * partition has a leader that serves; after restarts, and while a disk is full. */
 #include "runtime/counters.h"
 #include "tests/sim/sim_cluster.h"
 #include "tests/sim/sim_load.h"
@@ -135,7 +135,29 @@ static void worker_counts_may_change_between_starts(void)
     end(&w);
 }
 
+static void a_snapshot_that_fails_is_not_taken_again_at_once(void)
+{
+    struct tm_sim_config c;
+    struct world w;
+    small_log(&c, 2);
+    c.options.wal_bytes = 2 * c.options.wal_segment_bytes; /* always under pressure */
+    begin(&w, &c);
+    tm_sim_run_for(w.sim, TM_SECONDS(1));
+    for (unsigned i = 0; i < w.nodes; i++)
+        tm_sim_disk_set_capacity(tm_sim_disk_of(w.sim, i), 1);
+    uint64_t before = sum(&w, TM_COUNTER_snapshots_failed);
+    tm_sim_run_for(w.sim, TM_SECONDS(2));
+    uint64_t failed = sum(&w, TM_COUNTER_snapshots_failed) - before;
+    CU_ASSERT(failed > 0);
+    CU_ASSERT(failed <= 1500); /* not 8,000: on six workers four at a time, ten times a second */
+    for (unsigned i = 0; i < w.nodes; i++)
+        tm_sim_disk_set_capacity(tm_sim_disk_of(w.sim, i), 0);
+    CU_ASSERT_TRUE(tm_sim_run_until(w.sim, whole, w.sim, TM_SECONDS(20)));
+    end(&w);
+}
+
 static const struct tm_test tests[] = {
+    TM_TEST(a_snapshot_that_fails_is_not_taken_again_at_once),
     TM_TEST(worker_counts_may_change_between_starts),
 };
 
