@@ -267,19 +267,21 @@ static bool take_begin(struct tm_keeper *k, struct tm_partition *p)
     return true;
 }
 
-/* The next item into t->buf; false at the end of the walk. */
-static bool take_slice(struct taking *t)
+/* The next item into t->buf, unless the walk is over.  TM_ERR_NOMEM: an entity larger than the
+ * buffer, and no memory for it. */
+static enum tm_err take_slice(struct taking *t)
 {
     size_t used;
     struct item_head h;
     if (t->walked)
-        return false;
+        return TM_OK;
     enum tm_err e;
     uint8_t *slice = t->buf + sizeof h;
     while ((e = tm_store_snapshot(t->p->store, &t->cursor, slice, t->cap, &used, &h.index)) ==
            TM_ERR_TOOBIG) {
         uint8_t *larger = realloc(t->buf, sizeof h + used);
-        TM_ASSERT(larger != NULL); /* one entity, bounded by --max-entity-bytes */
+        if (larger == NULL)
+            return TM_ERR_NOMEM;
         t->buf = larger;
         t->cap = used;
         slice = larger + sizeof h;
@@ -290,17 +292,19 @@ static bool take_slice(struct taking *t)
     t->len = sizeof h + used;
     t->walked = t->cursor == 0;
     t->walked_to = tm_max_u64(t->walked_to, h.index);
-    return true;
+    return TM_OK;
 }
 
 /* Goes on writing; one slice at a time, so that a turn stays short. */
 static bool take_write(struct taking *t)
 {
-    if (t->len == 0 && !take_slice(t)) {
+    enum tm_err e = t->len == 0 ? take_slice(t) : TM_OK;
+    if (e == TM_OK && t->len == 0) {
         tm_snapshot_writer_finish(t->writer, t->walked_to, NULL);
         return true;
     }
-    enum tm_err e = tm_snapshot_writer_item(t->writer, tm_bytes_of(t->buf, t->len));
+    if (e == TM_OK)
+        e = tm_snapshot_writer_item(t->writer, tm_bytes_of(t->buf, t->len));
     if (e == TM_OK)
         t->len = 0;
     else if (e != TM_ERR_FULL)

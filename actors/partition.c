@@ -240,6 +240,8 @@ void tm_partition_tick(struct tm_partition *p)
     uint64_t now = tm_ctx_now(p->env->ctx);
     if (p->waits != NULL)
         tm_partition_due(p);
+    if (p->reads != NULL)
+        tm_replica_reads_expire(&p->replica);
     tm_partition_watch_clock(p);
     if (p->store != NULL)
         tm_store_tidy(p->store, TIDY_BLOBS);

@@ -76,6 +76,7 @@ struct tm_pending {
     uint64_t id;
     struct tm_place to;
     uint32_t len;
+    bool lost;      /* there was no memory for the reply */
     uint8_t *bytes; /* the reply if it is longer than small */
     uint8_t inline_[24];
 };

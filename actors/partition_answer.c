@@ -88,34 +88,47 @@ static struct tm_pending *pending_at(struct tm_partition *p, uint32_t i)
     return &p->pending[(p->pending_head + i) & (p->pending_cap - 1)];
 }
 
-/* The ring is as long as the replica's window allows: tm_replica_next refuses beyond it. */
-static void pending_grow(struct tm_partition *p)
+/* What is said in place of a reply that there was no memory to keep. */
+static const char reply_lost[] = "-ERR done, but there was no memory for the reply\r\n";
+
+static struct tm_bytes reply_of(const struct tm_pending *e)
 {
+    if (e->lost)
+        return tm_bytes_str(reply_lost);
+    return tm_bytes_of(e->bytes != NULL ? e->bytes : e->inline_, e->len);
+}
+
+/* The ring is as long as the replica's window allows: tm_replica_next refuses beyond it. */
+bool tm_partition_may_pend(struct tm_partition *p)
+{
+    if (p->pending_count < p->pending_cap)
+        return true;
     uint32_t cap = p->pending_cap == 0 ? 16 : p->pending_cap * 2;
     struct tm_pending *ring = calloc(cap, sizeof *ring);
-    TM_ASSERT(ring != NULL); /* bounded by the window; a few hundred KiB at most */
+    if (ring == NULL)
+        return false;
     for (uint32_t i = 0; i < p->pending_count; i++)
         ring[i] = *pending_at(p, i);
     free(p->pending);
     p->pending = ring;
     p->pending_cap = cap;
     p->pending_head = 0;
+    return true;
 }
 
 void tm_partition_pend(struct tm_partition *p, struct tm_place to, uint64_t id, uint64_t index,
                        uint64_t term)
 {
     struct tm_bytes reply = tm_resp_writer_bytes(&p->env->reply);
-    if (p->pending_count == p->pending_cap)
-        pending_grow(p);
+    TM_ASSERT(p->pending_count < p->pending_cap); /* tm_partition_may_pend */
     struct tm_pending *e = pending_at(p, p->pending_count++);
     *e = (struct tm_pending){
         .index = index, .term = term, .id = id, .to = to, .len = (uint32_t)reply.len};
     uint8_t *at = e->inline_;
     if (reply.len > sizeof e->inline_)
         at = e->bytes = malloc(reply.len);
-    TM_ASSERT(at != NULL);
-    if (reply.len > 0)
+    e->lost = at == NULL;
+    if (reply.len > 0 && !e->lost)
         memcpy(at, reply.data, reply.len);
 }
 
@@ -141,10 +154,8 @@ static void give_pending(struct tm_partition *p)
         struct tm_pending e = *pending_at(p, 0);
         p->pending_head = (p->pending_head + 1) & (p->pending_cap - 1);
         p->pending_count--;
-        struct tm_answer a = {.id = e.id,
-                              .status = TM_ANSWER_DONE,
-                              .reply = tm_bytes_of(e.bytes != NULL ? e.bytes : e.inline_, e.len),
-                              .index = e.index};
+        struct tm_answer a = {
+            .id = e.id, .status = TM_ANSWER_DONE, .reply = reply_of(&e), .index = e.index};
         tm_partition_answer(p, e.to, &a);
         free(e.bytes);
     }
@@ -156,13 +167,12 @@ void tm_partition_unsettle(struct tm_partition *p, uint64_t from)
     while (p->pending_count > 0 && pending_at(p, p->pending_count - 1)->index >= from) {
         struct tm_pending e = *pending_at(p, p->pending_count - 1);
         p->pending_count--;
-        struct tm_answer a = {.id = e.id,
-                              .status = TM_ANSWER_DONE,
-                              .reply = tm_bytes_of(e.bytes != NULL ? e.bytes : e.inline_, e.len),
-                              .index = e.index};
+        struct tm_answer a = {
+            .id = e.id, .status = TM_ANSWER_DONE, .reply = reply_of(&e), .index = e.index};
         struct tm_partition_read *r = read_new(p, e.to, &a, e.index);
-        TM_ASSERT(r != NULL);
         free(e.bytes);
+        if (r == NULL)
+            continue; /* no answer: who asked says in time that the outcome is unknown */
         r->term = e.term;
         r->next = p->cut;
         p->cut = r;
@@ -219,6 +229,7 @@ void tm_partition_pend_read(struct tm_partition *p, struct tm_place to,
         tm_partition_refuse(p, to, answer->id, TM_ERR_NOMEM);
         return;
     }
+    r->base.until = tm_ctx_now(p->env->ctx) + TM_MS(TM_REQUEST_PATIENCE_MS);
     enum tm_err e = tm_replica_read(&p->replica, &r->base);
     if (e == TM_ERR_AGAIN) {
         r->next = p->reads;

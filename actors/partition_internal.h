@@ -21,7 +21,10 @@ void tm_partition_set_role(struct tm_partition *p, const struct tm_replica_statu
 /* Marks the partition for tm_partition_ship at the end of the turn. */
 void tm_partition_mark(struct tm_partition *p);
 
-/* The reply in env->reply waits for record `index` of `term`. */
+/* Makes room for one reply more to wait for its record; false: there is no memory. */
+bool tm_partition_may_pend(struct tm_partition *p);
+
+/* The reply in env->reply waits for record `index` of `term`; there is room for it. */
 void tm_partition_pend(struct tm_partition *p, struct tm_place to, uint64_t id, uint64_t index,
                        uint64_t term);
 

@@ -81,6 +81,7 @@ enum tm_replica_note {
  * io.read_done or tm_replica_read's answer. */
 struct tm_replica_read {
     uint64_t index; /* in: the highest index that the reply depends on; 0: none */
+    uint64_t until; /* in: nobody waits for it beyond (ctx time); 0: no limit */
     void *owner;    /* the host's */
     uint64_t round; /* the replica's */
     struct tm_replica_read *next;
@@ -410,8 +411,9 @@ void tm_replica_ship(struct tm_replica *r);
  * io.read_done will tell.  TM_ERR_NOTLEADER. */
 enum tm_err tm_replica_read(struct tm_replica *r, struct tm_replica_read *read);
 
-/* Takes back a waiting read (its client is gone).  False if it does not wait. */
-bool tm_replica_read_cancel(struct tm_replica *r, struct tm_replica_read *read);
+/* Ends the reads that nobody waits for any more: io.read_done says that they failed.  Now and then,
+ * so that a leader whose log does not get on does not gather them. */
+void tm_replica_reads_expire(struct tm_replica *r);
 
 /* --- leadership and members --- */
 

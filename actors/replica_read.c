@@ -59,28 +59,6 @@ enum tm_err tm_replica_read(struct tm_replica *r, struct tm_replica_read *read)
     return TM_ERR_AGAIN;
 }
 
-static bool unlink_read(struct tm_replica_read **at, struct tm_replica_read *read)
-{
-    while (*at != NULL && *at != read)
-        at = &(*at)->next;
-    if (*at == NULL)
-        return false;
-    *at = read->next;
-    return true;
-}
-
-bool tm_replica_read_cancel(struct tm_replica *r, struct tm_replica_read *read)
-{
-    if (unlink_read(&r->indexed, read))
-        return true;
-    if (!unlink_read(&r->rounds, read))
-        return false;
-    r->rounds_end = &r->rounds;
-    while (*r->rounds_end != NULL)
-        r->rounds_end = &(*r->rounds_end)->next;
-    return true;
-}
-
 static uint64_t confirmed_round(struct tm_replica *r)
 {
     uint64_t rounds[TM_MEMBERS_MAX];
@@ -130,6 +108,31 @@ static void fail_list(struct tm_replica *r, struct tm_replica_read *list)
         r->io->read_done(r->host, list, false);
         list = next;
     }
+}
+
+/* Takes the overdue ones out of a list; returns where the list ends then. */
+static struct tm_replica_read **expire(struct tm_replica_read **at, uint64_t now,
+                                       struct tm_replica_read **overdue)
+{
+    while (*at != NULL) {
+        struct tm_replica_read *read = *at;
+        if (read->until == 0 || read->until > now) {
+            at = &read->next;
+            continue;
+        }
+        *at = read->next;
+        read->next = *overdue;
+        *overdue = read;
+    }
+    return at;
+}
+
+void tm_replica_reads_expire(struct tm_replica *r)
+{
+    struct tm_replica_read *overdue = NULL;
+    r->rounds_end = expire(&r->rounds, tm_replica_now(r), &overdue);
+    expire(&r->indexed, tm_replica_now(r), &overdue);
+    fail_list(r, overdue);
 }
 
 void tm_replica_reads_fail(struct tm_replica *r)

@@ -9,6 +9,9 @@
 
 #include "runtime/base.h"
 
+/* How long whoever sent a request waits for its answer, beside the time that a WAIT asks for. */
+#define TM_REQUEST_PATIENCE_MS 5000
+
 enum tm_request_kind {
     TM_REQUEST_EXEC,    /* one command */
     TM_REQUEST_MULTI,   /* EXEC of a transaction: all commands, one record; the reply is the array.

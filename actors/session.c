@@ -187,6 +187,10 @@ static void resume_one(struct tm_session *s)
         struct tm_entry *e = tm_session_entry_at(s, n);
         if (e != NULL && e->kind == TM_ENTRY_CHAIN && !tm_chain_resume(s, n))
             return;
+        e = tm_session_entry_at(s, n);
+        if (e != NULL && e->kind == TM_ENTRY_GATHER && e->gather->how >= TM_GATHER_WAIT &&
+            !tm_session_wait_resume(s, n))
+            return;
     }
     if (s->closed)
         tm_session_free_if_done(s);

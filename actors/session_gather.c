@@ -277,7 +277,8 @@ void tm_gather_answer(struct tm_session *s, struct tm_entry *e, uint32_t part,
                       const struct tm_answer *a)
 {
     struct tm_gather *g = e->gather;
-    if (part >= g->parts || s->dead)
+    if (part >= g->parts || s->dead ||
+        (g->how >= TM_GATHER_WAIT && tm_session_wait_on(s, a->id >> TM_PART_BITS, part, a)))
         return;
     g->answered++;
     if (a->index != 0)

@@ -73,6 +73,7 @@ struct tm_part {
     uint32_t len;   /* of the kept reply */
     uint32_t at;    /* how far it is used up */
     uint64_t index; /* WAIT */
+    bool again;     /* WAIT: to be asked again when the router has room */
     uint8_t *reply;
 };
 
@@ -86,7 +87,7 @@ struct tm_gather {
     uint32_t parts, submitted, answered;
     uint32_t keys;
     uint32_t wanted, copies; /* WAIT: asked for; the fewest seen */
-    uint64_t timeout_ms;
+    uint64_t deadline_ms;    /* WAIT: monotonic, UINT64_MAX: none */
     int64_t sum;
     uint32_t error_len; /* the first error reply of a part */
     uint8_t *error;
@@ -353,6 +354,12 @@ bool tm_session_unwatch(struct tm_session *s);
 
 /* ---- session_wait.c ---- */
 
+/* A leader has answered part `part` of the WAIT of that number with too few copies, and there is
+ * time left: asks it again.  False: the answer stands. */
+bool tm_session_wait_on(struct tm_session *s, uint64_t number, uint32_t part,
+                        const struct tm_answer *a);
+/* Asks again what found the router full; false: it still is. */
+bool tm_session_wait_resume(struct tm_session *s, uint64_t number);
 /* The reply of a WAIT or WAITAOF of a transaction, whose last word is the number of copies, four
  * bytes (it is not there if the arguments were bad). */
 void tm_session_compose_wait(struct tm_resp_writer *w, const struct tm_bytes *argv, unsigned argc);

@@ -4,10 +4,14 @@
  * small table that grows with the number of such partitions.  WAIT n asks each of these leaders to
  * answer when n + 1 data copies (its own included) hold that index durably, or when the time is
  * over; the reply is the fewest copies any of them has, less the leader's own.  It waits until all
- * earlier commands are answered, for only then the indices are known. */
+ * earlier commands are answered, for only then the indices are known.
+ *
+ * A leader is asked to wait for SLICE_MS at most, and then asked again: so nothing is left behind
+ * at leaders when a client goes that waited for copies that never come. */
 #include "actors/session_internal.h"
 
 #define FIRST_CAP 4
+#define SLICE_MS  1000
 
 static struct tm_written *find(const struct tm_session *s, uint32_t partition)
 {
@@ -58,11 +62,47 @@ void tm_session_written_free(struct tm_session *s)
 static void fill_wait(struct tm_session *s, struct tm_gather *g, uint32_t part,
                       struct tm_request *r)
 {
-    (void)s;
+    uint64_t now = tm_session_now_ms(s->all);
+    uint64_t left = g->deadline_ms > now ? g->deadline_ms - now : 1;
     r->kind = TM_REQUEST_WAIT;
     r->index = g->part[part].index;
     r->copies = g->wanted;
-    r->timeout_ms = g->timeout_ms;
+    r->timeout_ms = tm_min_u64(left, SLICE_MS);
+}
+
+static bool ask(struct tm_session *s, uint64_t number, uint32_t part)
+{
+    struct tm_entry *e = tm_session_entry_at(s, number);
+    struct tm_request r = {.resp = e->resp, .partition = e->gather->part[part].partition};
+    e->gather->part[part].again = false;
+    fill_wait(s, e->gather, part, &r);
+    if (tm_session_submit(s, number, part, &r))
+        return true;
+    e->gather->part[part].again = true;
+    tm_session_stall(s);
+    return false;
+}
+
+bool tm_session_wait_on(struct tm_session *s, uint64_t number, uint32_t part,
+                        const struct tm_answer *a)
+{
+    const struct tm_gather *g = tm_session_entry_at(s, number)->gather;
+    if (a->status != TM_ANSWER_DONE || a->copies >= g->wanted || s->dead ||
+        tm_session_now_ms(s->all) >= g->deadline_ms)
+        return false;
+    ask(s, number, part);
+    return true;
+}
+
+bool tm_session_wait_resume(struct tm_session *s, uint64_t number)
+{
+    for (uint32_t part = 0;; part++) {
+        const struct tm_entry *e = tm_session_entry_at(s, number);
+        if (e == NULL || e->done || part == e->gather->parts)
+            return true;
+        if (e->gather->part[part].again && !ask(s, number, part))
+            return false;
+    }
 }
 
 /* One part per partition written to; with none, any partition tells how many copies there are. */
@@ -79,7 +119,7 @@ static bool begin(struct tm_session *s, enum tm_gather_how how, uint32_t copies,
     g->how = (uint8_t)how;
     g->wanted = copies;
     g->copies = UINT32_MAX;
-    g->timeout_ms = timeout;
+    g->deadline_ms = timeout != 0 ? tm_session_now_ms(s->all) + timeout : UINT64_MAX;
     for (uint32_t i = 0; i < s->written_cap; i++)
         if (s->written[i].used) {
             g->part[at].partition = s->written[i].partition;

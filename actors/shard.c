@@ -17,7 +17,6 @@
 #define BACKLOG_MAX    TM_MIB(256)
 #define CALLS_MAX      (1u << 17)
 #define CALL_BYTES_MAX TM_MIB(64)
-#define PATIENCE_MS    5000
 #define ALL_WORKERS    TM_WORKERS_MAX
 #define HANDOVER_MS    100  /* how long a former leader may still answer */
 #define HAND_OVER_MS   1000 /* how long a leaving node tries to hand over */
@@ -410,7 +409,7 @@ static enum tm_err begin_running(struct tm_shard *s, char *why, size_t why_size)
                                    .self = s->self,
                                    .calls = CALLS_MAX,
                                    .bytes = CALL_BYTES_MAX,
-                                   .patience_ms = PATIENCE_MS,
+                                   .patience_ms = TM_REQUEST_PATIENCE_MS,
                                    .handover_ms = HANDOVER_MS,
                                    .ops = {.host = s,
                                            .leader = d_leader,

@@ -720,14 +720,46 @@ static void one_round_serves_all_reads_of_a_turn(void)
         reads[i].read.owner = &reads[i];
         CU_ASSERT_EQUAL(tm_replica_read(r, &reads[i].read), TM_ERR_AGAIN);
     }
-    CU_ASSERT(tm_replica_read_cancel(r, &reads[7].read));
-    CU_ASSERT(tm_replica_read_cancel(r, &reads[99].read));
-    CU_ASSERT_FALSE(tm_replica_read_cancel(r, &reads[7].read));
     sim_turn(&c->node[leader]);
     cluster_run(c, TM_MS(1));
     for (int i = 0; i < 100; i++)
-        CU_ASSERT_EQUAL(reads[i].done, i != 7 && i != 99);
+        CU_ASSERT(reads[i].done && reads[i].ok);
     CU_ASSERT(c->beats - beats <= 4); /* two heartbeats and their answers */
+    cluster_free(c);
+}
+
+/* Of those that wait for a round, and of those that wait for a commit. */
+static void reads_that_nobody_waits_for_any_more_are_ended(void)
+{
+    struct cluster *c = cluster_up(11, 3, false);
+    unsigned leader = (unsigned)cluster_await_leader(c, AN_ELECTION);
+    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+    cluster_run(c, TM_MS(101));
+    struct tm_replica *r = replica_of(c, leader);
+    struct sim_read reads[40];
+    for (unsigned i = 0; i < 3; i++)
+        c->node[i].disk_slow_ns = TM_SECONDS(1); /* nothing commits for a while */
+    uint64_t index = cluster_propose(c, leader, 0);
+    memset(reads, 0, sizeof reads);
+    for (unsigned i = 0; i < 40; i++) {
+        reads[i].at = &c->node[leader].part[0];
+        reads[i].read.owner = &reads[i];
+        reads[i].read.index = index;
+        reads[i].read.until = i % 4 == 0 ? 0 : c->now + TM_MS(i % 2 == 0 ? 20 : 2000);
+        if (i == 20)
+            cluster_run(c, TM_MS(10)); /* the first ones have their round */
+        CU_ASSERT_EQUAL(tm_replica_read(r, &reads[i].read), TM_ERR_AGAIN);
+    }
+    tm_replica_reads_expire(r);
+    for (unsigned i = 0; i < 40; i++)
+        CU_ASSERT_FALSE(reads[i].done);
+    cluster_run(c, TM_MS(40));
+    tm_replica_reads_expire(r);
+    for (unsigned i = 0; i < 40; i++)
+        CU_ASSERT_EQUAL(reads[i].done, i % 4 == 2);
+    cluster_run(c, TM_SECONDS(3));
+    for (unsigned i = 0; i < 40; i++)
+        CU_ASSERT(reads[i].done && reads[i].ok == (i % 4 != 2));
     cluster_free(c);
 }
 
@@ -805,6 +837,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_read_waits_for_a_round_that_began_after_it),
     TM_TEST(a_minority_confirms_no_read),
     TM_TEST(one_round_serves_all_reads_of_a_turn),
+    TM_TEST(reads_that_nobody_waits_for_any_more_are_ended),
     TM_TEST(a_new_leader_answers_no_read_before_it_committed_in_its_term),
     TM_TEST(a_read_of_an_uncommitted_effect_leaves_after_its_commit),
 };

@@ -303,11 +303,78 @@ static void wait_asks_the_partitions_written_to(void)
     }
     struct tm_answer two = {.id = f->requests[0].r.id, .status = TM_ANSWER_DONE, .copies = 2};
     f->requests[0].taken = true;
+    f->now_ns += TM_MS(500);
     tm_sessions_answer(f->all, f->requests[0].session, &two);
     CU_ASSERT_STRING_EQUAL(fix_output(f, s), "");
     fix_answer_all(f); /* 3 copies */
     CU_ASSERT_STRING_EQUAL(fix_output(f, s), ":1\r\n");
     FIX_EXPECT(f, s, "waitaof 1 1 0\r\n", "*2\r\n:1\r\n:2\r\n");
+    fix_delete(f);
+}
+
+/* Answers a WAIT with so many copies. */
+static void wait_answer(struct fix *f, struct fix_request *q, uint32_t copies)
+{
+    struct tm_answer a = {.id = q->r.id, .status = TM_ANSWER_DONE, .copies = copies};
+    q->taken = true;
+    tm_sessions_answer(f->all, q->session, &a);
+}
+
+static void a_long_wait_is_asked_again_as_long_as_its_client_is_there(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    FIX_EXPECT(f, s, "set a 1\r\nset b 1\r\n", "+OK\r\n+OK\r\n");
+    f->submitted = 0;
+    fix_send(s, "wait 3 2500\r\n");
+    for (unsigned slice = 0; slice < 3; slice++) {
+        CU_ASSERT_EQUAL_FATAL(f->submitted, 2 + slice);
+        CU_ASSERT_EQUAL(f->requests[slice == 0 ? 0 : slice + 1].r.timeout_ms,
+                        slice < 2 ? 1000 : 500);
+        f->now_ns += TM_MS(slice < 2 ? 1000 : 500);
+        wait_answer(f, slice == 0 ? &f->requests[0] : &f->requests[slice + 1], 2);
+    }
+    CU_ASSERT_EQUAL(f->submitted, 4); /* the time is over: that answer stands */
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "");
+    wait_answer(f, &f->requests[1], 4); /* the other partition had them all */
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), ":1\r\n");
+
+    f->submitted = 0;
+    fix_send(s, "wait 9 0\r\nping\r\n"); /* without end */
+    for (unsigned i = 0; i < 20; i++) {
+        CU_ASSERT_EQUAL_FATAL(f->submitted, i + 2);
+        CU_ASSERT(f->requests[i].r.timeout_ms == 1000 && f->requests[i].r.copies == 10);
+        wait_answer(f, &f->requests[i], 3);
+    }
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "");
+    tm_session_close(s);
+    f->submitted = 0;
+    for (unsigned i = 20; i < 22; i++)
+        wait_answer(f, &f->requests[i], 3);
+    CU_ASSERT_EQUAL(f->submitted, 0); /* nobody is there to wait for it */
+    fix_delete(f);
+}
+
+static void a_wait_goes_on_when_the_router_was_full(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    FIX_EXPECT(f, s, "set a 1\r\nset b 1\r\n", "+OK\r\n+OK\r\n");
+    f->submitted = 0;
+    fix_send(s, "wait 3 0\r\n");
+    f->room = 0;
+    wait_answer(f, &f->requests[0], 2);
+    wait_answer(f, &f->requests[1], 2);
+    CU_ASSERT_EQUAL(f->submitted, 2);
+    f->room = 1;
+    CU_ASSERT(tm_sessions_resume(f->all));
+    CU_ASSERT_EQUAL(f->submitted, 3);
+    f->room = UINT32_MAX;
+    CU_ASSERT_FALSE(tm_sessions_resume(f->all));
+    CU_ASSERT_EQUAL(f->submitted, 4);
+    wait_answer(f, &f->requests[2], 4);
+    fix_refuse(f, &f->requests[3], TM_ANSWER_REFUSED, TM_ERR_NOTLEADER);
+    CU_ASSERT_EQUAL(strncmp(fix_output(f, s), "-CLUSTERDOWN ", 13), 0);
     fix_delete(f);
 }
 
@@ -376,6 +443,8 @@ static const struct tm_test tests[] = {
     TM_TEST(a_scan_goes_on_when_the_router_was_full),
     TM_TEST(bad_cursors_are_refused),
     TM_TEST(wait_asks_the_partitions_written_to),
+    TM_TEST(a_long_wait_is_asked_again_as_long_as_its_client_is_there),
+    TM_TEST(a_wait_goes_on_when_the_router_was_full),
     TM_TEST(wait_waits_for_what_came_before_it),
     TM_TEST(wait_without_a_write_asks_how_many_copies_there_are),
     TM_TEST(wait_remembers_every_partition),
