@@ -1,8 +1,11 @@
 #include "actors/creation.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
-#define REPEAT_NS TM_MS(200)
+#define REPEAT_NS    TM_MS(200)
+#define SAY_FIRST_NS TM_SECONDS(5)
+#define SAY_AGAIN_NS TM_SECONDS(60)
 
 /* The body of STATE. */
 struct state {
@@ -277,6 +280,7 @@ static void on_state(struct tm_creation *c, unsigned node, struct tm_bytes body)
         running_state(c, node, &s);
         return;
     }
+    c->seen |= bit(node);
     c->heard &= ~bit(node);
     c->broken &= ~bit(node);
     if (s.created)
@@ -444,9 +448,30 @@ void tm_creation_peer_up(struct tm_creation *c, unsigned node)
 
 void tm_creation_peer_down(struct tm_creation *c, unsigned node)
 {
+    c->seen &= ~bit(node);
     c->heard &= ~bit(node);
     c->created &= ~bit(node);
     c->broken &= ~bit(node);
+}
+
+/* Now and then: for whom. */
+static void say_that_we_wait(struct tm_creation *c, uint64_t now)
+{
+    char names[512] = "";
+    size_t at = 0;
+    if (c->say_at == 0)
+        c->say_at = now + SAY_FIRST_NS;
+    if (now < c->say_at)
+        return;
+    c->say_at = now + SAY_AGAIN_NS;
+    for (unsigned i = 0; i < c->node->spec.count && at < sizeof names; i++)
+        if (i != c->node->self && (c->seen & bit(i)) == 0)
+            at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", at > 0 ? ", " : "",
+                                   c->node->spec.names[i]);
+    tm_ctx_log(c->ctx, TM_LOG_WARN, "creation_waits",
+               "unheard=\"%s\" text=\"not part of a cluster yet: one is created once all its nodes "
+               "have been heard, and one that exists is joined through any of them\"",
+               names);
 }
 
 void tm_creation_tick(struct tm_creation *c)
@@ -462,6 +487,7 @@ void tm_creation_tick(struct tm_creation *c)
     for (unsigned i = 0; i < c->node->spec.count; i++)
         if (i != c->node->self)
             send_state(c, i, 0);
+    say_that_we_wait(c, now);
     found(c);
 }
 

@@ -50,10 +50,12 @@ struct tm_creation {
     bool over;        /* the host could not run what was handed over, and ends */
     uint64_t said;    /* bit per node: something was logged of it once */
     uint64_t broken;  /* bit per node: it holds what another creation began */
-    uint64_t heard;   /* bit per node: its STATE came, and it may become part of ours */
+    uint64_t seen;    /* bit per node: its STATE came */
+    uint64_t heard;   /* of these: it may become part of ours */
     uint64_t created; /* bit per node: it stored the directory of this token and version */
     uint64_t disk[TM_NODES_MAX];
     uint64_t next_send;
+    uint64_t say_at;             /* that we wait; 0: not begun */
     struct tm_exchange exchange; /* from running on */
 };
 

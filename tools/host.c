@@ -3,6 +3,7 @@
  * thread, the loops end, memory and ports are given back. */
 #include "tools/host_internal.h"
 #include "runtime/clock.h"
+#include "tools/membership.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,6 +20,7 @@
 #define LOCK_DIR       "/tmp/tidemill-ports"
 #define BACKLOG        1024
 #define STOP_SECONDS   10
+#define WAITING_NS     TM_SECONDS(1)
 
 /* ---- the shard as an actor ---- */
 
@@ -184,9 +186,10 @@ static void on_shutdown(void *host)
 
 /* ---- boot: description, ports ---- */
 
-static void describe_node(struct tm_host *h)
+static enum tm_err describe_node(struct tm_host *h, char *why)
 {
     const struct tm_cluster_spec *c = h->config.cluster;
+    const struct tm_name_list *listed = tm_cluster_listed(c);
     struct tm_node *n = &h->node;
     for (unsigned i = 0; i < c->nodes.count; i++) {
         h->names[i] = c->nodes.names[i];
@@ -202,13 +205,27 @@ static void describe_node(struct tm_host *h)
                                          .count = c->nodes.count,
                                          .partitions = c->partitions,
                                          .copies = c->replication_factor,
-                                         .eventual = c->eventual};
+                                         .eventual = c->eventual,
+                                         .blocks = c->blocks,
+                                         .facts = h->facts};
     n->file = n->spec;
+    n->file.names = (const char *const *)listed->names;
+    n->file.count = listed->count;
     n->disk_id = h->config.identity->disk_id;
     n->incarnation = h->config.identity->incarnation;
     while (n->boot == 0)
         if (getrandom(&n->boot, sizeof n->boot, 0) != sizeof n->boot)
             n->boot = 0;
+    h->facts = malloc(TM_DIRECTORY_FACTS_MAX + 1);
+    TM_ASSERT(h->facts != NULL);
+    n->spec.facts = n->file.facts = h->facts;
+    enum tm_err e = tm_membership_facts(h->config.topology, c, h->facts);
+    if (e != TM_OK)
+        snprintf(why, TM_HOST_WHY_MAX,
+                 "%s says more of cluster %s than the %d bytes that a directory holds: shorten its "
+                 "lists",
+                 h->config.topology->path, c->name, TM_DIRECTORY_FACTS_MAX);
+    return e;
 }
 
 static enum tm_err plan_ports(struct tm_host *h, char *why)
@@ -478,9 +495,9 @@ static enum tm_err boot(struct tm_host *h, char *why)
     enum tm_err e = plan_ports(h, why);
     if (e != TM_OK)
         return e;
-    describe_node(h);
-    if ((e = take_ports(h, why)) != TM_OK || (e = share_memory(h, why)) != TM_OK ||
-        (e = tm_host_fabric_prepare(h, why)) != TM_OK || (e = start_log(h, why)) != TM_OK)
+    if ((e = describe_node(h, why)) != TM_OK || (e = take_ports(h, why)) != TM_OK ||
+        (e = share_memory(h, why)) != TM_OK || (e = tm_host_fabric_prepare(h, why)) != TM_OK ||
+        (e = start_log(h, why)) != TM_OK)
         return e;
     return start_workers(h, why);
 }
@@ -516,17 +533,24 @@ enum tm_err tm_host_start(const struct tm_host_config *config, struct tm_host **
 
 /* ---- running and the end ---- */
 
-enum tm_err tm_host_wait(struct tm_host *h, int stop_fd, void (*running)(void *arg), void *arg,
+enum tm_err tm_host_wait(struct tm_host *h, int stop_fd, const struct tm_host_events *events,
                          char *why)
 {
     bool told = false;
+    uint64_t look_at = tm_clock_ns() + WAITING_NS;
     for (;;) {
         struct pollfd fds[2] = {{.fd = stop_fd, .events = POLLIN},
                                 {.fd = h->event_fd, .events = POLLIN}};
         int ready = poll(fds, 2, told ? 1000 : 20);
         if (!told && atomic_load(&h->node.running)) {
             told = true;
-            running(arg);
+            events->running(events->arg);
+        }
+        if (!told && tm_clock_ns() >= look_at) {
+            enum tm_err e = events->waiting(events->arg, why);
+            if (e != TM_OK)
+                return e;
+            look_at = tm_clock_ns() + WAITING_NS;
         }
         if (ready < 0 && errno != EINTR)
             return TM_ERR_IO;
@@ -608,6 +632,7 @@ void tm_host_free(struct tm_host *h)
     pthread_mutex_destroy(&h->mutex);
     close(h->event_fd);
     free(h->workers);
+    free(h->facts);
     free(h);
 }
 

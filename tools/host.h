@@ -33,10 +33,17 @@ struct tm_host_config {
  * given back and why (TM_HOST_WHY_MAX) holds one line that says what to do. */
 enum tm_err tm_host_start(const struct tm_host_config *config, struct tm_host **out, char *why);
 
+struct tm_host_events {
+    void *arg;
+    /* Once, when the cluster exists and the node is part of it. */
+    void (*running)(void *arg);
+    /* Each second before that.  An error ends the wait; why (TM_HOST_WHY_MAX) says what it was. */
+    enum tm_err (*waiting)(void *arg, char *why);
+};
+
 /* Waits until the node ends: `stop_fd` (a signalfd or the like) becomes readable, or a worker says
- * that it cannot go on.  Calls running once when the cluster exists.  Returns TM_OK for an asked
- * end, else the error; why says what it was. */
-enum tm_err tm_host_wait(struct tm_host *h, int stop_fd, void (*running)(void *arg), void *arg,
+ * that it cannot go on.  Returns TM_OK for an asked end, else the error; why says what it was. */
+enum tm_err tm_host_wait(struct tm_host *h, int stop_fd, const struct tm_host_events *events,
                          char *why);
 
 /* Ends the workers: leadership is given up, the log closed.  True if all ended cleanly. */

@@ -48,6 +48,7 @@ struct tm_host {
     struct tm_host_config config;
     struct tm_node node;
     const char *names[TM_NODES_MAX];
+    char *facts; /* of the topology file */
     struct tm_ports ports[TM_NODES_MAX];
     struct tm_host_worker *workers; /* config.options.workers of them */
     unsigned count;

@@ -1,8 +1,9 @@
 /* The port plan: a block of 32 ports for each node, in the order of the file.
  *
- * A node's number is its place among all nodes of the file, so clusters of one file never share a
- * port on one machine.  What a person wrote into defineNode wins; then two blocks may meet, which
- * is said at boot instead of being found as "port in use" by the second node. */
+ * A node's block is its place among all nodes of the file that its cluster was created from, so
+ * clusters of one file never share a port on one machine.  What a person wrote into defineNode
+ * wins; then two blocks may meet, which is said at boot instead of being found as "port in use" by
+ * the second node. */
 #include "tools/ports.h"
 #include "net/addr.h"
 
@@ -12,15 +13,6 @@
 TM_STATIC_ASSERT(1 + TM_PORTS_WORKERS_MAX <= TM_PORTS_FABRIC,
                  "workers' ports end before the fabric's");
 TM_STATIC_ASSERT(TM_PORTS_FABRIC + TM_PORTS_WORKERS_MAX <= TM_PORTS_PER_NODE, "a block holds both");
-
-/* The node's place among all nodes of the file. */
-static unsigned number_of(const struct tm_topology *t, const struct tm_cluster_spec *c,
-                          unsigned node)
-{
-    for (const struct tm_cluster_spec *before = t->clusters; before != c; before++)
-        node += before->nodes.count;
-    return node;
-}
 
 /* The block of a node, which may reach past the last port there is. */
 struct block {
@@ -32,8 +24,7 @@ static struct block block_of(const struct tm_topology *t, const struct tm_cluste
                              unsigned node, unsigned base_port, const char *address)
 {
     const struct tm_node_spec *facts = tm_topology_node(t, c->name, c->nodes.names[node]);
-    struct block b = {base_port + (unsigned long)TM_PORTS_PER_NODE * number_of(t, c, node),
-                      address};
+    struct block b = {base_port + (unsigned long)TM_PORTS_PER_NODE * c->blocks[node], address};
     if (facts != NULL && facts->port != 0)
         b.first = facts->port;
     if (facts != NULL && facts->address[0] != '\0')
@@ -64,7 +55,9 @@ enum tm_err tm_ports_plan(const struct tm_topology *t, const struct tm_cluster_s
         for (unsigned n = 0; n < t->clusters[i].nodes.count; n++) {
             const struct tm_cluster_spec *other = &t->clusters[i];
             struct block theirs = block_of(t, other, n, base_port, address);
-            if ((other == c && n == node) || !blocks_meet(&mine, &theirs))
+            /* A cluster whose ports are not those of the file any more meets others by chance. */
+            bool by_file = other == c || (c->listed.names == NULL && other->listed.names == NULL);
+            if ((other == c && n == node) || !by_file || !blocks_meet(&mine, &theirs))
                 continue;
             snprintf(why, why_size,
                      "node %s of cluster %s and node %s of cluster %s would both use port %lu of "

@@ -1,7 +1,8 @@
 /* ports.h: which ports a node uses.
  *
  * Every node of a topology file has a block of 32 ports, block n beginning at --base-port + 32 n,
- * where n counts the nodes of all clusters in the order of the file:
+ * where n counts the nodes of all clusters in the order of the file, as it was when the cluster was
+ * created (tools/membership.h):
  *
  *   +0        the node's shared client port, the one that is shown to people
  *   +1 .. 15  the workers' own client ports, which CLUSTER SLOTS names

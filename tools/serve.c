@@ -2,9 +2,11 @@
  *
  * The order matters: the topology is evaluated in a forked child before anything else exists;
  * signals are blocked before threads are; the data directory is locked before it is read. */
+#include "actors/directory_file.h"
 #include "tools/command.h"
 #include "tools/host.h"
 #include "tools/machine.h"
+#include "tools/membership.h"
 #include "tools/nodedir.h"
 #include "runtime/cpu.h"
 #include "runtime/nearest.h"
@@ -34,7 +36,7 @@ struct serve {
     char path[4096]; /* of the data directory, absolute */
     int lock_fd, dir_fd, stop_fd;
     struct tm_datadir_identity identity;
-    bool was_clean;
+    bool was_clean, was_created;
     struct tm_host *host;
     char why[TM_HOST_WHY_MAX];
 };
@@ -163,6 +165,46 @@ static enum tm_err identify(struct serve *s, const struct tm_ctx *ctx)
     return e;
 }
 
+/* The cluster numbers its nodes, not the file of today: the directory is in the data directory, or,
+ * where that is new, with the nodes that run. */
+static enum tm_err follow_directory(struct serve *s, struct tm_disk *disk)
+{
+    struct tm_directory *d = malloc(sizeof *d);
+    TM_ASSERT(d != NULL);
+    bool known = s->identity.created ? tm_directory_load(disk, d) == TM_OK
+                                     : tm_membership_ask(s->topology, s->cluster, s->node_name,
+                                                         &s->options, d) == TM_OK;
+    enum tm_err e = TM_OK;
+    if (known)
+        e = tm_membership_follow(s->topology, s->cluster, d, s->node_name, s->why, sizeof s->why);
+    s->node = tm_cluster_node_index(s->cluster, s->node_name);
+    free(d);
+    return e;
+}
+
+/* A node that does not become part of the cluster: somebody may know why. */
+static enum tm_err waiting(void *arg, char *why)
+{
+    struct serve *s = arg;
+    struct tm_directory *d = malloc(sizeof *d);
+    enum tm_err e = TM_OK;
+    if (d != NULL && !s->was_created &&
+        tm_membership_ask(s->topology, s->cluster, s->node_name, &s->options, d) == TM_OK) {
+        if (tm_directory_find(d, s->node_name) < 0)
+            e = tm_membership_follow(s->topology, s->cluster, d, s->node_name, why,
+                                     TM_HOST_WHY_MAX);
+        else if (!tm_membership_agrees(s->cluster, d))
+            e = TM_ERR_AGAIN;
+        if (e == TM_ERR_AGAIN)
+            snprintf(why, TM_HOST_WHY_MAX,
+                     "the cluster has its nodes in another order than %s, which this node has "
+                     "just learned: start it again",
+                     s->topology->path);
+    }
+    free(d);
+    return e;
+}
+
 /* Tries for a moment: `ps` and `up` take the lock for an instant when they look whether it is free.
  */
 static enum tm_err lock_data_dir(struct serve *s, struct tm_datadir_error *err)
@@ -197,6 +239,9 @@ static enum tm_err open_data_dir(struct serve *s)
     e = tm_worker_init(w, &c);
     if (e == TM_OK) {
         e = identify(s, &w->ctx);
+        s->was_created = s->identity.created;
+        if (e == TM_OK)
+            e = follow_directory(s, w->ctx.disk);
         tm_worker_fini(w);
     } else {
         snprintf(s->why, sizeof s->why, "%s", w->why);
@@ -334,7 +379,8 @@ int tm_main_serve(int argc, char **argv)
     if (e != TM_OK)
         return tm_fail("node %s of %s does not start: %s", s.node_name, s.cluster_name, s.why);
     write_node_file(&s, "starting");
-    e = tm_host_wait(s.host, s.stop_fd, running, &s, s.why);
+    struct tm_host_events events = {.arg = &s, .running = running, .waiting = waiting};
+    e = tm_host_wait(s.host, s.stop_fd, &events, s.why);
     write_node_file(&s, "stopping");
     end(&s);
     if (e != TM_OK)

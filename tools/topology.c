@@ -354,10 +354,20 @@ static enum tm_err take_call(struct loader *l, const json_t *call)
     return strcmp(l->fn, "defineCluster") == 0 ? take_cluster(l, options) : take_node(l, options);
 }
 
+/* Nodes are counted over all clusters, in the order of the file. */
+static void number_blocks(struct tm_topology *t)
+{
+    unsigned block = 0;
+    for (unsigned i = 0; i < t->cluster_count; i++)
+        for (unsigned n = 0; n < t->clusters[i].nodes.count; n++)
+            t->clusters[i].blocks[n] = block++;
+}
+
 /* What only the whole file shows. */
 static enum tm_err check_whole(struct loader *l)
 {
     struct tm_topology *t = l->t;
+    number_blocks(t);
     if (t->cluster_count == 0) {
         snprintf(l->err, l->err_size, "%s: defines no cluster: call defineCluster(\"name\", {…})",
                  t->path);
@@ -468,6 +478,7 @@ void tm_topology_free(struct tm_topology *t)
     for (unsigned i = 0; i < t->cluster_count; i++) {
         struct tm_cluster_spec *c = &t->clusters[i];
         free_list(&c->nodes);
+        free_list(&c->listed);
         free_list(&c->replicate_to);
         free_list(&c->include_types);
         free_list(&c->exclude_types);

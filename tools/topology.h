@@ -26,9 +26,11 @@ struct tm_cluster_spec {
     char *name;
     unsigned line; /* of the call in the file */
     struct tm_name_list nodes;
-    unsigned replication_factor;        /* 1..5, at most the number of nodes */
-    unsigned partitions;                /* 1..4096 */
-    bool eventual;                      /* consistency: "eventual" */
+    unsigned blocks[TM_NODES_MAX]; /* of each node: its place in the port plan (tools/ports.h) */
+    struct tm_name_list listed;    /* see tm_cluster_listed */
+    unsigned replication_factor;   /* 1..5, at most the number of nodes */
+    unsigned partitions;           /* 1..4096 */
+    bool eventual;                 /* consistency: "eventual" */
     char *provider, *region, *location; /* labels; "" when absent */
 
     /* The cluster's links; carried by later work, reported by plan. */
@@ -47,7 +49,7 @@ struct tm_node_spec {
     char *fabric;         /* "dpdk" | "tcp" | "" */
     char *fabric_port;    /* as --fabric-port */
     char *fabric_address; /* IPv4 on that port's wire */
-    unsigned line;
+    unsigned line;        /* 0: not in the file (tools/membership.h) */
 };
 
 struct tm_topology {
@@ -75,6 +77,13 @@ const struct tm_cluster_spec *tm_topology_cluster(const struct tm_topology *t, c
  */
 const struct tm_node_spec *tm_topology_node(const struct tm_topology *t, const char *cluster,
                                             const char *node);
+
+/* The nodes as the file lists them, where the cluster's own order has taken their place
+ * (tm_membership_follow). */
+static inline const struct tm_name_list *tm_cluster_listed(const struct tm_cluster_spec *c)
+{
+    return c->listed.names != NULL ? &c->listed : &c->nodes;
+}
 
 /* A node's position in its cluster's list, or -1. */
 int tm_cluster_node_index(const struct tm_cluster_spec *c, const char *node);

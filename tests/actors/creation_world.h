@@ -11,6 +11,8 @@
 #include "tests/sim/sim_disk.h"
 #include "tests/test.h"
 
+#include <stdarg.h>
+
 #define NODES_MAX 5
 #define WIRE_MAX  4096
 
@@ -30,6 +32,7 @@ struct node {
     struct tm_creation creation;
     unsigned runs, errors;
     char said[128];
+    char warned[512];        /* what stands behind the name of the last warning */
     struct tm_directory ran; /* at its last run */
     bool has_run;            /* since it was wiped last */
     bool takes;              /* its worker has turns in which it takes the newest directory */
@@ -79,7 +82,12 @@ static void node_log(void *host, enum tm_log_level level, const char *event, con
 static void node_log(void *host, enum tm_log_level level, const char *event, const char *fmt, ...)
 {
     struct node *n = host;
-    (void)fmt;
+    if (level == TM_LOG_WARN) {
+        va_list ap;
+        va_start(ap, fmt);
+        vsnprintf(n->warned, sizeof n->warned, fmt, ap);
+        va_end(ap);
+    }
     if (level != TM_LOG_ERROR)
         return;
     n->errors++;

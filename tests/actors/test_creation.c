@@ -28,9 +28,16 @@ static void nothing_is_created_while_a_node_is_missing(void)
                 start(w, i);
                 announce(w, i);
             }
-        run(w, 50);
+        run(w, 45);
         for (unsigned i = 0; i < 3; i++)
+            CU_ASSERT_STRING_EQUAL(w->nodes[i].warned, "");
+        run(w, 10);
+        char unheard[32];
+        snprintf(unheard, sizeof unheard, "unheard=\"%s\"", NAMES[missing]);
+        for (unsigned i = 0; i < 3; i++) {
             CU_ASSERT_FALSE(w->nodes[i].has_run);
+            CU_ASSERT(i == missing || strncmp(w->nodes[i].warned, unheard, strlen(unheard)) == 0);
+        }
         start(w, missing);
         run(w, 5); /* STATE by the tick alone */
         expect_all_run(w);
