@@ -308,8 +308,9 @@ static bool connect(struct client *c)
 {
     struct tm_sim_work *w = c->work;
     struct tm_sim_client client = {.host = c, .reply = on_reply, .closed = on_closed};
-    for (unsigned tries = 0; tries < 8 && c->conn == NULL; tries++) {
-        c->node = (unsigned)draw(w, tm_sim_config_of(w->sim)->nodes);
+    unsigned nodes = tm_sim_config_of(w->sim)->nodes;
+    for (unsigned tries = 0; tries < 8 * nodes && c->conn == NULL; tries++) {
+        c->node = (unsigned)draw(w, nodes);
         if (!tm_sim_is_up(w->sim, c->node))
             continue;
         c->worker = (unsigned)draw(w, tm_sim_workers(w->sim, c->node));
