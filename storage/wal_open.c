@@ -163,6 +163,20 @@ static enum tm_err add_segment(struct tm_wal *wal, uint32_t generation, uint32_t
                                                        .file = (int32_t)file});
 }
 
+/* Makes durable what a scan accepted: writes of the dead process may still be on their way. */
+static enum tm_err sync_accepted(struct tm_wal *wal, const struct tm_wal_scan_result *r,
+                                 const struct tm_wal_segment *segments, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (segments[i].last_sequence <= r->durable && segments[i].id != r->last_segment)
+            continue;
+        int64_t n = tm_disk_run_sync(wal->disk, segments[i].file);
+        if (n < 0)
+            return err_of(n);
+    }
+    return TM_OK;
+}
+
 static enum tm_err open_older_volume(struct tm_wal *wal, uint32_t generation, uint32_t worker)
 {
     if (wal->volume_count > TM_WAL_VOLUMES_MAX)
@@ -186,6 +200,8 @@ static enum tm_err open_older_volume(struct tm_wal *wal, uint32_t generation, ui
     for (unsigned i = 0; i < result.segment_count && err == TM_OK; i++)
         err = add_segment(wal, generation, worker, &result.segments[i], TM_DISK_RDONLY,
                           &v->segments, &v->count, &cap);
+    if (err == TM_OK)
+        err = sync_accepted(wal, &result, v->segments, v->count);
     tm_wal_scan_release(&result);
     return err;
 }
@@ -228,19 +244,6 @@ static enum tm_err open_own(struct tm_wal *wal, const struct tm_wal_scan_result 
         if (!released && !spare)
             wal->current = wal->segment_count - 1;
         wal->next_id = tm_max_u64(wal->next_id, found->id + 1);
-    }
-    return TM_OK;
-}
-
-static enum tm_err sync_accepted(struct tm_wal *wal, const struct tm_wal_scan_result *r)
-{
-    for (unsigned i = 0; i < wal->segment_count; i++) {
-        struct tm_wal_segment *segment = &wal->segments[i];
-        if (segment->last_sequence <= r->durable && segment->id != r->last_segment)
-            continue;
-        int64_t n = tm_disk_run_sync(wal->disk, segment->file);
-        if (n < 0)
-            return err_of(n);
     }
     return TM_OK;
 }
@@ -372,7 +375,9 @@ static enum tm_err start_own(struct tm_wal *wal)
         tm_counter_add(wal->ctx->counters, TM_COUNTER_wal_torn_tails, 1);
     err = open_own(wal, &r);
     if (err == TM_OK)
-        err = sync_accepted(wal, &r);
+        err = sync_accepted(wal, &r, wal->segments, wal->segment_count);
+    if (err == TM_OK) /* names too: a segment that was made ready may be used from here on */
+        err = err_of(tm_disk_run_sync_dir(wal->disk, wal->dir_name));
     if (err == TM_OK)
         err = choose_segment(wal, &r);
     if (err == TM_OK)

@@ -1,235 +1,9 @@
-/* The WAL over the simulated disk.  A model keeps every record that was appended, in order; what a
- * start replays must be a prefix of it (behind what was released) that has at least everything
- * that was reported durable. */
-#include "storage/wal.h"
+/* The WAL over the simulated disk: random lives, and one rule each. */
+#include "tests/storage/wal_world.h"
 
 #include "runtime/counters.h"
 #include "storage/wal_format.h"
 #include "storage/wal_scan.h"
-#include "tests/storage/store_env.h"
-
-#define PARTITIONS 4
-#define MODEL_MAX  60000
-
-struct model_record {
-    uint64_t checksum;
-    uint64_t sequence;
-    uint64_t segment;
-    tm_wal_place place;
-    uint32_t partition;
-    uint32_t length;
-};
-
-struct fixture {
-    struct store_env env;
-    struct tm_wal_config config;
-    struct tm_wal *wal;
-    struct model_record model[MODEL_MAX];
-    unsigned count;
-    unsigned acked;    /* model[0..acked) was durable */
-    unsigned released; /* model[0..released) may be gone */
-    uint64_t durable_told;
-    /* Replay. */
-    bool replaying;
-    unsigned found;
-    unsigned first_found;
-    unsigned rot, damaged;
-    struct tm_wal_fault faults[64];
-    unsigned fault_count;
-    bool skipping; /* tests of rot: gaps are allowed */
-    unsigned skipped;
-    /* Callbacks. */
-    unsigned failed;
-    bool space;
-    unsigned space_calls;
-    uint64_t index[PARTITIONS], hash[PARTITIONS];
-};
-
-static void on_durable(void *host, uint64_t sequence, const struct tm_wal_span *spans,
-                       unsigned count)
-{
-    struct fixture *f = host;
-    CU_ASSERT_FATAL(sequence > f->durable_told);
-    f->durable_told = sequence;
-    while (f->acked < f->count && f->model[f->acked].sequence <= sequence)
-        f->acked++;
-    for (unsigned i = 0; i < count; i++)
-        CU_ASSERT_FATAL(spans[i].partition < PARTITIONS);
-}
-
-static void on_failed(void *host, enum tm_err err)
-{
-    CU_ASSERT(err == TM_ERR_IO);
-    ((struct fixture *)host)->failed++;
-}
-
-static void on_space(void *host, bool available)
-{
-    ((struct fixture *)host)->space = available;
-    ((struct fixture *)host)->space_calls++;
-}
-
-static void on_record(void *host, const struct tm_wal_found *found)
-{
-    struct fixture *f = host;
-    const struct tm_record *r = (const void *)found->record.data;
-    if (r->kind >= TM_RECORD_LOCAL_FIRST)
-        return;
-    CU_ASSERT_FATAL(tm_record_check(r, found->record.len) == TM_OK);
-    if (f->first_found == UINT32_MAX) {
-        f->found = 0;
-        while (f->found < f->count && f->model[f->found].checksum != r->checksum)
-            f->found++;
-        f->first_found = f->found;
-    }
-    while (f->skipping && f->found < f->count && f->model[f->found].checksum != r->checksum) {
-        f->found++;
-        f->skipped++;
-    }
-    CU_ASSERT_FATAL(f->found < f->count);
-    CU_ASSERT_FATAL(f->model[f->found].checksum == r->checksum);
-    CU_ASSERT_FATAL(f->model[f->found].sequence == found->sequence);
-    f->model[f->found].place = found->place;
-    f->found++;
-}
-
-static void on_fault(void *host, const struct tm_wal_fault *fault)
-{
-    struct fixture *f = host;
-    f->rot += fault->kind == TM_WAL_ROT;
-    f->damaged += fault->kind == TM_WAL_DAMAGED;
-    if (f->fault_count < TM_ARRAY_LEN(f->faults))
-        f->faults[f->fault_count++] = *fault;
-}
-
-static struct fixture *setup(uint64_t seed)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    CU_ASSERT_FATAL(f != NULL);
-    env_init(&f->env, seed);
-    f->space = true;
-    f->config =
-        (struct tm_wal_config){.ctx = &f->env.ctx,
-                               .folder = "wal",
-                               .generation = 1,
-                               .partitions = PARTITIONS,
-                               .cluster = {1, 2, 3},
-                               .disk_id = 77,
-                               .incarnation = 1,
-                               .segment_bytes = TM_KIB(128),
-                               .max_record_bytes = 16 * 1024,
-                               .callbacks = {f, on_durable, on_failed, on_space},
-                               .replay = {.host = f, .record = on_record, .fault = on_fault}};
-    return f;
-}
-
-static enum tm_err open_wal(struct fixture *f)
-{
-    f->found = f->rot = f->damaged = f->fault_count = f->skipped = 0;
-    f->first_found = UINT32_MAX;
-    f->durable_told = 0;
-    f->config.incarnation++;
-    return tm_wal_open(&f->config, &f->wal);
-}
-
-/* After a start: what was not found was never acknowledged, and is forgotten by the model. */
-static void settle(struct fixture *f)
-{
-    if (f->first_found == UINT32_MAX)
-        f->first_found = f->found = f->released;
-    CU_ASSERT_FATAL(f->first_found <= f->released);
-    CU_ASSERT_FATAL(f->found >= f->acked);
-    f->count = f->acked = f->found;
-    f->released = f->first_found;
-    memset(f->index, 0, sizeof f->index);
-    memset(f->hash, 0, sizeof f->hash);
-}
-
-static void drop(struct fixture *f)
-{
-    tm_wal_abandon(f->wal);
-    f->wal = NULL;
-}
-
-static void crash(struct fixture *f, int keep)
-{
-    tm_sim_disk_crash(f->env.sd, keep);
-    drop(f);
-}
-
-static void close_clean(struct fixture *f)
-{
-    tm_wal_flush(f->wal);
-    tm_sim_disk_drain(f->env.sd);
-    while (!tm_wal_idle(f->wal)) {
-        tm_wal_flush(f->wal);
-        tm_sim_disk_drain(f->env.sd);
-    }
-    tm_wal_close(f->wal, true);
-    f->wal = NULL;
-}
-
-static void teardown(struct fixture *f)
-{
-    if (f->wal != NULL) {
-        tm_sim_disk_kill(f->env.sd);
-        drop(f);
-    }
-    env_done(&f->env);
-    free(f);
-}
-
-static enum tm_err append_one(struct fixture *f, uint32_t partition, uint32_t body,
-                              enum tm_wal_class klass)
-{
-    _Alignas(8) static uint8_t buf[1 << 20];
-    uint64_t index = f->count + 1;
-    struct tm_record *r = env_record(buf, partition, 1, index, 0, body, env_random(&f->env));
-    struct tm_wal_span span = {.partition = partition,
-                               .first = index,
-                               .last = index,
-                               .tail_hash = r->checksum,
-                               .commit = index - 1};
-    struct tm_wal_pos pos;
-    enum tm_err err = tm_wal_append(f->wal, tm_bytes_of(r, r->length), klass, &span, 1, &pos);
-    if (err != TM_OK)
-        return err;
-    CU_ASSERT_FATAL(f->count < MODEL_MAX);
-    f->model[f->count++] = (struct model_record){.checksum = r->checksum,
-                                                 .sequence = pos.sequence,
-                                                 .segment = tm_wal_segment_of(f->wal, pos.place),
-                                                 .place = pos.place,
-                                                 .partition = partition,
-                                                 .length = r->length};
-    return TM_OK;
-}
-
-static void pass_time(struct fixture *f, uint64_t ns)
-{
-    f->env.now_ns += ns;
-    if (tm_wal_next_deadline(f->wal) <= f->env.now_ns)
-        tm_wal_tick(f->wal);
-}
-
-/* Appends n records in turns of a few, everything durable at the end. */
-static void fill(struct fixture *f, unsigned n, uint32_t body)
-{
-    while (n > 0) {
-        enum tm_err err =
-            append_one(f, (uint32_t)env_below(&f->env, PARTITIONS), body, TM_WAL_EFFECT);
-        CU_ASSERT_FATAL(err == TM_OK || err == TM_ERR_FULL);
-        n -= err == TM_OK;
-        if (err == TM_ERR_FULL || env_chance(&f->env, 30)) {
-            tm_wal_flush(f->wal);
-            tm_sim_disk_drain(f->env.sd);
-        }
-    }
-    tm_wal_flush(f->wal);
-    tm_sim_disk_drain(f->env.sd);
-    tm_wal_flush(f->wal);
-    tm_sim_disk_drain(f->env.sd);
-    CU_ASSERT_FATAL(f->acked == f->count);
-}
 
 static void release_some(struct fixture *f)
 {
@@ -303,21 +77,6 @@ static void what_was_durable_survives_crashes(void)
 
 /* --- one rule each --- */
 
-static void settle_idle(struct fixture *f)
-{
-    tm_sim_disk_drain(f->env.sd);
-    tm_wal_flush(f->wal);
-    tm_sim_disk_drain(f->env.sd);
-}
-
-static struct fixture *opened(uint64_t seed)
-{
-    struct fixture *f = setup(seed);
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    tm_sim_disk_drain(f->env.sd);
-    return f;
-}
-
 static void a_hole_ends_what_counts(void)
 {
     uint64_t seed = tm_test_seed();
@@ -351,41 +110,6 @@ static void a_hole_ends_what_counts(void)
         teardown(f);
     }
     CU_ASSERT(seen > 0);
-}
-
-struct reader {
-    struct tm_wal_read read;
-    uint64_t checksum;
-    enum tm_err err;
-    bool done;
-};
-
-static bool read_record(struct tm_wal_read *read, struct tm_bytes record, tm_wal_place place)
-{
-    struct reader *r = read->owner;
-    CU_ASSERT(place == read->place);
-    r->checksum = ((const struct tm_record *)(const void *)record.data)->checksum;
-    return false;
-}
-
-static void read_end(struct tm_wal_read *read, enum tm_err err)
-{
-    struct reader *r = read->owner;
-    r->err = err;
-    r->done = true;
-}
-
-static struct reader read_place(struct fixture *f, tm_wal_place place)
-{
-    struct reader r = {.read = {.place = place, .record = read_record, .done = read_end}};
-    r.read.owner = &r;
-    r.err = tm_wal_read(f->wal, &r.read);
-    if (r.err == TM_OK) {
-        CU_ASSERT(!r.done);
-        tm_sim_disk_drain(f->env.sd);
-        CU_ASSERT(r.done);
-    }
-    return r;
 }
 
 static void a_record_is_read_back_by_its_place(void)
@@ -585,19 +309,6 @@ static void a_failed_flush_poisons_too(void)
     teardown(f);
 }
 
-/* Appends until an effect is refused; the answer. */
-static enum tm_err fill_up(struct fixture *f)
-{
-    for (unsigned i = 0; i < 5000; i++) {
-        enum tm_err err = append_one(f, i % PARTITIONS, 900, TM_WAL_EFFECT);
-        if (err != TM_OK && err != TM_ERR_FULL)
-            return err;
-        tm_wal_flush(f->wal);
-        tm_sim_disk_drain(f->env.sd);
-    }
-    return TM_OK;
-}
-
 static void a_full_disk_refuses_effects_takes_hard_state_and_resumes(void)
 {
     struct fixture *f = opened(tm_test_seed());
@@ -620,45 +331,6 @@ static void a_full_disk_refuses_effects_takes_hard_state_and_resumes(void)
     crash(f, -1);
     CU_ASSERT_FATAL(open_wal(f) == TM_OK);
     CU_ASSERT(f->found == f->count);
-    teardown(f);
-}
-
-/* Whatever ended the last life: a crash may tear what was under way, and then writing goes on
- * behind that. */
-static void a_full_disk_does_not_keep_the_log_from_opening(void)
-{
-    struct fixture *f = setup(tm_test_seed());
-    f->config.segment_bytes = TM_KIB(512);
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    tm_sim_disk_set_capacity(f->env.sd, tm_sim_disk_used(f->env.sd) + TM_KIB(600));
-    CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
-    settle_idle(f);
-    tm_sim_disk_set_capacity(f->env.sd, tm_sim_disk_used(f->env.sd));
-    uint64_t segment = tm_wal_current_segment(f->wal);
-    enum tm_err taken = TM_OK;
-    for (unsigned i = 0; i < 6; i++) {
-        taken = append_one(f, 1, 100, TM_WAL_RESERVED);
-        CU_ASSERT(taken == TM_OK || (i > 3 && taken == TM_ERR_NOSPACE));
-        tm_wal_flush(f->wal);
-        if (env_chance(&f->env, 50))
-            crash(f, -1);
-        else
-            close_clean(f);
-        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-        CU_ASSERT(f->rot == 0 && f->damaged == 0);
-        settle(f);
-        tm_sim_disk_drain(f->env.sd);
-        CU_ASSERT(tm_wal_current_segment(f->wal) == segment);
-        CU_ASSERT(append_one(f, 1, 900, TM_WAL_EFFECT) == TM_ERR_NOSPACE);
-    }
-    tm_sim_disk_set_capacity(f->env.sd, 0);
-    pass_time(f, TM_SECONDS(1));
-    tm_sim_disk_drain(f->env.sd);
-    fill(f, 100, 900);
-    CU_ASSERT(tm_wal_current_segment(f->wal) != segment);
-    crash(f, -1);
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    CU_ASSERT(f->found == f->count && f->rot == 0 && f->damaged == 0);
     teardown(f);
 }
 
@@ -751,76 +423,6 @@ static void a_read_of_what_was_released_meanwhile_says_so(void)
     teardown(f);
 }
 
-static void a_clean_close_goes_on_in_the_same_segment(void)
-{
-    struct fixture *f = opened(tm_test_seed());
-    fill(f, 20, 200);
-    uint64_t segment = tm_wal_current_segment(f->wal);
-    close_clean(f);
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    CU_ASSERT(f->found == f->count);
-    CU_ASSERT(tm_wal_current_segment(f->wal) == segment);
-    settle(f);
-    tm_sim_disk_drain(f->env.sd);
-    fill(f, 20, 200);
-    crash(f, -1);
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    CU_ASSERT(f->found == f->count && f->rot == 0);
-    CU_ASSERT(tm_wal_current_segment(f->wal) != segment);
-    teardown(f);
-}
-
-static void older_generations_are_replayed_first(void)
-{
-    struct fixture *f = opened(tm_test_seed());
-    fill(f, 60, 200);
-    crash(f, -1);
-    struct tm_wal_generation older[] = {{1, 1}};
-    f->config.generation = 2;
-    f->config.older = older;
-    f->config.older_count = 1;
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    CU_ASSERT(f->found == f->count && f->rot == 0);
-    struct reader r = read_place(f, f->model[7].place);
-    CU_ASSERT(r.err == TM_OK && r.checksum == f->model[7].checksum);
-    tm_sim_disk_drain(f->env.sd);
-    fill(f, 60, 200);
-    crash(f, -1);
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    CU_ASSERT(f->found == f->count && f->rot == 0);
-    teardown(f);
-}
-
-static void a_lost_volume_is_a_fault(void)
-{
-    struct fixture *f = opened(tm_test_seed());
-    fill(f, 60, 200);
-    crash(f, -1);
-    f->config.generation = 2;
-    struct tm_wal_generation older[] = {{1, 2}};
-    f->config.older = older;
-    f->config.older_count = 1;
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    CU_ASSERT(f->rot == 1 && f->faults[0].worker == 1);
-    CU_ASSERT(f->faults[0].span.partition == TM_WAL_ALL);
-    teardown(f);
-}
-
-static void files_of_another_cluster_or_disk_are_refused(void)
-{
-    struct fixture *f = opened(tm_test_seed());
-    fill(f, 60, 200);
-    crash(f, -1);
-    f->config.cluster[0] = 9;
-    CU_ASSERT(open_wal(f) == TM_ERR_IDENTITY);
-    f->config.cluster[0] = 1;
-    f->config.disk_id = 78;
-    CU_ASSERT(open_wal(f) == TM_ERR_IDENTITY);
-    f->config.disk_id = 77;
-    CU_ASSERT(open_wal(f) == TM_OK);
-    teardown(f);
-}
-
 static void a_stall_is_measured(void)
 {
     struct fixture *f = opened(tm_test_seed());
@@ -878,29 +480,6 @@ static void long_writes_are_counted_and_limits_change_while_it_runs(void)
     stall_for(f, TM_MS(199));
     CU_ASSERT_EQUAL(tm_counter_get(&counters, TM_COUNTER_wal_stalls), 1);
     CU_ASSERT_EQUAL(tm_wal_next_deadline(f->wal), tm_wal_last_durable_ns(f->wal) + TM_MS(7));
-    teardown(f);
-}
-
-static void a_torn_tail_is_counted_where_it_is_cut(void)
-{
-    static struct tm_counters counters;
-    struct fixture *f = opened(tm_test_seed());
-    memset(&counters, 0, sizeof counters);
-    fill(f, 10, 200);
-    close_clean(f);
-    f->env.ctx.counters = &counters;
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    CU_ASSERT_EQUAL(tm_counter_get(&counters, TM_COUNTER_wal_torn_tails), 0);
-    tm_sim_disk_drain(f->env.sd);
-    settle(f);
-    fill(f, 10, 200);
-    unsigned before = f->count;
-    CU_ASSERT_FATAL(append_one(f, 1, 12000, TM_WAL_EFFECT) == TM_OK);
-    tm_wal_flush(f->wal);
-    crash(f, 50); /* of its sectors half are kept */
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    CU_ASSERT(f->found == before && f->damaged == 0 && f->rot == 0);
-    CU_ASSERT_EQUAL(tm_counter_get(&counters, TM_COUNTER_wal_torn_tails), 1);
     teardown(f);
 }
 
@@ -975,18 +554,12 @@ static const struct tm_test tests[] = {
     TM_TEST(a_failed_write_poisons_for_good),
     TM_TEST(a_failed_flush_poisons_too),
     TM_TEST(a_full_disk_refuses_effects_takes_hard_state_and_resumes),
-    TM_TEST(a_full_disk_does_not_keep_the_log_from_opening),
     TM_TEST(released_segments_are_used_again_and_do_not_come_back),
     TM_TEST(the_segment_of_the_last_durable_block_is_not_released),
     TM_TEST(an_exhausted_reserve_can_still_say_what_was_released),
     TM_TEST(a_read_of_what_was_released_meanwhile_says_so),
-    TM_TEST(a_clean_close_goes_on_in_the_same_segment),
-    TM_TEST(older_generations_are_replayed_first),
-    TM_TEST(a_lost_volume_is_a_fault),
-    TM_TEST(files_of_another_cluster_or_disk_are_refused),
     TM_TEST(a_stall_is_measured),
     TM_TEST(long_writes_are_counted_and_limits_change_while_it_runs),
-    TM_TEST(a_torn_tail_is_counted_where_it_is_cut),
 };
 
 TM_TEST_MAIN("storage/wal", tests)
