@@ -361,7 +361,8 @@ static int64_t do_sync(struct tm_sim_disk *sd, const struct tm_disk_op *op)
             stabilise(n, s);
             continue;
         }
-        tell_stable(sd, n, from * SECTOR, n->stable + from * SECTOR, (s - from) * SECTOR);
+        if (s > from)
+            tell_stable(sd, n, from * SECTOR, n->stable + from * SECTOR, (s - from) * SECTOR);
         from = s + 1;
     }
     n->stable_size = n->size;
