@@ -347,7 +347,11 @@ static enum tm_err take_call(struct loader *l, const json_t *call)
     l->name = json_string_value(json_object_get(call, "name"));
     l->line = (unsigned)json_integer_value(json_object_get(call, "line"));
     const json_t *options = json_object_get(call, "options");
-    TM_ASSERT(l->fn != NULL && l->name != NULL && json_is_object(options));
+    if (l->fn == NULL || l->name == NULL || !json_is_object(options)) {
+        snprintf(l->err, l->err_size,
+                 "%s: a toJSON of its own stands in the way of what the file defines", l->t->path);
+        return TM_ERR_INVALID;
+    }
     if (!name_ok(l->name, false))
         return complain(l, NULL, "a name has 1 to %d of letters, digits, \".\", \"_\" and \"-\"",
                         TM_TOPOLOGY_NAME_MAX);

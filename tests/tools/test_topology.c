@@ -74,6 +74,17 @@ static void an_unknown_option_names_line_and_neighbour(void)
     refused("defineCluster(\"a\", { zzzzzzzz: 1 });", "unknown option");
 }
 
+static void a_file_that_changes_what_is_told_of_it_is_refused(void)
+{
+    refused("Array.prototype.toJSON = function () { return [1]; };\ndefineCluster(\"a\");\n",
+            "toJSON");
+    refused("Object.prototype.toJSON = function () { return {fn: \"defineCluster\"}; };\n"
+            "defineCluster(\"a\");\n",
+            "defines no cluster");
+    refused("Array.prototype.toJSON = function () { return undefined; };\ndefineCluster(\"a\");\n",
+            "gave up");
+}
+
 static void wrong_types_and_ranges_are_named(void)
 {
     refused("defineCluster(\"a\", { nodes: \"x\" });", "must be an array of names, not a string");
@@ -141,9 +152,14 @@ static void a_missing_file_is_said(void)
 }
 
 static const struct tm_test tests[] = {
-    TM_TEST(options_and_defaults_are_taken),   TM_TEST(an_unknown_option_names_line_and_neighbour),
-    TM_TEST(wrong_types_and_ranges_are_named), TM_TEST(contradictions_across_calls_are_refused),
-    TM_TEST(script_errors_carry_their_line),   TM_TEST(the_script_is_bounded),
-    TM_TEST(undefined_targets_are_warnings),   TM_TEST(a_missing_file_is_said),
+    TM_TEST(options_and_defaults_are_taken),
+    TM_TEST(an_unknown_option_names_line_and_neighbour),
+    TM_TEST(a_file_that_changes_what_is_told_of_it_is_refused),
+    TM_TEST(wrong_types_and_ranges_are_named),
+    TM_TEST(contradictions_across_calls_are_refused),
+    TM_TEST(script_errors_carry_their_line),
+    TM_TEST(the_script_is_bounded),
+    TM_TEST(undefined_targets_are_warnings),
+    TM_TEST(a_missing_file_is_said),
 };
 TM_TEST_MAIN("tools/topology", tests)
