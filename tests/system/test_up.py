@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 from cluster import (TIDEMILL, Cluster, PORTS_PER_NODE, main, nodes_text, redis, three_nodes,
                      wait_until)
@@ -196,6 +197,24 @@ def live_options_change_a_node_that_runs():
         wait_until(lambda: not is_turned_away(c), 5)
         r.config_set("idle", "park")
         assert r.ping()
+
+        def blocks():
+            return c.stat("n1")["wal_blocks"]
+        r.config_set("wal-idle-marker-ms", 60000)
+        wait_until(lambda: at_rest(blocks), 10)
+        before = blocks()
+        r.set("k", "y")
+        wait_until(lambda: at_rest(blocks), 10)
+        assert blocks() == before + 1, (before, blocks())  # the record's; no marker follows
+        r.config_set("wal-idle-marker-ms", 5)
+        wait_until(lambda: blocks() > before + 1, 10)
+
+
+def at_rest(count):
+    """nothing was counted for half a second"""
+    before = count()
+    time.sleep(0.5)
+    return count() == before
 
 
 def is_turned_away(c):
