@@ -12,6 +12,7 @@
 
 #define SECTOR      512u
 #define FILES_MAX   4096u
+#define CHANGES_MAX 512u /* of names, unsynced */
 #define HANDLES_MAX 4096u
 #define NAME_MAX_   160u
 
@@ -126,8 +127,19 @@ static void folder_of(const char *name, char *out)
     out[n] = '\0';
 }
 
+/* A filesystem writes its journal by itself after a while: the oldest changes become stable. */
+static void commit_changes(struct tm_sim_disk *sd, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        set_name(&sd->stable, sd->changes[i].text, sd->changes[i].inode);
+    sd->change_count -= count;
+    memmove(sd->changes, sd->changes + count, sd->change_count * sizeof *sd->changes);
+}
+
 static void change_name(struct tm_sim_disk *sd, const char *text, int inode)
 {
+    if (sd->change_count >= CHANGES_MAX)
+        commit_changes(sd, CHANGES_MAX / 2);
     if (sd->change_count == sd->change_cap) {
         sd->change_cap = sd->change_cap == 0 ? 64 : 2 * sd->change_cap;
         sd->changes = realloc(sd->changes, sd->change_cap * sizeof *sd->changes);
