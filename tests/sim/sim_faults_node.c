@@ -121,7 +121,7 @@ bool tm_sim_end_nodes(struct tm_sim_faults *f, uint32_t nodes, enum tm_sim_end h
         if ((nodes >> i & 1) == 0)
             continue;
         tm_sim_end(f->sim, i, how);
-        tm_sim_gone(f, i, now + 1 + draw(f, a->until - now + 1));
+        tm_sim_gone(f, i, now + 1 + draw(f, tm_max_u64(a->until, now) - now + 1));
     }
     return true;
 }
