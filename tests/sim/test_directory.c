@@ -39,14 +39,19 @@ static void on_closed(void *host, struct tm_sim_conn *conn)
     c->conn = NULL;
 }
 
-static struct client *connect_to(unsigned node)
+static struct client *connect_to_worker(unsigned node, unsigned worker)
 {
     struct client *c = calloc(1, sizeof *c);
     struct tm_sim_client callbacks = {.host = c, .reply = on_reply, .closed = on_closed};
     TM_ASSERT(c != NULL);
-    c->conn = tm_sim_connect(sim, node, 0, &callbacks);
+    c->conn = tm_sim_connect(sim, node, worker, &callbacks);
     CU_ASSERT_PTR_NOT_NULL_FATAL(c->conn);
     return c;
+}
+
+static struct client *connect_to(unsigned node)
+{
+    return connect_to_worker(node, 0);
 }
 
 static void leave(struct client *c)
@@ -307,16 +312,30 @@ static void a_node_with_an_older_copy_starts_and_takes_the_newer(void)
     end(c.nodes);
 }
 
-static struct tm_shard_partition system_partition;
-static unsigned system_leader;
+/* Who has a copy of the system partition, and who leads it. */
+struct system {
+    uint32_t partition;
+    unsigned leader;
+    unsigned holders; /* bit per node */
+};
 
-static void find_leader(void *arg, const struct tm_shard_partition *p)
+static void look(void *arg, const struct tm_shard_partition *p)
 {
-    const uint32_t *partition = arg;
-    if (p->partition != *partition || !p->ready)
+    struct system *s = arg;
+    if (p->partition != s->partition)
         return;
-    system_partition = *p;
-    system_leader = p->node;
+    s->holders |= 1u << p->node;
+    if (p->ready)
+        s->leader = p->node;
+}
+
+static struct system system_of(const struct tm_sim_config *c)
+{
+    struct system s = {.partition = c->partitions, .leader = c->nodes};
+    for (unsigned i = 0; i < c->nodes; i++)
+        for (unsigned w = 0; tm_sim_is_up(sim, i) && w < tm_sim_workers(sim, i); w++)
+            tm_shard_partitions(tm_sim_shard(sim, i, w), look, &s);
+    return s;
 }
 
 static void the_directory_is_written_to_a_quorum_in_eventual_mode(void)
@@ -328,23 +347,64 @@ static void the_directory_is_written_to_a_quorum_in_eventual_mode(void)
     begin(&c);
     change_until_done(0);
     expect_everywhere(c.nodes, 2);
-    for (unsigned i = 0; i < c.nodes; i++)
-        for (unsigned w = 0; w < tm_sim_workers(sim, i); w++)
-            tm_shard_partitions(tm_sim_shard(sim, i, w), find_leader, &c.partitions);
-    CU_ASSERT_TRUE_FATAL(directory_at(system_leader, &first));
-    tm_sim_isolate(sim, system_leader, true);
+    unsigned leader = system_of(&c).leader;
+    CU_ASSERT_FATAL(leader < c.nodes);
+    CU_ASSERT_TRUE_FATAL(directory_at(leader, &first));
+    tm_sim_isolate(sim, leader, true);
     /* Its disk alone does not do. */
-    CU_ASSERT_PTR_NULL(strstr(change(system_leader, &first, TM_MS(100)), "+OK"));
+    CU_ASSERT_PTR_NULL(strstr(change(leader, &first, TM_MS(100)), "+OK"));
     tm_sim_run_for(sim, TM_SECONDS(2));
-    CU_ASSERT_EQUAL(version_at(system_leader), 2);
-    change_until_done((system_leader + 1) % c.nodes);
-    tm_sim_isolate(sim, system_leader, false);
+    CU_ASSERT_EQUAL(version_at(leader), 2);
+    change_until_done((leader + 1) % c.nodes);
+    tm_sim_isolate(sim, leader, false);
     expect_everywhere(c.nodes, 3);
     static struct tm_directory here, there;
-    CU_ASSERT_TRUE(directory_at(system_leader, &here));
-    CU_ASSERT_TRUE(directory_at((system_leader + 1) % c.nodes, &there));
+    CU_ASSERT_TRUE(directory_at(leader, &here));
+    CU_ASSERT_TRUE(directory_at((leader + 1) % c.nodes, &there));
     CU_ASSERT_EQUAL(memcmp(&here, &there, sizeof here), 0);
     end(c.nodes);
+}
+
+/* Two of the three copies are lost with a version that the third never saw, but a node without a
+ * copy goes by it. */
+static void a_version_that_a_forced_recovery_lost_is_written_back(void)
+{
+    struct tm_sim_config c;
+    tm_sim_config_default(&c, seed_of_test());
+    c.nodes = 4;
+    begin(&c);
+    change_until_done(0);
+    expect_everywhere(c.nodes, 2);
+    struct system s = system_of(&c);
+    CU_ASSERT_EQUAL_FATAL(__builtin_popcount(s.holders), 3);
+    unsigned without = (unsigned)__builtin_ctz(~s.holders);
+    unsigned behind =
+        (without + 1) % c.nodes == s.leader ? (without + 2) % c.nodes : (without + 1) % c.nodes;
+    tm_sim_isolate(sim, behind, true);
+    change_until_done(s.leader);
+    tm_sim_run_for(sim, TM_SECONDS(1));
+    CU_ASSERT_EQUAL(version_at(without), 3);
+    for (unsigned i = 0; i < c.nodes; i++)
+        if (i != behind && i != without) {
+            tm_sim_end(sim, i, TM_SIM_KILL);
+            tm_sim_wipe(sim, i);
+        }
+    CU_ASSERT_EQUAL(version_at(behind), 2);
+    struct client *cl = connect_to_worker(behind, c.partitions % tm_sim_workers(sim, behind));
+    char partition[16];
+    snprintf(partition, sizeof partition, "%u", c.partitions);
+    const struct tm_bytes words[] = {tm_bytes_str("TIDEMILL"), tm_bytes_str("RECOVER"),
+                                     tm_bytes_str(partition)};
+    send_words(cl, words, 3);
+    CU_ASSERT_TRUE(tm_sim_run_until(sim, answered, cl, TM_SECONDS(10)));
+    CU_ASSERT_STRING_EQUAL((const char *)cl->reply, "+OK\r\n");
+    leave(cl);
+    tm_sim_isolate(sim, behind, false);
+    expect_everywhere(c.nodes, 3);
+    change_until_done(without); /* refused unless the partition has what it follows */
+    expect_everywhere(c.nodes, 4);
+    CU_ASSERT_EQUAL(tm_sim_fatal(sim), 0);
+    tm_sim_free(sim);
 }
 
 /* Changes, kills, power, wipes and cuts at random; in the end all go by one version, which is not
@@ -396,6 +456,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_version_survives_the_power_of_all),
     TM_TEST(a_node_with_an_older_copy_starts_and_takes_the_newer),
     TM_TEST(the_directory_is_written_to_a_quorum_in_eventual_mode),
+    TM_TEST(a_version_that_a_forced_recovery_lost_is_written_back),
     TM_TEST(whatever_happens_all_go_by_what_was_acknowledged_last),
 };
 
