@@ -28,6 +28,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -41,7 +42,7 @@ DOC = os.path.join("docs", "TESTING.md")
 DOC_BEGIN, DOC_END = "<!-- mutants: begin -->\n", "<!-- mutants: end -->\n"
 TARGET = "tests/sim/tidemill-sim"
 KNOWN_SEEDS = 6
-PATIENCE_S = 300  # of a run: one that hangs has failed
+PATIENCE_S = 120  # processor seconds of a run: one that hangs has failed
 
 
 class Mutant:
@@ -139,7 +140,7 @@ class Tree:
         if os.path.isfile(made):
             return made, ""
         for old in os.listdir(self.bin):
-            if re.fullmatch(re.escape(name) + "-[0-9a-f]{16}", old):
+            if re.fullmatch(re.escape(name) + r"-[0-9a-f]{16}(-\d+\.json)?", old):
                 os.unlink(os.path.join(self.bin, old))
         files = [os.path.join(self.tree, file) for file in mutant.files()] if mutant else []
         before = {file: read(file) for file in files if os.path.isfile(file)}
@@ -159,11 +160,10 @@ class Tree:
 
 def run(program, seed, seconds):
     """None if the run was good, else what it said."""
-    try:
-        done = subprocess.run([program, "--seed", str(seed), "--seconds", str(seconds)],
-                              capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-                              errors="replace")
-    except subprocess.TimeoutExpired:
+    done = subprocess.run(["prlimit", "--cpu=%d" % PATIENCE_S, program, "--seed", str(seed),
+                           "--seconds", str(seconds)], capture_output=True, text=True,
+                          check=False, errors="replace")
+    if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
         return "it did not end"
     try:
         result = json.loads(done.stdout.strip().splitlines()[-1])
@@ -173,6 +173,29 @@ def run(program, seed, seconds):
     except (ValueError, IndexError, KeyError):
         last = [line for line in done.stderr.splitlines() if line.strip()]
         return last[-1] if last else "exit %d without a word" % done.returncode
+
+
+class Plain:
+    """Runs without a mutant, each made once for a state of the tree."""
+
+    def __init__(self, program, seconds):
+        self.program, self.seconds = program, seconds
+        self.path = "%s-%d.json" % (program, seconds)
+        self.said = {}
+        self.lock = threading.Lock()
+        if os.path.isfile(self.path):
+            with open(self.path, encoding="utf-8") as file:
+                self.said = json.load(file)
+
+    def run(self, seed):
+        key = str(seed)
+        if key not in self.said:
+            said = run(self.program, seed, self.seconds)
+            with self.lock:
+                self.said[key] = said
+                with open(self.path, "w", encoding="utf-8") as file:
+                    json.dump(self.said, file)
+        return self.said[key]
 
 
 def known_seeds():
@@ -209,7 +232,7 @@ class Hunt:
         said = run(self.program, seed, self.args.seconds)
         if said is None:
             return
-        plain = run(self.plain, seed, self.args.seconds)
+        plain = self.plain.run(seed)
         if plain is not None:
             self.not_good[seed] = plain
         elif re.search(self.mutant.head.get("Says", ""), said):
@@ -313,7 +336,7 @@ def hunt_all(args, mutants):
     if wrong:
         print("FAILED   the simulator does not build: %s" % wrong)
         return 1
-    known = known_seeds()
+    known, plain = known_seeds(), Plain(plain, args.seconds)
     ready = {m.name: concurrent.futures.Future() for m in mutants}
     closed = threading.Event()
     builder = threading.Thread(target=build_ahead, daemon=True,
