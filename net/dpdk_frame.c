@@ -163,9 +163,9 @@ static const uint8_t arp_fixed[6] = {0, 1, 8, 0, 6, 4};
 
 bool tm_dpdk_arp_parse(const uint8_t *data, size_t len, struct tm_dpdk_arp *arp)
 {
-    const uint8_t *p = data + AT_ARP;
     if (len < AT_ARP + 28 || get16(data + AT_TYPE) != TYPE_ARP)
         return false;
+    const uint8_t *p = data + AT_ARP;
     if (memcmp(p, arp_fixed, sizeof arp_fixed) != 0)
         return false;
     unsigned op = get16(p + 6);
