@@ -13,9 +13,12 @@ static struct tm_wal_buffer *buffer_of(struct tm_wal *wal, uint64_t sequence)
     return &wal->ring[sequence % wal->buffer_count];
 }
 
-/* The first segment that holds a block: one of a start that got no further holds none. */
+/* The first segment that holds a block: one of a start that got no further holds none.  Where one
+ * held blocks that rotted, all of them, the next start has to hear of that, too. */
 static uint64_t first_needed(const struct tm_wal *wal)
 {
+    if (wal->lost_from != 0)
+        return wal->lost_from;
     unsigned i = 0;
     while (i < wal->current && wal->segments[i].last_sequence == 0)
         i++;

@@ -371,6 +371,7 @@ static enum tm_err start_own(struct tm_wal *wal)
     if (err != TM_OK)
         return err;
     begin_life(wal, &r);
+    wal->lost_from = r.lost_from;
     if (r.torn && wal->ctx->counters != NULL)
         tm_counter_add(wal->ctx->counters, TM_COUNTER_wal_torn_tails, 1);
     err = open_own(wal, &r);

@@ -407,8 +407,10 @@ static const struct note *walk(struct scan *s)
         segment->accepted_bytes = tm_max_u64(segment->accepted_bytes, n->offset + n->disk_bytes);
         r->blocks++;
         r->rot += gap != GAP_NONE;
-        if (cur == NULL)
+        if (cur == NULL) {
             r->first_sequence = n->prev_sequence + 1;
+            r->lost_from = gap == GAP_NONE ? 0 : tm_max_u64(s->floor_segment, 1);
+        }
         cur = n;
     }
     return cur;

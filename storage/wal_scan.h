@@ -55,6 +55,9 @@ struct tm_wal_scan_result {
     uint64_t durable;        /* D */
     uint8_t last_hash[16];
     uint64_t first_segment;
+    /* Blocks are missing before the first accepted one, back to this segment, of which nothing may
+     * be left; 0: none are.  Until it is released, each block is to name it as still needed. */
+    uint64_t lost_from;
     uint64_t last_segment; /* of the last accepted block; end_offset is just after it */
     uint64_t end_offset;
     uint64_t free_offset; /* in last_segment: behind all that was ever written there */

@@ -222,6 +222,8 @@ void tm_wal_release(struct tm_wal *wal, uint64_t segment)
 {
     /* The last durable block stays: the next start begins its chain with it. */
     unsigned n = 0;
+    if (segment > wal->lost_from)
+        wal->lost_from = 0;
     while (n < wal->current && wal->segments[n].id < segment &&
            wal->segments[n].last_sequence < wal->durable) {
         if (tm_wal_segment_push(&wal->doomed, &wal->doomed_count, &wal->doomed_cap,

@@ -252,6 +252,37 @@ static void an_idle_marker_makes_the_last_block_provably_durable(void)
     teardown(f);
 }
 
+/* The first segment holds one block, of which nothing is left. */
+static void rot_of_all_that_a_first_segment_held_is_remembered(void)
+{
+    uint64_t seed = tm_test_seed();
+    char name[TM_WAL_NAME_MAX];
+    tm_wal_name_segment(name, "wal", 1, 0, 1);
+    for (unsigned how = 0; how < 3; how++) {
+        struct fixture *f = opened(seed + how);
+        crash(f, 0);
+        CU_ASSERT_FATAL(open_wal(f) == TM_OK && f->rot == 0);
+        fill(f, 10, 200);
+        bool harmed = how == 0   ? tm_sim_disk_flip(f->env.sd, name, 200, 3)
+                      : how == 1 ? tm_sim_disk_zero(f->env.sd, name, 0, 4096)
+                                 : tm_sim_disk_remove(f->env.sd, name);
+        CU_ASSERT_FATAL(harmed);
+        for (unsigned again = 0; again < 3; again++) {
+            crash(f, 0);
+            CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+            CU_ASSERT(f->rot == 1 && f->found == f->count);
+        }
+        while (tm_wal_current_segment(f->wal) < 6)
+            fill(f, 10, 4000);
+        tm_wal_release(f->wal, tm_wal_current_segment(f->wal)); /* whoever needed it does no more */
+        fill(f, 1, 10);
+        crash(f, 0);
+        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+        CU_ASSERT(f->rot == 0);
+        teardown(f);
+    }
+}
+
 static void a_misdirected_write_is_rot_not_silence(void)
 {
     struct fixture *f = opened(tm_test_seed());
@@ -550,6 +581,7 @@ static const struct tm_test tests[] = {
     TM_TEST(damage_past_the_durable_point_is_remembered),
     TM_TEST(rot_right_before_a_hole_is_remembered),
     TM_TEST(an_idle_marker_makes_the_last_block_provably_durable),
+    TM_TEST(rot_of_all_that_a_first_segment_held_is_remembered),
     TM_TEST(a_misdirected_write_is_rot_not_silence),
     TM_TEST(a_failed_write_poisons_for_good),
     TM_TEST(a_failed_flush_poisons_too),
