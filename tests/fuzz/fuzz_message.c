@@ -1,0 +1,218 @@
+/* Everything that nodes say to each other, and what rests in the same encodings: whatever the bytes
+ * are, a decoder takes them or says CORRUPT.  What it takes must survive being written and read
+ * again.  The first byte chooses the decoder.
+ *
+ * Records carry a checksum that chance does not hit: those are completed here, so that what lies
+ * behind it is reached; a store then applies and undoes what passed. */
+#include "actors/directory.h"
+#include "actors/heartbeat.h"
+#include "actors/offer_image.h"
+#include "actors/replica_wire.h"
+#include "actors/request_wire.h"
+#include "actors/transfer.h"
+#include "storage/arena.h"
+#include "storage/store.h"
+#include "tests/fuzz/fuzz.h"
+
+#define PARTITION 3
+
+static void replica_message(struct tm_bytes bytes)
+{
+    struct tm_replica_msg msg;
+    uint8_t head[TM_MSG_HEAD_MAX];
+    if (tm_replica_msg_decode(bytes, &msg) != TM_OK)
+        return;
+    size_t len = tm_replica_msg_encode(&msg, msg.body.len, head);
+    FUZZ_CHECK(len + msg.body.len == bytes.len && memcmp(head, bytes.data, len) == 0);
+    size_t at = 0;
+    while (at < msg.body.len && tm_record_check(msg.body.data + at, msg.body.len - at) == TM_OK)
+        at += ((const struct tm_record *)(const void *)(msg.body.data + at))->length;
+}
+
+static void members(struct tm_bytes bytes)
+{
+    struct tm_members m;
+    uint8_t out[TM_MEMBERS_SIZE_MAX];
+    if (tm_members_decode(bytes, &m) != TM_OK)
+        return;
+    FUZZ_CHECK(tm_members_valid(&m) && TM_MEMBERS_SIZE(m.count) == bytes.len);
+    tm_members_encode(&m, out);
+    FUZZ_CHECK(memcmp(out, bytes.data, bytes.len) == 0);
+}
+
+static void request(struct tm_bytes bytes)
+{
+    struct tm_request_words words = {0};
+    struct tm_request rq, again;
+    if (tm_request_decode(bytes, &words, &rq) == TM_OK) {
+        struct tm_request_words more = {0};
+        size_t len = tm_request_size(&rq);
+        FUZZ_CHECK(len > 0);
+        uint8_t *out = malloc(len);
+        FUZZ_CHECK(out != NULL);
+        tm_request_encode(&rq, out);
+        FUZZ_CHECK(tm_request_decode(tm_bytes_of(out, len), &more, &again) == TM_OK);
+        FUZZ_CHECK(again.count == rq.count && again.id == rq.id && again.cursor == rq.cursor);
+        free(out);
+        tm_request_words_free(&more);
+    }
+    tm_request_words_free(&words);
+}
+
+static void answer(struct tm_bytes bytes)
+{
+    struct tm_answer a, again;
+    uint8_t head[TM_ANSWER_HEAD];
+    if (tm_answer_decode(bytes, &a) != TM_OK)
+        return;
+    FUZZ_CHECK(a.reply.len == bytes.len - sizeof head);
+    tm_answer_encode(&a, head);
+    FUZZ_CHECK(tm_answer_decode(tm_bytes_of(head, sizeof head), &again) == TM_OK);
+    FUZZ_CHECK(again.id == a.id && again.status == a.status && again.err == a.err &&
+               again.index == a.index && again.cursor == a.cursor && again.copies == a.copies);
+}
+
+static void directory(struct tm_bytes bytes)
+{
+    static struct tm_directory d;
+    if (tm_directory_decode(bytes, &d) != TM_OK)
+        return;
+    size_t len = tm_directory_size(&d);
+    uint8_t *out = malloc(len);
+    FUZZ_CHECK(out != NULL && len == bytes.len);
+    tm_directory_encode(&d, out);
+    FUZZ_CHECK(memcmp(out, bytes.data, len) == 0);
+    free(out);
+}
+
+static void transfer(struct tm_bytes bytes)
+{
+    struct tm_snapshot_info info;
+    struct tm_bytes chunk;
+    struct tm_members m;
+    if (tm_transfer_decode(bytes, PARTITION, &info, &chunk) != TM_OK)
+        return;
+    FUZZ_CHECK(chunk.data >= bytes.data && chunk.data + chunk.len == bytes.data + bytes.len);
+    FUZZ_CHECK(tm_transfer_members(&info, &m) == TM_OK && tm_members_valid(&m));
+}
+
+static void offer(struct tm_bytes bytes)
+{
+    static const uint8_t cluster[16] = {0};
+    if (tm_offer_check(bytes, cluster) == TM_OK)
+        FUZZ_CHECK(tm_offer_records(bytes).len + sizeof(struct tm_offer_head) == bytes.len);
+}
+
+/* --- heartbeats --- */
+
+static void no_send(void *host, unsigned node, unsigned worker, struct tm_bytes message)
+{
+    (void)host;
+    FUZZ_CHECK(node < TM_NODES_MAX && worker < 64 && message.len <= TM_BEAT_MESSAGE_MAX);
+}
+
+static uint64_t no_age(void *host)
+{
+    (void)host;
+    return 0;
+}
+
+static void heartbeats(struct tm_bytes bytes)
+{
+    static struct tm_beat beat;
+    static struct tm_beat_link links[4];
+    struct fuzz_world world;
+    struct tm_beat_options opt;
+    struct tm_beat_io io = {.send = no_send, .flush_age_ns = no_age};
+    struct fuzz_input in = fuzz_input_of(bytes.data, bytes.len);
+    fuzz_world_init(&world);
+    tm_beat_options_default(&opt);
+    memset(links, 0, sizeof links);
+    tm_beat_init(&beat, &opt, &io, &world, &world.ctx, (struct tm_id){.disk = 100, .node = 0}, 0, 7,
+                 links, TM_ARRAY_LEN(links));
+    for (unsigned node = 0; node < 3; node++)
+        tm_beat_workers(&beat, node, 1);
+    while (in.left > 0) {
+        unsigned node = 1 + fuzz_byte(&in) % 2;
+        struct tm_bytes message = fuzz_take(&in, fuzz_u16(&in) % 512);
+        uint8_t *copy = fuzz_copy(message);
+        tm_beat_receive(&beat, node, 0, tm_bytes_of(copy, message.len));
+        free(copy);
+        world.now_ns += TM_MS(10);
+        tm_beat_turn(&beat);
+    }
+}
+
+/* --- records --- */
+
+/* One record at *space, made of the input's next bytes; NULL: it is none. */
+static const struct tm_record *next_record(struct fuzz_input *in, uint64_t index, uint64_t *space,
+                                           size_t room)
+{
+    struct tm_record *r = (void *)space;
+    uint8_t kind = fuzz_byte(in);
+    struct tm_bytes body = fuzz_take(in, fuzz_u16(in) % (room - sizeof *r - 8));
+    *r = (struct tm_record){.kind = kind % 8,
+                            .partition = PARTITION,
+                            .body_len = (uint32_t)body.len,
+                            .term = 1 + kind / 128,
+                            .index = index,
+                            .hlc = index << 16 ^ kind,
+                            .origin = kind >> 5};
+    if (body.len > 0)
+        memcpy(r + 1, body.data, body.len);
+    tm_record_seal(r);
+    return tm_record_check(r, r->length) == TM_OK ? r : NULL;
+}
+
+static void records(struct tm_bytes bytes)
+{
+    static uint64_t space[1024];
+    struct tm_arena arena;
+    FUZZ_CHECK(tm_arena_open(&arena) == TM_OK);
+    struct tm_store *now = tm_store_new(&arena, PARTITION),
+                    *later = tm_store_new(&arena, PARTITION);
+    struct fuzz_input in = fuzz_input_of(bytes.data, bytes.len);
+    for (uint64_t index = 1; in.left > 0 && index < 64; index++) {
+        const struct tm_record *r = next_record(&in, index, space, sizeof space);
+        if (r == NULL)
+            continue;
+        uint64_t before = tm_store_state_hash(later);
+        FUZZ_CHECK(tm_store_apply(now, r, false) == TM_OK);
+        FUZZ_CHECK(tm_store_apply(later, r, true) == TM_OK);
+        if (fuzz_byte(&in) % 2 == 0) { /* and back, and once more */
+            tm_store_undo(later, tm_store_committed(later));
+            FUZZ_CHECK(tm_store_state_hash(later) == before);
+            FUZZ_CHECK(tm_store_apply(later, r, true) == TM_OK);
+        }
+        tm_store_commit(later, index);
+        FUZZ_CHECK(tm_store_state_hash(now) == tm_store_state_hash(later));
+        FUZZ_CHECK(tm_store_count(now) == tm_store_count(later));
+    }
+    tm_store_delete(now);
+    tm_store_delete(later);
+    FUZZ_CHECK(arena.bytes == 0);
+    tm_arena_close(&arena);
+}
+
+/* A record as it comes from outside: nothing is completed. */
+static void raw_record(struct tm_bytes bytes)
+{
+    if (tm_record_check(bytes.data, bytes.len) == TM_OK)
+        FUZZ_CHECK(((const struct tm_record *)(const void *)bytes.data)->length <= bytes.len);
+}
+
+FUZZ_TARGET(data, size)
+{
+    static void (*const decoders[])(struct tm_bytes) = {
+        records,   replica_message, members, request,    answer,
+        directory, transfer,        offer,   heartbeats, raw_record,
+    };
+    if (size < 1)
+        return 0;
+    struct tm_bytes bytes = tm_bytes_of(data + 1, size - 1);
+    uint8_t *copy = fuzz_copy(bytes);
+    decoders[data[0] % TM_ARRAY_LEN(decoders)](tm_bytes_of(copy, bytes.len));
+    free(copy);
+    return 0;
+}
