@@ -64,6 +64,7 @@ struct tm_dispatch {
     uint32_t *active; /* lanes that hold calls, in any order */
     uint32_t active_count;
     uint32_t free_head;
+    uint32_t fresh; /* calls from here on were never used: their memory is not touched */
     uint32_t count;
     uint64_t bytes;
     uint64_t order; /* of the newest call */
@@ -94,10 +95,7 @@ struct tm_dispatch *tm_dispatch_new(const struct tm_dispatch_config *config)
         tm_dispatch_free(d);
         return NULL;
     }
-    for (uint32_t i = 0; i < config->calls; i++) {
-        d->calls[i].wire_id = (1ULL << SLOT_BITS) | i;
-        d->calls[i].next = i + 1 < config->calls ? i + 1 : NONE;
-    }
+    d->free_head = NONE;
     for (uint32_t p = 0; p < config->partitions; p++)
         for (unsigned state = FREE; state <= WAITING; state++)
             d->lanes[p].lists[state] = (struct list){NONE, NONE};
@@ -108,7 +106,7 @@ void tm_dispatch_free(struct tm_dispatch *d)
 {
     if (d == NULL)
         return;
-    for (uint32_t i = 0; d->calls != NULL && i < d->config.calls; i++)
+    for (uint32_t i = 0; i < d->fresh; i++)
         free(d->calls[i].bytes);
     tm_request_words_free(&d->words);
     free(d->calls);
@@ -225,10 +223,24 @@ static uint64_t deadline_of(const struct tm_dispatch *d, const struct tm_request
     return patience + TM_MS(rq->timeout_ms);
 }
 
+static bool calls_left(const struct tm_dispatch *d)
+{
+    return d->free_head != NONE || d->fresh < d->config.calls;
+}
+
+static struct call *call_take(struct tm_dispatch *d)
+{
+    struct call *c = &d->calls[d->free_head != NONE ? d->free_head : d->fresh];
+    if (d->free_head != NONE)
+        d->free_head = c->next;
+    else
+        c->wire_id = (1ULL << SLOT_BITS) | d->fresh++;
+    return c;
+}
+
 static struct call *call_new(struct tm_dispatch *d, uint64_t session, const struct tm_request *rq)
 {
-    struct call *c = &d->calls[d->free_head];
-    d->free_head = c->next;
+    struct call *c = call_take(d);
     d->count++;
     c->session = session;
     c->id = rq->id;
@@ -471,7 +483,7 @@ enum tm_err tm_dispatch_submit(struct tm_dispatch *d, uint64_t session, const st
     }
     struct lane *lane = &d->lanes[rq->partition];
     struct tm_place to = leader(d, rq->partition);
-    if (d->free_head == NONE)
+    if (!calls_left(d))
         return full(d);
     if (same_place(to, d->config.self) && empty(lane, WAITING) && lane_open(d, lane, to))
         return submit_here(d, session, rq);
@@ -603,7 +615,7 @@ bool tm_dispatch_tick(struct tm_dispatch *d)
             i++;
         }
     }
-    bool room = d->refused && d->free_head != NONE && d->bytes < d->config.bytes / 2;
+    bool room = d->refused && calls_left(d) && d->bytes < d->config.bytes / 2;
     if (room)
         d->refused = false;
     return room;

@@ -78,7 +78,7 @@ void tm_beat_init(struct tm_beat *b, const struct tm_beat_options *opt, const st
 
 static struct tm_beat_link *find_link(const struct tm_beat *b, unsigned node, unsigned worker)
 {
-    for (unsigned i = 0; i < b->links; i++)
+    for (unsigned i = 0; i < b->links_used; i++)
         if (b->link[i].used && b->link[i].node == node && b->link[i].worker == worker)
             return &b->link[i];
     return NULL;
@@ -97,8 +97,10 @@ static struct tm_beat_link *make_link(struct tm_beat *b, unsigned node, uint32_t
     if (l != NULL || b->workers[node] == 0)
         return l;
     for (unsigned i = 0; i < b->links && l == NULL; i++)
-        if (!b->link[i].used)
+        if (!b->link[i].used) {
             l = &b->link[i];
+            b->links_used = (unsigned)tm_max_u64(b->links_used, i + 1);
+        }
     if (l != NULL)
         *l = (struct tm_beat_link){
             .used = true, .node = (uint8_t)node, .worker = (uint8_t)(partition % b->workers[node])};
@@ -245,7 +247,7 @@ void tm_beat_workers(struct tm_beat *b, unsigned node, unsigned workers)
         return;
     for (struct tm_replica *r = b->replicas; r != NULL; r = r->beat_next)
         take_out(b, r);
-    for (unsigned i = 0; i < b->links; i++)
+    for (unsigned i = 0; i < b->links_used; i++)
         if (b->link[i].used && b->link[i].node == node)
             b->link[i].used = false;
     b->workers[node] = (uint8_t)workers;
@@ -435,7 +437,7 @@ static uint64_t send_due(struct tm_beat *b, uint64_t now)
 {
     uint64_t next = UINT64_MAX;
     bool due = b->round_wanted, lists = false;
-    for (unsigned i = 0; i < b->links; i++) {
+    for (unsigned i = 0; i < b->links_used; i++) {
         struct tm_beat_link *l = &b->link[i];
         due |= l->used && l->led_count > 0 && now >= next_beat(b, l);
         lists |= l->used && l->list_wanted;
@@ -443,7 +445,7 @@ static uint64_t send_due(struct tm_beat *b, uint64_t now)
     if (due || lists)
         b->round++;
     b->round_wanted = false;
-    for (unsigned i = 0; i < b->links; i++) {
+    for (unsigned i = 0; i < b->links_used; i++) {
         struct tm_beat_link *l = &b->link[i];
         if (!l->used)
             continue;

@@ -79,6 +79,7 @@ struct tm_beat {
     uint8_t workers[TM_NODES_MAX]; /* per node; 0: not known yet */
     struct tm_beat_link *link;
     unsigned links;
+    unsigned links_used; /* all in use are below */
     uint64_t round;
     bool round_wanted;
     uint64_t active_at;  /* last append */

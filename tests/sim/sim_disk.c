@@ -23,7 +23,8 @@ struct inode {
     uint8_t *seen;
     uint8_t *stable;
     uint64_t stable_size;
-    uint8_t *dirty; /* one byte a sector: 1 = unsynced, 2 = being synced */
+    uint8_t *dirty;                /* one byte a sector: 1 = unsynced, 2 = being synced */
+    uint64_t dirty_from, dirty_to; /* no others are */
 };
 
 struct name {
@@ -239,6 +240,14 @@ static void stabilise(struct inode *n, uint64_t sector)
     n->stable_size = tm_max_u64(n->stable_size, tm_min_u64(n->size, (sector + 1) * SECTOR));
 }
 
+static void mark_dirty(struct inode *n, uint64_t sector)
+{
+    bool none = n->dirty_from == n->dirty_to;
+    n->dirty[sector] = 1;
+    n->dirty_from = none ? sector : tm_min_u64(n->dirty_from, sector);
+    n->dirty_to = none ? sector + 1 : tm_max_u64(n->dirty_to, sector + 1);
+}
+
 /* Writes the sectors for which keep() says so; whole ones only if the write is a fragment of an
  * operation that did not complete. */
 static void write_sectors(struct tm_sim_disk *sd, struct inode *n, const struct tm_disk_op *op,
@@ -250,7 +259,7 @@ static void write_sectors(struct tm_sim_disk *sd, struct inode *n, const struct 
         uint64_t len = tm_min_u64(op->len - done, SECTOR - at % SECTOR);
         if (keep_percent >= 100 || draw_below(sd, 100) < keep_percent) {
             memcpy(n->seen + at, from + done, len);
-            n->dirty[at / SECTOR] = 1;
+            mark_dirty(n, at / SECTOR);
         }
         done += len;
     }
@@ -349,10 +358,13 @@ static int64_t do_write(struct tm_sim_disk *sd, const struct tm_disk_op *op)
     int err = grow(sd, n, offset + op->len);
     if (err < 0)
         return err;
+    bool clean = n->dirty_from == n->dirty_to;
     write_sectors(sd, n, op, offset, 100);
     for (uint64_t s = offset / SECTOR;
          (op->flags & TM_DISK_DSYNC) != 0 && s * SECTOR < offset + op->len; s++)
         stabilise(n, s);
+    if (clean && (op->flags & TM_DISK_DSYNC) != 0)
+        n->dirty_from = n->dirty_to = 0;
     if (offset != op->offset)
         note_strayed(sd, n, op);
     if ((op->flags & TM_DISK_DSYNC) == 0)
@@ -366,13 +378,15 @@ static int64_t do_write(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 static int64_t do_sync(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 {
     struct inode *n = inode_of(sd, op->file);
-    uint64_t from = 0; /* of a run of sectors that became stable */
-    for (uint64_t s = 0; s <= n->cap / SECTOR; s++) {
-        if (s < n->cap / SECTOR &&
-            (n->dirty[s] == 2 || (n->dirty[s] == 1 && op->scratch[1] == 0))) {
+    uint64_t from = n->dirty_from, to = n->dirty_to; /* of a run of sectors that became stable */
+    n->dirty_from = n->dirty_to = 0;
+    for (uint64_t s = from; from < to && s <= to; s++) {
+        if (s < to && (n->dirty[s] == 2 || (n->dirty[s] == 1 && op->scratch[1] == 0))) {
             stabilise(n, s);
             continue;
         }
+        if (s < to && n->dirty[s] != 0)
+            mark_dirty(n, s);
         if (s > from)
             tell_stable(sd, n, from * SECTOR, n->stable + from * SECTOR, (s - from) * SECTOR);
         from = s + 1;
@@ -493,7 +507,7 @@ static void submit(struct tm_disk *disk, struct tm_disk_op *op)
     op->scratch[1] = op->kind == TM_DISK_SYNC;
     if (op->kind == TM_DISK_SYNC) {
         struct inode *n = inode_of(sd, op->file);
-        for (uint64_t s = 0; s < n->cap / SECTOR; s++)
+        for (uint64_t s = n->dirty_from; s < n->dirty_to; s++)
             if (n->dirty[s] == 1)
                 n->dirty[s] = 2;
     }
@@ -701,6 +715,7 @@ static bool crash_inode(struct tm_sim_disk *sd, struct inode *n, unsigned keep)
         memcpy(n->seen, n->stable, n->cap);
     if (n->cap > 0)
         memset(n->dirty, 0, n->cap / SECTOR);
+    n->dirty_from = n->dirty_to = 0;
     n->size = n->stable_size;
     return lost;
 }

@@ -126,6 +126,13 @@ bool tm_sim_end_nodes(struct tm_sim_faults *f, uint32_t nodes, enum tm_sim_end h
     return true;
 }
 
+/* Mostly a disk rests: waits a little for one that does not, so that something is cut short. */
+static void wait_for_writes(struct tm_sim_faults *f, unsigned node)
+{
+    for (unsigned i = 0; i < 100 && tm_sim_disk_under_way(tm_sim_disk_of(f->sim, node)) == 0; i++)
+        tm_sim_run_for(f->sim, TM_US(50));
+}
+
 static bool begin_end(struct tm_sim_faults *f, struct tm_sim_active *a)
 {
     uint32_t nodes = 0;
@@ -139,6 +146,8 @@ static bool begin_end(struct tm_sim_faults *f, struct tm_sim_active *a)
     else
         nodes = 1u << node;
     a->side = nodes;
+    if (draw(f, 2) == 0)
+        wait_for_writes(f, node);
     return tm_sim_end_nodes(f, nodes, a->kind == TM_SIM_FAULT_KILL ? TM_SIM_KILL : TM_SIM_POWER, a);
 }
 

@@ -11,6 +11,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+/* Nodes come and go all the time: their memory is kept for the next. */
+extern const char *malloc_conf;
+const char *malloc_conf = "dirty_decay_ms:-1,muzzy_decay_ms:-1";
+
 struct args {
     uint64_t seed, seconds;
     const char *without, *only, *log;

@@ -14,7 +14,7 @@ const char *const tm_sim_names[TM_SIM_NODES_MAX] = {"a", "b", "c", "d", "e", "f"
 
 static uint64_t stretch(uint64_t ns, int64_t ppm)
 {
-    return ns + (uint64_t)((__int128)ns * ppm / 1000000);
+    return ppm == 0 ? ns : ns + (uint64_t)((__int128)ns * ppm / 1000000);
 }
 
 uint64_t tm_sim_node_time(const struct tm_sim_node *n)
@@ -30,6 +30,8 @@ uint64_t tm_sim_time_of(const struct tm_sim_node *n, uint64_t local)
         return c->since;
     if (local - c->base > TM_SECONDS(1000000))
         return UINT64_MAX;
+    if (c->ppm == 0)
+        return c->since + (local - c->base);
     uint64_t ns = (uint64_t)((__int128)(local - c->base) * 1000000 / (1000000 + c->ppm));
     while (stretch(ns, c->ppm) < local - c->base)
         ns++;
