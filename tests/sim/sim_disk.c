@@ -12,6 +12,7 @@
 
 #define SECTOR      512u
 #define FILES_MAX   4096u
+#define RECENT      256u
 #define CHANGES_MAX 512u /* of names, unsynced */
 #define HANDLES_MAX 4096u
 #define NAME_MAX_   160u
@@ -61,6 +62,11 @@ struct tm_sim_disk {
     int fail_errno[TM_DISK_SIZE + 1];
     unsigned fail_count[TM_DISK_SIZE + 1];
     uint64_t counts[TM_DISK_SIZE + 1];
+    struct { /* where was written of late */
+        int inode;
+        uint64_t offset, len;
+    } recent[RECENT];
+    uint64_t recent_count;
     struct { /* a misdirected write that no sync has followed yet, as it was meant */
         int inode;
         uint64_t offset, len;
@@ -315,16 +321,20 @@ static int64_t do_read(struct tm_sim_disk *sd, const struct tm_disk_op *op)
     return (int64_t)len;
 }
 
+/* "" if it has none any more. */
+static const char *name_of(const struct tm_sim_disk *sd, const struct inode *n)
+{
+    for (unsigned i = 0; i < sd->seen.count; i++)
+        if (sd->seen.list[i].inode == (int)(n - sd->inodes))
+            return sd->seen.list[i].text;
+    return "";
+}
+
 static void tell_stable(struct tm_sim_disk *sd, const struct inode *n, uint64_t offset,
                         const void *bytes, uint64_t len)
 {
-    const char *name = "";
-    if (sd->stable_fn == NULL || len == 0)
-        return;
-    for (unsigned i = 0; i < sd->seen.count; i++)
-        if (sd->seen.list[i].inode == (int)(n - sd->inodes))
-            name = sd->seen.list[i].text;
-    sd->stable_fn(sd->stable_host, name, offset, tm_bytes_of(bytes, len));
+    if (sd->stable_fn != NULL && len > 0)
+        sd->stable_fn(sd->stable_host, name_of(sd, n), offset, tm_bytes_of(bytes, len));
 }
 
 static void note_strayed(struct tm_sim_disk *sd, const struct inode *n, const struct tm_disk_op *op)
@@ -360,6 +370,10 @@ static int64_t do_write(struct tm_sim_disk *sd, const struct tm_disk_op *op)
         return err;
     bool clean = n->dirty_from == n->dirty_to;
     write_sectors(sd, n, op, offset, 100);
+    unsigned at = (unsigned)(sd->recent_count++ % RECENT);
+    sd->recent[at].inode = (int)(n - sd->inodes);
+    sd->recent[at].offset = offset;
+    sd->recent[at].len = op->len;
     for (uint64_t s = offset / SECTOR;
          (op->flags & TM_DISK_DSYNC) != 0 && s * SECTOR < offset + op->len; s++)
         stabilise(n, s);
@@ -803,26 +817,45 @@ bool tm_sim_disk_is_dead(const struct tm_sim_disk *sd)
 }
 
 /* A byte that is not zero, if one is found quickly. */
-static uint64_t used_byte(struct tm_sim_disk *sd, const struct inode *n)
+static uint64_t used_byte(struct tm_sim_disk *sd, const struct inode *n, uint64_t from, uint64_t to)
 {
-    uint64_t at = 0;
+    uint64_t at = from;
     for (unsigned tries = 0; tries < 64; tries++) {
-        at = draw_below(sd, n->size);
+        at = from + draw_below(sd, to - from);
         if (n->seen[at] != 0)
             break;
     }
     return at;
 }
 
-bool tm_sim_disk_rot(struct tm_sim_disk *sd, char *what, size_t size)
+/* A byte somewhere in some file, or where was written of late. */
+static struct inode *draw_place(struct tm_sim_disk *sd, uint64_t *at)
 {
+    if (draw_below(sd, 2) == 0 && sd->recent_count > 0) {
+        uint64_t r = draw_below(sd, tm_min_u64(sd->recent_count, RECENT));
+        struct inode *n = &sd->inodes[sd->recent[r].inode];
+        uint64_t end = tm_min_u64(sd->recent[r].offset + sd->recent[r].len, n->size);
+        if (!n->used || sd->recent[r].offset >= end)
+            return NULL;
+        *at = used_byte(sd, n, sd->recent[r].offset, end);
+        return n;
+    }
     if (sd->seen.count == 0)
-        return false;
+        return NULL;
     const struct name *name = &sd->seen.list[draw_below(sd, sd->seen.count)];
     if (name->inode < 0 || sd->inodes[name->inode].size == 0)
+        return NULL;
+    *at = used_byte(sd, &sd->inodes[name->inode], 0, sd->inodes[name->inode].size);
+    return &sd->inodes[name->inode];
+}
+
+bool tm_sim_disk_rot(struct tm_sim_disk *sd, char *what, size_t size)
+{
+    uint64_t at = 0;
+    struct inode *n = draw_place(sd, &at);
+    if (n == NULL)
         return false;
-    struct inode *n = &sd->inodes[name->inode];
-    uint64_t at = used_byte(sd, n), end = at + 1;
+    uint64_t end = at + 1;
     uint8_t mask = (uint8_t)(1u << draw_below(sd, 8));
     if (draw_below(sd, 3) == 0) { /* a sector, or a whole block */
         uint64_t unit = draw_below(sd, 2) == 0 ? SECTOR : 4096;
@@ -834,7 +867,7 @@ bool tm_sim_disk_rot(struct tm_sim_disk *sd, char *what, size_t size)
         n->seen[i] ^= mask;
         n->stable[i] ^= mask;
     }
-    snprintf(what, size, "%s from %llu to %llu", name->text, (unsigned long long)at,
+    snprintf(what, size, "%s from %llu to %llu", name_of(sd, n), (unsigned long long)at,
              (unsigned long long)end);
     return true;
 }

@@ -47,6 +47,7 @@ struct tm_sim_check {
     X(undone)                                                                                      \
     X(solo_commits)                                                                                \
     X(clock_handovers)                                                                             \
+    X(wal_torn_tails)                                                                              \
     X(wal_rotten_blocks)                                                                           \
     X(records_repaired)                                                                            \
     X(snapshots_written)                                                                           \
