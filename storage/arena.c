@@ -8,11 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Read by jemalloc when it starts.  Every lookup in a table is a random access or three: with huge
- * pages, where the system lets programs ask for them, they do not each walk the page tables too. */
-extern const char *malloc_conf;
-const char *malloc_conf = "thp:always";
-
 enum tm_err tm_arena_open(struct tm_arena *a)
 {
     size_t len = sizeof a->index;

@@ -7,6 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Read by jemalloc when it starts.  Every lookup in a table is a random access or three: with huge
+ * pages, where the system lets programs ask for them, they do not each walk the page tables too. */
+extern const char *malloc_conf;
+const char *malloc_conf = "thp:always";
+
 struct subcommand {
     const char *name;
     int (*run)(int argc, char **argv);
