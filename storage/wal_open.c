@@ -372,10 +372,8 @@ static enum tm_err start_own(struct tm_wal *wal)
         return err;
     begin_life(wal, &r);
     wal->lost_from = r.lost_from;
-    if (wal->ctx->counters != NULL) {
-        tm_counter_add(wal->ctx->counters, TM_COUNTER_wal_torn_tails, r.torn);
-        tm_counter_add(wal->ctx->counters, TM_COUNTER_wal_rotten_blocks, r.rot);
-    }
+    if (r.torn && wal->ctx->counters != NULL)
+        tm_counter_add(wal->ctx->counters, TM_COUNTER_wal_torn_tails, 1);
     err = open_own(wal, &r);
     if (err == TM_OK)
         err = sync_accepted(wal, &r, wal->segments, wal->segment_count);
