@@ -1,5 +1,10 @@
 /* Channels in a table by (node, worker), and in a list for the end of the turn.  A channel lives as
- * long as the post: the peer's restarts are its own matter. */
+ * long as the post: the peer's restarts are its own matter.
+ *
+ * What a channel has to do, and when, changes only when something is done to it.  So whoever does
+ * something marks it as touched, and the end of the turn looks at those, and at those whose
+ * deadline, kept in one row for all, has come: with many peers most have nothing to do most of the
+ * time. */
 #include "actors/post.h"
 
 #include "runtime/counters.h"
@@ -12,14 +17,20 @@ struct link {
     struct tm_post *post;
     struct tm_channel *channel;
     struct tm_place peer;
-    bool waits; /* a message came while memory was short */
+    unsigned index; /* in the list */
+    bool waits;     /* a message came while memory was short */
 };
+
+#define LINKS_MAX (TM_NODES_MAX * 4)
 
 struct tm_post {
     struct tm_post_config config;
     struct tm_fabric *fabric;
     struct link *links[TM_NODES_MAX][TM_WORKERS_MAX];
-    struct link *list[TM_NODES_MAX * 4]; /* those that exist; more than that are refused */
+    struct link *list[LINKS_MAX]; /* those that exist; more than that are refused */
+    uint64_t due[LINKS_MAX]; /* of each in the list: deadline, as of when it was last looked at */
+    uint64_t touched[LINKS_MAX / 64]; /* a bit for each: due[] does not hold any more */
+    uint64_t again[LINKS_MAX / 64]; /* to be tried each turn: frame not taken, or short of memory */
     unsigned count;
     uint8_t *scratch; /* for messages that arrive misaligned */
     size_t scratch_cap;
@@ -31,6 +42,23 @@ static struct tm_counters *counters(const struct tm_post *post)
     return post->config.ctx->counters;
 }
 
+static void set_bit(uint64_t *bits, unsigned i)
+{
+    bits[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+static bool take_bit(uint64_t *bits, unsigned i)
+{
+    bool was = (bits[i / 64] >> (i % 64) & 1) != 0;
+    bits[i / 64] &= ~(UINT64_C(1) << (i % 64));
+    return was;
+}
+
+static void touch(struct link *l)
+{
+    set_bit(l->post->touched, l->index);
+}
+
 /* ---- what the channels tell ---- */
 
 static enum tm_err on_emit(void *host, struct tm_channel *ch, const struct tm_bytes *pieces,
@@ -38,7 +66,11 @@ static enum tm_err on_emit(void *host, struct tm_channel *ch, const struct tm_by
 {
     struct link *l = host;
     (void)ch;
-    return l->post->fabric->send(l->post->fabric, l->peer.node, l->peer.worker, pieces, count);
+    enum tm_err err =
+        l->post->fabric->send(l->post->fabric, l->peer.node, l->peer.worker, pieces, count);
+    if (err == TM_ERR_FULL)
+        set_bit(l->post->again, l->index);
+    return err;
 }
 
 /* The message at an 8-aligned address; NULL if memory is short. */
@@ -69,6 +101,7 @@ static bool on_message(void *host, struct tm_channel *ch, struct tm_bytes messag
     const uint8_t *data = aligned(post, message);
     if (data == NULL) {
         l->waits = true;
+        set_bit(post->again, l->index);
         return false;
     }
     memcpy(&head, data, sizeof head);
@@ -128,7 +161,7 @@ static struct link *link_new(struct tm_post *post, struct tm_place peer)
     struct link *l = calloc(1, sizeof *l);
     if (l == NULL)
         return NULL;
-    *l = (struct link){.post = post, .peer = peer};
+    *l = (struct link){.post = post, .peer = peer, .index = post->count};
     struct tm_channel_config cfg = {
         .cluster = post->config.cluster_hash,
         .boot = post->config.boot,
@@ -153,6 +186,7 @@ static struct link *link_new(struct tm_post *post, struct tm_place peer)
     }
     post->links[peer.node][peer.worker] = l;
     post->list[post->count++] = l;
+    touch(l);
     return l;
 }
 
@@ -195,8 +229,10 @@ static void on_frame(void *host, unsigned node, unsigned worker, uint8_t *data, 
     struct tm_post *post = host;
     struct link *l =
         link_to(post, (struct tm_place){.node = (uint8_t)node, .worker = (uint8_t)worker});
-    if (l != NULL)
-        tm_channel_input(l->channel, data, len, tm_ctx_now(post->config.ctx));
+    if (l == NULL)
+        return;
+    touch(l);
+    tm_channel_input(l->channel, data, len, tm_ctx_now(post->config.ctx));
 }
 
 static void on_event(void *host, unsigned node, enum tm_fabric_event event)
@@ -208,6 +244,7 @@ static void on_event(void *host, unsigned node, enum tm_fabric_event event)
     for (unsigned i = 0; i < post->count; i++) {
         if (post->list[i]->peer.node != node)
             continue;
+        touch(post->list[i]);
         if (up)
             tm_channel_peer_up(post->list[i]->channel, now);
         else
@@ -239,6 +276,7 @@ static enum tm_err send_far(struct tm_post *post, struct tm_place to, const stru
     struct link *l = link_to(post, to);
     if (l == NULL || !tm_channel_is_up(l->channel))
         return TM_ERR_CLOSED;
+    touch(l);
     enum tm_err e = tm_channel_send(l->channel, pieces, count);
     if (e == TM_OK)
         tm_counter_add(counters(post), TM_COUNTER_channel_messages_sent, 1);
@@ -285,25 +323,41 @@ bool tm_post_is_up(const struct tm_post *post, struct tm_place to)
 
 /* ---- the turn ---- */
 
+/* Brings due[] up to date. */
+static void look(struct tm_post *post)
+{
+    for (unsigned w = 0; w < TM_ARRAY_LEN(post->touched); w++)
+        for (; post->touched[w] != 0; post->touched[w] &= post->touched[w] - 1) {
+            unsigned i = w * 64 + (unsigned)__builtin_ctzll(post->touched[w]);
+            post->due[i] = tm_channel_next_deadline(post->list[i]->channel);
+        }
+}
+
+static void flush_link(struct link *l, uint64_t now)
+{
+    if (l->waits) {
+        l->waits = false;
+        tm_channel_resume(l->channel);
+    }
+    tm_channel_flush(l->channel, now);
+    touch(l);
+}
+
 void tm_post_flush(struct tm_post *post)
 {
     uint64_t now = tm_ctx_now(post->config.ctx);
-    for (unsigned i = 0; i < post->count; i++) {
-        struct tm_channel *ch = post->list[i]->channel;
-        if (post->list[i]->waits) {
-            post->list[i]->waits = false;
-            tm_channel_resume(ch);
-        }
-        if (tm_channel_pending(ch) || tm_channel_next_deadline(ch) <= now)
-            tm_channel_flush(ch, now);
-    }
+    look(post);
+    for (unsigned i = 0; i < post->count; i++)
+        if (take_bit(post->again, i) || post->due[i] <= now)
+            flush_link(post->list[i], now);
 }
 
-uint64_t tm_post_next_deadline(const struct tm_post *post)
+uint64_t tm_post_next_deadline(struct tm_post *post)
 {
     uint64_t next = UINT64_MAX;
+    look(post);
     for (unsigned i = 0; i < post->count; i++)
-        next = tm_min_u64(next, tm_channel_next_deadline(post->list[i]->channel));
+        next = tm_min_u64(next, post->due[i]);
     return next;
 }
 

@@ -66,7 +66,7 @@ bool tm_post_is_up(const struct tm_post *post, struct tm_place to);
 
 /* End of turn: frames leave, as far as the fabric takes them. */
 void tm_post_flush(struct tm_post *post);
-uint64_t tm_post_next_deadline(const struct tm_post *post);
+uint64_t tm_post_next_deadline(struct tm_post *post);
 
 /* Brings the channels' counts to the worker's counters, and gives back memory of those at rest; now
  * and then. */
