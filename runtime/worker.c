@@ -380,7 +380,8 @@ enum tm_err tm_worker_open(struct tm_worker *w)
 void tm_worker_close(struct tm_worker *w)
 {
     stop_actors(w);
-    if (!tm_uring_close(&w->uring))
+    w->abandoned = !tm_uring_close(&w->uring);
+    if (w->abandoned)
         ctx_log(w, TM_LOG_ERROR, "uring_abandoned", "in_flight=%u", w->uring.in_flight);
     tm_disk_uring_attach(&w->disk, NULL);
 }

@@ -115,6 +115,7 @@ struct tm_worker {
     bool bell_armed;
     bool bell_rang; /* in this turn */
     bool woken;     /* the last sleep was ended by a completion */
+    bool abandoned; /* closed with operations in the kernel: what they point to is not freed */
     _Atomic bool stopping;
     pthread_t thread;
     sem_t ready; /* tm_worker_start waits on it */

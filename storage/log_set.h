@@ -68,7 +68,7 @@ enum tm_err tm_log_set_open(const struct tm_log_set_config *config, struct tm_lo
 void tm_log_set_close(struct tm_log_set *set, bool clean);
 bool tm_log_set_idle(const struct tm_log_set *set);
 
-/* Frees the memory and nothing else, as when the process dies: for the simulator. */
+/* Frees the memory and nothing else, as when the process dies: see tm_shard_abandon. */
 void tm_log_set_abandon(struct tm_log_set *set);
 
 /* The log of a partition of this worker. */

@@ -19,7 +19,6 @@
 #define LOG_RING_BYTES TM_KIB(64)
 #define LOCK_DIR       "/tmp/tidemill-ports"
 #define BACKLOG        1024
-#define STOP_SECONDS   10
 #define WAITING_NS     TM_SECONDS(1)
 
 /* ---- the shard as an actor ---- */
@@ -523,7 +522,8 @@ enum tm_err tm_host_start(const struct tm_host_config *config, struct tm_host **
     h->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     enum tm_err e = boot(h, why);
     if (e != TM_OK) {
-        tm_host_stop(h);
+        char unused[TM_HOST_WHY_MAX];
+        tm_host_stop(h, unused);
         tm_host_free(h);
         return e;
     }
@@ -565,32 +565,46 @@ enum tm_err tm_host_wait(struct tm_host *h, int stop_fd, const struct tm_host_ev
     }
 }
 
-static bool all_stopped(const struct tm_host *h)
+/* The first worker that has not come to its end; h->count: all have. */
+static unsigned still_busy(const struct tm_host *h)
 {
-    for (unsigned i = 0; i < h->count; i++)
-        if (!atomic_load(&h->workers[i].stopped))
-            return false;
-    return true;
+    unsigned i = 0;
+    while (i < h->count && atomic_load(&h->workers[i].stopped))
+        i++;
+    return i;
 }
 
-bool tm_host_stop(struct tm_host *h)
+/* Asks all shards to stop, and gives them time. */
+static bool stop_shards(struct tm_host *h, char *why)
+{
+    uint64_t end = tm_clock_ns() + TM_MS(h->config.stop_ms);
+    atomic_store(&h->stopping, true);
+    for (unsigned i = 0; i < h->count; i++)
+        if (h->workers[i].has_loop)
+            tm_doorbell_force(&h->workers[i].own.bell);
+    while (still_busy(h) < h->count && tm_clock_ns() < end) {
+        struct pollfd p = {.fd = h->event_fd, .events = POLLIN};
+        eventfd_t drained;
+        poll(&p, 1, 10);
+        eventfd_read(h->event_fd, &drained);
+    }
+    unsigned busy = still_busy(h);
+    if (busy < h->count)
+        snprintf(why, TM_HOST_WHY_MAX,
+                 "worker %u did not come to its end within %u ms (is the disk slow?): it was cut "
+                 "short, as by SIGKILL, and the next start recovers from its log",
+                 busy, h->config.stop_ms);
+    return busy == h->count;
+}
+
+bool tm_host_stop(struct tm_host *h, char *why)
 {
     bool running = true, clean = false;
+    snprintf(why, TM_HOST_WHY_MAX, "it had failed before");
     for (unsigned i = 0; i < h->count; i++)
         running &= h->workers[i].runs || (i > 0 && h->workers[0].runs);
-    if (running && h->fatal_err == TM_OK) {
-        atomic_store(&h->stopping, true);
-        for (unsigned i = 0; i < h->count; i++)
-            if (h->workers[i].has_loop)
-                tm_doorbell_force(&h->workers[i].own.bell);
-        for (int left = STOP_SECONDS * 100; left > 0 && !all_stopped(h); left--) {
-            struct pollfd p = {.fd = h->event_fd, .events = POLLIN};
-            eventfd_t drained;
-            poll(&p, 1, 10);
-            eventfd_read(h->event_fd, &drained);
-        }
-        clean = all_stopped(h);
-    }
+    if (running && h->fatal_err == TM_OK)
+        clean = stop_shards(h, why);
     for (unsigned i = 0; i < h->count; i++)
         if (h->workers[i].runs)
             tm_worker_stop(&h->workers[i].own);
@@ -602,10 +616,17 @@ bool tm_host_stop(struct tm_host *h)
     return clean;
 }
 
+/* A shard that was cut short has writes that will never be done.  What the kernel still holds (its
+ * device hangs) stays where it is: this process is about to end. */
 static void free_worker(struct tm_host_worker *w)
 {
     tm_host_fabric_close(w);
-    tm_shard_free(w->shard);
+    if (w->worker != NULL && w->worker->abandoned)
+        return;
+    if (w->shard != NULL && !atomic_load(&w->stopped))
+        tm_shard_abandon(w->shard);
+    else
+        tm_shard_free(w->shard);
     if (w->hub != NULL)
         tm_socket_hub_delete(w->hub);
     for (unsigned i = 0; i < TM_ARRAY_LEN(w->client_fds); i++)

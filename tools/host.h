@@ -27,6 +27,7 @@ struct tm_host_config {
     struct tm_datadir_identity *identity; /* outlives the host; written by worker 0 */
     bool was_clean;
     unsigned machine_workers; /* of all nodes started on this machine, this one included */
+    unsigned stop_ms;         /* patience of tm_host_stop */
 };
 
 /* Takes ports, shared memory and the fabric, and starts the workers.  On failure everything is
@@ -46,8 +47,12 @@ struct tm_host_events {
 enum tm_err tm_host_wait(struct tm_host *h, int stop_fd, const struct tm_host_events *events,
                          char *why);
 
-/* Ends the workers: leadership is given up, the log closed.  True if all ended cleanly. */
-bool tm_host_stop(struct tm_host *h);
+/* Ends the workers: leadership is given up, the log closed.  False: some did not come to their end
+ * within stop_ms, or one had failed before; what they had under way was cut short as by SIGKILL, and
+ * the data directory gets no mark of a clean end.  why (TM_HOST_WHY_MAX) then says so. */
+bool tm_host_stop(struct tm_host *h, char *why);
+
+/* After tm_host_stop: gives back memory, ports and the fabric. */
 void tm_host_free(struct tm_host *h);
 
 /* What to show of a node that runs: "127.0.0.1:7000". */

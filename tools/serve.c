@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #define FILES_MIN 256
+#define STOP_MS   10000
 
 extern char **environ;
 
@@ -329,7 +330,8 @@ static enum tm_err start_host(struct serve *s)
                                .options = s->options,
                                .identity = &s->identity,
                                .was_clean = s->was_clean,
-                               .machine_workers = machine};
+                               .machine_workers = machine,
+                               .stop_ms = STOP_MS};
     return tm_host_start(&c, &s->host, s->why);
 }
 
@@ -348,9 +350,9 @@ static enum tm_err prepare(struct serve *s)
 }
 
 /* Closes the log, and leaves the mark of a clean end if every worker came to it. */
-static void end(struct serve *s)
+static bool end(struct serve *s, char *why)
 {
-    bool clean = tm_host_stop(s->host);
+    bool clean = tm_host_stop(s->host, why);
     tm_host_free(s->host);
     struct tm_worker *w = aligned_alloc(TM_CACHE_PAIR, tm_align_up(sizeof *w, TM_CACHE_PAIR));
     TM_ASSERT(w != NULL);
@@ -363,6 +365,7 @@ static void end(struct serve *s)
         tm_worker_fini(w);
     }
     free(w);
+    return clean;
 }
 
 int tm_main_serve(int argc, char **argv)
@@ -382,8 +385,11 @@ int tm_main_serve(int argc, char **argv)
     struct tm_host_events events = {.arg = &s, .running = running, .waiting = waiting};
     e = tm_host_wait(s.host, s.stop_fd, &events, s.why);
     write_node_file(&s, "stopping");
-    end(&s);
+    char why[TM_HOST_WHY_MAX];
+    bool clean = end(&s, why);
     if (e != TM_OK)
         return tm_fail("node %s of %s ends: %s", s.node_name, s.cluster_name, s.why);
+    if (!clean)
+        return tm_fail("node %s of %s ends: %s", s.node_name, s.cluster_name, why);
     return TM_EXIT_DONE;
 }
