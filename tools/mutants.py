@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""mutants: plants each known bug into a copy of the tree and sees the simulator find it.
+"""mutants: plants each known bug into the simulated product and sees the simulator find it.
 
     tools/mutants.py [NAME...]      some, or all; also: tools/sim --mutant NAME
     tools/mutants.py --list         their names and the rules they break
@@ -11,12 +11,13 @@
     --random        fresh seeds are drawn, not 1, 2, 3 ...
     --write         writes the seeds that found each into tests/sim/mutants/seeds and docs/TESTING.md
     --seconds S     simulated seconds of a run (300)
+    --minutes M     after that no further seed is tried: who is not found by then is not found
     --jobs N        runs at a time (the cores of this process)
-    --dir DIR       where the copy of the tree and the builds are (build/mutants)
+    --build DIR     the build directory (build, or $BUILD); what is made goes to DIR/mutants
 
 A mutant is tests/sim/mutants/NAME.patch: a head of lines "Word: text" (Breaks, Known, Says), then a
-unified diff, applied with no fuzz to a copy of the files that git tracks.  Says is a regular
-expression: what a run that found it says.  A seed finds a mutant if the run fails with it and is
+unified diff, applied with no fuzz to copies of the files that it names.  Says is a regular
+expression: what a run that found it says (if empty: anything but that nothing moves).  A seed finds a mutant if the run fails with it and is
 good without it.  Prints one line a mutant: its name, how many seeds it took, the seed, what it
 said.  Exit 1: a mutant was not found, a patch does not apply, or does not build.
 """
@@ -27,10 +28,12 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -41,7 +44,10 @@ SEEDS = os.path.join(MUTANTS, "seeds")
 DOC = os.path.join("docs", "TESTING.md")
 DOC_BEGIN, DOC_END = "<!-- mutants: begin -->\n", "<!-- mutants: end -->\n"
 TARGET = "tests/sim/tidemill-sim"
-KNOWN_SEEDS = 6
+KNOWN_SEEDS = 3
+SAID_MAX = 90
+# Nothing moves any more: of a mutant that does not say so itself, that is no proof.
+DOUBTFUL = r"after \d+ s: |not everything could be read"
 PATIENCE_S = 120  # processor seconds of a run: one that hangs has failed
 
 
@@ -76,84 +82,113 @@ def does_not_apply(tree, mutant, *more):
         line for line in done.stdout.splitlines() if "FAILED" in line or "can't" in line)
 
 
-# ---- the copy of the tree ----
-
-def tracked():
-    out = subprocess.run(["git", "-C", TOP, "ls-files", "-z", "--cached", "--others",
-                          "--exclude-standard"], capture_output=True, check=True).stdout
-    return [n for n in out.decode().split("\0") if n and os.path.isfile(os.path.join(TOP, n))]
-
+# ---- the simulator with a bug in it ----
 
 def read(path):
     with open(path, "rb") as file:
         return file.read()
 
 
-def write(path, data):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(data)
+class Build:
+    """The simulator of a build directory, and the same with a mutant in it: patched copies of its
+    files are compiled as the build compiles them, and linked before the archives that have the
+    good ones.  The build's own files stay as they are."""
 
+    def __init__(self, build, folder, jobs):
+        self.build, self.folder, self.jobs = build, folder, jobs
+        self.plain = self.link = self.digest = None
+        self.compiles = {}  # object: command
+        self.deps = {}  # object: the files of the tree it is made of
 
-class Tree:
-    """A copy of the tree with a build of the simulator, into which one mutant at a time goes.
-
-    Files are touched only where they differ, so that a build compiles what a mutant changes."""
-
-    def __init__(self, folder):
-        self.tree = os.path.join(folder, "tree")
-        self.build = os.path.join(folder, "build")
-        self.bin = os.path.join(folder, "bin")
-        os.makedirs(self.bin, exist_ok=True)
-        names = set(tracked())
-        digest = hashlib.sha256()
-        for name in sorted(names):
-            data = read(os.path.join(TOP, name))
-            if not name.startswith((MUTANTS, "docs/")):
-                digest.update(name.encode() + b"\0" + data)
-            copy = os.path.join(self.tree, name)
-            if not os.path.isfile(copy) or read(copy) != data:
-                write(copy, data)
-                shutil.copymode(os.path.join(TOP, name), copy)
-        for root, _, files in os.walk(self.tree):
-            for file in files:
-                path = os.path.join(root, file)
-                if os.path.relpath(path, self.tree) not in names:
-                    os.unlink(path)
-        self.digest = digest.hexdigest()
-
-    def make(self, jobs):
+    def prepare(self):
+        """Makes the simulator without a mutant; returns what is wrong, or "" """
         if not os.path.isfile(os.path.join(self.build, "build.ninja")):
-            subprocess.run(["meson", "setup", self.build, self.tree, "-Dwerror=false"],
-                           stdout=subprocess.DEVNULL, check=True)
-        done = subprocess.run(["ninja", "-C", self.build, "-j", str(jobs), TARGET],
-                              capture_output=True, text=True, check=False)
+            return "no build in %s: meson setup first" % self.build
+        done = self.ninja("-j", str(self.jobs), TARGET)
         if done.returncode != 0:
             return "\n".join(done.stdout.splitlines()[-12:])
+        self.link = shlex.split(self.ninja("-t", "commands", TARGET).stdout.splitlines()[-1])
+        archives = {word + ".p" for word in self.link if word.endswith(".a")}
+        for entry in json.loads(self.ninja("-t", "compdb").stdout):
+            if os.path.dirname(entry["output"]) in archives:
+                self.compiles[entry["output"]] = shlex.split(entry["command"])
+        for part in self.ninja("-t", "deps").stdout.split("\n\n"):
+            name, _, files = part.partition(": #deps")
+            if name in self.compiles:
+                self.deps[name] = {os.path.relpath(os.path.join(self.build, file.strip()), TOP)
+                                   for file in files.splitlines()[1:]}
+        data = read(os.path.join(self.build, TARGET))
+        self.digest = hashlib.sha256(data).digest()
+        os.makedirs(self.folder, exist_ok=True)
+        self.plain = self.path("plain", b"")
+        if not os.path.isfile(self.plain):
+            self.forget("plain")
+            shutil.copy2(os.path.join(self.build, TARGET), self.plain)
         return ""
 
-    def program(self, mutant, jobs):
-        """Builds the simulator with the mutant (None: without one).  Returns it and what is wrong."""
-        key = hashlib.sha256((self.digest + (mutant.text if mutant else "")).encode()).hexdigest()
-        name = mutant.name if mutant else "plain"
-        made = os.path.join(self.bin, "%s-%s" % (name, key[:16]))
+    def ninja(self, *words):
+        return subprocess.run(["ninja", "-C", self.build, "--quiet", *words],
+                              capture_output=True, text=True, check=False)
+
+    def path(self, name, more):
+        key = hashlib.sha256(self.digest + more).hexdigest()
+        return os.path.join(self.folder, "%s-%s" % (name, key[:16]))
+
+    def forget(self, name):
+        for old in os.listdir(self.folder):
+            if re.fullmatch(re.escape(name) + r"-[0-9a-f]{16}(-\d+\.json)?", old):
+                os.unlink(os.path.join(self.folder, old))
+
+    def compile(self, source, scratch, output):
+        """One object with the patched files; source: as the command names it."""
+        command = list(self.compiles[output])
+        for word in ("-MQ", "-MF"):
+            at = command.index(word)
+            del command[at:at + 2]
+        command.remove("-MD")
+        patched = os.path.join(scratch, source)
+        if os.path.isfile(patched):
+            command[command.index("-c") + 1] = patched
+        made = os.path.join(scratch, output.replace("/", "-"))
+        command[command.index("-o") + 1] = made
+        first = next(at for at, word in enumerate(command) if word.startswith("-I"))
+        command.insert(first, "-I" + scratch)
+        command += ["-g0", "-Wno-error", "-ffile-prefix-map=%s/=" % scratch]
+        subprocess.run(command, cwd=self.build, capture_output=True, text=True, check=True)
+        return made
+
+    def make(self, mutant, scratch, made):
+        objects = []
+        for output, files in self.deps.items():
+            if files & set(mutant.files()):
+                command = self.compiles[output]
+                source = command[command.index("-c") + 1]
+                source = os.path.relpath(os.path.join(self.build, source), TOP)
+                objects.append(self.compile(source, scratch, output))
+        command = list(self.link)
+        at = command.index("-o") + 1
+        command[at:at + 1] = [made, "-Wl,-s"] + objects
+        subprocess.run(command, cwd=self.build, capture_output=True, text=True, check=True)
+
+    def program(self, mutant):
+        """Builds the simulator with the mutant.  Returns it and what is wrong."""
+        made = self.path(mutant.name, mutant.text.encode())
         if os.path.isfile(made):
             return made, ""
-        for old in os.listdir(self.bin):
-            if re.fullmatch(re.escape(name) + r"-[0-9a-f]{16}(-\d+\.json)?", old):
-                os.unlink(os.path.join(self.bin, old))
-        files = [os.path.join(self.tree, file) for file in mutant.files()] if mutant else []
-        before = {file: read(file) for file in files if os.path.isfile(file)}
-        try:
-            wrong = does_not_apply(self.tree, mutant) if mutant else ""
-            if not wrong:
-                wrong = self.make(jobs)
-        finally:
-            for file, data in before.items():
-                write(file, data)
-        if not wrong:
-            shutil.copy2(os.path.join(self.build, TARGET), made)
-        return made, wrong
+        self.forget(mutant.name)
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
+            for file in mutant.files():
+                os.makedirs(os.path.dirname(os.path.join(scratch, file)), exist_ok=True)
+                shutil.copy2(os.path.join(TOP, file), os.path.join(scratch, file))
+            wrong = does_not_apply(scratch, mutant)
+            if wrong:
+                return made, wrong
+            try:
+                self.make(mutant, scratch, os.path.join(scratch, "made"))
+            except subprocess.CalledProcessError as failed:
+                return made, "\n".join(failed.stderr.splitlines()[:12])
+            os.replace(os.path.join(scratch, "made"), made)
+        return made, ""
 
 
 # ---- runs ----
@@ -198,24 +233,31 @@ class Plain:
         return self.said[key]
 
 
-def known_seeds():
-    seeds = {}
+class Known:
+    """What the file of seeds says of one mutant."""
+
+    def __init__(self, needed=0, seeds=(), said=""):
+        self.needed, self.seeds, self.said = needed, list(seeds), said
+
+
+def all_known():
+    known = {}
     path = os.path.join(TOP, SEEDS)
     if os.path.isfile(path):
         with open(path, encoding="utf-8") as file:
             for line in file:
-                words = line.split("#")[0].split()
+                words, _, said = line.partition("#")
+                words = words.split()
                 if words:
-                    seeds[words[0]] = (int(words[1]), [int(w) for w in words[2:]])
-    return seeds
+                    known[words[0]] = Known(int(words[1]), map(int, words[2:]), said.strip())
+    return known
 
 
 class Hunt:
     """Looks for seeds that find one mutant."""
 
-    def __init__(self, args, mutant, program, plain, pool):
+    def __init__(self, args, mutant, program, plain):
         self.args, self.mutant, self.program, self.plain = args, mutant, program, plain
-        self.pool = pool
         self.found = []  # (which of the fresh seeds, or 0; seed; what it said)
         self.not_good = {}  # seeds that fail without the mutant, too
         self.odd = []  # failures that say something else
@@ -228,6 +270,10 @@ class Hunt:
         for n in range(1, self.args.seeds + 1):
             yield n, draw.getrandbits(48) if self.args.random else n
 
+    def fits(self, said):
+        says = self.mutant.head.get("Says")
+        return re.search(says, said) if says else not re.search(DOUBTFUL, said)
+
     def judge(self, which, seed):
         said = run(self.program, seed, self.args.seconds)
         if said is None:
@@ -235,27 +281,31 @@ class Hunt:
         plain = self.plain.run(seed)
         if plain is not None:
             self.not_good[seed] = plain
-        elif re.search(self.mutant.head.get("Says", ""), said):
+        elif self.fits(said):
             self.found.append((which, seed, said))
         else:
             self.odd.append((seed, said))
 
-    def go(self, known, want):
+    def go(self, known, want, width):
+        """Until it is found `want` times, or no seed is left; so many runs at a time."""
         seeds = self.candidates(known)
-        waiting = set()
-        while True:
-            while len(waiting) < self.args.jobs and len(self.found) < want:
-                which, seed = next(seeds, (None, None))
-                if seed is None:
+        until = self.args.until
+        with concurrent.futures.ThreadPoolExecutor(width) as pool:
+            waiting = set()
+            while True:
+                while (len(waiting) < width and len(self.found) < want
+                       and time.monotonic() < until):
+                    which, seed = next(seeds, (None, None))
+                    if seed is None:
+                        break
+                    self.tried += 1
+                    waiting.add(pool.submit(self.judge, which, seed))
+                if not waiting:
                     break
-                self.tried += 1
-                waiting.add(self.pool.submit(self.judge, which, seed))
-            if not waiting:
-                break
-            done, waiting = concurrent.futures.wait(
-                waiting, return_when=concurrent.futures.FIRST_COMPLETED)
-            for future in done:
-                future.result()
+                done, waiting = concurrent.futures.wait(
+                    waiting, return_when=concurrent.futures.FIRST_COMPLETED)
+                for future in done:
+                    future.result()
         self.found.sort()
         return bool(self.found)
 
@@ -276,33 +326,40 @@ class Hunt:
 
 # ---- what is written ----
 
+def shortened(said):
+    """Without the moment, and not longer than a line of a table may be."""
+    said = re.sub(r"^(at [0-9.]+ m?s: |\S*/(?=(\w+/){1,2}\w+\.c:))+", "", said).replace("|", "/")
+    said = re.sub(r"\s+", " ", said).strip()
+    return said if len(said) <= SAID_MAX else said[:SAID_MAX].rsplit(" ", 1)[0] + " ..."
+
+
 def write_seeds(found):
-    seeds = known_seeds()
+    known = all_known()
     for name, hunt in found.items():
-        fresh = [f for f in hunt.found if f[0] > 0]
-        needed = fresh[0][0] if fresh else seeds.get(name, (0, []))[0]
-        have = [f[1] for f in hunt.found]
-        seeds[name] = (needed, have[:KNOWN_SEEDS])
+        needed, _, said = hunt.found[0]
+        needed = needed or known.get(name, Known()).needed
+        known[name] = Known(needed, [f[1] for f in hunt.found[:KNOWN_SEEDS]], shortened(said))
     present = {m.name for m in all_mutants()}
     with open(os.path.join(TOP, SEEDS), "w", encoding="utf-8") as file:
         file.write("# Written by tools/mutants.py --write: name, fresh seeds needed, "
-                   "seeds that found it.\n")
-        for name in sorted(present & set(seeds)):
-            needed, have = seeds[name]
-            file.write("%s %d %s\n" % (name, needed, " ".join(map(str, have))))
+                   "seeds that found it # what the first said.\n")
+        for name in sorted(present & set(known)):
+            k = known[name]
+            file.write("%s %d %s # %s\n" % (name, k.needed, " ".join(map(str, k.seeds)), k.said))
 
 
 def write_doc():
     path = os.path.join(TOP, DOC)
     with open(path, encoding="utf-8") as file:
         text = file.read()
-    seeds = known_seeds()
-    rows = ["| mutant | breaks | seeds |\n", "| --- | --- | --- |\n"]
+    known = all_known()
+    rows = ["| mutant | breaks | found by seed | says |\n", "| --- | --- | --- | --- |\n"]
     for mutant in all_mutants():
-        known = mutant.head.get("Known")
-        rows.append("| %s | %s%s | %s |\n" % (
-            mutant.name, mutant.head["Breaks"], " *%s*" % known if known else "",
-            seeds[mutant.name][0] if mutant.name in seeds else ""))
+        elsewhere = mutant.head.get("Known")
+        k = known.get(mutant.name, Known())
+        rows.append("| %s | %s%s | %s | %s |\n" % (
+            mutant.name, mutant.head["Breaks"], " *%s*" % elsewhere if elsewhere else "",
+            k.needed or "", k.said))
     before, _, rest = text.partition(DOC_BEGIN)
     after = rest.partition(DOC_END)[2]
     with open(path, "w", encoding="utf-8") as file:
@@ -322,45 +379,35 @@ def apply_only(mutants):
     return 1 if wrong else 0
 
 
-def build_ahead(tree, mutants, jobs, ready, closed):
-    """Builds one after the other while those before are run."""
-    for mutant in mutants:
-        if closed.is_set():
-            return
-        ready[mutant.name].set_result(tree.program(mutant, jobs))
+def hunt_one(args, mutant, build, plain, width):
+    """Returns whether it was found, the hunt, and what to say of it."""
+    program, wrong = build.program(mutant)
+    if wrong:
+        return False, None, "FAILED   %s: %s" % (mutant.name, wrong)
+    began = time.monotonic()
+    hunt = Hunt(args, mutant, program, plain)
+    known = all_known().get(mutant.name, Known())
+    good = hunt.go(known.seeds, KNOWN_SEEDS if args.write else 1, width)
+    return good, hunt, hunt.line(time.monotonic() - began)
 
 
 def hunt_all(args, mutants):
-    tree = Tree(args.dir)
-    plain, wrong = tree.program(None, args.jobs)
+    build = Build(args.build, args.dir, args.jobs)
+    wrong = build.prepare()
     if wrong:
         print("FAILED   the simulator does not build: %s" % wrong)
         return 1
-    known, plain = known_seeds(), Plain(plain, args.seconds)
-    ready = {m.name: concurrent.futures.Future() for m in mutants}
-    closed = threading.Event()
-    builder = threading.Thread(target=build_ahead, daemon=True,
-                               args=(tree, mutants, args.jobs, ready, closed))
-    builder.start()
+    plain = Plain(build.plain, args.seconds)
+    width = max(1, args.jobs // len(mutants))
     found, failed = {}, 0
-    try:
-        with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-            for mutant in mutants:
-                program, wrong = ready[mutant.name].result()
-                if wrong:
-                    print("FAILED   %s: %s" % (mutant.name, wrong), flush=True)
-                    failed += 1
-                    continue
-                began = time.monotonic()
-                hunt = Hunt(args, mutant, program, plain, pool)
-                good = hunt.go(known.get(mutant.name, (0, []))[1], KNOWN_SEEDS if args.write else 1)
-                failed += not good
-                if good:
-                    found[mutant.name] = hunt
-                print(hunt.line(time.monotonic() - began), flush=True)
-    finally:
-        closed.set()
-        builder.join()
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        hunts = {pool.submit(hunt_one, args, m, build, plain, width): m for m in mutants}
+        for future in concurrent.futures.as_completed(hunts):
+            good, hunt, said = future.result()
+            print(said, flush=True)
+            failed += not good
+            if good:
+                found[hunts[future].name] = hunt
     if args.write:
         write_seeds(found)
         write_doc()
@@ -375,11 +422,13 @@ def main(argv=None):
         parser.add_argument("--" + flag, action="store_true")
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=300)
+    parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
-    build = os.environ.get("BUILD", os.path.join(TOP, "build"))
-    parser.add_argument("--dir", default=os.path.join(build, "mutants"))
+    parser.add_argument("--build", default=os.environ.get("BUILD", os.path.join(TOP, "build")))
     args = parser.parse_args(argv)
-    args.dir = os.path.abspath(args.dir)
+    args.until = time.monotonic() + 60 * args.minutes
+    args.build = os.path.abspath(args.build)
+    args.dir = os.path.join(args.build, "mutants")
     mutants = all_mutants()
     if args.name:
         unknown = set(args.name) - {m.name for m in mutants}
