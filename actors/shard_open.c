@@ -182,8 +182,10 @@ static enum tm_err make_partition(struct tm_shard *s, uint32_t id)
 {
     const struct tm_holders *h = &s->directory->placement[id];
     const struct tm_seen_members *seen = &s->seen[id / s->node->workers];
-    if (!tm_holders_include(h, s->node->self))
+    if (!tm_holders_include(h, s->node->self)) {
+        tm_log_disown(tm_log_set_log(s->logs, id));
         return TM_OK;
+    }
     struct tm_partition_boot boot = {.id = id,
                                      .witness = h->witness == s->node->self,
                                      .strong = id == s->directory->partitions,

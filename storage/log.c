@@ -68,6 +68,12 @@ uint64_t tm_log_commit(const struct tm_log *log)
     return log->commit;
 }
 
+void tm_log_disown(struct tm_log *log)
+{
+    log->disowned = true;
+    log->set->maintain = true;
+}
+
 bool tm_log_suspect(const struct tm_log *log)
 {
     return log->suspect_rot || log->suspect_damaged;

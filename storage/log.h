@@ -103,6 +103,10 @@ void tm_log_fault_at(const struct tm_log *log, unsigned i, uint64_t *first, uint
  * not what was there; TM_ERR_INVALID: nothing is lost at this index; else like tm_wal_append. */
 enum tm_err tm_log_repair(struct tm_log *log, struct tm_bytes record);
 
+/* This node has no part in the partition: whatever was found of its log, or is suspected to be
+ * lost, keeps no segment from being given up.  Until the set is closed. */
+void tm_log_disown(struct tm_log *log);
+
 /* Records past tm_log_last may have been acknowledged and lost. */
 bool tm_log_suspect(const struct tm_log *log);
 

@@ -43,6 +43,7 @@ struct tm_log {
     unsigned fault_count;
     bool suspect_rot;     /* unknown blocks were lost; a record that links clears it */
     bool suspect_damaged; /* the tail was damaged; only tm_log_clear_suspect clears it */
+    bool disowned;        /* no replica here will ever clear any of this */
     bool in_own;          /* a record of it lies in the present generation */
     bool repaired;        /* places no longer ascend */
     tm_wal_place moved;   /* of its MOVED record in the present generation; 0 = none */

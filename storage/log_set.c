@@ -294,6 +294,8 @@ static uint64_t oldest_needed(const struct tm_log *log)
 {
     const struct tm_wal *wal = log->set->wal;
     uint64_t oldest = UINT64_MAX;
+    if (log->disowned)
+        return oldest;
     if (tm_log_suspect(log) || log->fault_count > 0)
         return tm_wal_first_segment(wal);
     bool older = false;
@@ -334,7 +336,7 @@ bool tm_log_set_needs_older(const struct tm_log_set *set, uint32_t *partition)
 {
     for (uint32_t i = 0; i < set->log_count; i++) {
         const struct tm_log *log = set->logs[i];
-        if (log->last == log->base ||
+        if (log->disowned || log->last == log->base ||
             tm_wal_place_volume(tm_log_index_at(&log->index, log->base + 1)->place) == 0)
             continue;
         *partition = log->partition;

@@ -760,6 +760,40 @@ static void the_oldest_segment_names_its_partition(void)
     teardown(f);
 }
 
+/* Damage of which nobody knows what it held makes suspects of all logs, those too that no replica
+ * is here to clear. */
+static void a_disowned_log_keeps_no_segment(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 100);
+    CU_ASSERT_FATAL(append(f, 2) == TM_OK);
+    settle(f);
+    flip_block_of(f, 2, f->logs[2].last);
+    crash(f, -1);
+    reopen(f);
+    uint64_t first = tm_wal_first_segment(tm_log_set_wal(f->set));
+    for (unsigned k = 0; k < MINE; k++) {
+        uint32_t p = partition_at(k);
+        struct tm_log *log = log_at(f, p);
+        CU_ASSERT(tm_log_suspect(log));
+        if (p == 0) /* whatever there was of it */
+            continue;
+        CU_ASSERT(tm_log_clear_suspect(log) == TM_OK);
+        tm_log_set_commit(log, tm_log_last(log));
+        tm_log_compact(log, tm_log_last(log));
+    }
+    for (unsigned i = 0; i < 40; i++)
+        settle(f);
+    CU_ASSERT(tm_wal_first_segment(tm_log_set_wal(f->set)) == first);
+    tm_log_disown(log_at(f, 0));
+    for (unsigned i = 0; i < 40; i++)
+        settle(f);
+    CU_ASSERT(tm_wal_first_segment(tm_log_set_wal(f->set)) > first);
+    uint32_t partition;
+    uint64_t segments;
+    CU_ASSERT(!tm_log_set_pinner(f->set, &partition, &segments));
+    teardown(f);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(logs_and_votes_survive_crashes),
     TM_TEST(rot_is_known_kept_and_repaired),
@@ -777,6 +811,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_fault_keeps_the_segment_that_shows_it),
     TM_TEST(a_log_in_an_older_generation_keeps_its_moved_record),
     TM_TEST(the_oldest_segment_names_its_partition),
+    TM_TEST(a_disowned_log_keeps_no_segment),
 };
 
 TM_TEST_MAIN("storage/log_set", tests)
