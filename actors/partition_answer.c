@@ -199,6 +199,8 @@ void tm_partition_decide(struct tm_partition *p, uint64_t commit)
             continue;
         }
         *at = r->next;
+        known =
+            known && (!p->eventual || term == r->term); /* else it was put aside: it comes back */
         if (!known) {
             r->answer = (struct tm_answer){
                 .id = r->answer.id, .status = TM_ANSWER_UNKNOWN, .err = TM_ERR_TIMEOUT};

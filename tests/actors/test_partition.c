@@ -203,6 +203,31 @@ static void what_is_cut_is_undone_and_refused(void)
     pw_close(&world);
 }
 
+/* Consistency "eventual": what is cut is put aside and comes back by a merge.  Told that it was not
+ * done, the dispatch would ask the next leader, and it would be counted twice. */
+static void what_is_cut_and_comes_back_by_a_merge_is_not_refused(void)
+{
+    pw_open(&world);
+    world.replica_options.eventual = true;
+    for (unsigned i = 0; i < PW_NODES; i++)
+        world.node[i].p->eventual = true;
+    unsigned l = pw_await_leader(&world);
+    CU_ASSERT_STRING_EQUAL(pw_do(&world, "INCR n"), ":1");
+    pw_run(&world, TM_MS(50));
+    stall(l, true);
+    pw_isolate(&world, l, true);
+    uint64_t id = pw_ask(&world, l, "INCR n");
+    pw_run(&world, TM_MS(1));
+    (void)await_successor(l);
+    CU_ASSERT_STRING_EQUAL(pw_do(&world, "INCR n"), ":2");
+    CU_ASSERT_FALSE(pw_has(&world, id));
+    stall(l, false);
+    pw_isolate(&world, l, false);
+    CU_ASSERT_EQUAL(pw_await(&world, id)->status, TM_ANSWER_UNKNOWN);
+    pw_expect_equal(&world);
+    pw_close(&world);
+}
+
 /* Told that it was not done, the dispatch would ask the next leader: it would happen twice. */
 static void what_outlives_its_leader_is_done_once(void)
 {
@@ -440,6 +465,7 @@ static const struct tm_test tests[] = {
     TM_TEST(who_does_not_lead_refuses),
     TM_TEST(waiting_for_copies_counts_disks),
     TM_TEST(what_is_cut_is_undone_and_refused),
+    TM_TEST(what_is_cut_and_comes_back_by_a_merge_is_not_refused),
     TM_TEST(what_outlives_its_leader_is_done_once),
     TM_TEST(a_watch_does_not_outlive_its_leader),
     TM_TEST(what_is_watched_and_expires_has_changed),
