@@ -32,7 +32,7 @@ enum call_state {
 struct call {
     uint64_t session;
     uint64_t id;       /* the session's */
-    uint64_t wire_id;  /* ours: generation << SLOT_BITS | slot */
+    uint64_t wire_id;  /* ours: generation << SLOT_BITS | slot, from a generation drawn at start */
     uint64_t order;    /* of submission */
     uint64_t deadline; /* ctx time */
     uint8_t *bytes;    /* encoded, or NULL */
@@ -68,6 +68,8 @@ struct tm_dispatch {
     uint32_t count;
     uint64_t bytes;
     uint64_t order; /* of the newest call */
+    uint64_t first; /* generation, shifted: what is answered late to the process before this one
+                       must not look like an answer to a call of this one */
     uint64_t next_tick;
     uint64_t next_look; /* for deadlines */
     struct tm_request_words words;
@@ -96,6 +98,7 @@ struct tm_dispatch *tm_dispatch_new(const struct tm_dispatch_config *config)
         return NULL;
     }
     d->free_head = NONE;
+    d->first = tm_ctx_random(config->ctx) << SLOT_BITS;
     for (uint32_t p = 0; p < config->partitions; p++)
         for (unsigned state = FREE; state <= WAITING; state++)
             d->lanes[p].lists[state] = (struct list){NONE, NONE};
@@ -234,7 +237,7 @@ static struct call *call_take(struct tm_dispatch *d)
     if (d->free_head != NONE)
         d->free_head = c->next;
     else
-        c->wire_id = (1ULL << SLOT_BITS) | d->fresh++;
+        c->wire_id = d->first | d->fresh++;
     return c;
 }
 

@@ -13,6 +13,9 @@
  * while requests are under way to one leader, none is sent to another; one that came back undone
  * though a later one of its session was taken ends as REFUSED, NOTLEADER.
  *
+ * Identity.  A request goes out under an id that no other dispatch of this worker uses, nor one
+ * before a restart: a leader may answer a process that is long gone.
+ *
  * Pure; one worker's thread. */
 #ifndef TM_ACTORS_DISPATCH_H
 #define TM_ACTORS_DISPATCH_H

@@ -7,6 +7,7 @@
 
 #include "actors/dispatch.h"
 #include "actors/request_wire.h"
+#include "runtime/rng.h"
 #include "tests/test.h"
 
 #define WORLD_PARTITIONS 4
@@ -33,6 +34,7 @@ struct world_told {
 
 struct world {
     struct tm_ctx ctx;
+    struct tm_rng rng;
     uint64_t now;
     struct tm_dispatch *d;
     struct tm_place leader[WORLD_PARTITIONS];
@@ -125,12 +127,14 @@ static inline void world_answer(void *host, uint64_t session, const struct tm_an
         w->on_answer(w, session, answer);
 }
 
-static inline void world_begin_with(struct world *w, uint32_t calls, uint64_t bytes)
+static inline uint64_t world_random(void *host)
 {
-    *w = (struct world){.now = TM_SECONDS(1)};
-    w->ctx = (struct tm_ctx){.host = w, .now_ns = world_now};
-    for (unsigned p = 0; p < WORLD_PARTITIONS; p++)
-        w->leader[p] = WORLD_NOBODY;
+    return tm_rng_next(&((struct world *)host)->rng);
+}
+
+/* The process begins. */
+static inline void world_start(struct world *w, uint32_t calls, uint64_t bytes)
+{
     struct tm_dispatch_config c = {.ctx = &w->ctx,
                                    .partitions = WORLD_PARTITIONS,
                                    .self = WORLD_SELF,
@@ -145,6 +149,16 @@ static inline void world_begin_with(struct world *w, uint32_t calls, uint64_t by
                                            .answer = world_answer}};
     w->d = tm_dispatch_new(&c);
     TM_ASSERT(w->d != NULL);
+}
+
+static inline void world_begin_with(struct world *w, uint32_t calls, uint64_t bytes)
+{
+    *w = (struct world){.now = TM_SECONDS(1)};
+    tm_rng_seed(&w->rng, tm_test_seed());
+    w->ctx = (struct tm_ctx){.host = w, .now_ns = world_now, .random = world_random};
+    for (unsigned p = 0; p < WORLD_PARTITIONS; p++)
+        w->leader[p] = WORLD_NOBODY;
+    world_start(w, calls, bytes);
 }
 
 static inline void world_begin(struct world *w)

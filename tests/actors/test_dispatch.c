@@ -505,6 +505,23 @@ static void answers_from_elsewhere_and_with_wild_ids_are_ignored(void)
     world_end(&w);
 }
 
+static void an_answer_to_the_process_before_is_ignored(void)
+{
+    struct world w;
+    world_begin(&w);
+    w.leader[0] = WORLD_B;
+    world_set(&w, 1, 1, 0);
+    tm_dispatch_free(w.d);
+    world_start(&w, 64, TM_MIB(1));
+    world_set(&w, 1, 1, 0);
+    CU_ASSERT_EQUAL(w.asked_count, 2);
+    world_done(&w, 0);
+    CU_ASSERT_EQUAL(w.told_count, 0);
+    world_done(&w, 1);
+    CU_ASSERT_EQUAL(w.told_count, 1);
+    world_end(&w);
+}
+
 static void an_answer_to_what_waits_is_ignored(void)
 {
     struct world w;
@@ -738,6 +755,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_full_way_is_tried_again),
     TM_TEST(late_answers_do_not_meet_a_reused_slot),
     TM_TEST(answers_from_elsewhere_and_with_wild_ids_are_ignored),
+    TM_TEST(an_answer_to_the_process_before_is_ignored),
     TM_TEST(an_answer_to_what_waits_is_ignored),
     TM_TEST(calls_are_bounded_and_tick_says_when_there_is_room),
     TM_TEST(bytes_are_bounded),

@@ -216,12 +216,17 @@ static void soak_answer(void *host, uint64_t session, const struct tm_answer *a)
     s->depth--;
 }
 
+static uint64_t soak_random(void *host)
+{
+    return tm_rng_next(&((struct soak *)host)->rng);
+}
+
 static void begin(struct soak *s, uint64_t seed)
 {
     static const struct tm_place places[PLACES] = {{0, 0}, {0, 1}, {1, 0}, {2, 0}};
     *s = (struct soak){.now = TM_SECONDS(1)};
     tm_rng_seed(&s->rng, seed);
-    s->ctx = (struct tm_ctx){.host = s, .now_ns = soak_now};
+    s->ctx = (struct tm_ctx){.host = s, .now_ns = soak_now, .random = soak_random};
     for (unsigned i = 0; i < PLACES; i++) {
         s->place[i] = places[i];
         s->box[i] = calloc(1, sizeof *s->box[i]);

@@ -651,6 +651,43 @@ static void an_offer_survives_both_ends(void)
     close_cluster();
 }
 
+/* ---- answers ---- */
+
+static bool has_answer(void *arg)
+{
+    return tm_sim_hand_answers(arg) > 0;
+}
+
+/* [answered by what the process before had asked]  A node asks the leader, whose disk stalls, and
+ * starts anew; what it asks then is under way when the leader answers the first. */
+static void a_late_answer_is_not_taken_by_the_next_process(void)
+{
+    prepare();
+    open_cluster();
+    unsigned a = leader(), b = (a + 1) % 3, c = (a + 2) % 3;
+    tm_sim_disk_stall(tm_sim_disk_of(sim, a), true);
+    tm_sim_disk_stall(tm_sim_disk_of(sim, c), true);
+    struct tm_sim_hand *first = tm_sim_hand_new(sim, b, 0);
+    tm_sim_hand_send(first, "INCR n");
+    tm_sim_run_for(sim, TM_MS(5));
+    tm_sim_end(sim, b, TM_SIM_KILL);
+    tm_sim_hand_free(first);
+    restart(b);
+    tm_sim_run_for(sim, TM_MS(100));
+    struct tm_sim_hand *second = tm_sim_hand_new(sim, b, 0);
+    tm_sim_hand_send(second, "SET k v");
+    tm_sim_run_for(sim, TM_MS(5));
+    CU_ASSERT_EQUAL(tm_sim_hand_answers(second), 0);
+    tm_sim_disk_stall(tm_sim_disk_of(sim, a), false);
+    tm_sim_disk_stall(tm_sim_disk_of(sim, c), false);
+    CU_ASSERT_TRUE(tm_sim_run_until(sim, has_answer, second, TM_SECONDS(10)));
+    CU_ASSERT_STRING_EQUAL(tm_sim_hand_text(second), "OK");
+    tm_sim_hand_free(second);
+    CU_ASSERT_STRING_EQUAL(ask(b, "GET n"), "1");
+    settle(converged);
+    close_cluster();
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(a_wiped_node_does_not_vote),
     TM_TEST(an_edited_file_changes_nothing_in_a_rolling_restart),
@@ -669,6 +706,7 @@ static const struct tm_test tests[] = {
     TM_TEST(solo_stop_takes_nothing_on_one_copy),
     TM_TEST(deleted_does_not_come_back_through_a_re_offer),
     TM_TEST(an_offer_survives_both_ends),
+    TM_TEST(a_late_answer_is_not_taken_by_the_next_process),
 };
 
 TM_TEST_MAIN("sim/histories", tests)
