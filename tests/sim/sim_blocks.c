@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 #define WAITING_MAX 16
-#define VOLUMES_MAX 64
 
 struct block {
     struct tm_wal_block header;
@@ -26,20 +25,17 @@ struct volume {
 
 struct tm_sim_blocks {
     struct tm_sim_truth *truth;
-    struct tm_sim_blocks_hear hear;
     uint32_t partitions;
-    struct volume volumes[VOLUMES_MAX];
-    unsigned volume_count;
+    struct volume *volumes; /* one for each worker of each generation of each disk */
+    unsigned volume_count, volume_cap;
 };
 
-struct tm_sim_blocks *tm_sim_blocks_new(struct tm_sim_truth *truth, uint32_t partitions,
-                                        const struct tm_sim_blocks_hear *hear)
+struct tm_sim_blocks *tm_sim_blocks_new(struct tm_sim_truth *truth, uint32_t partitions)
 {
     struct tm_sim_blocks *b = calloc(1, sizeof *b);
     TM_ASSERT(b != NULL);
     b->truth = truth;
     b->partitions = partitions;
-    b->hear = *hear;
     return b;
 }
 
@@ -54,26 +50,26 @@ void tm_sim_blocks_free(struct tm_sim_blocks *b)
 {
     for (unsigned i = 0; i < b->volume_count; i++)
         forget(&b->volumes[i]);
+    free(b->volumes);
     free(b);
 }
 
-/* The volume that the block is of; a node's older ones give way when there are many. */
+/* The volume that the block is of. */
 static struct volume *volume_of(struct tm_sim_blocks *b, unsigned node,
                                 const struct tm_wal_block *h)
 {
-    unsigned oldest = 0;
-    for (unsigned i = 0; i < b->volume_count; i++) {
+    for (unsigned i = b->volume_count; i-- > 0;) {
         struct volume *v = &b->volumes[i];
         if (v->node == node && v->disk == h->disk_id && v->generation == h->generation &&
             v->worker == h->worker)
             return v;
-        if (v->node == node && v->disk != h->disk_id)
-            oldest = i;
     }
-    if (b->volume_count < VOLUMES_MAX)
-        oldest = b->volume_count++;
-    struct volume *v = &b->volumes[oldest];
-    forget(v);
+    if (b->volume_count == b->volume_cap) {
+        b->volume_cap = b->volume_cap == 0 ? 16 : 2 * b->volume_cap;
+        b->volumes = realloc(b->volumes, b->volume_cap * sizeof *b->volumes);
+        TM_ASSERT(b->volumes != NULL);
+    }
+    struct volume *v = &b->volumes[b->volume_count++];
     *v = (struct volume){
         .node = node, .disk = h->disk_id, .generation = h->generation, .worker = h->worker};
     return v;
@@ -93,13 +89,6 @@ static void tell_promises(struct tm_sim_blocks *b, struct tm_id id, const struct
     }
 }
 
-static void tell_durable(struct tm_sim_blocks *b, struct tm_id id, const struct tm_record *r)
-{
-    tm_sim_truth_durable(b->truth, id, r);
-    if (b->hear.fn != NULL)
-        b->hear.fn(b->hear.host, id, r);
-}
-
 static void tell(struct tm_sim_blocks *b, struct tm_id id, const struct tm_record *r)
 {
     if (r->kind == TM_RECORD_HARD_STATE)
@@ -107,9 +96,9 @@ static void tell(struct tm_sim_blocks *b, struct tm_id id, const struct tm_recor
     if (r->partition >= b->partitions)
         return;
     if (r->kind < TM_RECORD_LOCAL_FIRST)
-        tell_durable(b, id, r);
+        tm_sim_truth_durable(b->truth, id, r);
     else if (r->kind == TM_RECORD_REPAIR)
-        tell_durable(b, id, (const void *)tm_record_body(r).data);
+        tm_sim_truth_durable(b->truth, id, (const void *)tm_record_body(r).data);
     else if (r->kind == TM_RECORD_CUT)
         tm_sim_truth_cut(b->truth, id, r->partition, r->index);
     else if (r->kind == TM_RECORD_RESET || r->kind == TM_RECORD_FORGET)

@@ -13,15 +13,8 @@
 
 struct tm_sim_blocks;
 
-/* Who hears of every record that became durable somewhere, after the truth did; fn may be NULL. */
-struct tm_sim_blocks_hear {
-    void *host;
-    void (*fn)(void *host, struct tm_id disk, const struct tm_record *record);
-};
-
 /* The truth outlives it. */
-struct tm_sim_blocks *tm_sim_blocks_new(struct tm_sim_truth *truth, uint32_t partitions,
-                                        const struct tm_sim_blocks_hear *hear);
+struct tm_sim_blocks *tm_sim_blocks_new(struct tm_sim_truth *truth, uint32_t partitions);
 void tm_sim_blocks_free(struct tm_sim_blocks *b);
 
 /* Bytes of this file of a node became stable (tm_sim_disk_on_stable). */

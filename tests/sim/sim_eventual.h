@@ -8,7 +8,7 @@
  * that were acknowledged.  A counter then is the sum of what was acknowledged, members of sets are
  * all there.  What was refused is nowhere, and no write has happened twice.
  *
- * Versions are read off the records that became durable anywhere.  For histories without removals,
+ * Versions are read off the records that were in any log.  For histories without removals,
  * times to live and conditions.  One thread. */
 #ifndef TM_TESTS_SIM_SIM_EVENTUAL_H
 #define TM_TESTS_SIM_SIM_EVENTUAL_H
@@ -30,7 +30,7 @@ void tm_sim_eventual_free(struct tm_sim_eventual *e);
 /* As of struct tm_sim_calls. */
 void tm_sim_eventual_returned(struct tm_sim_eventual *e, const struct tm_sim_call *call);
 
-/* A record became durable somewhere. */
+/* A record is in some log. */
 void tm_sim_eventual_record(struct tm_sim_eventual *e, const struct tm_record *record);
 
 /* At rest, when every register was read once more.  truth: knows what is committed.  lost: somebody

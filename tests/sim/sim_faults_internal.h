@@ -11,7 +11,9 @@
 #include "tests/sim/sim_atlas.h"
 #include "tests/sim/sim_faults.h"
 
-#define TM_SIM_ACTIVE_MAX 64
+#define TM_SIM_ACTIVE_MAX   64
+#define TM_SIM_REPLACED_MAX 32 /* disks by the fault `wipe`: the truth knows a bit for each disk   \
+                                */
 
 /* A fault under way. */
 struct tm_sim_active {
@@ -46,6 +48,7 @@ struct tm_sim_faults {
     struct tm_sim_active active[TM_SIM_ACTIVE_MAX];
     unsigned active_count;
     struct tm_sim_absence absence[TM_SIM_NODES_MAX];
+    unsigned replaced; /* disks */
     uint64_t review_at;
     uint64_t weather_at; /* a storm begins, or ends */
     bool storm;

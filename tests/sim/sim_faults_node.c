@@ -190,11 +190,13 @@ static void replace_disk(struct tm_sim_faults *f, unsigned node)
         tm_sim_end(f->sim, node, TM_SIM_KILL);
     tm_sim_wipe(f->sim, node);
     f->absence[node].refusals = 0;
+    f->replaced++;
 }
 
 static bool begin_wipe(struct tm_sim_faults *f, struct tm_sim_active *a)
 {
-    if (!tm_sim_any_running(f, &a->node) || !tm_sim_atlas_may(&f->atlas, 1u << a->node))
+    if (f->replaced >= TM_SIM_REPLACED_MAX || !tm_sim_any_running(f, &a->node) ||
+        !tm_sim_atlas_may(&f->atlas, 1u << a->node))
         return false;
     tm_sim_atlas_mark(&f->atlas, 1u << a->node);
     replace_disk(f, a->node);

@@ -76,10 +76,10 @@ static bool log_at(void *log, uint64_t index, uint64_t *term, uint64_t *hash)
     return tm_log_term_at(p->log, index, term) && tm_log_hash_at(p->log, index, hash);
 }
 
-static uint64_t log_bytes(void *log, uint64_t index)
+static const struct tm_record *log_record(void *log, uint64_t index)
 {
     const struct tm_partition *p = log;
-    return tm_log_get(p->log, index).len;
+    return (const void *)tm_log_get(p->log, index).data;
 }
 
 static void look(struct tm_sim_oracle *o, unsigned node, const struct tm_partition *p)
@@ -90,7 +90,7 @@ static void look(struct tm_sim_oracle *o, unsigned node, const struct tm_partiti
                             .last = p->rootless ? p->base.index : tm_log_last(p->log),
                             .log = (void *)(uintptr_t)p,
                             .at = log_at,
-                            .bytes = log_bytes};
+                            .record = log_record};
     if (p->store != NULL) {
         v.applied = tm_store_committed(p->store);
         v.has_state = tm_store_load_until(p->store) <= v.applied;
@@ -129,10 +129,9 @@ static void befell(void *host, unsigned node, enum tm_sim_event event)
         o->nodes[node].boot.unclean = event != TM_SIM_STOPPED;
 }
 
-static void heard(void *host, struct tm_id disk, const struct tm_record *record)
+static void appeared(void *host, const struct tm_record *record)
 {
     struct tm_sim_oracle *o = host;
-    (void)disk;
     if (o->eventual != NULL)
         tm_sim_eventual_record(o->eventual, record);
 }
@@ -155,10 +154,10 @@ struct tm_sim_oracle *tm_sim_oracle_new(struct tm_sim *sim)
                                     .window_bytes = opt->async_window_bytes,
                                     .window_ns = TM_MS(opt->async_window_ms),
                                     .host = o,
-                                    .wrong = wrong};
+                                    .wrong = wrong,
+                                    .appeared = appeared};
     o->truth = tm_sim_truth_new(&c);
-    o->blocks = tm_sim_blocks_new(o->truth, o->partitions,
-                                  &(struct tm_sim_blocks_hear){.host = o, .fn = heard});
+    o->blocks = tm_sim_blocks_new(o->truth, o->partitions);
     for (unsigned i = 0; i < o->node_count; i++) {
         struct watched *w = &o->nodes[i];
         *w = (struct watched){.oracle = o, .number = i};

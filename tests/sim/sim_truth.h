@@ -26,6 +26,8 @@ struct tm_sim_truth_config {
     uint64_t window_bytes, window_ns; /* eventual: of what a leader may have uncommitted */
     void *host;
     void (*wrong)(void *host, const char *text);
+    /* A record was seen in some log for the first time; NULL: nobody wants to know. */
+    void (*appeared)(void *host, const struct tm_record *record);
 };
 
 struct tm_sim_truth *tm_sim_truth_new(const struct tm_sim_truth_config *config);
@@ -49,11 +51,11 @@ struct tm_sim_view {
     const struct tm_replica *replica; /* only to be looked at */
     uint64_t now_ns;
     /* The log: first..last as tm_log_first and tm_log_last; at: term and hash of first-1..last,
-     * false where it cannot be told; bytes: of the record, 0 if not known. */
+     * false where it cannot be told; record: NULL if it is not in memory. */
     uint64_t first, last;
     void *log;
     bool (*at)(void *log, uint64_t index, uint64_t *term, uint64_t *hash);
-    uint64_t (*bytes)(void *log, uint64_t index);
+    const struct tm_record *(*record)(void *log, uint64_t index);
     /* The state: of all that is committed up to `applied`. */
     bool has_state;
     uint64_t applied, state_hash;

@@ -43,6 +43,17 @@ static struct tm_sim_entry *own_entry(const struct look *l, uint64_t index)
 
 /* ---- the log ---- */
 
+/* In no log was it before. */
+static void take_new(const struct look *l, struct tm_sim_entry *e)
+{
+    const struct tm_sim_truth_config *c = &l->t->config;
+    const struct tm_record *record = l->v->record(l->v->log, e->index);
+    e->seen_ns = l->v->now_ns;
+    e->bytes = record != NULL ? record->length : 0;
+    if (record != NULL && c->appeared != NULL)
+        c->appeared(c->host, record);
+}
+
 static void learn_one(const struct look *l, uint64_t index)
 {
     uint64_t term, hash, before, prev;
@@ -58,10 +69,8 @@ static void learn_one(const struct look *l, uint64_t index)
             WRONG(l, "node %u: terms go down from %llu to %llu at %llu", l->node, ULL(before),
                   ULL(term), ULL(index));
     }
-    if (e->looked == 0) {
-        e->seen_ns = l->v->now_ns;
-        e->bytes = l->v->bytes(l->v->log, index);
-    }
+    if (e->looked == 0)
+        take_new(l, e);
     e->looked |= l->bit;
     if (l->t->config.memory)
         e->durable |= l->bit;

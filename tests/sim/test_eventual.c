@@ -108,11 +108,11 @@ static bool log_at(void *log, uint64_t index, uint64_t *term, uint64_t *hash)
     return true;
 }
 
-static uint64_t log_bytes(void *log, uint64_t index)
+static const struct tm_record *log_record(void *log, uint64_t index)
 {
     (void)log;
     (void)index;
-    return 0;
+    return NULL;
 }
 
 /* A cluster of one commits this record, its first. */
@@ -125,7 +125,7 @@ static void commits(const struct tm_record *r)
     replica->members.count = 1;
     replica->members.at[0].id = id;
     struct tm_sim_view v = {
-        .replica = replica, .first = r->index, .at = log_at, .bytes = log_bytes};
+        .replica = replica, .first = r->index, .at = log_at, .record = log_record};
     struct tm_promise p = {.term = r->term, .vote = id};
     committed_now = NULL;
     tm_sim_truth_booted(w.truth, &v, &(struct tm_sim_truth_boot){.lied = true});
