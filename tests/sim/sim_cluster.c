@@ -145,9 +145,10 @@ static void poll_disks(struct tm_sim *sim)
         bool due = tm_sim_disk_next_due(n->disk) <= sim->now;
         if (due && (!n->up || n->paused))
             continue;
-        tm_sim_disk_poll(n->disk, sim->now);
-        for (unsigned k = 0; due && k < n->count; k++)
-            tm_sim_wake(&n->workers[k]);
+        uint64_t served = tm_sim_disk_poll(n->disk, sim->now);
+        for (unsigned k = 0; k < n->count; k++)
+            if ((served >> k & 1) != 0)
+                tm_sim_wake(&n->workers[k]);
     }
 }
 

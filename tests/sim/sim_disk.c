@@ -26,6 +26,7 @@ struct inode {
     uint64_t stable_size;
     uint8_t *dirty;                /* one byte a sector: 1 = unsynced, 2 = being synced */
     uint64_t dirty_from, dirty_to; /* no others are */
+    bool truncated;                /* seen and stable may differ everywhere */
 };
 
 struct name {
@@ -45,7 +46,7 @@ struct change {
 };
 
 struct tm_sim_disk {
-    struct tm_disk table;
+    struct tm_disk tables[TM_SIM_DISK_USERS]; /* alike */
     uint64_t rng;
     struct inode inodes[FILES_MAX];
     int handles[HANDLES_MAX]; /* inode, -1 = free */
@@ -62,7 +63,8 @@ struct tm_sim_disk {
     int fail_errno[TM_DISK_SIZE + 1];
     unsigned fail_count[TM_DISK_SIZE + 1];
     uint64_t counts[TM_DISK_SIZE + 1];
-    struct { /* where was written of late */
+    uint64_t served; /* a bit for each user of what was completed in this poll */
+    struct {         /* where was written of late */
         int inode;
         uint64_t offset, len;
     } recent[RECENT];
@@ -193,6 +195,26 @@ static void drop_inode(struct tm_sim_disk *sd, int inode)
     *n = (struct inode){0};
 }
 
+/* Whether anything but a name refers to it. */
+static bool held_by(const struct tm_sim_disk *sd, int inode)
+{
+    for (unsigned i = 0; i < HANDLES_MAX; i++)
+        if (sd->handles[i] == inode)
+            return true;
+    for (unsigned i = 0; i < sd->change_count; i++)
+        if (sd->changes[i].inode == inode)
+            return true;
+    return false;
+}
+
+static void close_handle(struct tm_sim_disk *sd, int handle)
+{
+    int inode = sd->handles[handle];
+    sd->handles[handle] = -1;
+    if (!refers(&sd->seen, inode) && !refers(&sd->stable, inode) && !held_by(sd, inode))
+        drop_inode(sd, inode);
+}
+
 /* Frees what no name and no handle refers to. */
 static void collect_inodes(struct tm_sim_disk *sd)
 {
@@ -239,19 +261,20 @@ static int grow(struct tm_sim_disk *sd, struct inode *n, uint64_t size)
     return 0;
 }
 
-static void stabilise(struct inode *n, uint64_t sector)
+/* The sectors from `from` to before `to`. */
+static void stabilise(struct inode *n, uint64_t from, uint64_t to)
 {
-    memcpy(n->stable + sector * SECTOR, n->seen + sector * SECTOR, SECTOR);
-    n->dirty[sector] = 0;
-    n->stable_size = tm_max_u64(n->stable_size, tm_min_u64(n->size, (sector + 1) * SECTOR));
+    memcpy(n->stable + from * SECTOR, n->seen + from * SECTOR, (to - from) * SECTOR);
+    memset(n->dirty + from, 0, to - from);
+    n->stable_size = tm_max_u64(n->stable_size, tm_min_u64(n->size, to * SECTOR));
 }
 
-static void mark_dirty(struct inode *n, uint64_t sector)
+static void mark_dirty(struct inode *n, uint64_t from, uint64_t to)
 {
     bool none = n->dirty_from == n->dirty_to;
-    n->dirty[sector] = 1;
-    n->dirty_from = none ? sector : tm_min_u64(n->dirty_from, sector);
-    n->dirty_to = none ? sector + 1 : tm_max_u64(n->dirty_to, sector + 1);
+    memset(n->dirty + from, 1, to - from);
+    n->dirty_from = none ? from : tm_min_u64(n->dirty_from, from);
+    n->dirty_to = none ? to : tm_max_u64(n->dirty_to, to);
 }
 
 /* Writes the sectors for which keep() says so; whole ones only if the write is a fragment of an
@@ -260,12 +283,17 @@ static void write_sectors(struct tm_sim_disk *sd, struct inode *n, const struct 
                           uint64_t offset, unsigned keep_percent)
 {
     const uint8_t *from = op->buf;
+    if (keep_percent >= 100 && op->len > 0) {
+        memcpy(n->seen + offset, from, op->len);
+        mark_dirty(n, offset / SECTOR, (offset + op->len - 1) / SECTOR + 1);
+        return;
+    }
     for (uint64_t done = 0; done < op->len;) {
         uint64_t at = offset + done;
         uint64_t len = tm_min_u64(op->len - done, SECTOR - at % SECTOR);
-        if (keep_percent >= 100 || draw_below(sd, 100) < keep_percent) {
+        if (draw_below(sd, 100) < keep_percent) {
             memcpy(n->seen + at, from + done, len);
-            mark_dirty(n, at / SECTOR);
+            mark_dirty(n, at / SECTOR, at / SECTOR + 1);
         }
         done += len;
     }
@@ -374,9 +402,8 @@ static int64_t do_write(struct tm_sim_disk *sd, const struct tm_disk_op *op)
     sd->recent[at].inode = (int)(n - sd->inodes);
     sd->recent[at].offset = offset;
     sd->recent[at].len = op->len;
-    for (uint64_t s = offset / SECTOR;
-         (op->flags & TM_DISK_DSYNC) != 0 && s * SECTOR < offset + op->len; s++)
-        stabilise(n, s);
+    if ((op->flags & TM_DISK_DSYNC) != 0 && op->len > 0)
+        stabilise(n, offset / SECTOR, (offset + op->len - 1) / SECTOR + 1);
     if (clean && (op->flags & TM_DISK_DSYNC) != 0)
         n->dirty_from = n->dirty_to = 0;
     if (offset != op->offset)
@@ -395,14 +422,14 @@ static int64_t do_sync(struct tm_sim_disk *sd, const struct tm_disk_op *op)
     uint64_t from = n->dirty_from, to = n->dirty_to; /* of a run of sectors that became stable */
     n->dirty_from = n->dirty_to = 0;
     for (uint64_t s = from; from < to && s <= to; s++) {
-        if (s < to && (n->dirty[s] == 2 || (n->dirty[s] == 1 && op->scratch[1] == 0))) {
-            stabilise(n, s);
+        if (s < to && (n->dirty[s] == 2 || (n->dirty[s] == 1 && op->scratch[1] == 0)))
             continue;
-        }
         if (s < to && n->dirty[s] != 0)
-            mark_dirty(n, s);
-        if (s > from)
+            mark_dirty(n, s, s + 1);
+        if (s > from) {
+            stabilise(n, from, s);
             tell_stable(sd, n, from * SECTOR, n->stable + from * SECTOR, (s - from) * SECTOR);
+        }
         from = s + 1;
     }
     n->stable_size = n->size;
@@ -416,8 +443,10 @@ static int64_t do_truncate(struct tm_sim_disk *sd, const struct tm_disk_op *op)
     int err = grow(sd, n, op->offset);
     if (err < 0)
         return err;
-    if (op->offset < n->size)
+    if (op->offset < n->size) {
         memset(n->seen + op->offset, 0, n->size - op->offset);
+        n->truncated = true;
+    }
     n->size = op->offset;
     return 0;
 }
@@ -450,8 +479,7 @@ static int64_t effect(struct tm_sim_disk *sd, struct tm_disk_op *op)
         return do_open(sd, op);
     case TM_DISK_CLOSE:
         TM_ASSERT(op->file >= 0 && sd->handles[op->file] >= 0);
-        sd->handles[op->file] = -1;
-        collect_inodes(sd);
+        close_handle(sd, op->file);
         return 0;
     case TM_DISK_READ:
         return do_read(sd, op);
@@ -515,6 +543,7 @@ static void submit(struct tm_disk *disk, struct tm_disk_op *op)
         at = &(*at)->next;
     *at = op;
     op->next = NULL;
+    op->scratch[2] = (uint64_t)(disk - sd->tables);
     op->scratch[0] = sd->now_ns + sd->min_ns;
     if (sd->max_ns > sd->min_ns)
         op->scratch[0] += draw_below(sd, sd->max_ns - sd->min_ns);
@@ -588,8 +617,9 @@ struct tm_sim_disk *tm_sim_disk_new(uint64_t seed)
         draw(sd);
     for (unsigned i = 0; i < HANDLES_MAX; i++)
         sd->handles[i] = -1;
-    sd->table = (struct tm_disk){
-        .host = sd, .submit = submit, .run = run, .list = list, .free_bytes = free_bytes};
+    for (unsigned i = 0; i < TM_SIM_DISK_USERS; i++)
+        sd->tables[i] = (struct tm_disk){
+            .host = sd, .submit = submit, .run = run, .list = list, .free_bytes = free_bytes};
     return sd;
 }
 
@@ -614,7 +644,13 @@ void tm_sim_disk_trace(struct tm_sim_disk *sd, struct tm_sim_hash *hash,
 
 struct tm_disk *tm_sim_disk_table(struct tm_sim_disk *sd)
 {
-    return &sd->table;
+    return &sd->tables[0];
+}
+
+struct tm_disk *tm_sim_disk_table_of(struct tm_sim_disk *sd, unsigned user)
+{
+    TM_ASSERT(user < TM_SIM_DISK_USERS);
+    return &sd->tables[user];
 }
 
 static void complete(struct tm_sim_disk *sd, struct tm_disk_op **at)
@@ -622,6 +658,7 @@ static void complete(struct tm_sim_disk *sd, struct tm_disk_op **at)
     struct tm_disk_op *op = *at;
     *at = op->next;
     op->result = perform(sd, op);
+    sd->served |= UINT64_C(1) << op->scratch[2];
     op->done(op);
 }
 
@@ -658,15 +695,17 @@ static struct tm_disk_op **earliest(struct tm_sim_disk *sd)
     return best;
 }
 
-void tm_sim_disk_poll(struct tm_sim_disk *sd, uint64_t now_ns)
+uint64_t tm_sim_disk_poll(struct tm_sim_disk *sd, uint64_t now_ns)
 {
     sd->now_ns = now_ns;
+    sd->served = 0;
     while (!sd->stalled && !sd->dead && sd->queue != NULL) {
         struct tm_disk_op **at = earliest(sd);
         if ((*at)->scratch[0] > now_ns)
-            return;
+            break;
         complete(sd, at);
     }
+    return sd->served;
 }
 
 uint64_t tm_sim_disk_next_due(const struct tm_sim_disk *sd)
@@ -717,18 +756,21 @@ static void forget_process(struct tm_sim_disk *sd, unsigned keep, bool whole)
 static bool crash_inode(struct tm_sim_disk *sd, struct inode *n, unsigned keep)
 {
     bool lost = false;
-    for (uint64_t s = 0; s < n->cap / SECTOR; s++) {
+    uint64_t from = n->truncated ? 0 : n->dirty_from,
+             to = n->truncated ? n->cap / SECTOR : n->dirty_to;
+    for (uint64_t s = n->dirty_from; s < n->dirty_to; s++) {
         if (n->dirty[s] == 0)
             continue;
         if (draw_below(sd, 100) < keep)
-            stabilise(n, s);
+            stabilise(n, s, s + 1);
         else
             lost = true;
     }
-    if (n->cap > 0)
-        memcpy(n->seen, n->stable, n->cap);
-    if (n->cap > 0)
-        memset(n->dirty, 0, n->cap / SECTOR);
+    if (from < to) {
+        memcpy(n->seen + from * SECTOR, n->stable + from * SECTOR, (to - from) * SECTOR);
+        memset(n->dirty + from, 0, to - from);
+    }
+    n->truncated = false;
     n->dirty_from = n->dirty_to = 0;
     n->size = n->stable_size;
     return lost;

@@ -28,8 +28,12 @@ struct tm_sim_disk_tally;
 void tm_sim_disk_trace(struct tm_sim_disk *sd, struct tm_sim_hash *hash,
                        struct tm_sim_disk_tally *tally);
 
-/* The function table to hand to what is tested. */
+/* The function table to hand to what is tested.  tm_sim_disk_poll tells apart what was submitted
+ * through the tables of different users (0 to TM_SIM_DISK_USERS - 1); tm_sim_disk_table is user
+ * 0's. */
+#define TM_SIM_DISK_USERS 64
 struct tm_disk *tm_sim_disk_table(struct tm_sim_disk *sd);
+struct tm_disk *tm_sim_disk_table_of(struct tm_sim_disk *sd, unsigned user);
 
 /* Completes one operation, drawn at random among those under way; false: there is none, or the
  * disk is stalled. */
@@ -39,9 +43,10 @@ bool tm_sim_disk_step(struct tm_sim_disk *sd);
 void tm_sim_disk_drain(struct tm_sim_disk *sd);
 
 /* Virtual time: operations submitted after tm_sim_disk_set_latency take min..max ns; poll completes
- * those due at `now`, in order; next_due is when the next one is (UINT64_MAX: none). */
+ * those due at `now`, in order, and returns a bit for each user of whom it completed something;
+ * next_due is when the next one is (UINT64_MAX: none). */
 void tm_sim_disk_set_latency(struct tm_sim_disk *sd, uint64_t min_ns, uint64_t max_ns);
-void tm_sim_disk_poll(struct tm_sim_disk *sd, uint64_t now_ns);
+uint64_t tm_sim_disk_poll(struct tm_sim_disk *sd, uint64_t now_ns);
 uint64_t tm_sim_disk_next_due(const struct tm_sim_disk *sd);
 unsigned tm_sim_disk_under_way(const struct tm_sim_disk *sd);
 

@@ -252,7 +252,7 @@ bool tm_sim_start(struct tm_sim *sim, unsigned node)
     tm_sim_disk_set_latency(n->disk, sim->config.disk_min_ns, sim->config.disk_max_ns);
     tm_sim_disk_poll(n->disk, sim->now);
     for (unsigned i = 0; i < n->count; i++)
-        n->workers[i].ctx.disk = tm_sim_disk_table(n->disk);
+        n->workers[i].ctx.disk = tm_sim_disk_table_of(n->disk, i);
     if (!open_directory(n, &was_clean)) {
         tm_sim_disk_kill(n->disk);
         return false;
