@@ -4,11 +4,10 @@
  * A segment of the log holds records of nearly every partition, so it is free only after each had
  * its snapshot: under pressure the partitions take their turns, a few at a time, without a pause.
  *
- * Eventual mode: what a copy that was away offers on its return is compared with the leader's log.
- * So a leader keeps of its log what some copy does not have, until the log has used three quarters
- * of what it may take. */
+ * What a snapshot holds need not go from the log at once: retain.h says how far it may. */
 #include "actors/keeper.h"
 #include "actors/offer.h"
+#include "actors/retain.h"
 #include "actors/shard_internal.h"
 #include "actors/transfer.h"
 
@@ -70,8 +69,9 @@ struct tm_keeper {
     struct tm_shard *shard;
     struct found *found; /* by id / workers */
     struct taking takings[TAKINGS_MAX];
-    uint32_t next;     /* slot whose turn it is to be taken */
-    bool pressed;      /* under pressure when last looked at */
+    uint32_t next; /* slot whose turn it is to be taken */
+    bool pressed;  /* something of the logs is to be given up, as far as is known */
+    struct tm_retain retain;
     uint64_t retry_at; /* none is taken before: one has failed */
     bool stopped;
     struct sending sends[SENDS_MAX];
@@ -136,6 +136,7 @@ enum tm_err tm_keeper_new(struct tm_shard *shard, struct tm_keeper **out)
     if (k == NULL)
         return TM_ERR_NOMEM;
     k->shard = shard;
+    tm_retain_init(&k->retain, shard);
     k->found = calloc(shard->slots, sizeof *k->found);
     k->wanted = calloc(shard->slots, sizeof *k->wanted);
     *out = k;
@@ -312,25 +313,33 @@ static bool take_write(struct taking *t)
     return e == TM_OK;
 }
 
-/* How far the log may be given up, by what the copies of the partition have. */
-static uint64_t spared_from(const struct tm_keeper *k, const struct tm_partition *p)
+/* Gives up what the partition's snapshot holds and nobody needs. */
+static void trim(struct tm_keeper *k, struct tm_partition *p)
 {
-    uint64_t held = tm_wal_held_bytes(tm_log_set_wal(k->shard->logs));
-    if (!p->eventual || !tm_replica_leads(&p->replica) ||
-        held >= k->shard->options.wal_bytes / 4 * 3)
-        return UINT64_MAX;
-    return tm_replica_everywhere(&p->replica);
+    const struct found *f = &k->found[p->id / k->shard->node->workers];
+    uint64_t term, hash;
+    if (!f->there)
+        return;
+    uint64_t to = tm_min_u64(f->info.walked_from, tm_retain_until(&k->retain, p));
+    if (to >= tm_log_first(p->log) && tm_log_term_at(p->log, to, &term) &&
+        tm_log_hash_at(p->log, to, &hash))
+        tm_log_compact(p->log, to);
+}
+
+/* A disk without room gets back what it can without a new snapshot, which would need some. */
+static void trim_all(struct tm_keeper *k)
+{
+    for (uint32_t i = 0; i < k->shard->slots; i++)
+        if (k->shard->partitions[i] != NULL && k->shard->partitions[i]->store != NULL)
+            trim(k, k->shard->partitions[i]);
 }
 
 static void take_published(struct taking *t)
 {
-    const struct tm_snapshot_info *info = tm_snapshot_writer_info(t->writer);
-    uint64_t to = tm_min_u64(info->walked_from, spared_from(t->keeper, t->p));
-    if (to >= tm_log_first(t->p->log))
-        tm_log_compact(t->p->log, to);
     struct found *f = &t->keeper->found[t->p->id / t->keeper->shard->node->workers];
-    f->info = *info;
+    f->info = *tm_snapshot_writer_info(t->writer);
     f->there = true;
+    trim(t->keeper, t->p);
     take_end(t, true);
 }
 
@@ -363,22 +372,18 @@ static bool take_turn(struct taking *t)
     return false;
 }
 
-/* The log has used half of what it may take, or an older generation of it could be given up. */
-static bool under_pressure(const struct tm_keeper *k)
-{
-    uint32_t id;
-    return tm_wal_held_bytes(tm_log_set_wal(k->shard->logs)) * 2 >= k->shard->options.wal_bytes ||
-           tm_log_set_needs_older(k->shard->logs, &id);
-}
-
-/* The next partition, in turn, whose log a snapshot would shorten. */
+/* The next partition, in turn, whose log a new snapshot would shorten. */
 static struct tm_partition *next_to_take(struct tm_keeper *k)
 {
     for (uint32_t tried = 0; tried < k->shard->slots; tried++) {
         struct tm_partition *p = k->shard->partitions[k->next];
         k->next = (k->next + 1) % k->shard->slots;
-        if (p != NULL && p->store != NULL &&
-            tm_min_u64(tm_store_committed(p->store), spared_from(k, p)) >= tm_log_first(p->log))
+        if (p == NULL || p->store == NULL || taking_of(k, p) != NULL ||
+            receipt_of(k, p->id) != NULL)
+            continue;
+        trim(k, p);
+        if (tm_min_u64(tm_store_committed(p->store), tm_retain_until(&k->retain, p)) >=
+            tm_log_first(p->log))
             return p;
     }
     return NULL;
@@ -386,8 +391,9 @@ static struct tm_partition *next_to_take(struct tm_keeper *k)
 
 static void take_what_is_due(struct tm_keeper *k)
 {
-    while (taking_of(k, NULL) != NULL && under_pressure(k)) {
+    while (k->pressed && taking_of(k, NULL) != NULL) {
         struct tm_partition *p = next_to_take(k);
+        k->pressed = p != NULL && tm_retain_look(&k->retain);
         if (p == NULL || !take_begin(k, p))
             return;
     }
@@ -737,8 +743,7 @@ bool tm_keeper_turn(struct tm_keeper *k)
         receipt_turn(&k->receipts[i]);
     for (unsigned i = 0; i < TAKINGS_MAX; i++)
         busy |= take_turn(&k->takings[i]);
-    if (k->pressed)
-        take_what_is_due(k);
+    take_what_is_due(k);
     return busy;
 }
 
@@ -747,9 +752,10 @@ void tm_keeper_tick(struct tm_keeper *k)
     uint64_t t = now(k);
     if (k->stopped)
         return;
-    k->pressed = under_pressure(k);
-    if (k->pressed)
-        take_what_is_due(k);
+    k->pressed = tm_retain_look(&k->retain);
+    if (k->retain.full)
+        trim_all(k);
+    take_what_is_due(k);
     send_wanted(k);
     for (unsigned i = 0; i < SENDS_MAX; i++) {
         struct sending *s = &k->sends[i];

@@ -1,8 +1,8 @@
 /* keeper.h: the snapshots of one worker's partitions: loading, taking, sending, installing.
  *
- * Taking.  When the log fills up, the partition whose records hold its oldest segment is walked, a
- * slice a turn; a few at a time.  The file counts once the log is durable through the highest index
- * walked; then the log begins after it.
+ * Taking.  When the log fills up, the partitions are walked in turn, a slice a turn; a few at a
+ * time.  The file counts once the log is durable through the highest index walked; then the log may
+ * begin after it, and keeps what retain.h says.
  *
  * Sending.  A follower that needs what the log no longer has gets the newest snapshot, chunk by
  * chunk, each acknowledged; a broken transfer is begun again by the leader's replica.  The follower

@@ -311,13 +311,9 @@ enum tm_err tm_log_cut(struct tm_log *log, uint64_t from)
     return TM_OK;
 }
 
-void tm_log_compact(struct tm_log *log, uint64_t index)
+void tm_log_drop_front(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash)
 {
-    if (index <= log->base)
-        return;
-    uint64_t term = 0, hash = 0;
-    bool have = tm_log_term_at(log, index, &term) && tm_log_hash_at(log, index, &hash);
-    TM_ASSERT(have);
+    TM_ASSERT(index >= log->base && index <= log->last);
     log->base = index;
     log->base_term = term;
     log->base_hash = hash;
@@ -329,9 +325,42 @@ void tm_log_compact(struct tm_log *log, uint64_t index)
     if (log->repair_first != 0 && log->repair_first <= index)
         log->repair_first = index + 1;
     tm_log_cache_cut(log);
+}
+
+void tm_log_compact(struct tm_log *log, uint64_t index)
+{
+    if (index <= log->base)
+        return;
+    uint64_t term = 0, hash = 0;
+    bool have = tm_log_term_at(log, index, &term) && tm_log_hash_at(log, index, &hash);
+    TM_ASSERT(have);
+    tm_log_drop_front(log, index, term, hash);
     tm_hs_set_floor(log->set->hs, log->partition, index, hash);
     log->set->maintain = true;
     log->durable_told = tm_log_durable(log);
+}
+
+static bool lies_below(const struct tm_log *log, uint64_t index, uint64_t segment)
+{
+    return tm_log_segment_of(log, index) < segment;
+}
+
+uint64_t tm_log_last_below(const struct tm_log *log, uint64_t segment)
+{
+    uint64_t low = log->base, high = log->last;
+    if (log->fault_count > 0 || log->repaired > log->base) { /* places do not ascend */
+        while (low < high && lies_below(log, low + 1, segment))
+            low++;
+        return low;
+    }
+    while (low < high) {
+        uint64_t mid = low + (high - low + 1) / 2;
+        if (lies_below(log, mid, segment))
+            low = mid;
+        else
+            high = mid - 1;
+    }
+    return low;
 }
 
 static enum tm_err restart(struct tm_log *log, enum tm_record_kind kind, uint64_t index,
@@ -412,7 +441,8 @@ enum tm_err tm_log_repair(struct tm_log *log, struct tm_bytes bytes)
     *tm_log_index_at(&log->index, r->index) = (struct tm_log_entry){pos.place, r->checksum};
     log->repair_sequence = pos.sequence;
     log->repair_first = log->repair_first == 0 ? r->index : tm_min_u64(log->repair_first, r->index);
-    log->repaired = log->in_own = true;
+    log->in_own = true;
+    log->repaired = tm_max_u64(log->repaired, r->index);
     tm_log_remove_fault(log, r->index);
     if (tm_log_in_fault(log, r->index - 1) && r->index - 1 > log->base)
         tm_log_index_at(&log->index, r->index - 1)->hash = r->prev_hash;

@@ -24,7 +24,8 @@ struct tm_log;
 /* Whose log it is. */
 uint32_t tm_log_partition(const struct tm_log *log);
 
-/* The first index that may be here (base + 1) and the last (base when empty). */
+/* The first index that may be here (base + 1) and the last (base when empty).  After a start it
+ * begins with the oldest record that the WAL has still, at or before the end of the snapshot. */
 uint64_t tm_log_first(const struct tm_log *log);
 uint64_t tm_log_last(const struct tm_log *log);
 uint64_t tm_log_last_term(const struct tm_log *log);
@@ -81,6 +82,10 @@ enum tm_err tm_log_cut(struct tm_log *log, uint64_t from);
 /* A snapshot durably holds everything up to `index` (at most last, not in a fault): the log begins
  * after it.  Nothing happens if it does already. */
 void tm_log_compact(struct tm_log *log, uint64_t index);
+
+/* The highest index such that it and all before it lie in segments below `segment` of this WAL or
+ * in older generations; tm_log_first - 1: none. */
+uint64_t tm_log_last_below(const struct tm_log *log, uint64_t segment);
 
 /* The log goes on after an installed snapshot (index, term, hash), which is durable: everything
  * in it is dropped, faults and suspicion too.  Fails like tm_wal_append. */

@@ -45,7 +45,7 @@ struct tm_log {
     bool suspect_damaged; /* the tail was damaged; only tm_log_clear_suspect clears it */
     bool disowned;        /* no replica here will ever clear any of this */
     bool in_own;          /* a record of it lies in the present generation */
-    bool repaired;        /* places no longer ascend */
+    uint64_t repaired;    /* places do not ascend up to this record; 0: they do */
     tm_wal_place moved;   /* of its MOVED record in the present generation; 0 = none */
     uint32_t replay_generation, replay_worker; /* where its last record was found */
     uint64_t replay_sequence;
@@ -87,6 +87,12 @@ struct tm_log_set {
     bool own_lost;  /* though it should have */
 };
 
+/* The segment of this WAL that the record lies in; 0: in an older generation, or lost. */
+static inline uint64_t tm_log_segment_of(const struct tm_log *log, uint64_t index)
+{
+    return tm_wal_segment_of(log->set->wal, tm_log_index_at(&log->index, index)->place);
+}
+
 static inline struct tm_log *tm_log_of(struct tm_log_set *set, uint32_t partition)
 {
     if (partition >= set->config.wal.partitions ||
@@ -104,6 +110,7 @@ void tm_log_cache_cut(struct tm_log *log); /* log->last went back, or log->base 
 /* log.c */
 void tm_log_truncate(struct tm_log *log, uint64_t last);
 void tm_log_rebase(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash);
+void tm_log_drop_front(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash);
 enum tm_err tm_log_push(struct tm_log *log, tm_wal_place place, uint64_t hash, uint64_t term);
 void tm_log_add_fault(struct tm_log *log, uint64_t first, uint64_t last);
 void tm_log_remove_fault(struct tm_log *log, uint64_t index);

@@ -1,7 +1,8 @@
 /* Rebuilding a log from what the WAL's replay finds, in the order in which it was appended.
  *
- * A log starts at its snapshot's base; records up to it are skipped.  What follows links by index
- * and hash.  Where it does not, something was lost:
+ * A log starts at its snapshot's base, its *root*.  If the WAL has older records still, it begins
+ * with the first of them instead, and in the end they stay if they lead up to the root without a
+ * gap, else they go.  What follows links by index and hash.  Where it does not, something was lost:
  *   - an index further on: the ones between are a fault;
  *   - an index that is there already: a cut was lost, which must have come before it;
  *   - another hash before it: what the log holds behind the commit index is from before a cut that
@@ -91,9 +92,11 @@ static bool link_up(struct tm_log *log, uint64_t prev)
 static void replay_effect(struct tm_log *log, const struct tm_record *r, tm_wal_place place,
                           struct tm_bytes bytes)
 {
-    if (r->index <= log->base)
+    if (r->index <= log->base && r->index > log->root)
         return;
-    if (r->index <= log->last)
+    if (r->index <= log->base)
+        tm_log_rebase(log, r->index - 1, 0, r->prev_hash);
+    else if (r->index <= log->last)
         tm_log_truncate(log, r->index - 1);
     jump_to(log, r->index - 1, r->prev_hash);
     bool linked = link_up(log, r->prev_hash);
@@ -103,7 +106,7 @@ static void replay_effect(struct tm_log *log, const struct tm_record *r, tm_wal_
     if (!linked)
         tm_log_add_fault(log, r->index, r->index);
     tm_log_cache_add(log, r->index, bytes);
-    if (log->set->config.found != NULL)
+    if (log->set->config.found != NULL && r->index > log->root)
         log->set->config.found(log->set->config.callbacks.host, log->partition, bytes);
 }
 
@@ -116,7 +119,7 @@ static void replay_repair(struct tm_log *log, const struct tm_record *outer, tm_
         return;
     *tm_log_index_at(&log->index, r->index) = (struct tm_log_entry){place, r->checksum};
     tm_log_remove_fault(log, r->index);
-    log->repaired = true;
+    log->repaired = tm_max_u64(log->repaired, r->index);
 }
 
 static void cut_from(struct tm_log *log, uint64_t from)
@@ -141,12 +144,14 @@ static void replay_cut(struct tm_log *log, const struct tm_record *r)
  * less far. */
 static void begin_after(struct tm_log *log, uint64_t index, uint64_t hash)
 {
-    if (index <= log->root) {
+    if (index > log->root) {
+        tm_log_rebase(log, index, 0, hash);
+        tm_log_add_fault(log, log->root + 1, index);
+    } else if (hash != 0 && index > 0) {
+        tm_log_rebase(log, index, 0, hash);
+    } else {
         tm_log_rebase(log, log->root, log->root_term, log->root_hash);
-        return;
     }
-    tm_log_rebase(log, index, 0, hash);
-    tm_log_add_fault(log, log->root + 1, index);
 }
 
 static void replay_reset(struct tm_log *log, const struct tm_record *r)
@@ -169,8 +174,8 @@ static void replay_moved(struct tm_log *log, const struct tm_record *r, tm_wal_p
     link_up(log, r->prev_hash);
 }
 
-/* Hands on what is committed by now.  The next one is in memory, for it was found just before; or
- * it is lost, and with it what follows. */
+/* Hands on what is committed by now, from the root on.  The next one is in memory, for it was found
+ * just before; or it is lost, and with it what follows. */
 static void hand_on(struct tm_log *log)
 {
     const struct tm_log_set_config *c = &log->set->config;
@@ -178,7 +183,9 @@ static void hand_on(struct tm_log *log)
     while (c->committed != NULL && log->handed_on < log->replay_sure) {
         uint64_t index = log->handed_on + 1;
         struct tm_bytes record = tm_log_cache_get(log, index);
-        if (index <= log->base || record.data == NULL || tm_log_in_fault(log, index))
+        const struct tm_record *r = (const void *)record.data;
+        if (index <= log->base || r == NULL || tm_log_in_fault(log, index) ||
+            (index == log->root + 1 && r->prev_hash != log->root_hash))
             return;
         c->committed(c->callbacks.host, log->partition, record);
         log->handed_on = index;
@@ -249,10 +256,41 @@ void tm_log_replay_fault(struct tm_log *log, const struct tm_wal_fault *fault)
         log->suspect_rot = true;
 }
 
+/* Whether everything from the beginning to the root is here, and ends as the snapshot does. */
+static bool leads_to_root(const struct tm_log *log)
+{
+    bool whole = log->fault_count == 0 || log->faults[0].first > log->root;
+    return whole && tm_log_index_at(&log->index, log->root)->hash == log->root_hash;
+}
+
+/* The snapshot holds everything up to the root: what is missing or wrong before that is no loss. */
+static void join_root(struct tm_log *log)
+{
+    uint64_t root = log->root, hash = 0;
+    if (root == 0 || log->base > root)
+        return;
+    if (log->base < root && log->last >= root && leads_to_root(log)) {
+        if (log->base > 0) /* a record tells the term that the base itself does not */
+            tm_log_drop_front(log, log->base + 1, tm_log_index_term(&log->index, log->base + 1),
+                              tm_log_index_at(&log->index, log->base + 1)->hash);
+        return;
+    }
+    if (log->last <= root) {
+        tm_log_rebase(log, root, log->root_term, log->root_hash);
+        return;
+    }
+    hash = log->base == root ? log->base_hash : tm_log_index_at(&log->index, root)->hash;
+    tm_log_drop_front(log, root, log->root_term, log->root_hash);
+    if (hash != 0 && hash != log->root_hash)
+        tm_log_add_fault(log, root + 1, root + 1); /* it follows something else */
+}
+
 /* Replay is over: all that was found is durable. */
 void tm_log_replay_end(struct tm_log *log)
 {
     uint64_t floor, hash;
+    join_root(log);
+    log->commit = tm_max_u64(log->commit, log->root);
     tm_hs_floor(log->set->hs, log->partition, &floor, &hash);
     if (floor > log->last)
         lose_until(log, floor, hash);

@@ -125,7 +125,6 @@ static bool make_logs(struct tm_log_set *set)
         log->root_term = base.term;
         log->root_hash = base.hash;
         tm_log_rebase(log, base.index, base.term, base.hash);
-        log->commit = base.index;
     }
     return true;
 }
@@ -284,11 +283,6 @@ struct tm_wal *tm_log_set_wal(struct tm_log_set *set)
 
 /* --- giving up segments --- */
 
-static bool in_own_volume(tm_wal_place place)
-{
-    return place != 0 && tm_wal_place_volume(place) == 0;
-}
-
 /* The oldest segment of the present generation that the log needs; UINT64_MAX: none. */
 static uint64_t oldest_needed(const struct tm_log *log)
 {
@@ -298,38 +292,23 @@ static uint64_t oldest_needed(const struct tm_log *log)
         return oldest;
     if (tm_log_suspect(log) || log->fault_count > 0)
         return tm_wal_first_segment(wal);
-    bool older = false;
-    for (uint64_t i = log->base + 1; i <= log->last; i++) {
-        tm_wal_place place = tm_log_index_at(&log->index, i)->place;
-        older |= !in_own_volume(place);
-        if (in_own_volume(place))
-            oldest = tm_min_u64(oldest, tm_wal_segment_of(wal, place));
-        if (oldest != UINT64_MAX && !log->repaired)
-            break; /* places ascend */
+    bool older = false, ascend = log->repaired <= log->base;
+    uint64_t first = log->base + 1;
+    if (ascend) {
+        first = tm_log_last_below(log, 1) + 1;
+        older = first > log->base + 1;
+    }
+    for (uint64_t i = first; i <= log->last; i++) {
+        uint64_t segment = tm_log_segment_of(log, i);
+        older |= segment == 0;
+        if (segment != 0)
+            oldest = tm_min_u64(oldest, segment);
+        if (ascend)
+            break;
     }
     if (older && log->moved != 0)
         oldest = tm_min_u64(oldest, tm_wal_segment_of(wal, log->moved));
     return oldest;
-}
-
-bool tm_log_set_pinner(const struct tm_log_set *set, uint32_t *partition, uint64_t *segments)
-{
-    uint64_t first = UINT64_MAX, second = UINT64_MAX;
-    for (uint32_t i = 0; i < set->log_count; i++) {
-        uint64_t oldest = oldest_needed(set->logs[i]);
-        if (oldest < first) {
-            second = first;
-            first = oldest;
-            *partition = set->logs[i]->partition;
-        } else {
-            second = tm_min_u64(second, oldest);
-        }
-    }
-    uint64_t current = tm_wal_current_segment(set->wal);
-    if (first > current)
-        return false;
-    *segments = second > current ? 1 : current - second + 1;
-    return true;
 }
 
 bool tm_log_set_needs_older(const struct tm_log_set *set, uint32_t *partition)

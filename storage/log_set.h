@@ -7,8 +7,7 @@
  *     tm_log_set_close
  *
  * Partition p belongs to worker p mod workers.  WAL segments are given up as soon as no log needs
- * them and the hard state file covers them; tm_log_set_pinner says whose snapshot would free the
- * oldest one.
+ * them and the hard state file covers them.
  *
  * One thread: the worker's.  Callbacks are made from the disk's completions. */
 #ifndef TM_STORAGE_LOG_SET_H
@@ -83,10 +82,6 @@ void tm_log_set_flush(struct tm_log_set *set);
  * does. */
 void tm_log_set_tick(struct tm_log_set *set);
 uint64_t tm_log_set_next_deadline(const struct tm_log_set *set);
-
-/* The partition whose oldest record lies in the oldest segment that is still needed, and how many
- * segments would be needed without it; false: nothing is pinned. */
-bool tm_log_set_pinner(const struct tm_log_set *set, uint32_t *partition, uint64_t *segments);
 
 /* A record of a log needs the files of older generations (a snapshot of `*partition` ends that). */
 bool tm_log_set_needs_older(const struct tm_log_set *set, uint32_t *partition);

@@ -223,6 +223,9 @@ uint64_t tm_wal_segment_of(const struct tm_wal *wal, tm_wal_place place);
 uint64_t tm_wal_first_segment(const struct tm_wal *wal);
 uint64_t tm_wal_current_segment(const struct tm_wal *wal);
 
+/* The oldest of the newest segments: the current one, and as many before it as hold `bytes`. */
+uint64_t tm_wal_segment_back(const struct tm_wal *wal, uint64_t bytes);
+
 /* The sequence of the last block written into `segment` (first <= segment < current). */
 uint64_t tm_wal_segment_last_sequence(const struct tm_wal *wal, uint64_t segment);
 

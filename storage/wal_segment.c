@@ -249,6 +249,14 @@ uint64_t tm_wal_current_segment(const struct tm_wal *wal)
     return wal->segments[wal->current].id;
 }
 
+uint64_t tm_wal_segment_back(const struct tm_wal *wal, uint64_t bytes)
+{
+    unsigned i = wal->current;
+    while (i > 0 && wal->segments[i - 1].bytes <= bytes)
+        bytes -= wal->segments[--i].bytes;
+    return wal->segments[i].id;
+}
+
 uint64_t tm_wal_segment_last_sequence(const struct tm_wal *wal, uint64_t segment)
 {
     uint64_t last = 0;

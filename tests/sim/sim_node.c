@@ -160,6 +160,8 @@ static bool open_directory(struct tm_sim_node *n, bool *was_clean)
         e = tm_datadir_check(&n->identity, "sim", tm_sim_names[n->number], &error);
     if (e == TM_OK)
         e = tm_datadir_begin(disk, &n->identity, n->count, was_clean, &error);
+    if (e == TM_OK)
+        e = tm_datadir_sweep(disk, &n->identity, &error);
     return e == TM_OK || refuse(n, error.text);
 }
 

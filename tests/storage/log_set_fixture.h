@@ -212,8 +212,11 @@ static inline void snapshot(struct fixture *f, uint32_t p)
     m->base_term = m->term[to];
     m->base_hash = m->hash[to];
     m->base = to;
+    if (env_chance(&f->env, 50)) /* a tail of what the snapshot holds may stay */
+        to -= env_below(&f->env, 1 + tm_min_u64(to, 40));
+    uint64_t first = tm_max_u64(tm_log_first(log_at(f, p)), to + 1);
     tm_log_compact(log_at(f, p), to);
-    CU_ASSERT_FATAL(tm_log_first(log_at(f, p)) == to + 1);
+    CU_ASSERT_FATAL(tm_log_first(log_at(f, p)) == first);
 }
 
 static inline void put(struct fixture *f, uint32_t p)
@@ -235,6 +238,148 @@ static inline void put(struct fixture *f, uint32_t p)
 static inline bool same_hard(const struct tm_hard_state *a, const struct tm_hard_state *b)
 {
     return memcmp(a, b, sizeof *a) == 0;
+}
+
+/* The recovered hard state is one of those put since the last that was reported durable. */
+static inline void check_hard(struct fixture *f, uint32_t p, bool rot)
+{
+    struct model_log *m = &f->logs[p];
+    struct tm_hard_state got;
+    enum tm_err err = tm_hs_get(tm_log_set_hs(f->set), p, &got);
+    if (rot && err == TM_ERR_CORRUPT)
+        return;
+    if (err == TM_ERR_NOTFOUND) {
+        CU_ASSERT_FATAL(m->put_durable == 0);
+        m->put_count = 0;
+        return;
+    }
+    CU_ASSERT_FATAL(err == TM_OK);
+    unsigned i = m->put_durable == 0 ? 0 : m->put_durable - 1;
+    while (i < m->put_count && !same_hard(&m->puts[i], &got))
+        i++;
+    CU_ASSERT_FATAL(i < m->put_count);
+    m->put_count = m->put_durable = i + 1;
+}
+
+/* The recovered log is a chain with at least what was durable; the model takes it over. */
+static inline void check_log(struct fixture *f, uint32_t p)
+{
+    struct model_log *m = &f->logs[p];
+    struct tm_log *log = log_at(f, p);
+    CU_ASSERT_FATAL(tm_log_fault_count(log) == 0 && !tm_log_suspect(log));
+    CU_ASSERT_FATAL(tm_log_first(log) <= m->base + 1);
+    CU_ASSERT_FATAL(tm_log_last(log) >= m->durable);
+    CU_ASSERT_FATAL(tm_log_durable(log) == tm_log_last(log));
+    CU_ASSERT_FATAL(tm_log_commit(log) <= tm_max_u64(m->commit, m->base));
+    for (uint64_t i = tm_max_u64(tm_log_first(log) - 1, 1); i <= tm_log_last(log); i++) {
+        uint64_t hash = 0, term = 0;
+        CU_ASSERT_FATAL(tm_log_hash_at(log, i, &hash) && tm_log_term_at(log, i, &term));
+        bool known = i <= tm_max_u64(m->durable, m->base);
+        CU_ASSERT_FATAL(!known || hash == (i == m->base ? m->base_hash : m->hash[i]));
+        CU_ASSERT_FATAL(!known || term == (i == m->base ? m->base_term : m->term[i]));
+        m->hash[i] = hash;
+        m->term[i] = term;
+    }
+    m->last = m->durable = tm_log_last(log);
+    m->commit = tm_max_u64(tm_log_commit(log), m->base);
+}
+
+struct fetcher {
+    struct tm_log_fetch fetch;
+    struct model_log *m;
+    uint64_t expect;
+    unsigned calls;
+    enum tm_err err;
+    bool done;
+};
+
+static inline bool fetched(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record)
+{
+    struct fetcher *x = fetch->owner;
+    const struct tm_record *r = (const void *)record.data;
+    CU_ASSERT_FATAL(index == x->expect++ && r->index == index);
+    CU_ASSERT_FATAL(tm_record_check(r, record.len) == TM_OK);
+    CU_ASSERT_FATAL(r->checksum == x->m->hash[index]);
+    x->m->body[index] = r->body_len;
+    x->m->salt[index] = r->origin;
+    return true;
+}
+
+static inline void fetch_done(struct tm_log_fetch *fetch, enum tm_err err)
+{
+    struct fetcher *x = fetch->owner;
+    x->err = err;
+    x->done = true;
+}
+
+/* Reads first..last from disk, in as many fetches as it takes; the last answer. */
+static inline enum tm_err fetch_all(struct fixture *f, uint32_t p, uint64_t first, uint64_t last)
+{
+    struct fetcher x = {.m = &f->logs[p], .expect = first, .err = TM_OK};
+    while (x.err == TM_OK && x.expect <= last) {
+        x.fetch = (struct tm_log_fetch){.first = x.expect,
+                                        .last = last,
+                                        .max_bytes = 5000,
+                                        .record = fetched,
+                                        .done = fetch_done,
+                                        .owner = &x};
+        x.done = false;
+        x.err = tm_log_fetch(log_at(f, p), &x.fetch);
+        if (x.err != TM_OK)
+            break;
+        tm_sim_disk_drain(f->env.sd);
+        CU_ASSERT_FATAL(x.done && x.fetch.next == x.expect);
+    }
+    return x.err;
+}
+
+static inline void check_bytes(struct fixture *f, uint32_t p)
+{
+    struct model_log *m = &f->logs[p];
+    uint64_t first = tm_log_first(log_at(f, p));
+    for (uint64_t i = first; i <= m->last; i++) {
+        struct tm_bytes b = tm_log_get(log_at(f, p), i);
+        if (b.data != NULL)
+            CU_ASSERT_FATAL(((const struct tm_record *)(const void *)b.data)->checksum ==
+                            m->hash[i]);
+    }
+    if (m->last >= first)
+        CU_ASSERT_FATAL(fetch_all(f, p, first, m->last) == TM_OK);
+}
+
+static inline struct fixture *filled(uint64_t seed, unsigned turns)
+{
+    struct fixture *f = setup(seed);
+    reopen(f);
+    for (unsigned i = 0; i < turns; i++) {
+        uint32_t p = partition_at((unsigned)env_below(&f->env, MINE));
+        while (append(f, p) != TM_OK) /* a segment is being prepared */
+            settle(f);
+        if (env_chance(&f->env, 10))
+            put(f, p);
+        tm_log_set_flush(f->set);
+        if (env_chance(&f->env, 50))
+            settle(f);
+    }
+    settle(f);
+    return f;
+}
+
+/* Writes a marker, so that all before it is provably durable. */
+static inline void pass_idle(struct fixture *f)
+{
+    f->env.now_ns += TM_MS(60);
+    tm_log_set_tick(f->set);
+    settle(f);
+}
+
+static inline void flip_block_of(struct fixture *f, uint32_t p, uint64_t i)
+{
+    char name[TM_WAL_NAME_MAX];
+    tm_wal_place place = tm_log_index_at(&log_at(f, p)->index, i)->place;
+    tm_wal_name_segment(name, "wal", 1, 0, tm_wal_segment_of(tm_log_set_wal(f->set), place));
+    uint64_t at = tm_wal_place_offset(place) + env_below(&f->env, 4096);
+    CU_ASSERT_FATAL(tm_sim_disk_flip(f->env.sd, name, at, (unsigned)env_below(&f->env, 8)));
 }
 
 #endif

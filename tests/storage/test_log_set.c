@@ -3,111 +3,6 @@
  * least that, and the hard state no older than what was reported. */
 #include "tests/storage/log_set_fixture.h"
 
-/* The recovered hard state is one of those put since the last that was reported durable. */
-static void check_hard(struct fixture *f, uint32_t p, bool rot)
-{
-    struct model_log *m = &f->logs[p];
-    struct tm_hard_state got;
-    enum tm_err err = tm_hs_get(tm_log_set_hs(f->set), p, &got);
-    if (rot && err == TM_ERR_CORRUPT)
-        return;
-    if (err == TM_ERR_NOTFOUND) {
-        CU_ASSERT_FATAL(m->put_durable == 0);
-        m->put_count = 0;
-        return;
-    }
-    CU_ASSERT_FATAL(err == TM_OK);
-    unsigned i = m->put_durable == 0 ? 0 : m->put_durable - 1;
-    while (i < m->put_count && !same_hard(&m->puts[i], &got))
-        i++;
-    CU_ASSERT_FATAL(i < m->put_count);
-    m->put_count = m->put_durable = i + 1;
-}
-
-/* The recovered log is a chain with at least what was durable; the model takes it over. */
-static void check_log(struct fixture *f, uint32_t p)
-{
-    struct model_log *m = &f->logs[p];
-    struct tm_log *log = log_at(f, p);
-    CU_ASSERT_FATAL(tm_log_fault_count(log) == 0 && !tm_log_suspect(log));
-    CU_ASSERT_FATAL(tm_log_first(log) == m->base + 1);
-    CU_ASSERT_FATAL(tm_log_last(log) >= m->durable);
-    CU_ASSERT_FATAL(tm_log_durable(log) == tm_log_last(log));
-    CU_ASSERT_FATAL(tm_log_commit(log) <= tm_max_u64(m->commit, m->base));
-    for (uint64_t i = m->base + 1; i <= tm_log_last(log); i++) {
-        uint64_t hash = 0, term = 0;
-        CU_ASSERT_FATAL(tm_log_hash_at(log, i, &hash) && tm_log_term_at(log, i, &term));
-        if (i <= m->durable)
-            CU_ASSERT_FATAL(hash == m->hash[i] && term == m->term[i]);
-        m->hash[i] = hash;
-        m->term[i] = term;
-    }
-    m->last = m->durable = tm_log_last(log);
-    m->commit = tm_max_u64(tm_log_commit(log), m->base);
-}
-
-struct fetcher {
-    struct tm_log_fetch fetch;
-    struct model_log *m;
-    uint64_t expect;
-    unsigned calls;
-    enum tm_err err;
-    bool done;
-};
-
-static bool fetched(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record)
-{
-    struct fetcher *x = fetch->owner;
-    const struct tm_record *r = (const void *)record.data;
-    CU_ASSERT_FATAL(index == x->expect++ && r->index == index);
-    CU_ASSERT_FATAL(tm_record_check(r, record.len) == TM_OK);
-    CU_ASSERT_FATAL(r->checksum == x->m->hash[index]);
-    x->m->body[index] = r->body_len;
-    x->m->salt[index] = r->origin;
-    return true;
-}
-
-static void fetch_done(struct tm_log_fetch *fetch, enum tm_err err)
-{
-    struct fetcher *x = fetch->owner;
-    x->err = err;
-    x->done = true;
-}
-
-/* Reads first..last from disk, in as many fetches as it takes; the last answer. */
-static enum tm_err fetch_all(struct fixture *f, uint32_t p, uint64_t first, uint64_t last)
-{
-    struct fetcher x = {.m = &f->logs[p], .expect = first, .err = TM_OK};
-    while (x.err == TM_OK && x.expect <= last) {
-        x.fetch = (struct tm_log_fetch){.first = x.expect,
-                                        .last = last,
-                                        .max_bytes = 5000,
-                                        .record = fetched,
-                                        .done = fetch_done,
-                                        .owner = &x};
-        x.done = false;
-        x.err = tm_log_fetch(log_at(f, p), &x.fetch);
-        if (x.err != TM_OK)
-            break;
-        tm_sim_disk_drain(f->env.sd);
-        CU_ASSERT_FATAL(x.done && x.fetch.next == x.expect);
-    }
-    return x.err;
-}
-
-static void check_bytes(struct fixture *f, uint32_t p)
-{
-    struct model_log *m = &f->logs[p];
-    for (uint64_t i = m->base + 1; i <= m->last; i++) {
-        struct tm_bytes b = tm_log_get(log_at(f, p), i);
-        if (b.data != NULL)
-            CU_ASSERT_FATAL(((const struct tm_record *)(const void *)b.data)->checksum ==
-                            m->hash[i]);
-    }
-    if (m->last > m->base)
-        CU_ASSERT_FATAL(fetch_all(f, p, m->base + 1, m->last) == TM_OK);
-}
-
 static void random_turn(struct fixture *f)
 {
     struct store_env *env = &f->env;
@@ -168,41 +63,6 @@ static void logs_and_votes_survive_crashes(void)
 }
 
 /* --- faults --- */
-
-static struct fixture *filled(uint64_t seed, unsigned turns)
-{
-    struct fixture *f = setup(seed);
-    reopen(f);
-    for (unsigned i = 0; i < turns; i++) {
-        uint32_t p = partition_at((unsigned)env_below(&f->env, MINE));
-        while (append(f, p) != TM_OK) /* a segment is being prepared */
-            settle(f);
-        if (env_chance(&f->env, 10))
-            put(f, p);
-        tm_log_set_flush(f->set);
-        if (env_chance(&f->env, 50))
-            settle(f);
-    }
-    settle(f);
-    return f;
-}
-
-/* Writes a marker, so that all before it is provably durable. */
-static void pass_idle(struct fixture *f)
-{
-    f->env.now_ns += TM_MS(60);
-    tm_log_set_tick(f->set);
-    settle(f);
-}
-
-static void flip_block_of(struct fixture *f, uint32_t p, uint64_t i)
-{
-    char name[TM_WAL_NAME_MAX];
-    tm_wal_place place = tm_log_index_at(&log_at(f, p)->index, i)->place;
-    tm_wal_name_segment(name, "wal", 1, 0, tm_wal_segment_of(tm_log_set_wal(f->set), place));
-    uint64_t at = tm_wal_place_offset(place) + env_below(&f->env, 4096);
-    CU_ASSERT_FATAL(tm_sim_disk_flip(f->env.sd, name, at, (unsigned)env_below(&f->env, 8)));
-}
 
 /* Whatever was durable is there with the same hash, or known to be lost. */
 static void check_nothing_is_lost_silently(struct fixture *f, uint32_t p)
@@ -639,9 +499,9 @@ static void a_log_moves_on_when_the_worker_count_changes(void)
         bool needs[MINE];
         for (unsigned i = 0; i < MINE; i++) {
             struct tm_log *log = log_at(f, partition_at(i));
-            needs[i] =
-                tm_log_last(log) >= tm_log_first(log) &&
-                tm_wal_place_volume(tm_log_index_at(&log->index, tm_log_first(log))->place) == 1;
+            uint64_t next = f->logs[partition_at(i)].base + 1; /* behind the snapshot */
+            needs[i] = tm_log_last(log) >= next &&
+                       tm_wal_place_volume(tm_log_index_at(&log->index, next)->place) == 1;
         }
         crash(f, -1);
         char name[TM_WAL_NAME_MAX];
@@ -732,34 +592,6 @@ static void a_log_in_an_older_generation_keeps_its_moved_record(void)
     teardown(f);
 }
 
-static void the_oldest_segment_names_its_partition(void)
-{
-    struct fixture *f = filled(tm_test_seed(), 3);
-    while (f->logs[0].last == 0) {
-        CU_ASSERT_FATAL(append(f, 0) == TM_OK);
-        settle(f);
-    }
-    for (unsigned i = 0; i < 400; i++) {
-        CU_ASSERT_FATAL(append(f, 2 + 2 * (i % 2)) == TM_OK);
-        settle(f);
-    }
-    for (uint32_t p = 2; p < 5; p += 2) {
-        commit_some(f, p);
-        f->logs[p].commit = f->logs[p].last;
-        tm_log_set_commit(log_at(f, p), f->logs[p].last);
-        uint64_t last = f->logs[p].last;
-        f->logs[p].base_term = f->logs[p].term[last];
-        f->logs[p].base_hash = f->logs[p].hash[last];
-        f->logs[p].base = last;
-        tm_log_compact(log_at(f, p), last);
-    }
-    uint32_t partition = 99;
-    uint64_t segments = 0;
-    CU_ASSERT(tm_log_set_pinner(f->set, &partition, &segments));
-    CU_ASSERT(partition == 0 && segments == 1);
-    teardown(f);
-}
-
 /* Damage of which nobody knows what it held makes suspects of all logs, those too that no replica
  * is here to clear. */
 static void a_disowned_log_keeps_no_segment(void)
@@ -788,9 +620,6 @@ static void a_disowned_log_keeps_no_segment(void)
     for (unsigned i = 0; i < 40; i++)
         settle(f);
     CU_ASSERT(tm_wal_first_segment(tm_log_set_wal(f->set)) > first);
-    uint32_t partition;
-    uint64_t segments;
-    CU_ASSERT(!tm_log_set_pinner(f->set, &partition, &segments));
     teardown(f);
 }
 
@@ -810,7 +639,6 @@ static const struct tm_test tests[] = {
     TM_TEST(a_log_moves_on_when_the_worker_count_changes),
     TM_TEST(a_fault_keeps_the_segment_that_shows_it),
     TM_TEST(a_log_in_an_older_generation_keeps_its_moved_record),
-    TM_TEST(the_oldest_segment_names_its_partition),
     TM_TEST(a_disowned_log_keeps_no_segment),
 };
 

@@ -1,0 +1,111 @@
+/* What a log keeps of the records that its snapshot holds already: copies that lag are sent those.
+ */
+#include "tests/storage/log_set_fixture.h"
+
+static void snapshot_of_all(struct fixture *f, uint32_t p)
+{
+    struct model_log *m = &f->logs[p];
+    m->commit = m->base = m->last;
+    m->base_term = m->term[m->last];
+    m->base_hash = m->hash[m->last];
+    tm_log_set_commit(log_at(f, p), m->last);
+}
+
+static void fill(struct fixture *f, uint32_t p, unsigned records)
+{
+    for (unsigned i = 0; i < records; i++) {
+        while (append(f, p) != TM_OK)
+            settle(f);
+        settle(f);
+    }
+    pass_idle(f);
+}
+
+static void a_log_keeps_what_the_wal_has_of_what_its_snapshot_holds(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 150);
+    pass_idle(f);
+    snapshot_of_all(f, 2);
+    crash(f, -1);
+    reopen(f);
+    CU_ASSERT_EQUAL(tm_log_first(log_at(f, 2)), 1);
+    CU_ASSERT_EQUAL(tm_log_commit(log_at(f, 2)), f->logs[2].base);
+    check_log(f, 2);
+    check_bytes(f, 2);
+    teardown(f);
+}
+
+static void a_log_begins_where_the_oldest_segment_that_is_left_does(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 30);
+    fill(f, 2, 600);
+    uint64_t middle = f->logs[2].last - 100;
+    for (unsigned i = 0; i < MINE; i++) {
+        uint32_t p = partition_at(i);
+        snapshot_of_all(f, p);
+        tm_log_compact(log_at(f, p), p == 2 ? middle : f->logs[p].last);
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        f->env.now_ns += TM_MS(60);
+        tm_log_set_tick(f->set);
+        settle(f);
+    }
+    uint64_t segment = tm_wal_first_segment(tm_log_set_wal(f->set));
+    CU_ASSERT(segment > 1);
+    CU_ASSERT(tm_log_last_below(log_at(f, 2), segment) == middle);
+    uint64_t below = tm_log_last_below(log_at(f, 2), segment + 1);
+    CU_ASSERT(below > middle && below < f->logs[2].last);
+    CU_ASSERT_EQUAL(tm_log_segment_of(log_at(f, 2), below), segment);
+    CU_ASSERT(tm_log_segment_of(log_at(f, 2), below + 1) > segment);
+    crash(f, -1);
+    reopen(f);
+    CU_ASSERT(tm_log_first(log_at(f, 2)) > 2 && tm_log_first(log_at(f, 2)) <= middle + 1);
+    for (unsigned i = 0; i < MINE; i++) {
+        check_log(f, partition_at(i));
+        check_bytes(f, partition_at(i));
+    }
+    teardown(f);
+}
+
+static void a_snapshot_that_another_log_led_to_stands_alone(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 60);
+    fill(f, 2, 20);
+    struct model_log *m = &f->logs[2];
+    m->commit = m->base = m->last - 5; /* not what this log has there: its tail was replaced */
+    m->base_term = m->term[m->base];
+    m->base_hash = m->hash[m->base] + 1;
+    crash(f, -1);
+    reopen(f);
+    uint64_t first, last;
+    CU_ASSERT_EQUAL(tm_log_first(log_at(f, 2)), m->base + 1);
+    CU_ASSERT_FATAL(tm_log_fault_count(log_at(f, 2)) == 1);
+    tm_log_fault_at(log_at(f, 2), 0, &first, &last);
+    CU_ASSERT(first == m->base + 1 && last == first);
+    teardown(f);
+}
+
+static void damage_before_the_snapshot_is_none(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 150);
+    pass_idle(f);
+    snapshot_of_all(f, 2);
+    flip_block_of(f, 2, f->logs[2].last / 2);
+    crash(f, -1);
+    reopen(f);
+    check_log(f, 2);
+    CU_ASSERT_EQUAL(tm_log_first(log_at(f, 2)), f->logs[2].base + 1);
+    CU_ASSERT_EQUAL(append(f, 2), TM_OK);
+    settle(f);
+    check_bytes(f, 2);
+    teardown(f);
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(a_log_keeps_what_the_wal_has_of_what_its_snapshot_holds),
+    TM_TEST(a_log_begins_where_the_oldest_segment_that_is_left_does),
+    TM_TEST(a_snapshot_that_another_log_led_to_stands_alone),
+    TM_TEST(damage_before_the_snapshot_is_none),
+};
+
+TM_TEST_MAIN("storage/log_tail", tests)
