@@ -16,12 +16,17 @@
 #define TM_SIM_STEPS_MAX 8
 
 /* X(VERB): what a step does.  `found`, `result`: what the client was told, of a call that is DONE;
- * `found` of WRITE and REMOVE only if `told`.
+ * `found` of WRITE, WRITE_NEW, REMOVE, EXPIRE and PERSIST only if `told`.
  *   READ       found, result (the value); absent: not found
  *   WRITE      value, ttl_ms (0: for ever); found: it was there before
  *   WRITE_NEW  value, written only if the register is absent; found: it was there, not written
  *   REMOVE     found: it was there
  *   ADD        value (two's complement) is added, absent counts as 0; result: the new total
+ *   EXPIRE     what is there ends in ttl_ms from now, 0: at once; found: it was there
+ *   PERSIST    what is there stays for ever; found: it was there, for a time
+ *   TTL        found; result: ms that are left, TM_SIM_FOR_EVER
+ *   FLUSH      every register is removed, `reg` says nothing; the only step of its call, which is
+ *              in the history of each group of registers
  *   EXPECT     of a transaction that began with WATCH: the others happen only if the register is as
  *              it was read: `found`, `value` (an input here) */
 #define TM_SIM_VERBS(X)                                                                            \
@@ -30,7 +35,13 @@
     X(WRITE_NEW)                                                                                   \
     X(REMOVE)                                                                                      \
     X(ADD)                                                                                         \
+    X(EXPIRE)                                                                                      \
+    X(PERSIST)                                                                                     \
+    X(TTL)                                                                                         \
+    X(FLUSH)                                                                                       \
     X(EXPECT)
+
+#define TM_SIM_FOR_EVER UINT64_MAX
 
 enum tm_sim_verb {
 #define X(verb) TM_SIM_##verb,
@@ -68,6 +79,9 @@ struct tm_sim_call {
     unsigned client;
     unsigned node, worker; /* asked */
     enum tm_sim_outcome outcome;
+    /* Of its steps that were not told by themselves, so many were found, if `summed`. */
+    unsigned sum;
+    bool summed;
     unsigned count; /* of steps */
     struct tm_sim_step step[TM_SIM_STEPS_MAX];
     uint64_t called_ns, returned_ns; /* virtual time; returned_ns: if not PENDING */

@@ -1,6 +1,8 @@
 /* A group's calls lie one behind the other in the order in which they were made; the answer finds
- * its call by id.  A history is judged each time when as many calls have been answered again, with
- * what is under way as unknown: a part of a history that has an order has one too. */
+ * its call by id.  Those that flush everything lie apart and are joined to each group's when it is
+ * judged: also those made before its first call, unless they had ended by then.  A history is
+ * judged each time when as many calls have been answered again, with what is under way as unknown:
+ * a part of a history that has an order has one too. */
 #include "tests/sim/sim_history.h"
 
 #include "tests/sim/sim_run.h"
@@ -18,6 +20,9 @@ struct group {
 
 struct tm_sim_history {
     struct tm_sim_history_config config;
+    struct group flushes;
+    struct tm_sim_call *joined; /* room for a group's calls and all flushes */
+    unsigned joined_cap;
     struct group *groups;
     uint32_t group_count;
     struct tm_sim_linear_result *result;
@@ -38,6 +43,8 @@ void tm_sim_history_free(struct tm_sim_history *h)
 {
     for (uint32_t i = 0; i < h->group_count; i++)
         free(h->groups[i].calls);
+    free(h->flushes.calls);
+    free(h->joined);
     free(h->groups);
     free(h->result);
     free(h);
@@ -46,6 +53,8 @@ void tm_sim_history_free(struct tm_sim_history *h)
 static struct group *group_of(struct tm_sim_history *h, const struct tm_sim_call *call)
 {
     TM_ASSERT(call->count > 0);
+    if (call->step[0].verb == TM_SIM_FLUSH)
+        return &h->flushes;
     uint32_t number = tm_sim_group_of(&h->config.layout, call->step[0].reg);
     if (number >= h->group_count) {
         uint32_t count = tm_max_u64(number + 1, 2ull * h->group_count) & UINT32_MAX;
@@ -57,12 +66,31 @@ static struct group *group_of(struct tm_sim_history *h, const struct tm_sim_call
     return &h->groups[number];
 }
 
+/* All that may have happened to the group, in h->joined; returns how many. */
+static unsigned join_flushes(struct tm_sim_history *h, const struct group *g)
+{
+    unsigned count = g->count;
+    if (h->joined_cap < g->count + h->flushes.count) {
+        h->joined_cap = 2 * (g->count + h->flushes.count);
+        h->joined = realloc(h->joined, h->joined_cap * sizeof *h->joined);
+        TM_ASSERT(h->joined != NULL);
+    }
+    memcpy(h->joined, g->calls, g->count * sizeof *g->calls);
+    for (unsigned i = 0; i < h->flushes.count; i++) {
+        const struct tm_sim_call *f = &h->flushes.calls[i];
+        if (f->outcome != TM_SIM_DONE || f->returned_ns >= g->calls[0].called_ns)
+            h->joined[count++] = *f;
+    }
+    return count;
+}
+
 static void judge(struct tm_sim_history *h, struct group *g)
 {
     g->judged = g->answered;
-    if (g->wrong)
+    if (g->wrong || g == &h->flushes)
         return;
-    tm_sim_linear_check(g->calls, g->count, &h->config.linear, h->result);
+    unsigned count = join_flushes(h, g);
+    tm_sim_linear_check(h->joined, count, &h->config.linear, h->result);
     h->stats.judged++;
     h->stats.tries += h->result->tries;
     h->stats.undecided += h->result->verdict == TM_SIM_LINEAR_UNDECIDED;
@@ -80,7 +108,7 @@ void tm_sim_history_called(struct tm_sim_history *h, const struct tm_sim_call *c
         g->calls = realloc(g->calls, g->cap * sizeof *g->calls);
         TM_ASSERT(g->calls != NULL);
     }
-    h->stats.groups += g->count == 0;
+    h->stats.groups += g->count == 0 && g != &h->flushes;
     h->stats.calls++;
     g->calls[g->count++] = *call;
 }
@@ -157,8 +185,15 @@ static void *check_begin(struct tm_sim *sim, const struct tm_sim_plan *plan,
 
 static void check_at_rest(void *host)
 {
-    if (host != NULL)
-        tm_sim_history_judge(host);
+    struct tm_sim_history *h = host;
+    if (h == NULL)
+        return;
+    tm_sim_history_judge(h);
+    tm_sim_say(h->config.host,
+               "history: %llu calls, %llu groups, judged %llu times, %llu undecided, %llu tries",
+               (unsigned long long)h->stats.calls, (unsigned long long)h->stats.groups,
+               (unsigned long long)h->stats.judged, (unsigned long long)h->stats.undecided,
+               (unsigned long long)h->stats.tries);
 }
 
 static void check_end(void *host)

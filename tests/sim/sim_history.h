@@ -1,6 +1,9 @@
 /* sim_history.h: keeps the calls of a run by groups of registers, and has each group's history
  * judged (sim_linear.h): as it grows, and in full when everything was read at rest.
  *
+ * A call that flushes everything (TM_SIM_FLUSH) is in the history of every group, each of which may
+ * be flushed at a moment of its own.
+ *
  * Every acknowledged write is then among the calls that must have happened, and the reads at rest
  * are among them too: one that is missing at the end has no place in any order.
  *

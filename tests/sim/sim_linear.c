@@ -21,6 +21,9 @@
 #define NONE      UINT32_MAX
 #define LOOSE_MAX 12
 
+/* Clients are told whole ms. */
+#define TTL_GRAIN_NS 2000000
+
 struct value {
     uint64_t value;
     uint32_t life; /* which write for a time it is of; 0: for ever */
@@ -37,6 +40,7 @@ struct op {
     uint64_t from, until; /* when it may have happened */
     bool required;        /* it did */
     bool pure;            /* it changes nothing wherever it fits */
+    bool flush;           /* it removes all there is */
     uint32_t after;       /* the op that comes before it in any case, or NONE */
     uint32_t like;        /* optional: an earlier one that does the same, or NONE */
     uint32_t life;        /* of the write that ends here; 0: a call */
@@ -100,17 +104,27 @@ static uint32_t reg_place(struct search *s, uint32_t reg)
 /* Whether the step changes nothing if it is as the client was told. */
 static bool step_is_pure(const struct tm_sim_step *st)
 {
-    return st->verb == TM_SIM_READ || st->verb == TM_SIM_EXPECT ||
-           (st->verb == TM_SIM_REMOVE && st->told && !st->found) ||
+    bool in_vain = st->told && !st->found;
+    return st->verb == TM_SIM_READ || st->verb == TM_SIM_TTL || st->verb == TM_SIM_EXPECT ||
+           (st->verb == TM_SIM_REMOVE && in_vain) || (st->verb == TM_SIM_EXPIRE && in_vain) ||
+           (st->verb == TM_SIM_PERSIST && in_vain) ||
            (st->verb == TM_SIM_WRITE_NEW && st->told && st->found);
 }
 
 static bool reads_only(const struct tm_sim_call *c)
 {
     for (unsigned i = 0; i < c->count; i++)
-        if (c->step[i].verb != TM_SIM_READ && c->step[i].verb != TM_SIM_EXPECT)
+        if (c->step[i].verb != TM_SIM_READ && c->step[i].verb != TM_SIM_TTL &&
+            c->step[i].verb != TM_SIM_EXPECT)
             return false;
     return true;
+}
+
+/* Whether what it leaves there ends by itself. */
+static bool sets_end(const struct tm_sim_call *c, const struct tm_sim_step *st)
+{
+    bool in_vain = st->verb == TM_SIM_EXPIRE && c->outcome == TM_SIM_DONE && st->told && !st->found;
+    return (st->verb == TM_SIM_WRITE || st->verb == TM_SIM_EXPIRE) && st->ttl_ms != 0 && !in_vain;
 }
 
 /* False: there is no room. */
@@ -151,17 +165,19 @@ static bool add_call(struct search *s, const struct tm_sim_call *c)
                      .from = c->called_ns,
                      .until = done ? c->returned_ns : UINT64_MAX,
                      .required = done,
-                     .pure = done,
+                     .pure = done && !c->summed,
+                     .flush = c->step[0].verb == TM_SIM_FLUSH,
                      .after = NONE,
                      .like = NONE};
-    for (unsigned i = 0; i < c->count; i++) {
+    for (unsigned i = 0; i < c->count && !o->flush; i++) {
         o->reg[i] = reg_place(s, c->step[i].reg);
         o->pure &= step_is_pure(&c->step[i]);
         if (o->reg[i] == NONE)
             return false;
     }
+    o->pure &= !o->flush;
     for (unsigned i = 0; i < c->count; i++)
-        if (c->step[i].verb == TM_SIM_WRITE && c->step[i].ttl_ms != 0 && !add_end(s, at, i))
+        if (sets_end(c, &c->step[i]) && !add_end(s, at, i))
             return false;
     return true;
 }
@@ -211,19 +227,24 @@ enum use { USE_NONE = 0, USE_LOOK = 1, USE_CHANGE = 2 };
 static unsigned use_of(const struct op *o, unsigned step)
 {
     const struct tm_sim_step *st = &o->call->step[step];
-    bool told = o->required && st->told;
+    bool told = o->required && (st->told || o->call->summed);
     if (o->life != 0)
         return USE_LOOK | USE_CHANGE;
     switch (st->verb) {
     case TM_SIM_READ:
+    case TM_SIM_TTL:
         return o->required ? USE_LOOK : USE_NONE;
     case TM_SIM_EXPECT:
         return USE_LOOK;
+    case TM_SIM_FLUSH:
+        return USE_CHANGE;
     case TM_SIM_WRITE:
     case TM_SIM_REMOVE:
         return told ? USE_LOOK | USE_CHANGE : USE_CHANGE;
     case TM_SIM_WRITE_NEW:
     case TM_SIM_ADD:
+    case TM_SIM_EXPIRE:
+    case TM_SIM_PERSIST:
         break;
     }
     return USE_LOOK | USE_CHANGE;
@@ -237,6 +258,8 @@ static unsigned steps_of(const struct op *o)
 static unsigned use_of_reg(const struct op *o, uint32_t reg)
 {
     unsigned use = USE_NONE;
+    if (o->flush)
+        return USE_CHANGE;
     for (unsigned i = 0; i < steps_of(o); i++)
         if (o->reg[i] == reg)
             use |= use_of(o, i);
@@ -246,6 +269,8 @@ static unsigned use_of_reg(const struct op *o, uint32_t reg)
 /* Whether the two cannot change places. */
 static bool conflict(const struct op *a, const struct op *b)
 {
+    if (a->flush || b->flush)
+        return a->flush != b->flush;
     for (unsigned i = 0; i < steps_of(a); i++) {
         unsigned one = use_of(a, i), other = use_of_reg(b, a->reg[i]);
         if (one != USE_NONE && other != USE_NONE && ((one | other) & USE_CHANGE) != 0)
@@ -257,6 +282,8 @@ static bool conflict(const struct op *a, const struct op *b)
 /* Whether all that w changes is overwritten by o unseen. */
 static bool in_vain(const struct op *w, const struct op *o)
 {
+    if (w->flush)
+        return o->flush;
     for (unsigned i = 0; i < steps_of(w); i++)
         if ((use_of(w, i) & USE_CHANGE) != 0 && use_of_reg(o, w->reg[i]) != USE_CHANGE)
             return false;
@@ -300,37 +327,83 @@ static bool is_as(const struct value *v, const struct tm_sim_step *st, uint64_t 
     return (v->there != 0) == st->found && (!st->found || v->value == value);
 }
 
-/* Applies one step; false: the client was told otherwise, or it cannot have happened. */
-static bool apply_step(struct value *v, const struct tm_sim_step *st, bool done, uint32_t life)
+/* Whether `left` ms may be left, in the call `now`, of what the write of that life left there. */
+static bool may_be_left(const struct search *s, uint32_t life, const struct tm_sim_call *now,
+                        uint64_t left)
 {
-    bool there = v->there != 0, told = done && st->told;
+    const struct op *write = &s->op[(life - 1) / TM_SIM_STEPS_MAX];
+    const struct tm_sim_call *c = write->call;
+    uint64_t ttl = (uint64_t)c->step[(life - 1) % TM_SIM_STEPS_MAX].ttl_ms * 1000000;
+    uint64_t error = s->config->clock_error_ns, ns = left * 1000000;
+    if (error == UINT64_MAX)
+        return true;
+    error += TTL_GRAIN_NS;
+    uint64_t most = now->returned_ns - c->called_ns; /* since then, and at least */
+    uint64_t least =
+        write->required && now->called_ns > c->returned_ns ? now->called_ns - c->returned_ns : 0;
+    return ns + least <= ttl + error && ns + most + error >= ttl;
+}
+
+static bool is_left(const struct search *s, const struct value *v, const struct tm_sim_step *st,
+                    const struct tm_sim_call *now)
+{
+    if (v->there == 0 || !st->found)
+        return (v->there != 0) == st->found;
+    if (v->life == 0 || st->result == TM_SIM_FOR_EVER)
+        return v->life == 0 && st->result == TM_SIM_FOR_EVER;
+    return may_be_left(s, v->life, now, st->result);
+}
+
+/* What the step makes of it. */
+static struct value after_step(struct value v, const struct tm_sim_step *st, uint32_t life)
+{
     switch (st->verb) {
     case TM_SIM_READ:
-        return !done || is_as(v, st, st->result);
+    case TM_SIM_TTL:
     case TM_SIM_EXPECT:
-        return is_as(v, st, st->value);
+        return v;
     case TM_SIM_WRITE_NEW:
-        if (told && there != st->found)
-            return false;
-        if (!there)
-            *v = (struct value){.value = st->value, .there = 1};
-        return true;
+        return v.there != 0 ? v : (struct value){.value = st->value, .there = 1};
     case TM_SIM_WRITE:
-        if (told && there != st->found)
-            return false;
-        *v = (struct value){.value = st->value, .there = 1, .life = st->ttl_ms != 0 ? life : 0};
-        return true;
-    case TM_SIM_REMOVE:
-        if (told && there != st->found)
-            return false;
-        *v = (struct value){0};
-        return true;
+        return (struct value){.value = st->value, .there = 1, .life = st->ttl_ms != 0 ? life : 0};
     case TM_SIM_ADD:
-        v->value = (there ? v->value : 0) + st->value;
-        v->there = 1;
-        return !done || v->value == st->result;
+        v.value += st->value;
+        v.there = 1;
+        return v;
+    case TM_SIM_EXPIRE:
+        v.life = v.there == 0 ? 0 : life;
+        return st->ttl_ms == 0 ? (struct value){0} : v;
+    case TM_SIM_PERSIST:
+        v.life = 0;
+        return v;
+    case TM_SIM_REMOVE:
+    case TM_SIM_FLUSH:
+        break;
     }
-    return false;
+    return (struct value){0};
+}
+
+/* What a step that says so by one bit found. */
+static bool finds(const struct value *v, const struct tm_sim_step *st)
+{
+    return v->there != 0 && (st->verb != TM_SIM_PERSIST || v->life != 0);
+}
+
+/* Whether the client of op o was told right by its step, which meets v. */
+static bool as_told(const struct search *s, const struct op *o, const struct tm_sim_step *st,
+                    const struct value *v)
+{
+    if (st->verb == TM_SIM_EXPECT)
+        return is_as(v, st, st->value);
+    if (!o->required)
+        return true;
+    if (st->verb == TM_SIM_READ)
+        return is_as(v, st, st->result);
+    if (st->verb == TM_SIM_ADD)
+        return v->value + st->value == st->result;
+    if (st->verb == TM_SIM_TTL)
+        return is_left(s, v, st, o->call);
+    return !st->told || finds(v, st) == st->found;
 }
 
 /* The state after op i in `to`; false: it cannot come here. */
@@ -344,11 +417,20 @@ static bool apply(const struct search *s, unsigned i, const struct state *from, 
             *v = (struct value){0};
         return true;
     }
-    for (unsigned k = 0; k < o->call->count; k++)
-        if (!apply_step(&to->reg[o->reg[k]], &o->call->step[k], o->required,
-                        i * TM_SIM_STEPS_MAX + k + 1))
+    if (o->flush) {
+        memset(to->reg, 0, s->reg_count * sizeof to->reg[0]);
+        return true;
+    }
+    unsigned found = 0;
+    for (unsigned k = 0; k < o->call->count; k++) {
+        struct value *v = &to->reg[o->reg[k]];
+        const struct tm_sim_step *st = &o->call->step[k];
+        if (!as_told(s, o, st, v))
             return false;
-    return true;
+        found += !st->told && finds(v, st);
+        *v = after_step(*v, st, i * TM_SIM_STEPS_MAX + k + 1);
+    }
+    return !o->required || !o->call->summed || found == o->call->sum;
 }
 
 static bool same(const struct search *s, const struct state *a, const struct state *b)
@@ -546,7 +628,7 @@ static void say_step(struct text *t, const struct tm_sim_step *st, bool done)
     say(t, " %s r%u", verbs[st->verb], st->reg);
     if (st->verb == TM_SIM_WRITE || st->verb == TM_SIM_WRITE_NEW || st->verb == TM_SIM_ADD)
         say(t, " %lld", (long long)st->value);
-    if (st->ttl_ms != 0)
+    if (st->ttl_ms != 0 || st->verb == TM_SIM_EXPIRE)
         say(t, " for %u ms", st->ttl_ms);
     if (st->verb == TM_SIM_EXPECT)
         say(t, st->found ? " %lld" : " nothing", (long long)st->value);
@@ -556,6 +638,10 @@ static void say_step(struct text *t, const struct tm_sim_step *st, bool done)
         say(t, st->found ? " = %lld" : " = nothing", (long long)st->result);
     else if (st->verb == TM_SIM_ADD)
         say(t, " = %lld", (long long)st->result);
+    else if (st->verb == TM_SIM_TTL && st->result == TM_SIM_FOR_EVER)
+        say(t, " = for ever");
+    else if (st->verb == TM_SIM_TTL)
+        say(t, st->found ? " = %lld ms" : " = nothing", (long long)st->result);
     else if (st->told)
         say(t, st->found ? " (was there)" : " (was not there)");
 }
@@ -590,6 +676,8 @@ static void explain(const struct search *s, struct tm_sim_linear_result *result)
             say(&t, "?:");
         for (unsigned k = 0; k < c->count; k++)
             say_step(&t, &c->step[k], next->required);
+        if (c->summed)
+            say(&t, " (%u found)", c->sum);
         say(&t, "\n");
     }
 }
@@ -617,6 +705,11 @@ static bool joined(const struct tm_sim_call *a, const struct tm_sim_call *b)
     return false;
 }
 
+static bool is_flush(const struct tm_sim_call *c)
+{
+    return c->step[0].verb == TM_SIM_FLUSH;
+}
+
 /* For each call the first call of its part. */
 static void join(const struct tm_sim_call *calls, unsigned count, uint32_t *part)
 {
@@ -625,7 +718,8 @@ static void join(const struct tm_sim_call *calls, unsigned count, uint32_t *part
     for (uint32_t i = 0; i < count; i++)
         for (uint32_t k = 0; k < i; k++) {
             uint32_t x = root_of(part, i), y = root_of(part, k);
-            if (x != y && joined(&calls[i], &calls[k]))
+            if (x != y && !is_flush(&calls[i]) && !is_flush(&calls[k]) &&
+                joined(&calls[i], &calls[k]))
                 part[tm_max_u64(x, y)] = (uint32_t)tm_min_u64(x, y);
         }
     for (uint32_t i = 0; i < count; i++)
@@ -650,7 +744,7 @@ static enum tm_sim_linear check_part(struct search *s, const struct tm_sim_call 
 {
     bool room = true;
     for (unsigned i = 0; i < count && room; i++)
-        if (part[i] == which)
+        if (part[i] == which || is_flush(&calls[i]))
             room = add_call(s, &calls[i]);
     if (!room)
         return TM_SIM_LINEAR_UNDECIDED;
@@ -671,7 +765,7 @@ void tm_sim_linear_check(const struct tm_sim_call *calls, unsigned count,
     result->text[0] = '\0';
     join(calls, count, part);
     for (uint32_t i = 0; i < count && result->verdict != TM_SIM_LINEAR_NO; i++) {
-        if (part[i] != i)
+        if (part[i] != i || is_flush(&calls[i]))
             continue;
         begin(s, config);
         enum tm_sim_linear v = check_part(s, calls, count, part, i);

@@ -5,9 +5,11 @@
  * it has been that Lowe adds).  A call that was refused must have no effect.  One whose outcome is
  * unknown may take effect at any moment from its begin on, or never.  Calls that a client sent
  * ahead of each other's answers happen in the order in which they were sent.  What was written for
- * a time ends after it, by a clock that may be wrong by so much.
+ * a time, or was given one, ends after it, by a clock that may be wrong by so much; and what a
+ * client was told of the time that is left is right, by such a clock.
  *
- * What no call and no client joins is judged apart.  The search is bounded: some histories stay
+ * What no call and no client joins is judged apart; FLUSH joins nothing: each part has its own. The
+ * search is bounded: some histories stay
  * undecided.  Pure; one thread. */
 #ifndef TM_TESTS_SIM_SIM_LINEAR_H
 #define TM_TESTS_SIM_SIM_LINEAR_H

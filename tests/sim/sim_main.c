@@ -126,6 +126,13 @@ static void print_result(const struct tm_sim_plan *plan, const struct tm_sim_res
     comma = ", ";
     TM_SIM_WORK_STATS(X)
 #undef X
+    printf("}, \"census\": {");
+    comma = "";
+#define X(field)                                                                                   \
+    printf("%s\"" #field "\": %" PRIu64, comma, r->census.field);                                  \
+    comma = ", ";
+    TM_SIM_CENSUS_STATS(X)
+#undef X
     printf("}, \"effects\": {");
     comma = "";
 #define X(field)                                                                                   \

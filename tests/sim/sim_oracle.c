@@ -11,12 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum looks { NOT_YET, BEFORE, FOR_THE_LAST_TIME };
+
 struct watched {
     struct tm_sim_oracle *oracle;
     unsigned number;
     struct tm_sim_disk *disk; /* that is listened to */
     struct tm_sim_truth_boot boot;
-    bool *looked; /* by partition: at this process's */
+    enum looks *looked; /* by partition: at this process's */
 };
 
 struct tm_sim_oracle {
@@ -27,6 +29,8 @@ struct tm_sim_oracle {
     struct tm_sim_blocks *blocks;
     struct tm_sim_eventual *eventual; /* NULL: of a strong cluster, or its history is too free */
     bool memory, lost;                /* a disk was wiped, or lied */
+    void (*hear)(void *host, const struct tm_record *record);
+    void *hearer;
     struct watched nodes[TM_SIM_NODES_MAX];
 };
 
@@ -96,12 +100,12 @@ static void look(struct tm_sim_oracle *o, unsigned node, const struct tm_partiti
         v.has_state = tm_store_load_until(p->store) <= v.applied;
         v.state_hash = tm_store_state_hash(p->store);
     }
-    bool *looked = &o->nodes[node].looked[p->id];
-    if (*looked)
+    enum looks *looked = &o->nodes[node].looked[p->id];
+    if (*looked != NOT_YET)
         tm_sim_truth_look(o->truth, &v);
     else
         tm_sim_truth_booted(o->truth, &v, &o->nodes[node].boot);
-    *looked = true;
+    *looked = p->stopping ? FOR_THE_LAST_TIME : BEFORE;
     if (p->witness && v.last > 0)
         wrong(o, "a witness has records");
 }
@@ -112,7 +116,8 @@ static void turned(void *host, unsigned node, unsigned worker)
     const struct tm_shard *shard = tm_sim_shard(o->sim, node, worker);
     for (uint32_t id = worker; id < o->partitions; id += tm_sim_workers(o->sim, node)) {
         const struct tm_partition *p = tm_shard_partition(shard, id);
-        if (p != NULL && !p->stopping)
+        /* In the turn in which it stopped it may have committed, too. */
+        if (p != NULL && (!p->stopping || o->nodes[node].looked[id] == BEFORE))
             look(o, node, p);
     }
 }
@@ -124,7 +129,7 @@ static void befell(void *host, unsigned node, enum tm_sim_event event)
     if (event == TM_SIM_WIPED)
         listen(o, node);
     else if (event == TM_SIM_STARTED)
-        memset(o->nodes[node].looked, 0, o->partitions * sizeof(bool));
+        memset(o->nodes[node].looked, 0, o->partitions * sizeof(enum looks));
     else
         o->nodes[node].boot.unclean = event != TM_SIM_STOPPED;
 }
@@ -134,6 +139,21 @@ static void appeared(void *host, const struct tm_record *record)
     struct tm_sim_oracle *o = host;
     if (o->eventual != NULL)
         tm_sim_eventual_record(o->eventual, record);
+    if (o->hear != NULL)
+        o->hear(o->hearer, record);
+}
+
+void tm_sim_oracle_hear(struct tm_sim_oracle *o,
+                        void (*fn)(void *host, const struct tm_record *record), void *host)
+{
+    o->hear = fn;
+    o->hearer = host;
+}
+
+unsigned tm_sim_oracle_copies(const struct tm_sim_oracle *o, uint32_t partition, uint64_t index,
+                              uint64_t hash)
+{
+    return tm_sim_truth_copies(o->truth, partition, index, hash);
 }
 
 /* ---- life ---- */
@@ -214,7 +234,8 @@ static void *check_begin(struct tm_sim *sim, const struct tm_sim_plan *plan,
     struct tm_sim_oracle *o = tm_sim_oracle_new(sim);
     const struct tm_sim_work_config *w = &plan->work;
     if (!plan->cluster.eventual || w->share[TM_SIM_REMOVE] != 0 ||
-        w->share[TM_SIM_WRITE_NEW] != 0 || w->share[TM_SIM_EXPECT] != 0 || w->ttl != 0)
+        w->share[TM_SIM_WRITE_NEW] != 0 || w->share[TM_SIM_EXPECT] != 0 ||
+        w->share[TM_SIM_EXPIRE] != 0 || w->ttl != 0 || w->flush != 0)
         return o;
     struct tm_sim_eventual_config c = {
         .layout = {.groups = w->groups, .registers = w->registers}, .host = o, .wrong = wrong};

@@ -14,10 +14,19 @@
 #include "tests/sim/sim_cluster.h"
 
 struct tm_sim_oracle;
+struct tm_record;
 
 /* For a cluster none of whose nodes was started yet; freed before it, when it runs no more. */
 struct tm_sim_oracle *tm_sim_oracle_new(struct tm_sim *sim);
 void tm_sim_oracle_free(struct tm_sim_oracle *o);
+
+/* Who hears of each record that comes to be in some log, from now on; fn NULL: nobody.  One. */
+void tm_sim_oracle_hear(struct tm_sim_oracle *o,
+                        void (*fn)(void *host, const struct tm_record *record), void *host);
+
+/* On how many nodes' disks this very record was at some time, in a log or in a snapshot. */
+unsigned tm_sim_oracle_copies(const struct tm_sim_oracle *o, uint32_t partition, uint64_t index,
+                              uint64_t hash);
 
 /* The same as a check of a run (sim_run.h). */
 struct tm_sim_check;

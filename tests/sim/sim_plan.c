@@ -64,6 +64,15 @@ static void draw_load(struct tm_sim_load_config *l, struct tm_rng *rng)
     l->pause_ns = TM_MS(80) * l->clients;
 }
 
+/* Some six calls a second. */
+static void draw_census(struct tm_sim_census_config *c, struct tm_rng *rng)
+{
+    c->clients = PICK(rng, 0, 1, 2, 4);
+    c->keys = PICK(rng, 4, 16, 64);
+    c->pause_ns = TM_MS(160) * (c->clients + 1);
+    c->patience_ns = TM_SECONDS(PICK(rng, 2, 12));
+}
+
 static void draw_work(struct tm_sim_work_config *w, struct tm_rng *rng)
 {
     w->clients = PICK(rng, 4, 8, 16, 32);
@@ -80,6 +89,13 @@ static void draw_work(struct tm_sim_work_config *w, struct tm_rng *rng)
     w->share[TM_SIM_EXPECT] = PICK(rng, 0, 10, 40);
     w->multi = PICK(rng, 0, 10, 50);
     w->ttl = PICK(rng, 0, 0, 10, 50);
+    w->share[TM_SIM_EXPIRE] = PICK(rng, 0, 0, 5, 20);
+    w->share[TM_SIM_PERSIST] = PICK(rng, 0, 5);
+    w->share[TM_SIM_TTL] = PICK(rng, 0, 10);
+    w->many = PICK(rng, 0, 10, 40);
+    w->scatter = PICK(rng, 0, 50);
+    w->flush = PICK(rng, 0, 0, 0, 0, 30, 150);
+    w->resp3 = PICK(rng, 0, 50, 100);
     w->retry = PICK(rng, 0, 50, 100);
     w->fill = PICK(rng, 0, 20, 20, 200, 1000);
     w->patience_ns = TM_MS(PICK(rng, 200, 2000, 12000));
@@ -89,7 +105,7 @@ static void draw_work(struct tm_sim_work_config *w, struct tm_rng *rng)
 static void simplify(struct tm_sim_work_config *w)
 {
     w->share[TM_SIM_WRITE_NEW] = w->share[TM_SIM_REMOVE] = w->share[TM_SIM_EXPECT] = 0;
-    w->ttl = 0;
+    w->share[TM_SIM_EXPIRE] = w->ttl = w->flush = 0;
 }
 
 static void draw_faults(struct tm_sim_faults_config *f, struct tm_rng *rng)
@@ -118,6 +134,7 @@ void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
     draw_shape(&plan->cluster, &rng);
     draw_world(&plan->cluster, &rng);
     draw_load(&plan->load, &rng);
+    draw_census(&plan->census, &rng);
     draw_work(&plan->work, &rng);
     if (plan->cluster.eventual && tm_rng_chance(&rng, 1, 2))
         simplify(&plan->work);

@@ -3,6 +3,7 @@
 #ifndef TM_TESTS_SIM_SIM_PLAN_H
 #define TM_TESTS_SIM_SIM_PLAN_H
 
+#include "tests/sim/sim_census.h"
 #include "tests/sim/sim_cluster.h"
 #include "tests/sim/sim_faults.h"
 #include "tests/sim/sim_load.h"
@@ -10,8 +11,9 @@
 
 struct tm_sim_plan {
     uint64_t seed;
-    struct tm_sim_config cluster;   /* log: NULL */
-    struct tm_sim_load_config load; /* of a strong cluster, beside the work */
+    struct tm_sim_config cluster;       /* log: NULL */
+    struct tm_sim_load_config load;     /* of a strong cluster, beside the work */
+    struct tm_sim_census_config census; /* as load; of some of them none */
     struct tm_sim_work_config work;
     struct tm_sim_faults_config faults;
     bool born_in_peace; /* faults begin when the cluster exists */

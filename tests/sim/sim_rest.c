@@ -81,6 +81,39 @@ static void look_at_offers(struct look *l)
     }
 }
 
+/* How the partition stands on each node. */
+struct replicas {
+    uint32_t partition;
+    const char *name;
+    char *text;
+    size_t size;
+};
+
+static void tell_replica(void *arg, const struct tm_shard_partition *p)
+{
+    struct replicas *r = arg;
+    if (p->partition != r->partition)
+        return;
+    int n = snprintf(
+        r->text, r->size, "; %s %s%s%s term %llu last %llu.%llu commit %llu applied %llu", r->name,
+        p->role, p->ready ? " ready" : "", p->faulty ? " faulty" : "", (unsigned long long)p->term,
+        (unsigned long long)p->last_term, (unsigned long long)p->last,
+        (unsigned long long)p->commit, (unsigned long long)p->applied);
+    size_t used = tm_min_u64((uint64_t)n, r->size - 1);
+    r->text += used;
+    r->size -= used;
+}
+
+static void tell_replicas(struct tm_sim *sim, uint32_t partition, char *text, size_t size)
+{
+    struct replicas r = {.partition = partition, .text = text, .size = size};
+    for (unsigned i = 0; i < sim->config.nodes; i++) {
+        r.name = tm_sim_names[i];
+        for (unsigned k = 0; sim->nodes[i].up && k < sim->nodes[i].count; k++)
+            tm_shard_partitions(sim->nodes[i].workers[k].shard, tell_replica, &r);
+    }
+}
+
 bool tm_sim_converged(struct tm_sim *sim, char *why, size_t size)
 {
     struct look *l = look(sim, why, size, look_at);
@@ -93,7 +126,9 @@ bool tm_sim_converged(struct tm_sim *sim, char *why, size_t size)
             copies += sim->nodes[h->data[i]].up;
         if (l->leaders[p] == 1 && l->seen[p] >= copies)
             continue;
-        snprintf(why, size, "partition %u: %u leaders, %u copies", p, l->leaders[p], l->seen[p]);
+        int n = snprintf(why, size, "partition %u: %u leaders, %u copies", p, l->leaders[p],
+                         l->seen[p]);
+        tell_replicas(sim, p, why + n, size - (size_t)n);
         good = false;
     }
     free(l);

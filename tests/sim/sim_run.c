@@ -14,14 +14,16 @@
 #define LOOK_NS    TM_MS(50)
 #define CHECKS_MAX 16
 
+#define ORACLE 0
 static const struct tm_sim_check *const CHECKS[] = {&tm_sim_oracle_check, &tm_sim_history_check,
                                                     NULL};
 
 struct run {
     const struct tm_sim_plan *plan;
     struct tm_sim *sim;
-    struct tm_sim_load *load; /* NULL: of an eventual cluster */
+    struct tm_sim_load *load; /* NULL: of an eventual cluster, or one that is flushed */
     struct tm_sim_work *work;
+    struct tm_sim_census *census; /* NULL: as load */
     struct tm_sim_faults *faults;
     void *check[CHECKS_MAX];
     struct tm_sim_calls calls[CHECKS_MAX];
@@ -42,6 +44,8 @@ static bool answered(struct run *r, char *why, size_t size)
     bool done = tm_sim_work_stop(r->work);
     if (r->load != NULL)
         done &= tm_sim_load_stop(r->load);
+    if (r->census != NULL)
+        done &= tm_sim_census_stop(r->census);
     if (!done)
         snprintf(why, size, "a call is not answered");
     return done;
@@ -74,8 +78,10 @@ static void come_up(struct run *r)
 
 static void start_clients(struct run *r)
 {
-    if (!r->plan->cluster.eventual)
+    if (!r->plan->cluster.eventual && r->plan->work.flush == 0)
         r->load = tm_sim_load_new(r->sim, &r->plan->load);
+    if (r->load != NULL && r->plan->census.clients > 0)
+        r->census = tm_sim_census_new(r->sim, r->check[ORACLE], &r->plan->census);
     r->work = tm_sim_work_new(r->sim, &r->plan->work);
     for (unsigned i = 0; CHECKS[i] != NULL; i++)
         tm_sim_work_listen(r->work, &r->calls[i]);
@@ -119,6 +125,8 @@ static void come_to_rest(struct run *r)
         tm_sim_load_verify(r->load);
     if (well(r))
         tm_sim_work_read_all(r->work);
+    if (well(r) && r->census != NULL)
+        tm_sim_census_count(r->census);
     for (unsigned i = 0; well(r) && CHECKS[i] != NULL; i++)
         if (CHECKS[i]->at_rest != NULL)
             CHECKS[i]->at_rest(r->check[i]);
@@ -184,6 +192,8 @@ static void finish(struct run *r, struct tm_sim_result *result)
         result->load = tm_sim_load_stats(r->load);
     if (r->work != NULL)
         result->work = tm_sim_work_stats(r->work);
+    if (r->census != NULL)
+        result->census = tm_sim_census_stats(r->census);
     if (r->faults != NULL)
         memcpy(result->fired, tm_sim_faults_fired(r->faults), sizeof result->fired);
 }
@@ -201,6 +211,8 @@ void tm_sim_run(const struct tm_sim_plan *plan, FILE *log, struct tm_sim_result 
     if (well(&r))
         come_to_rest(&r);
     finish(&r, result);
+    if (r.census != NULL)
+        tm_sim_census_free(r.census);
     for (unsigned i = 0; CHECKS[i] != NULL; i++)
         CHECKS[i]->end(r.check[i]);
     if (r.faults != NULL)

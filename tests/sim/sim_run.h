@@ -73,6 +73,7 @@ struct tm_sim_result {
     uint64_t hash, simulated_ns;
     struct tm_sim_load_stats load;
     struct tm_sim_work_stats work;
+    struct tm_sim_census_stats census;
     struct tm_sim_effects effects;
     uint64_t fired[TM_SIM_FAULT_COUNT];
 };

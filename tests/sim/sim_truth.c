@@ -233,6 +233,18 @@ void tm_sim_truth_promise(struct tm_sim_truth *t, struct tm_id id, uint32_t part
 
 /* ---- what it knows ---- */
 
+unsigned tm_sim_truth_copies(const struct tm_sim_truth *t, uint32_t partition, uint64_t index,
+                             uint64_t hash)
+{
+    const struct tm_sim_entry *e = tm_sim_truth_find(t, partition, index, hash);
+    uint64_t nodes = 0;
+    for (unsigned i = 0; i < t->disk_count; i++)
+        if ((e != NULL && (e->durable >> i & 1) != 0) ||
+            t->disks[i].copies[partition].snapshot >= index)
+            nodes |= UINT64_C(1) << t->disks[i].id.node;
+    return (unsigned)__builtin_popcountll(nodes);
+}
+
 struct tm_sim_truth_stats tm_sim_truth_stats(const struct tm_sim_truth *t)
 {
     return t->stats;

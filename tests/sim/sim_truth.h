@@ -100,6 +100,10 @@ uint64_t tm_sim_truth_committed(const struct tm_sim_truth *t, uint32_t partition
 bool tm_sim_truth_is_committed(const struct tm_sim_truth *t, uint32_t partition, uint64_t index,
                                uint64_t hash);
 
+/* On how many nodes' disks this very record was at some time, in a log or in a snapshot. */
+unsigned tm_sim_truth_copies(const struct tm_sim_truth *t, uint32_t partition, uint64_t index,
+                             uint64_t hash);
+
 /* Committed records of it were lost as --durability memory may lose them. */
 bool tm_sim_truth_forgave(const struct tm_sim_truth *t, uint32_t partition);
 

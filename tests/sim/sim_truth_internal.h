@@ -61,6 +61,7 @@ struct tm_sim_seen {
 /* A partition on a disk. */
 struct tm_sim_copy {
     uint64_t index, hash; /* where its durable log ends */
+    uint64_t snapshot;    /* the highest index after which the log ever began */
     struct tm_promise promise;
     struct tm_sim_seen seen;
     const struct tm_sim_entry *owed; /* the newest committed one that it had at its last start */

@@ -89,6 +89,7 @@ static void learn(const struct look *l)
         learn_one(l, i);
     /* What a snapshot holds came durably with it. */
     uint64_t base = l->v->first - 1;
+    l->copy->snapshot = tm_max_u64(l->copy->snapshot, base);
     if (base > 0 && l->v->first != l->was->first) {
         struct tm_sim_entry *e = own_entry(l, base);
         if (e != NULL)

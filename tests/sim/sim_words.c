@@ -37,6 +37,12 @@ bool tm_sim_register_takes(enum tm_sim_kind kind, enum tm_sim_verb verb)
         return !counter;
     case TM_SIM_WRITE_NEW:
         return kind == TM_SIM_STRING || kind == TM_SIM_FIELD;
+    case TM_SIM_EXPIRE:
+    case TM_SIM_PERSIST:
+    case TM_SIM_TTL: /* a whole entity has one time */
+        return kind == TM_SIM_STRING || kind == TM_SIM_COUNTER;
+    case TM_SIM_FLUSH:
+        return false;
     case TM_SIM_READ:
     case TM_SIM_REMOVE:
     case TM_SIM_EXPECT:
@@ -55,7 +61,7 @@ static uint32_t filling(uint64_t value, uint32_t fill)
     return (uint32_t)(h / 32 % (tm_min_u64(most, FILL_MAX) + 1));
 }
 
-static struct tm_bytes text_of(uint64_t value, uint32_t fill)
+struct tm_bytes tm_sim_words_text(uint64_t value, uint32_t fill)
 {
     static char text[FILL_MAX + 32];
     int head = snprintf(text, 32, "%llu.", (unsigned long long)value);
@@ -83,12 +89,12 @@ static void write_words(struct tm_resp_writer *out, const struct tm_sim_register
     }
     if (r->kind == TM_SIM_FIELD) {
         words(out, 4, s->verb == TM_SIM_WRITE ? "HSET" : "HSETNX", r->key, r->field);
-        tm_resp_bulk(out, text_of(s->value, fill));
+        tm_resp_bulk(out, tm_sim_words_text(s->value, fill));
         return;
     }
     bool new = s->verb == TM_SIM_WRITE_NEW;
     words(out, s->ttl_ms != 0 ? 5 : 3, new ? "SETNX" : "SET", r->key, NULL);
-    tm_resp_bulk(out, text_of(s->value, fill));
+    tm_resp_bulk(out, tm_sim_words_text(s->value, fill));
     if (s->ttl_ms != 0) {
         tm_resp_bulk_str(out, "PX");
         tm_resp_bulk_u64(out, s->ttl_ms);
@@ -101,8 +107,13 @@ void tm_sim_words_command(struct tm_resp_writer *out, const struct tm_sim_regist
     bool field = r->kind == TM_SIM_FIELD || r->kind == TM_SIM_COUNTER_FIELD;
     bool member = r->kind == TM_SIM_MEMBER;
     const char *name = field || member ? r->field : NULL;
-    TM_ASSERT(tm_sim_register_takes(r->kind, s->verb) && s->verb != TM_SIM_EXPECT);
+    TM_ASSERT(s->verb == TM_SIM_FLUSH ||
+              (tm_sim_register_takes(r->kind, s->verb) && s->verb != TM_SIM_EXPECT));
     switch (s->verb) {
+    case TM_SIM_FLUSH:
+        tm_resp_array(out, 1);
+        tm_resp_bulk_str(out, "FLUSHALL");
+        break;
     case TM_SIM_READ:
         words(out, name != NULL ? 3 : 2,
               field    ? "HGET"
@@ -116,6 +127,16 @@ void tm_sim_words_command(struct tm_resp_writer *out, const struct tm_sim_regist
     case TM_SIM_ADD:
         words(out, name != NULL ? 4 : 3, field ? "HINCRBY" : "INCRBY", r->key, name);
         tm_resp_bulk_i64(out, (int64_t)s->value);
+        break;
+    case TM_SIM_EXPIRE:
+        words(out, 3, "PEXPIRE", r->key, NULL);
+        tm_resp_bulk_u64(out, s->ttl_ms);
+        break;
+    case TM_SIM_PERSIST:
+        words(out, 2, "PERSIST", r->key, NULL);
+        break;
+    case TM_SIM_TTL:
+        words(out, 2, "PTTL", r->key, NULL);
         break;
     default:
         write_words(out, r, s, fill);
@@ -133,8 +154,8 @@ static bool number_of(struct tm_bytes text, uint64_t *value)
     return len > 0;
 }
 
-static bool read_reply(const struct tm_sim_register *r, struct tm_sim_step *s,
-                       const struct tm_resp_value *v, uint32_t fill)
+bool tm_sim_words_value(const struct tm_sim_register *r, struct tm_sim_step *s,
+                        const struct tm_resp_value *v, uint32_t fill)
 {
     int64_t total;
     if (r->kind == TM_SIM_MEMBER) {
@@ -146,7 +167,8 @@ static bool read_reply(const struct tm_sim_register *r, struct tm_sim_step *s,
     if (!s->found)
         return v->type == TM_RESP_NULL;
     if (r->kind == TM_SIM_STRING || r->kind == TM_SIM_FIELD)
-        return number_of(v->text, &s->result) && tm_bytes_equal(v->text, text_of(s->result, fill));
+        return number_of(v->text, &s->result) &&
+               tm_bytes_equal(v->text, tm_sim_words_text(s->result, fill));
     if (!tm_resp_to_i64(v->text, &total))
         return false;
     s->result = (uint64_t)total;
@@ -161,14 +183,26 @@ static bool flag_reply(struct tm_sim_step *s, const struct tm_resp_value *v, int
     return v->type == TM_RESP_INTEGER && v->integer >= 0 && v->integer <= 1;
 }
 
+/* -2: nothing is there; -1: for ever. */
+static bool left_reply(struct tm_sim_step *s, const struct tm_resp_value *v)
+{
+    s->found = v->integer != -2;
+    s->result = v->integer < 0 ? TM_SIM_FOR_EVER : (uint64_t)v->integer;
+    return v->type == TM_RESP_INTEGER && v->integer >= -2;
+}
+
 bool tm_sim_words_reply(const struct tm_sim_register *r, struct tm_sim_step *s,
                         const struct tm_resp_value *v, uint32_t fill)
 {
     switch (s->verb) {
     case TM_SIM_READ:
-        return read_reply(r, s, v, fill);
+        return tm_sim_words_value(r, s, v, fill);
     case TM_SIM_REMOVE:
+    case TM_SIM_EXPIRE:
+    case TM_SIM_PERSIST:
         return flag_reply(s, v, 1);
+    case TM_SIM_TTL:
+        return left_reply(s, v);
     case TM_SIM_WRITE_NEW:
         return flag_reply(s, v, 0);
     case TM_SIM_ADD:
@@ -178,6 +212,8 @@ bool tm_sim_words_reply(const struct tm_sim_register *r, struct tm_sim_step *s,
         if (r->kind == TM_SIM_STRING)
             return v->type == TM_RESP_SIMPLE;
         return flag_reply(s, v, 0);
+    case TM_SIM_FLUSH:
+        return v->type == TM_RESP_SIMPLE;
     case TM_SIM_EXPECT:
         break;
     }

@@ -47,6 +47,13 @@ bool tm_sim_register_takes(enum tm_sim_kind kind, enum tm_sim_verb verb);
 void tm_sim_words_command(struct tm_resp_writer *out, const struct tm_sim_register *reg,
                           const struct tm_sim_step *step, uint32_t fill);
 
+/* The value of a string or field; valid until the next call. */
+struct tm_bytes tm_sim_words_text(uint64_t value, uint32_t fill);
+
+/* Notes in a READ what `v` says: the value of the register, or null.  False: it never has that. */
+bool tm_sim_words_value(const struct tm_sim_register *reg, struct tm_sim_step *step,
+                        const struct tm_resp_value *v, uint32_t fill);
+
 /* Notes in the step what the reply says.  False: the step's command is never answered like that. */
 bool tm_sim_words_reply(const struct tm_sim_register *reg, struct tm_sim_step *step,
                         const struct tm_resp_value *reply, uint32_t fill);

@@ -11,12 +11,13 @@
 
 #include "tests/sim/sim_calls.h"
 #include "tests/sim/sim_cluster.h"
-#include "tests/sim/sim_words.h"
+#include "tests/sim/sim_words_many.h"
 
-#define TM_SIM_WORK_CLIENTS_MAX 64
-#define TM_SIM_WORK_CALLS_MAX   8  /* of one client under way */
-#define TM_SIM_WORK_GROUP_CALLS 60 /* until another group takes its place */
-#define TM_SIM_WORK_UNKNOWN     6
+#define TM_SIM_WORK_CLIENTS_MAX     64
+#define TM_SIM_WORK_CALLS_MAX       8  /* of one client under way */
+#define TM_SIM_WORK_GROUP_CALLS     60 /* until another group takes its place */
+#define TM_SIM_WORK_UNKNOWN         6
+#define TM_SIM_WORK_FLUSHES_UNKNOWN 3 /* then there are no more */
 
 struct tm_sim_work;
 
@@ -26,12 +27,16 @@ struct tm_sim_work_config {
     unsigned ahead;             /* calls a client sends without waiting, 1..TM_SIM_WORK_CALLS_MAX */
     uint32_t registers, groups; /* in use at a time */
     unsigned hot;               /* of 100 steps: on one of the first few registers */
-    unsigned share[6];          /* weights of the verbs, by enum tm_sim_verb; EXPECT: by WATCH */
-    unsigned multi;             /* of 100 calls: a transaction of several steps */
-    unsigned ttl;               /* of 100 writes of strings: for a time */
-    unsigned retry;             /* of 100 refused calls: asked again */
-    uint32_t fill;              /* bytes of a value at most */
-    uint64_t patience_ns;       /* until a client gives up an answer */
+    unsigned share[TM_SIM_EXPECT + 1]; /* weights of verbs, by enum tm_sim_verb; EXPECT: by WATCH */
+    unsigned multi;                    /* of 100 calls: a transaction of several steps */
+    unsigned many;                     /* of 100 calls: a command about several registers */
+    unsigned scatter;                  /* of 100 of those about keys: of several slots */
+    unsigned flush;                    /* of 100000 calls */
+    unsigned resp3;                    /* of 100 connections */
+    unsigned ttl;                      /* of 100 writes of strings: for a time */
+    unsigned retry;                    /* of 100 refused calls: asked again */
+    uint32_t fill;                     /* bytes of a value at most */
+    uint64_t patience_ns;              /* until a client gives up an answer */
 };
 
 /* X(field): what happened. */
@@ -41,6 +46,10 @@ struct tm_sim_work_config {
     X(refused)                                                                                     \
     X(unknown)                                                                                     \
     X(transactions)                                                                                \
+    X(several) /* registers by one command */                                                      \
+    X(flushes)                                                                                     \
+    X(expiries) /* times to live given, taken, asked for */                                        \
+    X(resp3)    /* connections */                                                                  \
     X(connections)
 
 struct tm_sim_work_stats {

@@ -117,11 +117,33 @@ static void the_next_registers_are_other_groups(void)
     tm_sim_history_free(w.history);
 }
 
+static void a_flush_counts_for_every_group_also_for_later_ones(void)
+{
+    for (unsigned known = 0; known < 2; known++) {
+        struct world w;
+        begin(&w);
+        writes(&w, 0, 1);
+        writes(&w, 1, 2);
+        struct tm_sim_call c = call_of(&w, TM_SIM_FLUSH, 0, 0);
+        returns(&w, c, known != 0 ? TM_SIM_DONE : TM_SIM_UNKNOWN);
+        reads(&w, 1, 0);
+        writes(&w, 6, 3); /* of a group that was not there before */
+        reads(&w, 6, 0);
+        tm_sim_history_judge(w.history);
+        CU_ASSERT_EQUAL(w.wrongs, known); /* if it ended before, it cannot have taken that */
+        reads(&w, 0, 1);
+        tm_sim_history_judge(w.history);
+        CU_ASSERT_EQUAL(w.wrongs, 2 * known);
+        tm_sim_history_free(w.history);
+    }
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(a_stale_read_is_seen_while_the_history_grows),
     TM_TEST(a_lost_write_is_seen_at_the_end),
     TM_TEST(what_is_under_way_may_have_happened),
     TM_TEST(the_next_registers_are_other_groups),
+    TM_TEST(a_flush_counts_for_every_group_also_for_later_ones),
 };
 
 TM_TEST_MAIN("sim/history", tests)
