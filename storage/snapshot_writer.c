@@ -2,13 +2,15 @@
  *
  *   OPENING    make the folders, open a file with a name of its own
  *   WRITING    two buffers: one is filled, the other written; a chunk is one write
- *   SYNCING    sync; write the header; sync; give the file its name; sync the folders
+ *   SYNCING    sync; write the header; sync; give the file its name, which another one of the
+ *              same range may have; sync the folders
  *   COMPLETE   until publish
  *   FLIPPING   read "current", write the new one beside it, sync, rename, sync the folder;
  *              remove what it no longer names
  *
  * The header comes last, so a file without one is known to be unfinished.  A failure at any step
- * ends in FAILED, with the unfinished file removed.  After close the same steps run to where they
+ * ends in FAILED, with the unfinished file removed; but not one that took the place of another,
+ * for that one may count.  After close the same steps run to where they
  * can stop, and the writer frees itself. */
 #include <errno.h>
 #include <inttypes.h>
@@ -29,6 +31,8 @@ enum step {
     STEP_HEADER,
     STEP_SYNC_HEADER,
     STEP_CLOSE,
+    STEP_OPEN_SAME,
+    STEP_CLOSE_SAME,
     STEP_RENAME,
     STEP_SYNC_FOLDER,
     STEP_SYNC_PARENT,
@@ -64,6 +68,7 @@ struct tm_snapshot_writer {
     struct tm_snapshot_info info;
     struct tm_snapshot_info expected;
     bool has_expected, closed;
+    bool replaces; /* a file of that name is there already */
 
     enum step step;
     struct tm_disk_op op;
@@ -387,7 +392,13 @@ static void step_open(struct tm_snapshot_writer *w, enum step step, int64_t resu
     }
 }
 
-static void step_sync(struct tm_snapshot_writer *w, enum step step)
+static void give_name(struct tm_snapshot_writer *w)
+{
+    start(w, STEP_RENAME,
+          (struct tm_disk_op){.kind = TM_DISK_RENAME, .name = w->tmp, .name2 = w->name});
+}
+
+static void step_sync(struct tm_snapshot_writer *w, enum step step, int64_t result)
 {
     switch (step) {
     case STEP_SYNC_CHUNKS:
@@ -405,11 +416,19 @@ static void step_sync(struct tm_snapshot_writer *w, enum step step)
         break;
     case STEP_CLOSE:
         tm_snap_name_file(w->name, w->info.partition, w->info.walked_from, w->info.walked_to);
-        start(w, STEP_RENAME,
-              (struct tm_disk_op){.kind = TM_DISK_RENAME, .name = w->tmp, .name2 = w->name});
+        start(w, STEP_OPEN_SAME,
+              (struct tm_disk_op){.kind = TM_DISK_OPEN, .name = w->name, .flags = TM_DISK_RDONLY});
+        break;
+    case STEP_OPEN_SAME:
+        w->replaces = true;
+        start(w, STEP_CLOSE_SAME,
+              (struct tm_disk_op){.kind = TM_DISK_CLOSE, .file = (int32_t)result});
+        break;
+    case STEP_CLOSE_SAME:
+        give_name(w);
         break;
     case STEP_RENAME:
-        w->unlink_name = w->name;
+        w->unlink_name = w->replaces ? NULL : w->name;
         sync_dir(w, STEP_SYNC_FOLDER, w->folder);
         break;
     case STEP_SYNC_FOLDER:
@@ -512,11 +531,15 @@ static void step_done(struct tm_disk_op *op)
         w->file = (int32_t)result;
         w->unlink_name = w->tmp;
     }
-    if (step == STEP_OPEN_NEW && result >= 0 && w->closed)
+    if ((step == STEP_OPEN_NEW || step == STEP_OPEN_SAME) && result >= 0 && w->closed)
         w->current = (int32_t)result;
     if (step == STEP_OPEN_CURRENT && result == -ENOENT && !w->closed) {
         lay_current(w, 0);
         open_new(w);
+        return;
+    }
+    if (step == STEP_OPEN_SAME && result == -ENOENT && !w->closed) {
+        give_name(w);
         return;
     }
     if (step >= STEP_ABORT_CLOSE || w->closed) {
@@ -532,7 +555,7 @@ static void step_done(struct tm_disk_op *op)
     else if (step <= STEP_OPEN)
         step_open(w, step, result);
     else if (step <= STEP_SYNC_TOP)
-        step_sync(w, step);
+        step_sync(w, step, result);
     else
         step_flip(w, step, result);
 }

@@ -237,6 +237,33 @@ static void a_writer_may_be_closed_at_any_step(void)
     }
 }
 
+/* Taken again where nothing happened since: of the same range, under the same name. */
+static void one_that_counts_outlives_another_of_its_range(void)
+{
+    uint64_t seed = tm_test_seed();
+    for (unsigned round = 0; round < 120; round++) {
+        struct fixture f;
+        bool damaged;
+        setup(&f, seed + round);
+        write_one(&f, 100, 60);
+        struct tm_snapshot_writer *w = begin(&f, 100);
+        add_items(&f, w, 100, 60);
+        tm_snapshot_writer_finish(w, 110, NULL);
+        for (unsigned i = 0; i < round / 2; i++)
+            tm_sim_disk_step(f.env.sd);
+        if (round % 2 == 0) {
+            tm_snapshot_writer_close(w);
+            tm_sim_disk_drain(f.env.sd);
+            CU_ASSERT_EQUAL(files_like(&f, ""), 1);
+        } else {
+            tm_sim_disk_crash(f.env.sd, -1);
+            tm_snapshot_writer_abandon(w);
+        }
+        CU_ASSERT_FATAL(load_newest(&f, 60, &damaged) == 100 && !damaged);
+        env_done(&f.env);
+    }
+}
+
 static void damage_is_found_reported_kept_and_the_older_one_serves(void)
 {
     uint64_t seed = tm_test_seed();
@@ -430,6 +457,7 @@ static const struct tm_test tests[] = {
     TM_TEST(the_pointer_flips_only_when_it_is_published),
     TM_TEST(a_crash_at_any_step_leaves_one_that_loads),
     TM_TEST(a_writer_may_be_closed_at_any_step),
+    TM_TEST(one_that_counts_outlives_another_of_its_range),
     TM_TEST(damage_is_found_reported_kept_and_the_older_one_serves),
     TM_TEST(a_full_or_failing_disk_leaves_the_last_one),
     TM_TEST(a_snapshot_is_sent_chunk_by_chunk_and_can_be_resumed),
