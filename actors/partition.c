@@ -1,9 +1,8 @@
-/* Life, applying, roles.
+/* Life and roles.
  *
  * Recovery: the store comes from a snapshot or is empty, with what the WAL's replay showed to be
- * committed; the rest is applied after the replica has started, like any other record.  A follower
- * applies what is committed.  A replica that becomes leader applies the rest of its log
- * speculatively, and takes requests when it has. */
+ * committed; the rest is applied after the replica has started, like any other record
+ * (partition_apply.c). */
 #include "actors/partition_internal.h"
 
 #include "storage/entity.h"
@@ -13,68 +12,7 @@
 #define EXPIRY_LOOK_NS TM_MS(100)
 #define TIDY_BLOBS     256 /* freed a tick of what FLUSHALL left */
 
-/* ---- applying ---- */
-
-/* How far the log may be applied now, and whether record index is committed. */
-static uint64_t apply_goal(const struct tm_partition *p)
-{
-    return p->replica.role == TM_ROLE_LEADER ? p->replica.last.index : p->replica.commit;
-}
-
-/* A snapshot walks what is committed: records that it may hold are, even if nobody has told this
- * replica yet.  While records were fetched the commit index may have passed some that a new leader
- * had applied speculatively. */
-static void apply_one(struct tm_partition *p, const struct tm_record *record)
-{
-    uint64_t applied = tm_store_applied(p->store);
-    bool committed =
-        record->index <= p->replica.commit || record->index <= tm_store_load_until(p->store);
-    if (committed && tm_store_committed(p->store) < applied)
-        tm_store_commit(p->store, applied);
-    enum tm_err e = tm_store_apply(p->store, record, !committed);
-    TM_ASSERT(e == TM_OK);
-    tm_watch_touch(&p->watches, record);
-    tm_counter_add(p->env->ctx->counters, TM_COUNTER_applied, 1);
-}
-
-static bool fetched_record(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record)
-{
-    struct tm_partition *p = fetch->owner;
-    if (p->stopping || index != tm_store_applied(p->store) + 1 || index > apply_goal(p))
-        return false;
-    apply_one(p, (const struct tm_record *)(const void *)record.data);
-    return true;
-}
-
-static void fetched(struct tm_log_fetch *fetch, enum tm_err err)
-{
-    struct tm_partition *p = fetch->owner;
-    p->apply_fetching = false;
-    if (p->stopping || err == TM_ERR_CORRUPT || err == TM_ERR_IO)
-        return; /* a fault: the log set tells, the leader brings it back */
-    tm_partition_apply(p);
-}
-
-static void fetch_from(struct tm_partition *p, uint64_t index, uint64_t goal)
-{
-    p->apply_fetch = (struct tm_log_fetch){.first = index,
-                                           .last = goal,
-                                           .max_bytes = TM_MIB(4),
-                                           .record = fetched_record,
-                                           .done = fetched,
-                                           .owner = p};
-    p->apply_fetching = tm_log_fetch(p->log, &p->apply_fetch) == TM_OK;
-}
-
-static void start_leading(struct tm_partition *p)
-{
-    if (p->leading || p->replica.role != TM_ROLE_LEADER || p->store == NULL ||
-        tm_store_applied(p->store) <
-            tm_max_u64(p->replica.last.index, tm_store_load_until(p->store)))
-        return;
-    p->leading = true;
-    p->watches.next_token = p->replica.hs.term << 32; /* never that of another leader */
-}
+/* ---- roles ---- */
 
 static void announce(struct tm_partition *p)
 {
@@ -83,28 +21,6 @@ static void announce(struct tm_partition *p)
     p->announced = true;
     p->env->ops->leads(p->env->host, p, p->replica.hs.term);
 }
-
-void tm_partition_apply(struct tm_partition *p)
-{
-    if (p->store == NULL || p->apply_fetching || p->stopping)
-        return;
-    uint64_t goal = apply_goal(p);
-    while (tm_store_applied(p->store) < goal) {
-        uint64_t index = tm_store_applied(p->store) + 1;
-        struct tm_bytes bytes = tm_log_get(p->log, index);
-        if (bytes.data == NULL) {
-            fetch_from(p, index, goal);
-            return;
-        }
-        apply_one(p, (const struct tm_record *)(const void *)bytes.data);
-    }
-    tm_store_commit(p->store, tm_min_u64(p->replica.commit, tm_store_applied(p->store)));
-    start_leading(p);
-    if (p->leading && !p->announced)
-        tm_partition_due(p);
-}
-
-/* ---- roles ---- */
 
 static void stop_leading(struct tm_partition *p)
 {

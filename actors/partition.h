@@ -68,6 +68,7 @@ struct tm_partition_env {
     bool window_full;            /* a write waits for what is not committed yet: ship at once */
     uint64_t clock_warned_at;    /* 0: never */
     struct tm_partition *due;    /* partitions with answers to give (tm_partition_turn) */
+    struct tm_partition *behind; /* followers with records to apply (tm_partition_apply_behind) */
 };
 
 /* A reply that waits for its record. */
@@ -102,8 +103,8 @@ struct tm_partition {
     bool leading;     /* role LEADER and everything inherited applied: requests are taken */
     bool announced;   /* ops.leads was called for this term */
     bool clock_ahead; /* of a quorum's: nothing is written here */
-    bool is_dirty, is_due;
-    struct tm_partition *dirty_next, *due_next;
+    bool is_dirty, is_due, is_behind;
+    struct tm_partition *dirty_next, *due_next, *behind_next;
 
     /* Replies waiting for commit, a ring in order of index. */
     struct tm_pending *pending;
@@ -186,6 +187,10 @@ void tm_partition_fault(struct tm_partition *p);
  * events were handed in and before the turn ends.  Never from inside a call of this header: an
  * answer lets a session go on, which may send the next request. */
 void tm_partition_turn(struct tm_partition *p);
+
+/* Applies what the followers of env->behind have heard to be committed; as often as
+ * tm_partition_turn. */
+void tm_partition_apply_behind(struct tm_partition_env *env);
 
 /* Slow work: expiry, WAIT timeouts.  Some ten times a second. */
 void tm_partition_tick(struct tm_partition *p);

@@ -1,6 +1,7 @@
 /* partition_internal.h: between the files of the partition.
  *
- *   partition.c         life, applying, changes of role
+ *   partition.c         life, changes of role
+ *   partition_apply.c   records become the state
  *   partition_io.c      the replica's log, hard state and messages (struct tm_replica_io)
  *   partition_exec.c    evaluating requests
  *   partition_clock.c   clocks that are wrong
@@ -15,6 +16,9 @@ extern const struct tm_replica_io tm_partition_io;
 /* Applies what is committed, and at a leader what was inherited, as far as records are in memory;
  * fetches the rest. */
 void tm_partition_apply(struct tm_partition *p);
+
+/* The same, later in this turn: puts the partition on env->behind. */
+void tm_partition_apply_later(struct tm_partition *p);
 
 void tm_partition_set_role(struct tm_partition *p, const struct tm_replica_status *status);
 

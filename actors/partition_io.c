@@ -256,7 +256,10 @@ static void io_committed(void *host, uint64_t index)
             tm_counter_add(counters, TM_COUNTER_solo_commits, index - tm_store_committed(p->store));
         tm_store_commit(p->store, index);
     }
-    tm_partition_apply(p);
+    if (p->replica.role == TM_ROLE_FOLLOWER)
+        tm_partition_apply_later(p);
+    else
+        tm_partition_apply(p);
     tm_partition_settle(p, index);
     tm_partition_decide(p, index);
 }

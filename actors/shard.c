@@ -622,6 +622,7 @@ void tm_shard_turn(struct tm_shard *s)
         s->directory = tm_node_take(s->node, s->self.worker);
     check_running(s);
     if (s->running) {
+        tm_partition_apply_behind(&s->env);
         give_due(s);
         timed_work(s);
         s->keeper_busy = tm_keeper_turn(s->keeper);
@@ -678,6 +679,7 @@ static void flush_log(struct tm_shard *s)
 void tm_shard_flush(struct tm_shard *s)
 {
     if (s->running) {
+        tm_partition_apply_behind(&s->env);
         give_due(s);
         ship_dirty(s);
         s->beat_deadline = tm_beat_turn(&s->beat);

@@ -273,6 +273,11 @@ enum tm_err tm_log_append(struct tm_log *log, struct tm_bytes record, enum tm_wa
     return TM_OK;
 }
 
+void tm_log_prefetch(const struct tm_log *log, uint64_t index)
+{
+    tm_log_cache_prefetch(log, index);
+}
+
 struct tm_bytes tm_log_get(const struct tm_log *log, uint64_t index)
 {
     return tm_log_cache_get(log, index);

@@ -52,6 +52,9 @@ enum tm_err tm_log_append(struct tm_log *log, struct tm_bytes record, enum tm_wa
  * log of this worker. */
 struct tm_bytes tm_log_get(const struct tm_log *log, uint64_t index);
 
+/* Fetches the head of that record into the caches, if it is in memory.  A hint. */
+void tm_log_prefetch(const struct tm_log *log, uint64_t index);
+
 /* Reading from disk.  Owned by the caller until `done`; records come in order. */
 struct tm_log_fetch {
     uint64_t first;

@@ -7,6 +7,8 @@
 
 #include "storage/log_internal.h"
 
+#define PREFETCH_BYTES 192 /* of a record: its head, and the key of a short one */
+
 struct cached {
     uint32_t length;    /* of the record */
     uint32_t partition; /* TM_WAL_ALL: filler to the end of the ring */
@@ -95,6 +97,16 @@ void tm_log_cache_add(struct tm_log *log, uint64_t index, struct tm_bytes record
     memcpy(c + 1, record.data, record.len);
     log->cache_at[index & (log->cache_cap - 1)] = position;
     cache->head += need;
+}
+
+void tm_log_cache_prefetch(const struct tm_log *log, uint64_t index)
+{
+    if (index < log->cache_first || index > log->last)
+        return;
+    const uint8_t *at =
+        (const void *)at_position(&log->set->cache, log->cache_at[index & (log->cache_cap - 1)]);
+    for (unsigned i = 0; i < PREFETCH_BYTES; i += 64)
+        __builtin_prefetch(at + i);
 }
 
 struct tm_bytes tm_log_cache_get(const struct tm_log *log, uint64_t index)

@@ -104,6 +104,7 @@ static inline struct tm_log *tm_log_of(struct tm_log_set *set, uint32_t partitio
 /* log_cache.c */
 bool tm_log_cache_init(struct tm_log_cache *cache, uint64_t bytes);
 void tm_log_cache_add(struct tm_log *log, uint64_t index, struct tm_bytes record);
+void tm_log_cache_prefetch(const struct tm_log *log, uint64_t index);
 struct tm_bytes tm_log_cache_get(const struct tm_log *log, uint64_t index);
 void tm_log_cache_cut(struct tm_log *log); /* log->last went back, or log->base forward */
 

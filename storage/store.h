@@ -66,6 +66,31 @@ bool tm_store_tidy(struct tm_store *s, unsigned blobs);
 uint64_t tm_store_applied(const struct tm_store *s);
 uint64_t tm_store_committed(const struct tm_store *s);
 
+/* ---- Looking ahead ----
+ *
+ * A change of an entity waits for memory some five times, each time for what the one before led to.
+ * Who has several changes at hand lets each of them fetch one thing in turn.  A hint: nothing is
+ * changed, and what it names may be changed or freed in the meantime. */
+struct tm_store_ahead {
+    const struct tm_store *store;
+    uint64_t hash;
+    unsigned step;
+};
+
+/* Fetches the store itself, which the rest reads. */
+void tm_store_prefetch(const struct tm_store *s);
+
+/* To come is a change of that key. */
+void tm_store_ahead(struct tm_store_ahead *a, const struct tm_store *s, struct tm_bytes key);
+
+/* To come is that record, checked (tm_record_check); only the first of its keys is looked at. */
+void tm_store_ahead_record(struct tm_store_ahead *a, const struct tm_store *s,
+                           const struct tm_record *record);
+
+/* Fetches the next thing; TM_STORE_AHEAD_STEPS calls fetch all.  The store is still there. */
+#define TM_STORE_AHEAD_STEPS 4
+void tm_store_ahead_step(struct tm_store_ahead *a);
+
 /* ---- Writers: only between begin and finish ----
  *
  * None of them fails by itself: what does not fit makes tm_store_finish undo the whole record.

@@ -16,6 +16,8 @@
 #define TAG_BITS  12u
 #define DEPTH_MAX 36u /* depth + TAG_BITS hash bits make a cursor of 48 bits */
 
+#define PREFETCH_BLOB 320 /* bytes of a blob that are fetched ahead */
+
 struct tm_leaf {
     uint32_t count;
     uint32_t cap : 26;
@@ -77,10 +79,16 @@ static void leaf_free(struct tm_pool *pool, struct tm_leaf *l)
     tm_pool_free(pool, l, leaf_size(l->cap));
 }
 
+/* Where about that tag is: the tags are uniform. */
+static uint32_t leaf_guess(const struct tm_leaf *l, unsigned tag)
+{
+    return (uint32_t)((uint64_t)l->count * tag >> TAG_BITS);
+}
+
 /* The first slot whose tag is not below `tag`. */
 static uint32_t leaf_seek(const struct tm_leaf *l, unsigned tag)
 {
-    uint32_t i = (uint32_t)((uint64_t)l->count * tag >> TAG_BITS);
+    uint32_t i = leaf_guess(l, tag);
     while (i > 0 && slot_tag(l, i - 1) >= tag)
         i--;
     while (i < l->count && slot_tag(l, i) < tag)
@@ -190,6 +198,43 @@ void tm_table_free(struct tm_table *t, struct tm_pool *pool, bool free_entities)
     if (n > 0)
         tm_pool_free(pool, t->dir, n * sizeof *t->dir);
     tm_table_init(t);
+}
+
+static void prefetch_slot(const struct tm_leaf *l, uint32_t i)
+{
+    __builtin_prefetch(&l->low[i]);
+    __builtin_prefetch(&leaf_mid(l)[i]);
+    __builtin_prefetch(&leaf_top(l)[i]);
+}
+
+static void prefetch_blob(const struct tm_entity *e)
+{
+    for (unsigned at = 0; at < PREFETCH_BLOB; at += 64)
+        __builtin_prefetch((const uint8_t *)e + at);
+}
+
+void tm_table_prefetch(const struct tm_table *t, uint64_t hash, unsigned step)
+{
+    if (t->dir == NULL)
+        return;
+    struct tm_leaf **place = &t->dir[dir_place(t, hash)];
+    if (step == 0) {
+        __builtin_prefetch(place);
+        return;
+    }
+    const struct tm_leaf *l = *place;
+    if (step == 1) {
+        __builtin_prefetch(l);
+        return;
+    }
+    unsigned tag = hash_tag(hash, l->depth);
+    if (step == 2) {
+        prefetch_slot(l, leaf_guess(l, tag));
+        return;
+    }
+    uint32_t i = leaf_seek(l, tag);
+    if (i < l->count && slot_tag(l, i) == tag)
+        prefetch_blob(slot_entity(l, i));
 }
 
 struct tm_entity *tm_table_find(const struct tm_table *t, struct tm_bytes name, uint64_t hash)

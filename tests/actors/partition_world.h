@@ -329,6 +329,7 @@ static inline void pw_ship(struct pw_node *n)
 /* One turn, as a worker's (tm_shard_turn, tm_shard_flush). */
 static inline void pw_turn(struct pw_node *n)
 {
+    tm_partition_apply_behind(&n->env);
     pw_give_due(n);
     if (n->w->now >= n->next_slow) {
         n->next_slow = n->w->now + TM_MS(100);
@@ -338,6 +339,7 @@ static inline void pw_turn(struct pw_node *n)
         tm_log_set_tick(n->env.logs);
     pw_ship(n);
     (void)tm_beat_turn(&n->beat);
+    tm_partition_apply_behind(&n->env);
     pw_give_due(n);
     pw_ship(n);
     tm_log_set_flush(n->env.logs);

@@ -127,6 +127,25 @@ static void a_walk_in_slices_misses_and_doubles_nothing_that_stays(void)
     CU_ASSERT_EQUAL(pool.bytes, 0);
 }
 
+/* With names that are there, names that are not, and steps that come too early. */
+static void fetching_ahead_reads_only_what_is_there(void)
+{
+    struct tm_table t;
+    uint64_t seed = tm_test_seed();
+    tm_table_init(&t);
+    for (unsigned n = 0; n < 3000; n++) {
+        seed = tm_hash64(&seed, 8, n);
+        for (unsigned step = 0; step < TM_TABLE_STEPS; step++)
+            tm_table_prefetch(&t, n % 2 == 0 ? seed : UINT64_MAX, step);
+        struct tm_entity *e = blob("ahead", n, 8);
+        insert(&t, e);
+        tm_table_prefetch(&t, hash_of(e), TM_TABLE_STEPS - 1);
+        CU_ASSERT_PTR_EQUAL(tm_table_find(&t, tm_entity_name(e), hash_of(e)), e);
+    }
+    tm_table_free(&t, &pool, true);
+    CU_ASSERT_EQUAL(pool.bytes, 0);
+}
+
 static void near_goes_round_and_reaches_everything(void)
 {
     struct tm_table t;
@@ -226,6 +245,7 @@ static void decimal_numbers_are_those_that_incr_takes(void)
 static const struct tm_test tests[] = {
     TM_TEST(what_was_inserted_is_found_until_it_is_removed),
     TM_TEST(a_walk_in_slices_misses_and_doubles_nothing_that_stays),
+    TM_TEST(fetching_ahead_reads_only_what_is_there),
     TM_TEST(near_goes_round_and_reaches_everything),
     TM_TEST(colliding_names_cost_time_not_memory),
     TM_TEST(an_entity_costs_at_most_24_bytes_beside_key_and_value),
