@@ -59,6 +59,7 @@ struct tm_wal_segment {
     uint64_t last_sequence;
     int32_t file;
     uint32_t readers;
+    bool bad; /* rot was found in it */
 };
 
 /* A volume of an older generation, kept open for reading.  Volume 0 is the WAL's own. */

@@ -160,7 +160,8 @@ static enum tm_err add_segment(struct tm_wal *wal, uint32_t generation, uint32_t
                                (struct tm_wal_segment){.id = found->id,
                                                        .bytes = found->bytes,
                                                        .last_sequence = found->last_sequence,
-                                                       .file = (int32_t)file});
+                                                       .file = (int32_t)file,
+                                                       .bad = found->bad});
 }
 
 /* Makes durable what a scan accepted: writes of the dead process may still be on their way. */

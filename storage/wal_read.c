@@ -24,20 +24,20 @@ struct tm_wal_segment *tm_wal_find_segment(struct tm_wal *wal, unsigned volume, 
     return NULL;
 }
 
-/* Takes the reader off the segment; false if the segment was given up meanwhile. */
-static bool leave_segment(struct tm_wal *wal, const struct tm_wal_read_slot *slot)
+/* Takes the reader off the segment; NULL if the segment was given up meanwhile. */
+static struct tm_wal_segment *leave_segment(struct tm_wal *wal, const struct tm_wal_read_slot *slot)
 {
     struct tm_wal_segment *held =
         tm_wal_find_segment(wal, slot->volume, slot->segment & TM_WAL_SEGMENT_MASK);
     if (held != NULL && held->id == slot->segment) {
         held->readers--;
-        return true;
+        return held;
     }
     for (unsigned i = 0; slot->volume == 0 && i < wal->doomed_count; i++)
         if (wal->doomed[i].id == slot->segment)
             wal->doomed[i].readers--;
     tm_wal_work(wal);
-    return false;
+    return NULL;
 }
 
 static void finish(struct tm_wal_read_slot *slot, enum tm_err err)
@@ -105,7 +105,8 @@ static void read_done(struct tm_disk_op *op)
         }
         err = TM_ERR_NOMEM;
     }
-    if (!leave_segment(wal, slot)) {
+    struct tm_wal_segment *segment = leave_segment(wal, slot);
+    if (segment == NULL) {
         finish(slot, TM_ERR_NOTFOUND);
         return;
     }
@@ -113,6 +114,7 @@ static void read_done(struct tm_disk_op *op)
         err = TM_ERR_NOMEM;
     if (err == TM_OK)
         err = tm_wal_block_decode(slot->image, &header, wal->stream);
+    segment->bad |= err == TM_ERR_CORRUPT || err == TM_ERR_IO;
     if (err == TM_OK)
         deliver(slot, &header);
     finish(slot, err);

@@ -222,9 +222,9 @@ static void add_page(struct scan *s, const struct page *page)
 }
 
 /* Judges a page outside of valid blocks, sector by sector. */
-static void note_page(struct scan *s, uint64_t segment, uint64_t offset)
+static void note_page(struct scan *s, struct tm_wal_scan_segment *segment, uint64_t offset)
 {
-    struct page page = {.segment = segment, .offset = offset};
+    struct page page = {.segment = segment->id, .offset = offset};
     for (uint32_t at = 0; at < TM_WAL_PAGE; at += TM_WAL_SECTOR) {
         uint32_t low;
         switch (tm_wal_sector_judge(s->image + offset + at, offset + at, &low)) {
@@ -241,6 +241,7 @@ static void note_page(struct scan *s, uint64_t segment, uint64_t offset)
             page.stamped = true;
         }
     }
+    segment->bad |= page.bad;
     if (page.bad || page.stamped)
         add_page(s, &page);
 }
@@ -262,7 +263,7 @@ static void collect_segment(struct scan *s, struct tm_wal_scan_segment *segment)
             segment->used = true;
         }
         if (err != TM_OK)
-            note_page(s, segment->id, at);
+            note_page(s, segment, at);
         at += err == TM_OK ? b.disk_bytes : TM_WAL_PAGE;
     }
 }

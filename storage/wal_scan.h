@@ -46,6 +46,7 @@ struct tm_wal_scan_segment {
     uint64_t last_sequence;  /* of accepted blocks, 0 if there is none */
     uint64_t accepted_bytes; /* the end of the last of them */
     bool used;               /* some block or sector of this life of the segment was seen in it */
+    bool bad;                /* some sector of it is of no write at all */
 };
 
 struct tm_wal_scan_result {

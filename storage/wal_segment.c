@@ -5,10 +5,11 @@
  *   drop:     CLOSE -> UNLINK
  *
  * One segment is kept ready.  A segment that is given up becomes the next ready one if one is
- * needed, else it is removed.  Its name is durable before anything is written into it: a block
- * under the new id in a file that went back to its old name would be lost.  Removals need no
- * flush: blocks say which segment is the first that is needed, and nothing given up is touched
- * before such a block is durable, or a start would take it for lost.
+ * needed, else it is removed; so is one in which rot was found, for behind the end of a log it
+ * would be taken for damage to what may have been acknowledged.  Its name is durable before
+ * anything is written into it: a block under the new id in a file that went back to its old name
+ * would be lost.  Removals need no flush: blocks say which segment is the first that is needed, and
+ * nothing given up is touched before such a block is durable, or a start would take it for lost.
  *
  * No space: the temporary file is removed, `starved` is set, and a new attempt is made every
  * RETRY_NS or when a segment is given up. */
@@ -127,7 +128,7 @@ void tm_wal_work(struct tm_wal *wal)
     if (take_doomed(wal, &wal->job_segment)) {
         tm_wal_name_segment(wal->job_name, wal->folder, wal->config.generation, wal->config.worker,
                             wal->job_segment.id);
-        if (need && wal->job_segment.bytes == wal->config.segment_bytes)
+        if (need && !wal->job_segment.bad && wal->job_segment.bytes == wal->config.segment_bytes)
             start_rename(wal);
         else
             start(wal, TM_WAL_JOB_DROP_CLOSE,

@@ -390,6 +390,42 @@ static void released_segments_are_used_again_and_do_not_come_back(void)
     teardown(f);
 }
 
+/* Behind the end of a log rot looks like damage to what was acknowledged there. */
+static void a_segment_with_rot_is_not_used_again(void)
+{
+    for (unsigned by_reading = 0; by_reading < 2; by_reading++) {
+        struct fixture *f = setup(tm_test_seed());
+        f->config.max_bytes = 4 * f->config.segment_bytes;
+        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+        tm_sim_disk_drain(f->env.sd);
+        CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
+        unsigned victim = f->count - 1;
+        while (f->model[victim].segment == tm_wal_current_segment(f->wal))
+            victim--;
+        flip_in(f, victim); /* one of the last in its segment */
+        f->skipping = true;
+        if (by_reading != 0) {
+            CU_ASSERT(read_place(f, f->model[victim].place).err == TM_ERR_CORRUPT);
+        } else {
+            crash(f, -1);
+            CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+        }
+        tm_wal_release(f->wal, tm_wal_current_segment(f->wal));
+        f->released = f->acked;
+        settle_idle(f);
+        for (unsigned i = 0; i < 40; i++) {
+            fill(f, 1, 200);
+            crash(f, -1);
+            CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+            CU_ASSERT_EQUAL(f->damaged, 0);
+            tm_wal_release(f->wal, tm_wal_current_segment(f->wal));
+            f->released = f->acked;
+            settle_idle(f);
+        }
+        teardown(f);
+    }
+}
+
 static void the_segment_of_the_last_durable_block_is_not_released(void)
 {
     struct fixture *f = opened(tm_test_seed());
@@ -587,6 +623,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_failed_flush_poisons_too),
     TM_TEST(a_full_disk_refuses_effects_takes_hard_state_and_resumes),
     TM_TEST(released_segments_are_used_again_and_do_not_come_back),
+    TM_TEST(a_segment_with_rot_is_not_used_again),
     TM_TEST(the_segment_of_the_last_durable_block_is_not_released),
     TM_TEST(an_exhausted_reserve_can_still_say_what_was_released),
     TM_TEST(a_read_of_what_was_released_meanwhile_says_so),
