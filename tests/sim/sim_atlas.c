@@ -105,11 +105,16 @@ void tm_sim_atlas_mark(struct tm_sim_atlas *a, uint32_t nodes)
     a->doubt |= nodes;
 }
 
-void tm_sim_atlas_damage(struct tm_sim_atlas *a, uint32_t nodes)
+void tm_sim_atlas_expect(struct tm_sim_atlas *a, uint32_t nodes)
 {
     a->doubt |= nodes;
-    a->damaged |= nodes;
     a->latent |= nodes;
+}
+
+void tm_sim_atlas_damage(struct tm_sim_atlas *a, uint32_t nodes)
+{
+    tm_sim_atlas_expect(a, nodes);
+    a->damaged |= nodes;
 }
 
 void tm_sim_atlas_started(struct tm_sim_atlas *a, unsigned node)

@@ -27,6 +27,10 @@ void tm_sim_atlas_init(struct tm_sim_atlas *a, struct tm_sim *sim);
 bool tm_sim_atlas_may(const struct tm_sim_atlas *a, uint32_t nodes);
 void tm_sim_atlas_mark(struct tm_sim_atlas *a, uint32_t nodes);
 
+/* The nodes will come in doubt before long, at a moment that nobody chooses: they are from now on,
+ * until they have started anew. */
+void tm_sim_atlas_expect(struct tm_sim_atlas *a, uint32_t nodes);
+
 /* The nodes' disks are damaged: in doubt, and not seen whole before they have started anew. */
 void tm_sim_atlas_damage(struct tm_sim_atlas *a, uint32_t nodes);
 void tm_sim_atlas_started(struct tm_sim_atlas *a, unsigned node);

@@ -858,6 +858,11 @@ bool tm_sim_disk_is_dead(const struct tm_sim_disk *sd)
     return sd->dead;
 }
 
+bool tm_sim_disk_will_die(const struct tm_sim_disk *sd)
+{
+    return sd->die_after > 0;
+}
+
 /* A byte that is not zero, if one is found quickly. */
 static uint64_t used_byte(struct tm_sim_disk *sd, const struct inode *n, uint64_t from, uint64_t to)
 {

@@ -79,6 +79,7 @@ void tm_sim_disk_misread(struct tm_sim_disk *sd, bool wanted);
  */
 void tm_sim_disk_die_after(struct tm_sim_disk *sd, uint64_t operations);
 bool tm_sim_disk_is_dead(const struct tm_sim_disk *sd);
+bool tm_sim_disk_will_die(const struct tm_sim_disk *sd); /* told to, and has not yet */
 bool tm_sim_disk_has_died(const struct tm_sim_disk *sd); /* since die_after was last said */
 
 /* Rot: flips a bit, or spoils a sector, of what some file holds (drawn), as it is and as it would

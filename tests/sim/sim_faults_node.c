@@ -178,6 +178,8 @@ static bool begin_boot(struct tm_sim_faults *f, struct tm_sim_active *a)
     a->amount = 1 + draw(f, 1ULL << (1 + draw(f, 11)));
     if (!tm_sim_end_nodes(f, 1u << a->node, TM_SIM_KILL, a))
         return false;
+    if (f->config.memory) /* it may be long up and whole by then */
+        tm_sim_atlas_expect(&f->atlas, 1u << a->node);
     tm_sim_disk_die_after(tm_sim_disk_of(f->sim, a->node), a->amount);
     return true;
 }
@@ -252,7 +254,8 @@ static void come_back(struct tm_sim_faults *f, unsigned node)
     b->down = false;
     if (tm_sim_start(f->sim, node)) {
         b->refusals = 0;
-        tm_sim_atlas_started(&f->atlas, node);
+        if (!tm_sim_disk_will_die(disk))
+            tm_sim_atlas_started(&f->atlas, node);
         return;
     }
     bool stopped = tm_sim_disk_has_died(disk);
@@ -286,6 +289,8 @@ static void ended(struct tm_sim_faults *f, unsigned node)
         f->absence[node].dead = true;
         return;
     }
+    if (f->config.memory)
+        tm_sim_atlas_mark(&f->atlas, 1u << node);
     tm_sim_gone(f, node, tm_sim_now(f->sim) + 1 + draw(f, TM_SECONDS(3)));
     if (lied) /* what it holds cannot be trusted, and it cannot know */
         replace_disk(f, node);
