@@ -468,7 +468,8 @@ static void tend_generations(struct tm_shard *s)
     struct tm_node *n = s->node;
     struct tm_datadir_error err;
     uint32_t partition;
-    if (!s->moved && !tm_log_set_needs_older(s->logs, &partition)) {
+    if (!s->moved && !tm_log_set_needs_older(s->logs, &partition) &&
+        tm_hs_floors_saved(tm_log_set_hs(s->logs))) {
         s->moved = true;
         atomic_fetch_add(&n->logs_moved, 1);
     }

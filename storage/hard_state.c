@@ -82,6 +82,7 @@ struct tm_hs {
     uint64_t content; /* the first version of what was encoded last */
     uint64_t covered;
     uint64_t rounds, rounds_saved; /* refreshes that began; that are in a pair of copies */
+    uint64_t floors, floors_encoded, floors_saved; /* set; in the image; in all four copies */
     bool unsaved;
     /* Recovery: the volume that is being replayed. */
     uint32_t volume_workers, volume_worker;
@@ -163,6 +164,7 @@ static void encode_copy(struct tm_hs *hs, uint64_t version, uint64_t covered)
                           .generation = hs->config.generation,
                           .worker = hs->config.worker};
     hs->content = version;
+    hs->floors_encoded = hs->floors;
     memcpy(header.cluster, hs->config.cluster, 16);
     memset(hs->image, 0, hs->copy_bytes);
     struct entry *to = (void *)(hs->image + sizeof header);
@@ -462,6 +464,12 @@ void tm_hs_set_floor(struct tm_hs *hs, uint32_t partition, uint64_t index, uint6
     TM_ASSERT(mine(hs, partition));
     hs->states[partition].entry.floor_index = index;
     hs->states[partition].entry.floor_hash = hash;
+    hs->floors++;
+}
+
+bool tm_hs_floors_saved(const struct tm_hs *hs)
+{
+    return hs->floors_saved == hs->floors;
 }
 
 void tm_hs_floor(const struct tm_hs *hs, uint32_t partition, uint64_t *index, uint64_t *hash)
@@ -519,6 +527,7 @@ static void pair_done(struct tm_hs *hs)
         next_step(hs);
     } else {
         hs->covered = hs->target;
+        hs->floors_saved = hs->floors_encoded;
         hs->refreshing = false;
     }
 }

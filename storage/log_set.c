@@ -5,7 +5,8 @@
  *
  * Giving up segments: after a compaction or a reset, at the end of a turn, the oldest segment that
  * any log still needs is looked up.  If the hard state file does not cover the ones below it yet,
- * it is refreshed first, and the release follows when that is done. */
+ * or does not have the floors of what was compacted, it is refreshed first, and the release follows
+ * when that is done: else the loss of a snapshot would leave a log that looks empty. */
 #include "storage/log_set.h"
 
 #include <stdlib.h>
@@ -329,12 +330,12 @@ static void give_up_segments(struct tm_log_set *set)
     uint64_t oldest = tm_wal_current_segment(set->wal);
     for (uint32_t i = 0; i < set->log_count; i++)
         oldest = tm_min_u64(oldest, oldest_needed(set->logs[i]));
+    bool some = oldest > tm_wal_first_segment(set->wal);
+    uint64_t last = some ? tm_wal_segment_last_sequence(set->wal, oldest - 1) : 0;
     set->maintain = false;
-    if (oldest <= tm_wal_first_segment(set->wal))
-        return;
-    uint64_t last = tm_wal_segment_last_sequence(set->wal, oldest - 1);
-    if (last <= tm_hs_covered(set->hs)) {
-        tm_wal_release(set->wal, oldest);
+    if (last <= tm_hs_covered(set->hs) && tm_hs_floors_saved(set->hs)) {
+        if (some)
+            tm_wal_release(set->wal, oldest);
         return;
     }
     set->maintain = true; /* again when the file is written */

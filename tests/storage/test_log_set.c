@@ -592,6 +592,48 @@ static void a_log_in_an_older_generation_keeps_its_moved_record(void)
     teardown(f);
 }
 
+/* The hard state file covers the segments already when a log is compacted: they stay until it also
+ * says how far that went, or a lost snapshot would leave a log that looks empty. */
+static void segments_stay_until_the_floor_is_saved(void)
+{
+    uint64_t seed = tm_test_seed();
+    unsigned released = 0, faults = 0;
+    for (unsigned round = 0; round < 60; round++) {
+        struct fixture *f = filled(seed + round, 60);
+        struct model_log *m = &f->logs[2];
+        uint64_t first = tm_wal_first_segment(tm_log_set_wal(f->set));
+        for (unsigned k = 0; k < MINE; k++) {
+            struct model_log *other = &f->logs[partition_at(k)];
+            other->commit = other->last;
+            tm_log_set_commit(log_at(f, partition_at(k)), other->last);
+        }
+        for (unsigned i = 0; i < 100 && tm_wal_current_segment(tm_log_set_wal(f->set)) < 4; i++) {
+            CU_ASSERT_FATAL(append(f, 2) == TM_OK);
+            settle(f);
+        }
+        put(f, 2); /* and with it all that is durable is covered */
+        settle(f);
+        m->commit = m->last;
+        tm_log_set_commit(log_at(f, 2), m->last);
+        for (unsigned k = 0; k < MINE; k++) {
+            struct model_log *one = &f->logs[partition_at(k)];
+            if (one->last > one->base)
+                tm_log_compact(log_at(f, partition_at(k)), one->last);
+        }
+        for (unsigned steps = round; steps > 0; steps--) {
+            tm_log_set_flush(f->set);
+            tm_sim_disk_step(f->env.sd);
+        }
+        released += tm_wal_first_segment(tm_log_set_wal(f->set)) > first;
+        crash(f, -1);
+        reopen(f); /* on the snapshots before */
+        faults += tm_log_fault_count(log_at(f, 2)) > 0;
+        CU_ASSERT_EQUAL(tm_log_last(log_at(f, 2)), m->last);
+        teardown(f);
+    }
+    CU_ASSERT(released > 0 && faults > 0 && faults < 60);
+}
+
 /* Damage of which nobody knows what it held makes suspects of all logs, those too that no replica
  * is here to clear. */
 static void a_disowned_log_keeps_no_segment(void)
@@ -639,6 +681,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_log_moves_on_when_the_worker_count_changes),
     TM_TEST(a_fault_keeps_the_segment_that_shows_it),
     TM_TEST(a_log_in_an_older_generation_keeps_its_moved_record),
+    TM_TEST(segments_stay_until_the_floor_is_saved),
     TM_TEST(a_disowned_log_keeps_no_segment),
 };
 
