@@ -225,7 +225,7 @@ static unsigned rings_poll(struct tm_dpdk_end *end, unsigned budget)
 
 static bool port_readable(const struct tm_dpdk_end *end, const struct tm_dpdk_port *port)
 {
-    return port->present && port->started && owns(end, port);
+    return owns(end, port) && port->present && port->started;
 }
 
 static unsigned ports_poll(struct tm_dpdk_end *end, unsigned budget)
@@ -428,7 +428,7 @@ static void fabric_close(struct tm_fabric *f)
     struct tm_dpdk *net = end->net;
     if (tm_dpdk_is_memif(net))
         tm_dpdk_memif_close(end);
-    else if (net->ports[0].started && owns(end, &net->ports[0]))
+    else if (owns(end, &net->ports[0]) && net->ports[0].started)
         tm_dpdk_port_stop(&net->ports[0]);
     rte_pktmbuf_free_bulk(end->stash, end->stash_count);
     end->stash_count = 0;
