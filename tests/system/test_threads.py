@@ -1,0 +1,98 @@
+#!/usr/bin/python3
+"""What the threads of a node share is shared properly, as far as ThreadSanitizer can see.  The program
+is one built with -Db_sanitize=thread; its reports go into files, and there must be none.
+
+Three nodes of two workers each, with clients on all of them, are made to do whatever crosses
+threads: messages between workers, live options, commands that ask sibling workers, the log, counters
+read by other processes, the death and the return of a node, the end of all of them.
+
+What it cannot see: what the kernel writes (io_uring's rings and buffers), what another process writes
+(memif, the workspace), and the locks of DPDK's libraries, which are not instrumented."""
+import os
+import random
+import sys
+import threading
+import time
+
+from cluster import Cluster, Load, main, three_nodes, wait_until
+
+SUPPRESSIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "threads.supp")
+# Instrumented code is slow: it is given time before somebody takes it for dead.
+PATIENT = ["--workers", "2", "--election-timeout-ms", "1000", "--heartbeat-ms", "100"]
+OPTIONS = [("log-level", ("debug", "info")), ("idle", ("park", "backoff", "auto")),
+           ("client-pipeline-max", ("100", "1024")), ("memory-limit", ("1gib", "0")),
+           ("idle-spin-us", ("0", "50us"))]
+
+
+def reports(folder):
+    names = sorted(n for n in os.listdir(folder) if n.startswith("race."))
+    texts = []
+    for name in names:
+        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as f:
+            texts.append(f.read())
+    return [text for text in texts if text.strip()]
+
+
+def operate(c, done, wrong):
+    """Does what operators do, on and on, until done is set."""
+    rng = random.Random(1)
+    while not done.is_set():
+        node = rng.choice([name for _, name in c.nodes])
+        try:
+            client = c.client(node, timeout=30)
+            name, values = rng.choice(OPTIONS)
+            client.config_set(name, rng.choice(values))
+            client.config_get("*")
+            client.client_list()
+            client.info()
+            client.dbsize()
+            client.execute_command("TIDEMILL", "DIRECTORY")
+            c.stat(node)
+            c.status(node)
+        except Exception as e:  # a node may be dead just now; it must work in the end
+            wrong[:] = [e]
+            time.sleep(0.1)
+        else:
+            wrong[:] = []
+
+
+def work_and_watch(c):
+    done, wrong = threading.Event(), []
+    operator = threading.Thread(target=operate, args=(c, done, wrong), daemon=True)
+    c.up()
+    with Load(c, writers=3, readers=2, timeout=30) as load:
+        operator.start()
+        for _ in range(2):
+            wait_until(lambda n=load.acked: load.wrong or load.acked >= n + 500, 60, 0.05)
+            c.kill("node-2")
+            wait_until(lambda n=load.acked: load.wrong or load.acked >= n + 100, 60, 0.05)
+            c.up()
+        wait_until(lambda n=load.acked: load.wrong or load.acked >= n + 500, 60, 0.05)
+        wait_until(lambda: not wrong, 60)
+        done.set()
+        operator.join(120)
+    load.verify()
+    c.down()
+
+
+def watched(options):
+    with Cluster(three_nodes(), PATIENT + options) as c:
+        os.environ["TSAN_OPTIONS"] = "log_path=%s suppressions=%s" % (
+            os.path.join(c.dir, "race"), SUPPRESSIONS)
+        work_and_watch(c)
+        found = reports(c.dir)
+        for text in found[:3]:
+            print(text[:8000], flush=True)
+        assert not found, "%d processes were reported" % len(found)
+
+
+def workers_race_for_nothing_over_tcp():
+    watched(["--fabric", "tcp"])
+
+
+def workers_race_for_nothing_over_dpdk():
+    watched([])
+
+
+if __name__ == "__main__":
+    sys.exit(main([workers_race_for_nothing_over_tcp, workers_race_for_nothing_over_dpdk]))
