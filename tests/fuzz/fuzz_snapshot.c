@@ -13,8 +13,9 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/sim/sim_disk.h"
 
-#define PARTITION 3
-#define SLICE_MAX (64 * 1024)
+#define PARTITION   3
+#define SLICE_MAX   (64 * 1024)
+#define DAMAGES_MAX 16
 
 static const uint8_t cluster[16] = {4, 2};
 static struct tm_arena arena;
@@ -265,7 +266,7 @@ static void damage(struct tm_bytes bytes)
     write_snapshot(&world, sd, 10, first);
     write_snapshot(&world, sd, 20, second);
     FUZZ_CHECK(list_and_load(&world, &items) == 2);
-    while (in.left > 0) {
+    for (unsigned i = 0; i < DAMAGES_MAX && in.left > 0; i++) {
         char name[TM_SNAP_NAME_MAX];
         uint8_t op = fuzz_byte(&in);
         uint64_t at = fuzz_u16(&in);

@@ -1,6 +1,6 @@
-/* Topology files.  The first byte chooses: the bytes are a file, evaluated in its bounded child as
- * always; or they are the JSON that such a child may answer, so that the checks of options are
- * reached thousands of times a second (the evaluation is wrapped at link time).
+/* Topology files.  The first byte chooses: 0xff, the bytes are a file, evaluated in its bounded
+ * child as always; else they are the JSON that such a child may answer, so that the checks of
+ * options are reached thousands of times a second (the evaluation is wrapped at link time).
  *
  * Held: a topology or one line that says what is wrong, never both or neither; what is accepted
  * keeps its bounds. */
@@ -82,7 +82,7 @@ FUZZ_TARGET(data, size)
     if (size < 2 || size > 16384)
         return 0;
     struct tm_bytes rest = tm_bytes_of(data + 1, size - 1);
-    answer = data[0] % 2 == 0 ? rest : (struct tm_bytes){0};
+    answer = data[0] != 0xff ? rest : (struct tm_bytes){0};
     load(rest);
     return 0;
 }
