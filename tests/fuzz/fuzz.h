@@ -47,7 +47,8 @@ static inline struct fuzz_input fuzz_input_of(const uint8_t *data, size_t size)
 static inline struct tm_bytes fuzz_take(struct fuzz_input *in, size_t n)
 {
     struct tm_bytes bytes = tm_bytes_of(in->data, n < in->left ? n : in->left);
-    in->data += bytes.len;
+    if (bytes.len > 0)
+        in->data += bytes.len;
     in->left -= bytes.len;
     return bytes;
 }

@@ -2,17 +2,21 @@
  * are, a decoder takes them or says CORRUPT.  What it takes must survive being written and read
  * again.  The first byte chooses the decoder.
  *
- * Records carry a checksum that chance does not hit: those are completed here, so that what lies
- * behind it is reached; a store then applies and undoes what passed. */
+ * Records, directories, identities and offers carry a checksum that chance does not hit: those are
+ * completed here, so that what lies behind is reached; a store then applies and undoes records that
+ * passed. */
 #include "actors/directory.h"
 #include "actors/heartbeat.h"
 #include "actors/offer_image.h"
 #include "actors/replica_wire.h"
 #include "actors/request_wire.h"
 #include "actors/transfer.h"
+#include "runtime/hash.h"
 #include "storage/arena.h"
+#include "storage/datadir.h"
 #include "storage/store.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/sim/sim_disk.h"
 
 #define PARTITION 3
 
@@ -72,17 +76,71 @@ static void answer(struct tm_bytes bytes)
                again.index == a.index && again.cursor == a.cursor && again.copies == a.copies);
 }
 
+static void use_directory(const struct tm_directory *d)
+{
+    size_t len;
+    const char *region = tm_directory_fact(d, "region", &len);
+    FUZZ_CHECK(region == NULL || region + len <= d->facts + d->facts_len);
+    for (unsigned n = 0; n < d->members; n++)
+        FUZZ_CHECK(tm_directory_find(d, d->nodes[n].name) >= 0);
+    for (unsigned p = 0; p <= d->partitions; p++)
+        FUZZ_CHECK(d->placement[p].copies >= 1 && d->placement[p].copies <= d->members);
+    FUZZ_CHECK(tm_directory_refuses(d, d) != NULL); /* it is no next version */
+}
+
+/* The last eight bytes are the checksum of those before. */
 static void directory(struct tm_bytes bytes)
 {
     static struct tm_directory d;
-    if (tm_directory_decode(bytes, &d) != TM_OK)
-        return;
-    size_t len = tm_directory_size(&d);
-    uint8_t *out = malloc(len);
-    FUZZ_CHECK(out != NULL && len == bytes.len);
-    tm_directory_encode(&d, out);
-    FUZZ_CHECK(memcmp(out, bytes.data, len) == 0);
-    free(out);
+    uint8_t *sealed = fuzz_copy(bytes);
+    if (bytes.len >= 8)
+        tm_store64(sealed + bytes.len - 8, tm_hash64(sealed, bytes.len - 8, 0));
+    if (tm_directory_decode(tm_bytes_of(sealed, bytes.len), &d) == TM_OK) {
+        size_t len = tm_directory_size(&d);
+        uint8_t *out = malloc(len);
+        FUZZ_CHECK(out != NULL && len == bytes.len);
+        tm_directory_encode(&d, out);
+        FUZZ_CHECK(memcmp(out, sealed, len) == 0);
+        free(out);
+        use_directory(&d);
+    }
+    free(sealed);
+}
+
+/* Two copies of 336 bytes, at 0 and at 4096, whose last eight are the checksum. */
+static void identity(struct tm_bytes bytes)
+{
+    struct fuzz_input in = fuzz_input_of(bytes.data, bytes.len);
+    struct fuzz_world world;
+    struct tm_datadir_identity id;
+    struct tm_datadir_error error = {""};
+    static uint8_t file[8192];
+    memset(file, 0, sizeof file);
+    uint8_t flags = fuzz_byte(&in);
+    for (unsigned copy = 0; copy < 2; copy++) {
+        struct tm_bytes stored = fuzz_take(&in, 336);
+        if (stored.len > 0)
+            memcpy(file + 4096 * copy, stored.data, stored.len);
+        if ((flags >> copy & 1) == 0)
+            tm_store64(file + 4096 * copy + 328, tm_hash64(file + 4096 * copy, 328, 0));
+    }
+    struct tm_sim_disk *sd = tm_sim_disk_new(1);
+    fuzz_world_init(&world);
+    world.ctx.disk = tm_sim_disk_table(sd);
+    int64_t fd = tm_disk_run_open(world.ctx.disk, "identity", TM_DISK_CREATE);
+    tm_disk_run_write(world.ctx.disk, (int32_t)fd, file, sizeof file, 0, TM_DISK_DSYNC);
+    tm_disk_run_close(world.ctx.disk, (int32_t)fd);
+    if (tm_datadir_read(world.ctx.disk, &id, &error) == TM_OK) {
+        bool clean;
+        FUZZ_CHECK(id.generation_count <= TM_WAL_GENERATIONS);
+        FUZZ_CHECK(strlen(id.cluster) <= TM_DATADIR_NAME_MAX);
+        (void)tm_datadir_check(&id, "cluster", "node-1", &error);
+        if (tm_datadir_begin(world.ctx.disk, &id, 2, &clean, &error) == TM_OK)
+            FUZZ_CHECK(tm_datadir_read(world.ctx.disk, &id, &error) == TM_OK && !id.clean);
+    } else {
+        FUZZ_CHECK(error.text[0] != '\0');
+    }
+    tm_sim_disk_free(sd);
 }
 
 static void transfer(struct tm_bytes bytes)
@@ -94,13 +152,6 @@ static void transfer(struct tm_bytes bytes)
         return;
     FUZZ_CHECK(chunk.data >= bytes.data && chunk.data + chunk.len == bytes.data + bytes.len);
     FUZZ_CHECK(tm_transfer_members(&info, &m) == TM_OK && tm_members_valid(&m));
-}
-
-static void offer(struct tm_bytes bytes)
-{
-    static const uint8_t cluster[16] = {0};
-    if (tm_offer_check(bytes, cluster) == TM_OK)
-        FUZZ_CHECK(tm_offer_records(bytes).len + sizeof(struct tm_offer_head) == bytes.len);
 }
 
 /* --- heartbeats --- */
@@ -165,6 +216,44 @@ static const struct tm_record *next_record(struct fuzz_input *in, uint64_t index
     return tm_record_check(r, r->length) == TM_OK ? r : NULL;
 }
 
+/* A chain of records in an image whose head is sealed, then changed and sealed again. */
+static void offer(struct tm_bytes bytes)
+{
+    static const uint8_t cluster[16] = {0};
+    static uint64_t image[8192];
+    struct fuzz_input in = fuzz_input_of(bytes.data, bytes.len);
+    struct tm_offer_head *head = (void *)image;
+    size_t at = sizeof *head;
+    uint64_t first = fuzz_byte(&in), hash = fuzz_byte(&in);
+    *head = (struct tm_offer_head){
+        .fork_index = fuzz_byte(&in), .fork_hash = hash, .partition = PARTITION};
+    for (uint64_t i = 0, count = 1 + fuzz_byte(&in) % 8; i < count; i++) {
+        struct tm_record *r = (void *)((uint8_t *)image + at);
+        if (next_record(&in, first + i, (void *)r, 4096) == NULL)
+            continue;
+        r->prev_hash = hash;
+        tm_record_seal(r);
+        hash = r->checksum;
+        at += r->length;
+    }
+    if (at == sizeof *head)
+        return;
+    tm_offer_seal((uint8_t *)image, at);
+    size_t where = fuzz_u16(&in);
+    struct tm_bytes with = fuzz_take(&in, 8);
+    if (where + with.len <= at && with.len > 0)
+        memcpy((uint8_t *)image + where, with.data, with.len);
+    head->checksum = 0;
+    head->checksum = tm_hash64(image, at, 0);
+    uint8_t *copy = fuzz_copy(tm_bytes_of(image, at));
+    if (tm_offer_check(tm_bytes_of(copy, at), cluster) == TM_OK) {
+        char name[TM_OFFER_NAME_MAX];
+        tm_offer_name((void *)copy, name);
+        FUZZ_CHECK(tm_offer_records(tm_bytes_of(copy, at)).len + sizeof *head == at);
+    }
+    free(copy);
+}
+
 static void records(struct tm_bytes bytes)
 {
     static uint64_t space[1024];
@@ -205,8 +294,8 @@ static void raw_record(struct tm_bytes bytes)
 FUZZ_TARGET(data, size)
 {
     static void (*const decoders[])(struct tm_bytes) = {
-        records,   replica_message, members, request,    answer,
-        directory, transfer,        offer,   heartbeats, raw_record,
+        records,  replica_message, members,    request,    answer,   directory,
+        transfer, offer,           heartbeats, raw_record, identity,
     };
     if (size < 1)
         return 0;

@@ -1,5 +1,6 @@
 /* The log of a worker: a program of appends, votes, cuts, crashes and restarts over a simulated
- * disk, then damage of any kind to its files, and starts again.
+ * disk, then damage of any kind to its files, blocks that say what was never so among it, and
+ * starts again.
  *
  * Held: a start ends, with logs or with an error that says why; what replay hands over are valid
  * records; a log has no hole but its faults; two starts in a row find the same; a log that was
@@ -15,6 +16,7 @@
 #define WORKERS    2
 #define MINE       2 /* partitions 0 and 2 belong to worker 0 */
 #define STEPS_MAX  300
+#define SEGMENT    TM_KIB(32)
 
 struct log_world {
     struct fuzz_world world;
@@ -24,7 +26,7 @@ struct log_world {
     uint64_t durable[PARTITIONS]; /* index that was reported */
     uint64_t hash[PARTITIONS];    /* and its hash */
     uint64_t term;
-    bool harmed, failed;
+    bool harmed, forged, failed;
 };
 
 static uint32_t mine(unsigned i)
@@ -69,9 +71,9 @@ static bool no_base(void *host, uint32_t partition, struct tm_log_base *out)
 
 static void on_record(void *host, uint32_t partition, struct tm_bytes record)
 {
-    (void)host;
     const struct tm_record *r = (const void *)record.data;
-    FUZZ_CHECK(tm_record_check(r, record.len) == TM_OK && r->partition == partition);
+    FUZZ_CHECK(r->length == record.len && r->partition == partition);
+    FUZZ_CHECK(((struct log_world *)host)->forged || tm_record_check(r, record.len) == TM_OK);
 }
 
 /* --- starts and ends --- */
@@ -264,6 +266,45 @@ static void copy_page(struct log_world *w, struct fuzz_input *in, const char *to
         overwrite(w, to, target, tm_bytes_of(page, sizeof page));
 }
 
+/* Changes what a block says; what chance does not hit, its checksums, is completed again. */
+static void forge(struct log_world *w, struct fuzz_input *in, uint64_t segment)
+{
+    static _Alignas(TM_WAL_PAGE) uint8_t image[SEGMENT];
+    static uint64_t stream[SEGMENT / 8];
+    char name[TM_WAL_NAME_MAX];
+    struct tm_disk *disk = w->config.wal.ctx->disk;
+    struct tm_wal_block head;
+    uint64_t at = fuzz_byte(in) % 8 * TM_WAL_PAGE;
+    tm_wal_name_segment(name, "wal", 1, 0, segment);
+    int64_t file = tm_disk_run_open(disk, name, TM_DISK_RDONLY);
+    if (file < 0)
+        return;
+    int64_t n = tm_disk_run_read(disk, (int32_t)file, image, (uint32_t)(SEGMENT - at), at);
+    tm_disk_run_close(disk, (int32_t)file);
+    if (n < TM_WAL_PAGE || tm_wal_block_header(image, segment, at, (uint64_t)n, &head) != TM_OK ||
+        tm_wal_block_decode(image, &head, (uint8_t *)stream) != TM_OK)
+        return;
+    size_t where = fuzz_u16(in) % head.length;
+    struct tm_bytes with = fuzz_take(in, 1 + fuzz_byte(in) % 8);
+    if (with.len > 0 && where + with.len <= head.length)
+        memcpy((uint8_t *)stream + where, with.data, with.len);
+    memcpy(&head, stream, sizeof head);
+    uint64_t spans = (uint64_t)head.own_spans + head.prev_spans;
+    if (tm_wal_stream_bytes(0, spans) > head.length || head.length > sizeof stream)
+        return;
+    const uint8_t *bytes = (const uint8_t *)stream;
+    struct tm_bytes rest = tm_wal_block_records(bytes), record;
+    while (tm_wal_record_next(&rest, &record)) {
+        struct tm_record *r = (void *)(uintptr_t)record.data;
+        if (r->body_len < record.len && tm_record_length(r->body_len) == record.len)
+            tm_record_seal(r);
+    }
+    tm_wal_block_encode(image, &head, tm_wal_block_own(bytes), tm_wal_block_prev(bytes),
+                        tm_wal_block_records(bytes));
+    overwrite(w, name, at, tm_bytes_of(image, head.disk_bytes));
+    w->forged = true;
+}
+
 /* The process is dead meanwhile. */
 static bool harm(struct log_world *w, struct fuzz_input *in)
 {
@@ -286,8 +327,10 @@ static bool harm(struct log_world *w, struct fuzz_input *in)
             tm_sim_disk_remove(w->sd, name);
         else if (how % 8 == 5)
             overwrite(w, name, at, fuzz_take(in, how / 8));
-        else
+        else if (how % 8 == 6)
             copy_page(w, in, name);
+        else
+            forge(w, in, 1 + at % 4);
     }
     return restart(w, 2);
 }
@@ -355,7 +398,7 @@ static void world_init(struct log_world *w)
                 .partitions = PARTITIONS,
                 .cluster = {7},
                 .disk_id = 5,
-                .segment_bytes = TM_KIB(32),
+                .segment_bytes = SEGMENT,
                 .max_record_bytes = 4096},
         .workers = WORKERS,
         .cache_bytes = 16 * 1024,
