@@ -5,6 +5,7 @@
 #include "actors/partition.h"
 #include "tests/sim/sim_blocks.h"
 #include "tests/sim/sim_eventual.h"
+#include "tests/sim/sim_rounds.h"
 #include "tests/sim/sim_run.h"
 #include "tests/sim/sim_truth.h"
 
@@ -19,6 +20,7 @@ struct watched {
     struct tm_sim_disk *disk; /* that is listened to */
     struct tm_sim_truth_boot boot;
     enum looks *looked; /* by partition: at this process's */
+    uint64_t cut; /* of its logs, so many records as was seen last */
 };
 
 struct tm_sim_oracle {
@@ -27,6 +29,7 @@ struct tm_sim_oracle {
     uint32_t partitions; /* the system partition included */
     struct tm_sim_truth *truth;
     struct tm_sim_blocks *blocks;
+    struct tm_sim_rounds *rounds;
     struct tm_sim_eventual *eventual; /* NULL: of a strong cluster, or its history is too free */
     bool memory, lost;                /* a disk was wiped, or lied */
     void (*hear)(void *host, const struct tm_record *record);
@@ -106,8 +109,26 @@ static void look(struct tm_sim_oracle *o, unsigned node, const struct tm_partiti
     else
         tm_sim_truth_booted(o->truth, &v, &o->nodes[node].boot);
     *looked = p->stopping ? FOR_THE_LAST_TIME : BEFORE;
+    tm_sim_rounds_look(o->rounds, &p->replica, v.now_ns);
     if (p->witness && v.last > 0)
         wrong(o, "a witness has records");
+}
+
+/* Eventual mode: what a failover cuts off is counted, never silent. */
+static void check_counted(struct tm_sim_oracle *o, unsigned node)
+{
+    uint64_t cut = tm_sim_truth_cut_off(o->truth, node), counted = 0;
+    if (cut <= o->nodes[node].cut)
+        return;
+    o->nodes[node].cut = cut;
+    for (unsigned k = 0; k < TM_SIM_WORKERS_MAX; k++) {
+        const struct tm_counters *c = tm_sim_counters(o->sim, node, k);
+        counted +=
+            tm_counter_get(c, TM_COUNTER_async_cut) + tm_counter_get(c, TM_COUNTER_async_dropped);
+    }
+    if (cut > counted)
+        tm_sim_wrong(o->sim, "%llu records were cut off logs of node %u, it has counted %llu",
+                     (unsigned long long)cut, node, (unsigned long long)counted);
 }
 
 static void turned(void *host, unsigned node, unsigned worker)
@@ -120,6 +141,8 @@ static void turned(void *host, unsigned node, unsigned worker)
         if (p != NULL && (!p->stopping || o->nodes[node].looked[id] == BEFORE))
             look(o, node, p);
     }
+    if (tm_sim_config_of(o->sim)->eventual)
+        check_counted(o, node);
 }
 
 static void befell(void *host, unsigned node, enum tm_sim_event event)
@@ -178,6 +201,11 @@ struct tm_sim_oracle *tm_sim_oracle_new(struct tm_sim *sim)
                                     .appeared = appeared};
     o->truth = tm_sim_truth_new(&c);
     o->blocks = tm_sim_blocks_new(o->truth, o->partitions);
+    o->rounds =
+        tm_sim_rounds_new(&(struct tm_sim_rounds_config){.partitions = o->partitions,
+                                                         .patience = TM_MS(TM_REQUEST_PATIENCE_MS),
+                                                         .host = o,
+                                                         .wrong = wrong});
     for (unsigned i = 0; i < o->node_count; i++) {
         struct watched *w = &o->nodes[i];
         *w = (struct watched){.oracle = o, .number = i};
@@ -198,6 +226,7 @@ void tm_sim_oracle_free(struct tm_sim_oracle *o)
     }
     if (o->eventual != NULL)
         tm_sim_eventual_free(o->eventual);
+    tm_sim_rounds_free(o->rounds);
     tm_sim_blocks_free(o->blocks);
     tm_sim_truth_free(o->truth);
     free(o);

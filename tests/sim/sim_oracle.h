@@ -3,9 +3,10 @@
  *
  * After every turn of a worker it looks at the partitions of that worker, read from the product's
  * own objects, and at every block that became durable on any disk, parsed from its bytes; it keeps
- * what has become true (sim_truth.h) and holds what it sees against it: invariants 1 to 6, 9 and 11
- * of docs/ARCHITECTURE.md, the rules of the in-sync set, in eventual mode the window of what may
- * be lost.  What clients may be told is judged by sim_history.h.
+ * what has become true (sim_truth.h, sim_rounds.h) and holds what it sees against it: invariants 1
+ * to 6 and 9 to 11 of docs/ARCHITECTURE.md, the rules of the in-sync set, in eventual mode the
+ * window of what may be lost, and that what was cut off is counted.  What clients may be told is
+ * judged by sim_history.h.
  *
  * It is a watcher of its cluster and reports by tm_sim_wrong.  One thread. */
 #ifndef TM_TESTS_SIM_SIM_ORACLE_H

@@ -181,6 +181,15 @@ void tm_sim_truth_durable(struct tm_sim_truth *t, struct tm_id id, const struct 
     } /* else a repair */
 }
 
+static void note_cut(struct tm_sim_truth *t, struct tm_id id, uint32_t partition,
+                     struct tm_sim_entry *e)
+{
+    uint64_t bit = tm_sim_truth_bit(t, id);
+    if ((e->cut & bit) == 0 && partition + 1 < t->config.partitions)
+        t->disks[tm_sim_truth_disk(t, id)].cut++;
+    e->cut |= bit;
+}
+
 void tm_sim_truth_cut(struct tm_sim_truth *t, struct tm_id id, uint32_t partition, uint64_t from)
 {
     struct tm_sim_copy *c = tm_sim_truth_copy(t, id, partition);
@@ -188,9 +197,10 @@ void tm_sim_truth_cut(struct tm_sim_truth *t, struct tm_id id, uint32_t partitio
     if (from > c->index)
         return;
     struct tm_sim_entry *e = tm_sim_truth_find(t, partition, c->index, c->hash);
-    while (e != NULL && e->index >= from)
-        e = e->index > 1 && e->prev_known ? tm_sim_truth_find(t, partition, e->index - 1, e->prev)
-                                          : NULL;
+    for (; e != NULL && e->index >= from;
+         e = e->index > 1 && e->prev_known ? tm_sim_truth_find(t, partition, e->index - 1, e->prev)
+                                           : NULL)
+        note_cut(t, id, partition, e);
     c->index = from - 1;
     c->hash = e != NULL ? e->hash : 0;
 }
@@ -243,6 +253,15 @@ unsigned tm_sim_truth_copies(const struct tm_sim_truth *t, uint32_t partition, u
             t->disks[i].copies[partition].snapshot >= index)
             nodes |= UINT64_C(1) << t->disks[i].id.node;
     return (unsigned)__builtin_popcountll(nodes);
+}
+
+uint64_t tm_sim_truth_cut_off(const struct tm_sim_truth *t, unsigned node)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < t->disk_count; i++)
+        if (t->disks[i].id.node == node)
+            count += t->disks[i].cut;
+    return count;
 }
 
 struct tm_sim_truth_stats tm_sim_truth_stats(const struct tm_sim_truth *t)

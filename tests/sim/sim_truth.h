@@ -93,6 +93,10 @@ struct tm_sim_truth_stats {
 };
 struct tm_sim_truth_stats tm_sim_truth_stats(const struct tm_sim_truth *t);
 
+/* How many different records were cut off logs of this node, durably; those of the system partition
+ * are not counted. */
+uint64_t tm_sim_truth_cut_off(const struct tm_sim_truth *t, unsigned node);
+
 /* The highest committed index of the partition. */
 uint64_t tm_sim_truth_committed(const struct tm_sim_truth *t, uint32_t partition);
 

@@ -18,6 +18,7 @@ struct tm_sim_entry {
     uint64_t prev; /* hash of the record before it, if known */
     bool prev_known, committed, has_state;
     uint64_t durable, looked; /* bit per disk: it was durable there; it was in that log */
+    uint64_t cut;             /* bit per disk: it was, and was cut off */
     uint64_t committed_in;    /* the term in which a leader first committed it */
     uint64_t state;           /* hash of what it leads to */
     uint64_t bytes;
@@ -70,6 +71,7 @@ struct tm_sim_copy {
 struct tm_sim_disk_copies {
     struct tm_id id;
     struct tm_sim_copy *copies; /* by partition */
+    uint64_t cut;               /* different records, not of the system partition */
 };
 
 struct tm_sim_truth {

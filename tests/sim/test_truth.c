@@ -74,7 +74,7 @@ static void begin_with(struct world *w, const struct tm_sim_truth_config *config
 {
     *w = (struct world){.now = TM_SECONDS(1)};
     struct tm_sim_truth_config c = *config;
-    c.partitions = 1;
+    c.partitions = 2; /* the last one is the system partition */
     c.host = w;
     c.wrong = wrong;
     w->truth = tm_sim_truth_new(&c);
@@ -708,6 +708,27 @@ static void a_window_that_is_passed_is_seen(void)
     expect(&w, "not committed for 400 ms, 200 were declared");
 }
 
+static void what_is_cut_off_is_counted_once_a_disk(void)
+{
+    struct world w;
+    begin_with(&w, &(struct tm_sim_truth_config){.eventual = true}, false);
+    one_record(&w);
+    append(&w, 2, 1, 7);
+    append(&w, 2, 1, 8);
+    cut(&w, 2, 3); /* was in memory only */
+    CU_ASSERT_EQUAL(tm_sim_truth_cut_off(w.truth, 2), 0);
+    append(&w, 2, 1, 8);
+    for (int twice = 0; twice < 2; twice++) {
+        flush(&w, 2);
+        cut(&w, 2, 2);
+        CU_ASSERT_EQUAL(tm_sim_truth_cut_off(w.truth, 2), 2);
+        append(&w, 2, 1, 7);
+        append(&w, 2, 1, 8);
+    }
+    CU_ASSERT_EQUAL(tm_sim_truth_cut_off(w.truth, 0), 0);
+    expect(&w, NULL);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(a_sound_history_is_not_objected_to),
     TM_TEST(two_leaders_of_a_term_are_seen),
@@ -740,6 +761,7 @@ static const struct tm_test tests[] = {
     TM_TEST(what_all_copies_forgot_is_forgiven_if_said),
     TM_TEST(a_record_appears_once_in_whichever_log_has_it_first),
     TM_TEST(a_window_that_is_passed_is_seen),
+    TM_TEST(what_is_cut_off_is_counted_once_a_disk),
 };
 
 TM_TEST_MAIN("sim/truth", tests)
