@@ -48,7 +48,6 @@ KNOWN_SEEDS = 3
 SAID_MAX = 90
 # Nothing moves any more: of a mutant that does not say so itself, that is no proof.
 DOUBTFUL = r"after \d+ s: |not everything could be read"
-PATIENCE_S = 120  # processor seconds of a run: one that hangs has failed
 
 
 class Mutant:
@@ -193,9 +192,15 @@ class Build:
 
 # ---- runs ----
 
+def patience(seconds):
+    """Processor seconds of a run of so many simulated ones, many times what it takes: one that
+    hangs has failed."""
+    return 20 + seconds // 4
+
+
 def run(program, seed, seconds):
     """None if the run was good, else what it said."""
-    done = subprocess.run(["prlimit", "--cpu=%d" % PATIENCE_S, program, "--seed", str(seed),
+    done = subprocess.run(["prlimit", "--cpu=%d" % patience(seconds), program, "--seed", str(seed),
                            "--seconds", str(seconds)], capture_output=True, text=True,
                           check=False, errors="replace")
     if done.returncode in (-signal.SIGXCPU, -signal.SIGKILL):

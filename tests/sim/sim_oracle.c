@@ -3,6 +3,8 @@
 #include "tests/sim/sim_oracle.h"
 
 #include "actors/partition.h"
+#include "actors/router.h"
+#include "runtime/crc16.h"
 #include "tests/sim/sim_blocks.h"
 #include "tests/sim/sim_eventual.h"
 #include "tests/sim/sim_rounds.h"
@@ -12,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define ANSWERED_MAX 1024u /* 32 clients ask 8 calls ahead at most */
+
 enum looks { NOT_YET, BEFORE, FOR_THE_LAST_TIME };
 
 struct watched {
@@ -20,7 +24,7 @@ struct watched {
     struct tm_sim_disk *disk; /* that is listened to */
     struct tm_sim_truth_boot boot;
     enum looks *looked; /* by partition: at this process's */
-    uint64_t cut; /* of its logs, so many records as was seen last */
+    uint64_t cut;       /* of its logs, so many records as was seen last */
 };
 
 struct tm_sim_oracle {
@@ -30,6 +34,9 @@ struct tm_sim_oracle {
     struct tm_sim_truth *truth;
     struct tm_sim_blocks *blocks;
     struct tm_sim_rounds *rounds;
+    struct tm_sim_layout layout;               /* of the calls */
+    struct tm_sim_call answered[ANSWERED_MAX]; /* reads, in the present turn */
+    unsigned answered_count;
     struct tm_sim_eventual *eventual; /* NULL: of a strong cluster, or its history is too free */
     bool memory, lost;                /* a disk was wiped, or lied */
     void (*hear)(void *host, const struct tm_record *record);
@@ -131,6 +138,22 @@ static void check_counted(struct tm_sim_oracle *o, unsigned node)
                      (unsigned long long)cut, node, (unsigned long long)counted);
 }
 
+/* Strong reads are confirmed by a round that began after they were asked for (invariant 10). */
+static void check_read(struct tm_sim_oracle *o, const struct tm_sim_call *call)
+{
+    for (unsigned i = 0; i < call->count; i++) {
+        struct tm_sim_register r = tm_sim_register(call->step[i].reg, &o->layout);
+        struct tm_bytes key = tm_bytes_of((const uint8_t *)r.key, strlen(r.key));
+        uint32_t p = tm_partition_of_slot(tm_slot_of_key(key), o->partitions - 1);
+        if (!tm_sim_rounds_cover(o->rounds, p, call->called_ns))
+            tm_sim_wrong(o->sim,
+                         "partition %u: a read of %s was answered after %llu us, and no round that "
+                         "began meanwhile was confirmed (invariant 10)",
+                         p, r.key,
+                         (unsigned long long)(call->returned_ns - call->called_ns) / 1000);
+    }
+}
+
 static void turned(void *host, unsigned node, unsigned worker)
 {
     struct tm_sim_oracle *o = host;
@@ -140,9 +163,13 @@ static void turned(void *host, unsigned node, unsigned worker)
         /* In the turn in which it stopped it may have committed, too. */
         if (p != NULL && (!p->stopping || o->nodes[node].looked[id] == BEFORE))
             look(o, node, p);
+        else if (p != NULL)
+            tm_sim_rounds_left(o->rounds, id, tm_sim_now(o->sim));
     }
     if (tm_sim_config_of(o->sim)->eventual)
         check_counted(o, node);
+    while (o->answered_count > 0)
+        check_read(o, &o->answered[--o->answered_count]);
 }
 
 static void befell(void *host, unsigned node, enum tm_sim_event event)
@@ -257,17 +284,32 @@ static void returned(void *host, const struct tm_sim_call *call)
     tm_sim_eventual_returned(o->eventual, call);
 }
 
+/* Replies leave in the middle of a turn: judged after it. */
+static void read_returned(void *host, const struct tm_sim_call *call)
+{
+    struct tm_sim_oracle *o = host;
+    bool reads = call->outcome == TM_SIM_DONE;
+    for (unsigned i = 0; i < call->count; i++)
+        reads = reads && call->step[i].verb == TM_SIM_READ;
+    if (!reads)
+        return;
+    TM_ASSERT(o->answered_count < ANSWERED_MAX);
+    o->answered[o->answered_count++] = *call;
+}
+
 static void *check_begin(struct tm_sim *sim, const struct tm_sim_plan *plan,
                          struct tm_sim_calls *calls)
 {
     struct tm_sim_oracle *o = tm_sim_oracle_new(sim);
     const struct tm_sim_work_config *w = &plan->work;
+    o->layout = (struct tm_sim_layout){.groups = w->groups, .registers = w->registers};
+    if (!plan->cluster.eventual)
+        *calls = (struct tm_sim_calls){.host = o, .returned = read_returned};
     if (!plan->cluster.eventual || w->share[TM_SIM_REMOVE] != 0 ||
         w->share[TM_SIM_WRITE_NEW] != 0 || w->share[TM_SIM_EXPECT] != 0 ||
         w->share[TM_SIM_EXPIRE] != 0 || w->ttl != 0 || w->flush != 0)
         return o;
-    struct tm_sim_eventual_config c = {
-        .layout = {.groups = w->groups, .registers = w->registers}, .host = o, .wrong = wrong};
+    struct tm_sim_eventual_config c = {.layout = o->layout, .host = o, .wrong = wrong};
     o->eventual = tm_sim_eventual_new(&c);
     *calls = (struct tm_sim_calls){.host = o, .returned = returned};
     return o;

@@ -28,6 +28,8 @@ struct win {
 struct part {
     struct win *wins;
     unsigned count, cap;
+    unsigned leaders;    /* bit per node: it led when it was looked at last */
+    uint64_t covered_ns; /* reads asked for until then may be answered */
 };
 
 struct tm_sim_rounds {
@@ -112,11 +114,17 @@ static uint64_t confirmed(const struct tm_replica *r)
     return best;
 }
 
+/* Reads are covered up to when the round began; if that is not known, until now. */
+static void cover(struct part *p, uint64_t round, const struct begun *b, uint64_t now_ns)
+{
+    if (round != 0)
+        p->covered_ns = tm_max_u64(p->covered_ns, b != NULL ? b->at_ns : now_ns);
+}
+
 static void check_confirmed(const struct tm_sim_rounds *s, const struct part *p,
-                            const struct worker *w, const struct tm_replica *r)
+                            const struct begun *b, const struct tm_replica *r)
 {
     char text[256];
-    const struct begun *b = begun_of(w, confirmed(r));
     for (unsigned i = p->count; b != NULL && i > 0; i--) {
         const struct win *other = &p->wins[i - 1];
         if (other->term <= r->hs.term || other->seen_ns >= b->at_ns)
@@ -157,10 +165,30 @@ void tm_sim_rounds_look(struct tm_sim_rounds *s, const struct tm_replica *r, uin
     TM_ASSERT(b->self.node < TM_SIM_NODES_MAX && b->worker < TM_SIM_WORKERS_MAX);
     struct worker *w = &s->workers[b->self.node][b->worker];
     struct part *p = &s->parts[r->partition];
+    unsigned bit = 1u << b->self.node;
     note_round(w, b, now_ns);
-    if (r->role != TM_ROLE_LEADER)
+    if (r->role != TM_ROLE_LEADER) {
+        if ((p->leaders & bit) != 0)
+            tm_sim_rounds_left(s, r->partition, now_ns);
+        p->leaders &= ~bit;
         return;
+    }
+    p->leaders |= bit;
     note_win(p, r, now_ns);
-    check_confirmed(s, p, w, r);
+    uint64_t round = tm_replica_alone(r) ? UINT64_MAX : confirmed(r);
+    const struct begun *begun = begun_of(w, round);
+    cover(p, round, begun, now_ns);
+    check_confirmed(s, p, begun, r);
     check_waiting(s, w, r);
+}
+
+/* It may have confirmed and answered before it went. */
+void tm_sim_rounds_left(struct tm_sim_rounds *s, uint32_t partition, uint64_t now_ns)
+{
+    s->parts[partition].covered_ns = now_ns;
+}
+
+bool tm_sim_rounds_cover(const struct tm_sim_rounds *s, uint32_t partition, uint64_t asked_ns)
+{
+    return asked_ns <= s->parts[partition].covered_ns;
 }

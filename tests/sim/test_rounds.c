@@ -159,12 +159,45 @@ static void rounds_of_another_process_are_other_rounds(void)
     expect(&w, NULL);
 }
 
+static void a_round_covers_the_reads_asked_for_before_it_began(void)
+{
+    struct world w;
+    begin(&w);
+    lead(&w, 0, 1);
+    uint64_t before = w.now;
+    begin_round(&w, 0);
+    CU_ASSERT_FALSE(tm_sim_rounds_cover(w.rounds, 0, before));
+    uint64_t began = w.now;
+    confirm(&w, 0, 1);
+    CU_ASSERT_TRUE(tm_sim_rounds_cover(w.rounds, 0, before));
+    CU_ASSERT_TRUE(tm_sim_rounds_cover(w.rounds, 0, began));
+    CU_ASSERT_FALSE(tm_sim_rounds_cover(w.rounds, 0, began + 1));
+    expect(&w, NULL);
+}
+
+static void who_leads_no_more_may_have_answered_before(void)
+{
+    struct world w;
+    begin(&w);
+    lead(&w, 0, 1);
+    w.now += TM_MS(1);
+    w.r[0].role = TM_ROLE_FOLLOWER;
+    look(&w, 0);
+    CU_ASSERT_TRUE(tm_sim_rounds_cover(w.rounds, 0, w.now));
+    uint64_t then = w.now++;
+    look(&w, 0);
+    CU_ASSERT_FALSE(tm_sim_rounds_cover(w.rounds, 0, then + 1));
+    expect(&w, NULL);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(a_round_that_began_before_the_next_leader_may_be_confirmed),
     TM_TEST(a_minority_confirms_nothing),
     TM_TEST(a_round_confirmed_behind_a_newer_leader_is_seen),
     TM_TEST(a_read_that_joins_a_round_under_way_is_seen),
     TM_TEST(rounds_of_another_process_are_other_rounds),
+    TM_TEST(a_round_covers_the_reads_asked_for_before_it_began),
+    TM_TEST(who_leads_no_more_may_have_answered_before),
 };
 
 TM_TEST_MAIN("sim/rounds", tests)
