@@ -204,11 +204,34 @@ static enum tm_err bell_open(struct tm_dpdk *net, char *why, size_t size)
     return err == EADDRINUSE ? TM_ERR_LOCKED : tm_err_from_errno(err);
 }
 
-/* "name,args" of a virtual device, or a PCI address that EAL was told to take. */
+/* What DPDK calls a port that is given as af_packet:IFACE or af_xdp:IFACE; other texts are its own:
+ * "name,args" of a virtual device, or a PCI address that EAL was told to take.  False: an interface
+ * whose name would be taken for more arguments, or too long. */
+static bool device_text(const char *port, char *text, size_t size)
+{
+    static const char *const drivers[] = {"af_packet", "af_xdp"};
+    for (size_t i = 0; i < TM_ARRAY_LEN(drivers); i++) {
+        size_t len = strlen(drivers[i]);
+        if (strncmp(port, drivers[i], len) != 0 || port[len] != ':')
+            continue;
+        const char *iface = port + len + 1;
+        int n = snprintf(text, size, "net_%s0,iface=%s", drivers[i], iface);
+        return iface[0] != '\0' && strpbrk(iface, ",= ") == NULL && n > 0 && (size_t)n < size;
+    }
+    int n = snprintf(text, size, "%s", port);
+    return n > 0 && (size_t)n < size;
+}
+
 static enum tm_err device_create(struct tm_dpdk *net, char *why, size_t size)
 {
     char text[256];
-    snprintf(text, sizeof text, "%s", net->port_text);
+    if (!device_text(net->port_text, text, sizeof text)) {
+        snprintf(why, size,
+                 "dpdk: --fabric-port %s: an interface's name is needed, as in "
+                 "af_packet:eth1",
+                 net->port_text);
+        return TM_ERR_INVALID;
+    }
     bool pci = tm_eal_port_is_pci(text);
     char *comma = strchr(text, ',');
     if (comma != NULL)
@@ -218,7 +241,8 @@ static enum tm_err device_create(struct tm_dpdk *net, char *why, size_t size)
     if (err != TM_OK)
         snprintf(why, size, "dpdk: --fabric-port %s: %s", net->port_text,
                  pci ? "EAL found no such device: is it bound to vfio-pci?"
-                     : "no such driver or interface, or no right to it (af_packet: CAP_NET_RAW)");
+                     : "no such driver or interface, or no right to it (af_packet: CAP_NET_RAW "
+                       "and CAP_NET_ADMIN)");
     return err;
 }
 

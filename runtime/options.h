@@ -72,7 +72,8 @@ enum tm_log_word { TM_LOG_WORD_LIST(X) }; /* the same numbers as enum tm_log_lev
          "How nodes talk to each other: dpdk, or tcp where that is not built in or forbidden.")    \
     TEXT(fabric_port, "fabric-port", "", 255, BOOT,                                                \
          "The dpdk port: empty for memif between processes of one machine, a PCI address "         \
-         "(0000:3b:00.0), af_packet:IFACE or af_xdp:IFACE.")                                       \
+         "(0000:3b:00.0), af_packet:IFACE, af_xdp:IFACE, or a virtual device as DPDK names it "    \
+         "(net_tap0,iface=t0).")                                                                   \
     TEXT(eal, "eal", "", 1023, BOOT, "Further arguments for DPDK's EAL, separated by spaces.")     \
     TEXT(address, "address", "127.0.0.1", 63, BOOT,                                                \
          "The IPv4 address the node binds to and that others reach it at.")                        \

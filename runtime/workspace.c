@@ -73,7 +73,7 @@ enum tm_err tm_workspace_path(char *path, const char *data_dir)
     uint64_t hash = tm_hash64(real, strlen(real), tm_hash64(identity, sizeof identity, 0));
     free(real);
     snprintf(path, TM_WORKSPACE_PATH_MAX + 1, "%s/%s%u-%016llx", TM_WORKSPACE_FOLDER,
-             TM_WORKSPACE_PREFIX, (unsigned)getuid(), (unsigned long long)hash);
+             TM_WORKSPACE_PREFIX, (unsigned)st.st_uid, (unsigned long long)hash);
     return TM_OK;
 }
 

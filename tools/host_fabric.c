@@ -71,10 +71,11 @@ static enum tm_err prepare_dpdk(struct tm_host *h, char *why)
 {
     const struct tm_options *o = &h->options;
     char domain[256], secret[256];
-    snprintf(domain, sizeof domain, "%s:%u:%u", h->config.cluster->name, (unsigned)getuid(),
-             h->ports[0].first);
-    snprintf(secret, sizeof secret, "/dev/shm/tidemill.secret.%u", (unsigned)getuid());
     bool port = o->fabric_port[0] != '\0';
+    unsigned user =
+        port ? 0 : (unsigned)getuid(); /* other machines know this user by other numbers */
+    snprintf(domain, sizeof domain, "%s:%u:%u", h->config.cluster->name, user, h->ports[0].first);
+    snprintf(secret, sizeof secret, "/dev/shm/tidemill.secret.%u", (unsigned)getuid());
     struct tm_eal_log log = {.host = h, .write = eal_log};
     struct tm_dpdk_config *c = calloc(1, sizeof *c);
     TM_ASSERT(c != NULL);
@@ -235,7 +236,13 @@ static enum tm_err fabric_start(void *self, struct tm_worker *worker, char *why,
         w->fabric_watched = true;
         return TM_OK;
     }
-    snprintf(why, why_len, "the dpdk fabric does not open: %s; try --fabric tcp", tm_err_text(e));
+    if (e == TM_ERR_IO) /* TM_ERR_IO's own text speaks of disks */
+        snprintf(why, why_len,
+                 "the dpdk port does not start, event=eal in the log says why (af_packet needs "
+                 "CAP_NET_RAW and CAP_NET_ADMIN); or use --fabric tcp");
+    else
+        snprintf(why, why_len, "the dpdk fabric does not open: %s; try --fabric tcp",
+                 tm_err_text(e));
     return e;
 #else
     (void)why;

@@ -220,6 +220,36 @@ static void the_path_follows_the_data_directory(void)
     tear_down();
 }
 
+/* The node's user, and root, who looks at it, mean the same file. */
+static void the_path_is_the_same_for_all_users(void)
+{
+    char a[TM_WORKSPACE_PATH_MAX + 1], b[TM_WORKSPACE_PATH_MAX + 1] = "";
+    int back[2];
+    if (geteuid() != 0) {
+        puts("  skipped: only root may become another user");
+        return;
+    }
+    CU_ASSERT_EQUAL_FATAL(set_up(), 0);
+    CU_ASSERT_EQUAL_FATAL(chmod(folder, 0755), 0);
+    CU_ASSERT_EQUAL_FATAL(chown(data_dir, 65534, 65534), 0);
+    CU_ASSERT_EQUAL(tm_workspace_path(a, data_dir), TM_OK);
+    CU_ASSERT_EQUAL_FATAL(pipe(back), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        if (setuid(65534) != 0 || tm_workspace_path(b, data_dir) != TM_OK)
+            _exit(1);
+        _exit(write(back[1], b, sizeof b) == sizeof b ? 0 : 1);
+    }
+    int status = 0;
+    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    CU_ASSERT_EQUAL_FATAL(status, 0);
+    CU_ASSERT_EQUAL(read(back[0], b, sizeof b), (ssize_t)sizeof b);
+    CU_ASSERT_STRING_EQUAL(a, b);
+    close(back[0]);
+    close(back[1]);
+    tear_down();
+}
+
 static void sweep_takes_only_what_nobody_can_ask_for(void)
 {
     CU_ASSERT_EQUAL_FATAL(set_up(), 0);
@@ -291,6 +321,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_damaged_or_newer_layout_is_refused),
     TM_TEST(bad_lists_are_refused),
     TM_TEST(the_path_follows_the_data_directory),
+    TM_TEST(the_path_is_the_same_for_all_users),
     TM_TEST(sweep_takes_only_what_nobody_can_ask_for),
     TM_TEST(too_little_shared_memory_is_an_error_at_boot),
     TM_TEST(two_joins_share_one_ring),

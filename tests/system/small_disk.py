@@ -5,7 +5,11 @@ directory.
         disk.fill()     # not a byte is left
         disk.free()
 
+DyingDisk is one that stops taking anything at a moment of the test's choice: EIO.
+
 Needs root, mkfs.ext4 and loop devices: main_or_skip() skips (77) where they are missing."""
+import contextlib
+import ctypes
 import os
 import shutil
 import subprocess
@@ -64,6 +68,45 @@ class SmallDisk:
 
     def free(self):
         os.remove(self.ballast)
+
+
+class DyingDisk(SmallDisk):
+    """Its image lies in a tmpfs.  When that is full and the image's pages are given back, the loop
+    device has nowhere to put what is written, and says so: EIO, as a broken device does."""
+
+    SPARE_MIB = 16
+    PUNCH = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+
+    def __init__(self, at, mib, folder):
+        self.under = os.path.join(folder, os.path.basename(at) + ".mem")
+        self.bytes = mib * MIB
+        os.makedirs(self.under)
+        done = run("mount", "-t", "tmpfs", "-o", "size=%dm" % (mib + self.SPARE_MIB), "tmpfs",
+                   self.under)
+        if done.returncode != 0:
+            raise OSError("mount -t tmpfs: " + done.stderr.strip())
+        super().__init__(at, mib, self.under)
+
+    def __exit__(self, *_):
+        super().__exit__()
+        run("umount", "-l", self.under)
+
+    def die(self):
+        """From now on nothing can be written, and what was there is gone."""
+        fill = os.open(os.path.join(self.under, "fill"), os.O_WRONLY | os.O_CREAT)
+        image = os.open(self.image, os.O_RDWR)
+        fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+        fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+        if fallocate(image, self.PUNCH, 0, self.bytes) != 0:
+            raise OSError(ctypes.get_errno(), "cannot punch " + self.image)
+        with contextlib.suppress(OSError):
+            while True:
+                os.write(fill, b"x" * MIB)
+        with contextlib.suppress(OSError):
+            while True:
+                os.write(fill, b"x" * BLOCK)
+        os.close(fill)
+        os.close(image)
 
 
 def small_disks_work():
