@@ -1,8 +1,7 @@
 /* Client sockets and sessions: bytes in, replies out, and the client's pace in between. */
 #include "tools/host_internal.h"
 
-#define BUFFER_GROUP 1
-#define SOCKET_OUT   (256u << 10) /* waiting in a socket; more waits in its session */
+#define SOCKET_OUT (256u << 10) /* waiting in a socket; more waits in its session */
 
 static void on_opened(void *host, struct tm_conn *conn)
 {
@@ -95,7 +94,7 @@ enum tm_err tm_host_clients_open(struct tm_host_worker *w)
     const struct tm_options *o = &w->host->options;
     struct tm_socket_config c = {.max_connections = 2 * (uint32_t)o->max_clients + 64,
                                  .output_limit = SOCKET_OUT,
-                                 .buffer_group = BUFFER_GROUP};
+                                 .buffer_group = tm_host_client_buffers(w)};
     w->hub = tm_socket_hub_new(&c);
     if (w->hub == NULL)
         return TM_ERR_NOMEM;

@@ -16,9 +16,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define TCP_BUFFER_GROUP 2
-#define POLL_BUDGET      256
-#define MBUFS            8192
+#define POLL_BUDGET 256
+#define MBUFS       8192
 
 #ifdef TM_HAVE_DPDK
 static void eal_log(void *host, enum tm_log_level level, const char *event, const char *fmt, ...)
@@ -147,7 +146,7 @@ static enum tm_err add_tcp(struct tm_host_worker *w, char *why)
                                      .worker = w->index,
                                      .listen_fd = w->tcp_fd,
                                      .output_limit = (uint32_t)TM_MIB(4),
-                                     .buffer_group = TCP_BUFFER_GROUP,
+                                     .buffer_group = tm_host_tcp_buffers(w),
                                      .peers = peers};
     enum tm_err e = tm_fabric_tcp_new(&c, w->worker, &w->sink, &w->fabric);
     free(peers);

@@ -77,6 +77,17 @@ struct tm_host {
     int event_fd; /* wakes tm_host_wait */
 };
 
+/* Numbers of a worker's receive buffers: with --placement shared they are all in one ring. */
+static inline uint16_t tm_host_client_buffers(const struct tm_host_worker *w)
+{
+    return (uint16_t)(1 + 2 * w->index);
+}
+
+static inline uint16_t tm_host_tcp_buffers(const struct tm_host_worker *w)
+{
+    return (uint16_t)(2 + 2 * w->index);
+}
+
 /* host_rings.c: memory of the rings for the workspace's list, made and joined after. */
 size_t tm_host_ring_bytes(const struct tm_host *h);
 void tm_host_rings_join(struct tm_host *h);
