@@ -83,8 +83,8 @@ void tm_shard_stop(struct tm_shard *s);
 bool tm_shard_stopped(const struct tm_shard *s);
 void tm_shard_free(struct tm_shard *s);
 
-/* Frees the memory and nothing else, as when the process dies: where a stop does not end, and for the
- * simulator.  The disk must have forgotten what was under way. */
+/* Frees the memory and nothing else, as when the process dies: where a stop does not end, and for
+ * the simulator.  The disk must have forgotten what was under way. */
 void tm_shard_abandon(struct tm_shard *s);
 
 /* Hands the leadership of a partition that is led here to that node.  TM_ERR_NOTFOUND: the

@@ -5,7 +5,8 @@
  * Without `port` there is one memif port per peer: shared memory between processes of one machine,
  * of one user, in one network namespace; no root, no hugepages.  With `port` one ethdev (a PCI
  * address, "af_packet:eth1", "af_xdp:eth1", or a virtual device as DPDK names it, such as
- * "net_tap0,iface=t0") carries all peers, across machines.  Each port belongs to one worker, data and control; the others reach it by rings.
+ * "net_tap0,iface=t0") carries all peers, across machines.  Each port belongs to one worker, data
+ * and control; the others reach it by rings.
  *
  * Sleeping: the worker watches tm_fabric_dpdk_fd() for readability while it is parked, and polls
  * when it is readable.  Everything that must wake it comes that way: doorbells of peers and of

@@ -42,7 +42,8 @@ struct tm_workspace {
 };
 
 /* Writes the customary path of the workspace of the node in data_dir, which must exist, to path
- * (TM_WORKSPACE_PATH_MAX + 1 bytes); whoever asks, as root does of another user's node.  TM_ERR_NOTFOUND, TM_ERR_PERMISSION, TM_ERR_TOOBIG. */
+ * (TM_WORKSPACE_PATH_MAX + 1 bytes); whoever asks, as root does of another user's node.
+ * TM_ERR_NOTFOUND, TM_ERR_PERMISSION, TM_ERR_TOOBIG. */
 enum tm_err tm_workspace_path(char *path, const char *data_dir);
 
 /* Bytes of the file that holds these objects; 0 if the list breaks a rule above. */

@@ -48,8 +48,8 @@ enum tm_err tm_host_wait(struct tm_host *h, int stop_fd, const struct tm_host_ev
                          char *why);
 
 /* Ends the workers: leadership is given up, the log closed.  False: some did not come to their end
- * within stop_ms, or one had failed before; what they had under way was cut short as by SIGKILL, and
- * the data directory gets no mark of a clean end.  why (TM_HOST_WHY_MAX) then says so. */
+ * within stop_ms, or one had failed before; what they had under way was cut short as by SIGKILL,
+ * and the data directory gets no mark of a clean end.  why (TM_HOST_WHY_MAX) then says so. */
 bool tm_host_stop(struct tm_host *h, char *why);
 
 /* After tm_host_stop: gives back memory, ports and the fabric. */
