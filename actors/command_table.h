@@ -49,6 +49,7 @@ enum tm_command_class {
     X(readonly, "READONLY", 1, 0, 0, 0, LOCAL_FAST, "cluster", "Accepted; changes nothing")        \
     X(readwrite, "READWRITE", 1, 0, 0, 0, LOCAL_FAST, "cluster", "Accepted; changes nothing")      \
     X(asking, "ASKING", 1, 0, 0, 0, LOCAL_FAST, "cluster", "Accepted; changes nothing")            \
+    X(role, "ROLE", 1, 0, 0, 0, LOCAL_FAST, "server", "Always master: see TIDEMILL PARTITIONS")    \
     X(time, "TIME", 1, 0, 0, 0, LOCAL_FAST, "server", "Tells the node's wall clock")               \
     X(slowlog, "SLOWLOG", -2, 0, 0, 0, LOCAL_ADMIN, "server", "Always empty; see INFO")            \
     X(latency, "LATENCY", -2, 0, 0, 0, LOCAL_ADMIN, "server", "Always empty; see INFO")            \

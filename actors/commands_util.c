@@ -52,7 +52,7 @@ bool tm_word_count(struct tm_exec *x, struct tm_bytes word, int64_t *out)
 
 bool tm_text_float(struct tm_bytes text, long double *out)
 {
-    char buf[256], *end;
+    char buf[TM_FLOAT_TEXT], *end; /* what tm_float_text wrote is read again */
     if (text.len == 0 || text.len >= sizeof buf || memchr(text.data, 0, text.len) != NULL ||
         strchr(" \t\n\v\f\r", text.data[0]) != NULL)
         return false;

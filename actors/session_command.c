@@ -44,40 +44,52 @@ static void write_redis_flags(struct tm_resp_writer *w, const struct tm_command 
     write_flags(w, c->flags, words, TM_ARRAY_LEN(words));
 }
 
-/* Redis's categories, in redis's order; those of a group stand for bits that no flag has. */
-static void write_categories(struct tm_resp_writer *w, const struct tm_command *c)
+/* Redis's categories; those of a group stand for bits that no flag has. */
+enum {
+    KEYSPACE = 1 << 24,
+    SET = 1 << 25,
+    HASH = 1 << 26,
+    STRING = 1 << 27,
+    SLOW = 1 << 28,
+    CONNECTION = 1 << 29,
+    TRANSACTION = 1 << 30
+};
+
+/* In redis's order. */
+static const struct flag_word categories[] = {{KEYSPACE, "@keyspace"},
+                                              {TM_CMD_READONLY, "@read"},
+                                              {TM_CMD_WRITE, "@write"},
+                                              {SET, "@set"},
+                                              {HASH, "@hash"},
+                                              {STRING, "@string"},
+                                              {TM_CMD_ADMIN, "@admin"},
+                                              {TM_CMD_FAST, "@fast"},
+                                              {SLOW, "@slow"},
+                                              {TM_CMD_ADMIN, "@dangerous"},
+                                              {CONNECTION, "@connection"},
+                                              {TRANSACTION, "@transaction"}};
+
+static uint32_t categories_of(const struct tm_command *c)
 {
-    enum {
-        KEYSPACE = 1 << 24,
-        SET = 1 << 25,
-        HASH = 1 << 26,
-        STRING = 1 << 27,
-        SLOW = 1 << 28,
-        CONNECTION = 1 << 29,
-        TRANSACTION = 1 << 30
-    };
     static const struct flag_word groups[] = {{KEYSPACE, "generic"},
                                               {SET, "set"},
                                               {HASH, "hash"},
                                               {STRING, "string"},
                                               {CONNECTION, "connection"},
                                               {TRANSACTION, "transactions"}};
-    static const struct flag_word words[] = {{KEYSPACE, "@keyspace"},
-                                             {TM_CMD_READONLY, "@read"},
-                                             {TM_CMD_WRITE, "@write"},
-                                             {SET, "@set"},
-                                             {HASH, "@hash"},
-                                             {STRING, "@string"},
-                                             {TM_CMD_ADMIN, "@admin"},
-                                             {TM_CMD_FAST, "@fast"},
-                                             {SLOW, "@slow"},
-                                             {TM_CMD_ADMIN, "@dangerous"},
-                                             {CONNECTION, "@connection"},
-                                             {TRANSACTION, "@transaction"}};
     uint32_t bits = c->flags | ((c->flags & TM_CMD_FAST) == 0 ? (uint32_t)SLOW : 0);
     for (size_t i = 0; i < TM_ARRAY_LEN(groups); i++)
         bits |= strcmp(c->group, groups[i].word) == 0 ? groups[i].flag : 0;
-    write_flags(w, bits, words, TM_ARRAY_LEN(words));
+    return bits;
+}
+
+static bool in_category(const struct tm_command *c, struct tm_bytes name)
+{
+    for (size_t i = 0; i < TM_ARRAY_LEN(categories); i++)
+        if ((categories_of(c) & categories[i].flag) != 0 &&
+            tm_word_is(name, categories[i].word + 1))
+            return true;
+    return false;
 }
 
 static void write_spec_part(struct tm_resp_writer *w, const char *name, const char *type,
@@ -97,14 +109,19 @@ static void write_field(struct tm_resp_writer *w, const char *name, int64_t valu
     tm_resp_integer(w, value);
 }
 
+static void write_key_flags(struct tm_resp_writer *w, const struct tm_command *c)
+{
+    tm_resp_set(w, 2);
+    tm_resp_simple(w, (c->flags & TM_CMD_WRITE) != 0 ? "RW" : "RO");
+    tm_resp_simple(w, (c->flags & TM_CMD_WRITE) != 0 ? "update" : "access");
+}
+
 static void write_key_spec(struct tm_resp_writer *w, const struct tm_command *c)
 {
     bool counted = (c->flags & TM_CMD_NUMKEYS) != 0;
     tm_resp_map(w, 3);
     tm_resp_bulk_str(w, "flags");
-    tm_resp_set(w, 2);
-    tm_resp_simple(w, (c->flags & TM_CMD_WRITE) != 0 ? "RW" : "RO");
-    tm_resp_simple(w, (c->flags & TM_CMD_WRITE) != 0 ? "update" : "access");
+    write_key_flags(w, c);
     write_spec_part(w, "begin_search", "index", 1);
     write_field(w, "index", counted ? c->first_key - 1 : c->first_key);
     write_spec_part(w, "find_keys", counted ? "keynum" : "range", 3);
@@ -126,7 +143,7 @@ static void write_info(struct tm_resp_writer *w, const struct tm_command *c)
     tm_resp_integer(w, counted ? 0 : c->first_key);
     tm_resp_integer(w, counted ? 0 : c->last_key);
     tm_resp_integer(w, counted ? 0 : c->key_step);
-    write_categories(w, c);
+    write_flags(w, categories_of(c), categories, TM_ARRAY_LEN(categories));
     tm_resp_array(w, 0); /* tips */
     tm_resp_array(w, c->first_key > 0 ? 1 : 0);
     if (c->first_key > 0)
@@ -177,7 +194,7 @@ static void command_info(struct tm_session *s, struct tm_resp_writer *w,
         if (c != NULL)
             write_info(w, c);
         else
-            tm_resp_null_array(w);
+            tm_resp_null(w);
     }
 }
 
@@ -214,15 +231,19 @@ static void command_list(struct tm_session *s, struct tm_resp_writer *w,
 {
     size_t at = w->len;
     uint64_t count = 0;
-    bool pattern = argc == 5 && tm_word_is(argv[2], "FILTERBY") && tm_word_is(argv[3], "PATTERN");
+    bool filter = argc == 5 && tm_word_is(argv[2], "FILTERBY");
+    bool pattern = filter && tm_word_is(argv[3], "PATTERN");
+    bool category = filter && tm_word_is(argv[3], "ACLCAT");
+    bool module = filter && tm_word_is(argv[3], "MODULE"); /* there are none */
     (void)s;
-    if (argc != 2 && !pattern) {
+    if (argc != 2 && !pattern && !category && !module) {
         tm_resp_error(w, "ERR syntax error");
         return;
     }
     for (unsigned i = 0; tm_command_at(i) != NULL; i++) {
         const struct tm_command *c = tm_command_at(i);
-        if (pattern && !tm_glob_match(argv[4], tm_bytes_str(c->name), true))
+        if (module || (pattern && !tm_glob_match(argv[4], tm_bytes_str(c->name), true)) ||
+            (category && !in_category(c, argv[4])))
             continue;
         write_name(w, c);
         count++;
@@ -232,24 +253,29 @@ static void command_list(struct tm_session *s, struct tm_resp_writer *w,
 
 struct key_writer {
     struct tm_resp_writer *w;
+    const struct tm_command *command;
     const struct tm_bytes *argv;
     uint64_t count;
+    bool flags;
 };
 
 static void write_key(void *host, unsigned position)
 {
     struct key_writer *k = host;
+    if (k->flags)
+        tm_resp_array(k->w, 2);
     tm_resp_bulk(k->w, k->argv[position]);
+    if (k->flags)
+        write_key_flags(k->w, k->command);
     k->count++;
 }
 
-static void command_getkeys(struct tm_session *s, struct tm_resp_writer *w,
-                            const struct tm_bytes *argv, unsigned argc)
+static void write_keys(struct tm_resp_writer *w, const struct tm_bytes *argv, unsigned argc,
+                       bool flags)
 {
     const struct tm_command *c = find(argv[2]);
-    struct key_writer k = {.w = w, .argv = argv + 2};
+    struct key_writer k = {.w = w, .command = c, .argv = argv + 2, .flags = flags};
     size_t at = w->len;
-    (void)s;
     if (c == NULL)
         tm_resp_error(w, "ERR Invalid command specified");
     else if (!tm_command_arity_ok(c, argc - 2))
@@ -262,6 +288,20 @@ static void command_getkeys(struct tm_session *s, struct tm_resp_writer *w,
         tm_resp_insert_array(w, at, k.count);
 }
 
+static void command_getkeys(struct tm_session *s, struct tm_resp_writer *w,
+                            const struct tm_bytes *argv, unsigned argc)
+{
+    (void)s;
+    write_keys(w, argv, argc, false);
+}
+
+static void command_getkeysandflags(struct tm_session *s, struct tm_resp_writer *w,
+                                    const struct tm_bytes *argv, unsigned argc)
+{
+    (void)s;
+    write_keys(w, argv, argc, true);
+}
+
 void tm_session_local_command(struct tm_session *s, struct tm_resp_writer *w,
                               const struct tm_bytes *argv, unsigned argc)
 {
@@ -269,8 +309,11 @@ void tm_session_local_command(struct tm_session *s, struct tm_resp_writer *w,
         {"COUNT", 2, command_count, "", "The number of commands."},
         {"INFO", -2, command_info, "[<name> ...]", "Details of some commands, or of all."},
         {"DOCS", -2, command_docs, "[<name> ...]", "What some commands do, or all."},
-        {"LIST", -2, command_list, "[FILTERBY PATTERN <pattern>]", "The names of commands."},
-        {"GETKEYS", -4, command_getkeys, "<command> <word> ...", "The keys of a whole command."}};
+        {"LIST", -2, command_list, "[FILTERBY (PATTERN|ACLCAT|MODULE) <word>]",
+         "The names of commands."},
+        {"GETKEYS", -4, command_getkeys, "<command> <word> ...", "The keys of a whole command."},
+        {"GETKEYSANDFLAGS", -4, command_getkeysandflags, "<command> <word> ...",
+         "The keys of a whole command, and what it does to them."}};
     if (argc == 1)
         write_all(w);
     else

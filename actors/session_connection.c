@@ -157,6 +157,17 @@ void tm_session_local_time(struct tm_session *s, struct tm_resp_writer *w,
     tm_resp_bulk_u64(w, ms % 1000 * 1000);
 }
 
+/* Every node takes every command and leads some partitions; there are no replicas to name. */
+void tm_session_local_role(struct tm_session *s, struct tm_resp_writer *w,
+                           const struct tm_bytes *argv, unsigned argc)
+{
+    (void)s, (void)argv, (void)argc;
+    tm_resp_array(w, 3);
+    tm_resp_bulk_str(w, "master");
+    tm_resp_integer(w, 0);
+    tm_resp_array(w, 0);
+}
+
 void tm_session_local_shutdown(struct tm_session *s, struct tm_resp_writer *w,
                                const struct tm_bytes *argv, unsigned argc)
 {
@@ -165,12 +176,17 @@ void tm_session_local_shutdown(struct tm_session *s, struct tm_resp_writer *w,
         tm_resp_error(w, "ERR No shutdown in progress.");
         return;
     }
-    for (unsigned i = 1; i < argc; i++)
-        if (!tm_word_is(argv[i], "SAVE") && !tm_word_is(argv[i], "NOSAVE") &&
-            !tm_word_is(argv[i], "NOW") && !tm_word_is(argv[i], "FORCE")) {
-            tm_resp_error(w, "ERR syntax error");
-            return;
-        }
+    bool save = false, nosave = false, known = true;
+    for (unsigned i = 1; i < argc; i++) {
+        save |= tm_word_is(argv[i], "SAVE");
+        nosave |= tm_word_is(argv[i], "NOSAVE");
+        known &= tm_word_is(argv[i], "SAVE") || tm_word_is(argv[i], "NOSAVE") ||
+                 tm_word_is(argv[i], "NOW") || tm_word_is(argv[i], "FORCE");
+    }
+    if (!known || (save && nosave)) {
+        tm_resp_error(w, "ERR syntax error");
+        return;
+    }
     s->ending = true;
     router->shutdown(router->host);
 }

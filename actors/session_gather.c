@@ -342,8 +342,10 @@ static void send_text(struct tm_session *s, struct tm_entry *e)
     for (uint32_t i = 0; i < g->parts; i++) {
         struct tm_resp_value v;
         size_t used;
-        if (tm_resp_read(g->part[i].reply, g->part[i].len, &v, &used) == TM_RESP_DONE)
-            tm_resp_raw(text, v.text);
+        if (tm_resp_read(g->part[i].reply, g->part[i].len, &v, &used) != TM_RESP_DONE)
+            continue;
+        size_t format = v.type == TM_RESP_VERBATIM ? strlen("txt:") : 0; /* written once, below */
+        tm_resp_raw(text, tm_bytes_of(v.text.data + format, v.text.len - format));
     }
     tm_resp_verbatim(w, tm_resp_writer_bytes(text));
     if (w->overflow || text->overflow) {

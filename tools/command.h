@@ -20,9 +20,10 @@ enum tm_exit { TM_EXIT_DONE = 0, TM_EXIT_FAILED = 1, TM_EXIT_USAGE = 2 };
       "run one node in the foreground")                                                            \
     X(plan, "plan FILE [--json]", "check a topology file and say what it means")                   \
     X(stat, "stat DIR/<cluster>/<node> [--json]", "a node's counters, also after its death")       \
-    X(recover, "recover ADDRESS:PORT --partition P|--all [--yes]",                                 \
+    X(recover, "recover ADDRESS:PORT --partition P|--all [--yes] [--requirepass WORD]",            \
       "go on with one node's copies where the others are lost for good")                           \
-    X(status, "status ADDRESS:PORT [--json]", "a cluster's partitions, leaders, copies and lag")   \
+    X(status, "status ADDRESS:PORT [--json] [--requirepass WORD]",                                 \
+      "a cluster's partitions, leaders, copies and lag")                                           \
     X(wal, "wal verify|dump DIR/<cluster>/<node>", "check or show a node's write-ahead log")       \
     X(bench, "bench resp ADDRESS:PORT [options]", "load a RESP server; tidemill bench help")
 

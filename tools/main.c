@@ -110,26 +110,6 @@ bool tm_args_take(const char *command, int *argc, char **argv, const struct tm_a
     return true;
 }
 
-static int help(int argc, char **argv)
-{
-    if (argc >= 1) {
-        const struct subcommand *c = find(argv[0]);
-        if (c == NULL)
-            return tm_fail("there is no command \"%s\"; see tidemill help", argv[0]);
-        printf("tidemill %s\n\n%s\n", c->usage, c->summary);
-        if (strstr(c->usage, "[node options]") != NULL) {
-            puts("\nNode options, also as TIDEMILL_NAME in the environment:\n");
-            tm_options_help(stdout, NULL, 0);
-        }
-        return TM_EXIT_DONE;
-    }
-    puts("tidemill: stores typed entities, keeps copies of them, moves them between clusters\n");
-    for (size_t i = 0; i < TM_ARRAY_LEN(subcommands); i++)
-        printf("  tidemill %-58s %s\n", subcommands[i].usage, subcommands[i].summary);
-    puts("  tidemill help [COMMAND]\n  tidemill --version");
-    return TM_EXIT_DONE;
-}
-
 static int unknown(const char *name)
 {
     const char *names[TM_ARRAY_LEN(subcommands)];
@@ -142,24 +122,61 @@ static int unknown(const char *name)
     return TM_EXIT_USAGE;
 }
 
+static bool is_version(const char *name)
+{
+    return strcmp(name, "--version") == 0 || strcmp(name, "version") == 0;
+}
+
+static bool is_help(const char *name)
+{
+    return strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
+}
+
+static int help_on(const char *name)
+{
+    const struct subcommand *c = find(name);
+    if (is_help(name))
+        puts("tidemill help [COMMAND]\n\nlist the commands, or say what one takes");
+    else if (is_version(name))
+        puts("tidemill --version\n\nprint the version");
+    else if (c == NULL)
+        return unknown(name);
+    else
+        printf("tidemill %s\n\n%s\n", c->usage, c->summary);
+    if (c != NULL && strstr(c->usage, "[node options]") != NULL) {
+        puts("\nNode options, also as TIDEMILL_NAME in the environment:\n");
+        tm_options_help(stdout, NULL, 0);
+    }
+    return TM_EXIT_DONE;
+}
+
+static int help(void)
+{
+    puts("tidemill: stores typed entities, keeps copies of them, moves them between clusters\n");
+    for (size_t i = 0; i < TM_ARRAY_LEN(subcommands); i++)
+        printf("  tidemill %-58s %s\n", subcommands[i].usage, subcommands[i].summary);
+    puts("  tidemill help [COMMAND]\n  tidemill --version");
+    return TM_EXIT_DONE;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        help(0, NULL);
+        help();
         return TM_EXIT_USAGE;
     }
     const char *name = argv[1];
-    if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
+    if (is_version(name)) {
         puts("tidemill " TM_VERSION);
         return TM_EXIT_DONE;
     }
-    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
-        return help(argc - 2, argv + 2);
+    if (is_help(name))
+        return argc > 2 ? help_on(argv[2]) : help();
     const struct subcommand *c = find(name);
     if (c == NULL)
         return unknown(name);
     for (int i = 2; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0)
-            return help(1, argv + 1);
+            return help_on(name);
     return c->run(argc - 2, argv + 2);
 }

@@ -159,6 +159,9 @@ static int run(struct recovery *r, bool yes)
         return status;
     if (!judge_all(r))
         return tm_fail("%s", tm_err_text(TM_ERR_NOMEM));
+    if (r->partition >= (long)r->s.partition_count)
+        return tm_fail("there is no partition %ld: the cluster has %u, from 0", r->partition,
+                       r->s.partition_count);
     if (r->count == 0) {
         puts("nothing to recover here");
         return r->partition >= 0 ? TM_EXIT_FAILED : TM_EXIT_DONE;

@@ -145,7 +145,8 @@ enum tm_err tm_up_start(struct tm_up *up, struct tm_up_member *m, char *why)
 {
     enum tm_err err = make_folders(m->dir.path);
     if (err != TM_OK) {
-        snprintf(why, TM_NODEDIR_WHY, "cannot make %s: %s", m->dir.path, tm_err_text(err));
+        snprintf(why, TM_NODEDIR_WHY, "cannot make %s: %s; give another folder with --dir",
+                 m->dir.path, strerror(errno));
         return err;
     }
     char log[TM_NODEDIR_PATH_MAX + 16];

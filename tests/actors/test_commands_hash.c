@@ -56,6 +56,9 @@ static void the_last_field_takes_the_hash_along(void)
     EXPECT("TYPE h", "+string");
 }
 
+#define Z30 "000000000000000000000000000000"
+#define Z90 Z30 Z30 Z30
+
 static void numbers_in_fields(void)
 {
     bench_open();
@@ -73,6 +76,8 @@ static void numbers_in_fields(void)
     EXPECT("HINCRBY h new 1", ":4");
     EXPECT("HINCRBYFLOAT h new 1.5", "$3 5.5");
     EXPECT("HINCRBYFLOAT h s 1", "-ERR hash value is not a float");
+    EXPECT("HSET h long 1" Z90 Z90 Z90, ":1"); /* as long as what HINCRBYFLOAT itself may write */
+    EXPECT("HINCRBYFLOAT h long -1e270", "$1 0");
     EXPECT("HINCRBYFLOAT h f x", "-ERR value is not a valid float");
     EXPECT("HINCRBYFLOAT h f inf", "-ERR value is NaN or Infinity");
 }

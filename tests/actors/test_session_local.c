@@ -40,6 +40,8 @@ static void shutdown_ends_the_node_without_a_reply(void)
     struct tm_session *s = fix_open(f);
     FIX_EXPECT(f, s, "shutdown now please\r\n", "-ERR syntax error\r\n");
     CU_ASSERT_EQUAL(f->shutdowns, 0);
+    FIX_EXPECT(f, s, "shutdown nosave save\r\n", "-ERR syntax error\r\n");
+    CU_ASSERT_EQUAL(f->shutdowns, 0);
     FIX_EXPECT(f, s, "shutdown nosave\r\n", "");
     CU_ASSERT_EQUAL(f->shutdowns, 1);
     CU_ASSERT(tm_session_wants_close(s));
@@ -327,6 +329,15 @@ static void command_describes_the_table(void)
                     ":-3\r\n*2\r\n+write\r\n+denyoom\r\n:1\r\n:-1\r\n:2\r\n");
     FIX_EXPECT_PART(f, s, "command info sintercard\r\n", "+movablekeys\r\n:0\r\n:0\r\n:0\r\n");
     FIX_EXPECT(f, s, "command getkeys mset a 1 b 2\r\n", "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+    FIX_EXPECT(f, s, "command getkeysandflags get a\r\n",
+               "*1\r\n*2\r\n$1\r\na\r\n*2\r\n+RO\r\n+access\r\n");
+    FIX_EXPECT(f, s, "command list filterby module x\r\n", "*0\r\n");
+    FIX_EXPECT(f, s, "command list filterby aclcat nosuch\r\n", "*0\r\n");
+    FIX_EXPECT(f, s, "command list filterby aclcat transaction\r\n",
+               "*5\r\n$5\r\nmulti\r\n$4\r\nexec\r\n$7\r\ndiscard\r\n$5\r\nwatch\r\n"
+               "$7\r\nunwatch\r\n");
+    FIX_EXPECT(f, s, "command info nosuch\r\n", "*1\r\n$-1\r\n");
+    FIX_EXPECT(f, s, "role\r\n", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
     FIX_EXPECT(f, s, "command getkeys echo a\r\n", "-ERR The command has no key arguments\r\n");
     FIX_EXPECT(f, s, "command getkeys nosuch a\r\n", "-ERR Invalid command specified\r\n");
     FIX_EXPECT(f, s, "command getkeys get\r\n",
@@ -334,7 +345,7 @@ static void command_describes_the_table(void)
     FIX_EXPECT_PART(f, s, "command info hset\r\n",
                     "*3\r\n+@write\r\n+@hash\r\n+@fast\r\n*0\r\n*1\r\n*6\r\n$5\r\nflags\r\n"
                     "*2\r\n+RW\r\n+update\r\n");
-    FIX_EXPECT(f, s, "command info cluster|slot\r\n", "*1\r\n*-1\r\n"); /* only between us */
+    FIX_EXPECT(f, s, "command info cluster|slot\r\n", "*1\r\n$-1\r\n"); /* only between us */
     FIX_EXPECT_PART(f, s, "cluster|slot 1 1\r\n", "-ERR unknown command 'cluster|slot'");
     FIX_EXPECT(f, s, "command list filterby pattern hgeta*\r\n", "*1\r\n$7\r\nhgetall\r\n");
     FIX_EXPECT_PART(f, s, "command docs get\r\n", "*2\r\n$3\r\nget\r\n*6\r\n$7\r\nsummary\r\n");

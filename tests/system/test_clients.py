@@ -182,6 +182,8 @@ def a_node_speaks_for_all_its_workers():
         for client in r, many[0], many[1]:
             names = [row["name"] for row in client.client_list()]
             assert all("many-%d" % i in names for i in range(6)), names
+        lines = cli(port, "-3", "CLIENT", "LIST").splitlines()
+        assert len(lines) >= 7 and all(line.startswith("id=") for line in lines), lines
         victim = next(row for row in many[0].client_list() if row["name"] == "many-3")
         assert many[0].client_kill_filter(_id=victim["id"]) == 1
         wait_until(lambda: "many-3" not in [row["name"] for row in r.client_list()], 10)

@@ -49,6 +49,8 @@ def two_nodes_one_lost_for_good():
         assert "LOST FOR GOOD" in said.stdout and "out of reach" in said.stdout, said.stdout
         assert not led(c, "node-2")
         assert recover(c, "node-2", check=False).returncode == 2
+        none = recover(c, "node-2", "--partition", "99", "--yes", check=False)
+        assert none.returncode == 1 and "no partition 99" in none.stderr, none
         one = recover(c, "node-2", "--partition", "0", "--yes").stdout
         assert "1 of 1 partitions go on" in one, one
         recover(c, "node-2", "--all", "--yes")

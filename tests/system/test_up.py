@@ -105,6 +105,10 @@ def bad_usage_is_one_line_and_status_2():
         done = c.tidemill("foo", check=False)
         expect(done, 2, 'unknown command "foo"', "tidemill help")
         assert "did you mean" not in done.stderr, done.stderr
+        for words in ("help", "foo"), ("help", "pss"):
+            expect(c.tidemill(*words, check=False), 2, 'unknown command "%s"' % words[1])
+        for words in ("help", "help"), ("help", "version"), ("help", "bench"), ("up", "--help"):
+            assert c.tidemill(*words).stdout.startswith("tidemill "), words
         done = c.up("--foo", "1", check=False)
         expect(done, 2, "--foo", "no such option")
         assert "nearest" not in done.stderr, done.stderr
@@ -118,6 +122,8 @@ def bad_usage_is_one_line_and_status_2():
         expect(done, 2, "TIDEMILL_WORKERS", "environment")
         assert not os.path.exists(c.data)
         expect(c.tidemill("up", c.topology + "x", check=False), 1, "is not there")
+        expect(c.tidemill("up", c.topology, "--dir", c.topology, "--detach", check=False), 1,
+               "cannot make", "Not a directory", "--dir")
         expect(c.tidemill("status", "127.0.0.1:1", check=False), 1, "127.0.0.1:1",
                "nobody listens there")
         expect(c.tidemill("stat", c.dir, check=False), 1, c.dir)
