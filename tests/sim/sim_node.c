@@ -180,6 +180,7 @@ static void describe(struct tm_sim_node *n)
                                           .partitions = n->sim->file_partitions,
                                           .copies = n->sim->file_copies,
                                           .eventual = n->sim->file_eventual}};
+    n->shared.file = n->shared.spec;
     for (unsigned i = 0; i < c->nodes; i++) {
         struct tm_node_address *at = &n->shared.address[i];
         snprintf(at->ip, sizeof at->ip, "10.0.0.%u", i + 1);

@@ -681,17 +681,25 @@ static void deleted_does_not_come_back_through_a_re_offer(void)
     config.eventual = true;
     open_cluster();
     unsigned a = leader(), b = (a + 1) % 3;
+    CU_ASSERT_STRING_EQUAL(ask(a, "HSET hash known 1"), "1");
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET known 1"), "OK");
+    tm_sim_run_for(sim, TM_SECONDS(1)); /* to all */
     tm_sim_isolate(sim, a, true);
     CU_ASSERT_STRING_EQUAL(ask(a, "SET gone old"), "OK");
     CU_ASSERT_STRING_EQUAL(ask(a, "SET kept old"), "OK");
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET known old"), "OK");
+    CU_ASSERT_STRING_EQUAL(ask(a, "HSET hash offered old"), "1");
     CU_ASSERT_STRING_EQUAL(ask(a, "INCRBY count 5"), "5");
     unsigned next = successor(a);
     CU_ASSERT_STRING_EQUAL(ask(next, "SET gone new"), "OK");
     CU_ASSERT_STRING_EQUAL(ask(next, "DEL gone"), "1");
+    CU_ASSERT_STRING_EQUAL(ask(next, "DEL known hash"), "2"); /* which it had as they were before */
     CU_ASSERT_STRING_EQUAL(ask(next, "INCRBY count 2"), "2");
     tm_sim_isolate(sim, a, false);
     settle(converged);
     CU_ASSERT_STRING_EQUAL(ask(b, "GET gone"), "(nil)");
+    CU_ASSERT_STRING_EQUAL(ask(b, "GET known"), "(nil)");
+    CU_ASSERT_STRING_EQUAL(ask(b, "HGET hash offered"), "(nil)");
     CU_ASSERT_STRING_EQUAL(ask(b, "GET kept"), "old");
     CU_ASSERT_STRING_EQUAL(ask(b, "GET count"), "7");
     close_cluster();
