@@ -125,6 +125,8 @@ struct tm_router {
     /* The password clients must give, "" or NULL for none.  Lives for the call. */
     const char *(*password)(void *host);
 
+    /* Connections of the whole node, this worker's as of now, others' as of a moment ago. */
+    uint64_t (*clients)(void *host);
     /* Of the whole node; what other workers count may lag by some 100 ms. */
     void (*stats)(void *host, struct tm_router_stats *out);
     /* CONFIG RESETSTAT: what redis resets counts from now on. */

@@ -256,13 +256,32 @@ static void take_id(struct tm_sessions *all, struct tm_session *s)
     *place_of(all, s->id) = s;
 }
 
+/* The table is at most half full; numbers of sessions that differed in the smaller one differ in
+ * the larger one. */
+static bool has_place(struct tm_sessions *all)
+{
+    if (all->stats.clients < all->table_cap / 2)
+        return true;
+    struct tm_session **old = all->table, **larger = calloc(all->table_cap * 2, sizeof larger[0]);
+    if (larger == NULL)
+        return false;
+    uint32_t old_cap = all->table_cap;
+    all->table = larger;
+    all->table_cap *= 2;
+    for (uint32_t i = 0; i < old_cap; i++)
+        if (old[i] != NULL)
+            *place_of(all, old[i]->id) = old[i];
+    free(old);
+    return true;
+}
+
 struct tm_session *tm_session_open(struct tm_sessions *all, const struct tm_session_peer *peer,
                                    void *owner)
 {
     const char *password = all->router->password(all->router->host);
     struct tm_session *s = NULL;
     all->stats.connections++;
-    if (all->stats.clients < all->limits.clients && all->stats.clients < all->table_cap / 2)
+    if (all->router->clients(all->router->host) < all->limits.clients && has_place(all))
         s = tm_session_alloc(all, sizeof *s);
     if (s == NULL) {
         all->stats.rejected++;

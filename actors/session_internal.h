@@ -183,7 +183,7 @@ struct tm_sessions {
     unsigned worker;
 
     struct tm_session **table; /* by id */
-    uint32_t table_cap;        /* a power of two, at least twice limits.clients */
+    uint32_t table_cap;        /* a power of two, at least twice stats.clients */
     uint32_t tick_at;
     uint64_t next_seq;
     struct tm_session *ready_first, *ready_last;

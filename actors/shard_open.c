@@ -243,7 +243,6 @@ static void set_client_limits(struct tm_shard *s)
     struct tm_session_limits *now = tm_sessions_limits(s->sessions);
     struct tm_session_limits wanted = tm_session_limits_of(&s->options);
     wanted.args = now->args;
-    wanted.clients = (uint32_t)tm_min_u64(wanted.clients, 2ULL * s->config.limits.clients);
     *now = wanted;
 }
 

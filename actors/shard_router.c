@@ -187,6 +187,12 @@ static uint64_t with_own(const struct tm_shard *s, enum tm_counter which, uint64
     return of_node(s, which) - tm_counter_get(s->ctx->counters, which) + own;
 }
 
+static uint64_t r_clients(void *host)
+{
+    const struct tm_shard *s = shard(host);
+    return with_own(s, TM_COUNTER_clients, tm_sessions_stats(s->sessions)->clients);
+}
+
 /* What CONFIG RESETSTAT sets to zero.  Counters are read by others too, who take differences, so
  * they never go back: the reset only notes where INFO counts from. */
 #define RESETTABLE(X)                                                                              \
@@ -414,6 +420,7 @@ void tm_shard_router_init(struct tm_shard *s)
                                    .partitions_of = r_partitions_of,
                                    .directory = r_directory,
                                    .recover = r_recover,
+                                   .clients = r_clients,
                                    .shutdown = r_shutdown};
     tm_shard_renumber(s);
 }

@@ -87,6 +87,12 @@ void tm_socket_hub_delete(struct tm_socket_hub *hub)
     free(hub);
 }
 
+void tm_socket_hub_limit(struct tm_socket_hub *hub, uint32_t max_connections)
+{
+    TM_ASSERT(max_connections > 0);
+    hub->config.max_connections = max_connections;
+}
+
 const struct tm_socket_stats *tm_socket_hub_stats(const struct tm_socket_hub *hub)
 {
     return &hub->stats;

@@ -74,6 +74,9 @@ const struct tm_actor_ops *tm_socket_hub_ops(void);
  */
 void tm_socket_hub_delete(struct tm_socket_hub *hub);
 
+/* Changes max_connections (above 0); those beyond it stay.  The worker's thread. */
+void tm_socket_hub_limit(struct tm_socket_hub *hub, uint32_t max_connections);
+
 /* The running counts, valid as long as the hub.  The worker's thread. */
 const struct tm_socket_stats *tm_socket_hub_stats(const struct tm_socket_hub *hub);
 

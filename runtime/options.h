@@ -85,7 +85,7 @@ enum tm_log_word { TM_LOG_WORD_LIST(X) }; /* the same numbers as enum tm_log_lev
     TEXT(requirepass, "requirepass", "", 255, LIVE,                                                \
          "Password that clients give with AUTH or HELLO; empty: none is asked for.")               \
     INT(max_clients, "max-clients", 12000, 1, 1000000, "connections", LIVE,                        \
-        "Connections beyond this are answered with an error and closed.")                          \
+        "Connections of the node beyond this are answered with an error and closed.")              \
     SIZE(client_query_buffer_bytes, "client-query-buffer-bytes", TM_MIB(2), TM_KIB(64),            \
          TM_MIB(1024), LIVE,                                                                       \
          "The longest command, with all its arguments, that a client may send.")                   \

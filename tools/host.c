@@ -45,6 +45,7 @@ static void take_options(struct tm_host_worker *w)
     if (w->has_loop)
         tm_worker_set_idle(w->worker, &idle);
     tm_shard_options(w->shard, &options);
+    tm_host_clients_options(w, &options);
 }
 
 static enum tm_err shard_start(void *self, struct tm_worker *worker, char *why, size_t why_len)

@@ -89,10 +89,21 @@ static void on_closed(void *host, struct tm_conn *conn, const char *reason, int 
         tm_session_close(s);
 }
 
+/* More than become sessions: who is turned away has a connection for a moment. */
+static uint32_t sockets_of(const struct tm_options *o)
+{
+    return 2 * (uint32_t)o->max_clients + 64;
+}
+
+void tm_host_clients_options(struct tm_host_worker *w, const struct tm_options *o)
+{
+    tm_socket_hub_limit(w->hub, sockets_of(o));
+}
+
 enum tm_err tm_host_clients_open(struct tm_host_worker *w)
 {
     const struct tm_options *o = &w->host->options;
-    struct tm_socket_config c = {.max_connections = 2 * (uint32_t)o->max_clients + 64,
+    struct tm_socket_config c = {.max_connections = sockets_of(o),
                                  .output_limit = SOCKET_OUT,
                                  .buffer_group = tm_host_client_buffers(w)};
     w->hub = tm_socket_hub_new(&c);

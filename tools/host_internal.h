@@ -97,6 +97,7 @@ extern const struct tm_actor_ops tm_host_rings_ops;
 
 /* host_clients.c */
 enum tm_err tm_host_clients_open(struct tm_host_worker *w);
+void tm_host_clients_options(struct tm_host_worker *w, const struct tm_options *o);
 void tm_host_clients_start(struct tm_host_worker *w);
 void tm_host_clients_pump(struct tm_host_worker *w);
 

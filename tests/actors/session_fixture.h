@@ -40,7 +40,7 @@ struct fix {
     char key[FIX_KEYS][64], value[FIX_KEYS][64];
     bool used[FIX_KEYS];
     uint64_t index[FIX_PARTITIONS];
-    unsigned unwatched, shutdowns;
+    unsigned unwatched, shutdowns, other_clients; /* of other workers */
     bool watch_dirty;
     uint32_t taken_from, taken_to; /* these partitions are led by member 2, whoever led them */
     char maxmemory[32];
@@ -311,6 +311,10 @@ static inline bool fix_option(void *host, unsigned i, struct tm_router_option *o
     snprintf(o->value, sizeof o->value, "%s", values[i]);
     return true;
 }
+static inline uint64_t fix_clients(void *host)
+{
+    return tm_sessions_stats(fix_of(host)->all)->clients + fix_of(host)->other_clients;
+}
 static inline enum tm_err fix_option_set(void *host, const struct tm_bytes *pairs, unsigned count,
                                          unsigned *bad, char *why, size_t cap)
 {
@@ -386,6 +390,7 @@ static inline struct fix *fix_new_with(const struct tm_session_limits *limits)
                                    .leader = fix_leader,
                                    .epoch = fix_epoch,
                                    .option = fix_option,
+                                   .clients = fix_clients,
                                    .option_set = fix_option_set,
                                    .password = fix_password,
                                    .stats = fix_stats,

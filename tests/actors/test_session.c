@@ -518,6 +518,40 @@ static void clients_beyond_the_limit_are_turned_away(void)
     fix_delete(f);
 }
 
+static void clients_of_other_workers_count_too(void)
+{
+    struct tm_session_limits limits = fix_limits();
+    limits.clients = 3;
+    struct fix *f = fix_new_with(&limits);
+    f->other_clients = 2;
+    CU_ASSERT_PTR_NOT_NULL(fix_open(f));
+    CU_ASSERT_PTR_NULL(fix_open(f));
+    f->other_clients = 1;
+    CU_ASSERT_PTR_NOT_NULL(fix_open(f));
+    fix_delete(f);
+}
+
+/* Far beyond what there was room for at the start. */
+static void the_limit_of_clients_can_be_raised(void)
+{
+    enum { MANY = 500 };
+    struct tm_session *all[MANY];
+    struct tm_session_limits limits = fix_limits();
+    limits.clients = 2;
+    struct fix *f = fix_new_with(&limits);
+    tm_sessions_limits(f->all)->clients = MANY;
+    for (unsigned i = 0; i < MANY; i++) {
+        all[i] = fix_open(f);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(all[i]);
+        fix_send(all[i], i < 10 ? "get k\r\n" : "echo x\r\n");
+    }
+    CU_ASSERT_PTR_NULL(fix_open(f));
+    fix_answer_all(f); /* answers find their sessions by id, wherever those were moved */
+    for (unsigned i = 0; i < MANY; i++)
+        FIX_EXPECT(f, all[i], "", i < 10 ? "$-1\r\n" : "$1\r\nx\r\n");
+    fix_delete(f);
+}
+
 static void answers_to_a_closed_session_are_dropped(void)
 {
     struct fix *f = fix_new();
@@ -645,6 +679,8 @@ static const struct tm_test tests[] = {
     TM_TEST(all_clients_together_stay_within_the_budget),
     TM_TEST(ten_thousand_idle_clients_cost_little),
     TM_TEST(clients_beyond_the_limit_are_turned_away),
+    TM_TEST(clients_of_other_workers_count_too),
+    TM_TEST(the_limit_of_clients_can_be_raised),
     TM_TEST(answers_to_a_closed_session_are_dropped),
     TM_TEST(ready_sessions_are_told_once),
     TM_TEST(pieces_do_not_move_until_they_are_sent),

@@ -280,6 +280,12 @@ static const char *password(void *host)
     return ((struct node *)host)->password;
 }
 
+static uint64_t clients(void *host)
+{
+    (void)host;
+    return 0;
+}
+
 static void stats(void *host, struct tm_router_stats *out)
 {
     (void)host;
@@ -360,6 +366,7 @@ static struct node *node_new(uint8_t flags)
                                    .option = option,
                                    .option_set = option_set,
                                    .password = password,
+                                   .clients = clients,
                                    .stats = stats,
                                    .stats_reset = nothing,
                                    .counter = counter,

@@ -37,10 +37,10 @@ def raw(c, node, timeout=20):
     return socket.create_connection((host, int(port)), timeout=timeout)
 
 
-def read_to_end(s):
-    """All that the node sends until it closes."""
+def read_to_end(s, until=None):
+    """All that the node sends until it closes, or until some bytes have come."""
     got = b""
-    while True:
+    while until is None or until not in got:
         try:
             piece = s.recv(65536)
         except ConnectionResetError:
@@ -48,6 +48,7 @@ def read_to_end(s):
         if not piece:
             return got
         got += piece
+    return got
 
 
 # ---- many ----
@@ -138,6 +139,27 @@ def clients_beyond_the_limit_are_told_so():
             caller.sock.close()
         wait_until(lambda: c.client("node-1").ping(), 20)
         for caller in callers[50:]:
+            caller.sock.close()
+
+
+def the_limit_is_the_nodes_and_can_be_raised():
+    """However many workers share the connections; beyond twice what the node was started with, too."""
+    def turned_away():
+        with raw(c, "node-1") as late:
+            late.sendall(command("PING"))
+            return b"max number of clients" in read_to_end(late, until=b"\r\n")
+    with Cluster(three_nodes(), ["--max-clients=40", "--workers=2"]) as c:
+        c.up()
+        host, port = c.row("node-1")["listen"].rsplit(":", 1)
+        callers = call_all((host, int(port)), 40)
+        wait_until(lambda: c.stat("node-1")["clients"] == 40, 10)
+        assert all(turned_away() for _ in range(20))
+        callers.pop().sock.close()
+        wait_until(lambda: not turned_away(), 10)
+        wait_until(lambda: c.client("node-1").config_set("max-clients", 1000), 10)
+        callers += call_all((host, int(port)), 600)
+        assert c.stat("node-1")["clients"] >= 600 and not turned_away()
+        for caller in callers:
             caller.sock.close()
 
 
@@ -324,6 +346,7 @@ def spoiled_streams_do_a_node_no_harm():
 
 if __name__ == "__main__":
     sys.exit(main([ten_thousand_connections, clients_beyond_the_limit_are_told_so,
+                   the_limit_is_the_nodes_and_can_be_raised,
                    a_client_that_never_reads_is_held_back,
                    pipelines_without_end_leave_room_for_others, what_is_no_resp_is_told_and_closed,
                    spoiled_streams_do_a_node_no_harm]))
