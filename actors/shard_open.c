@@ -250,6 +250,7 @@ void tm_shard_options(struct tm_shard *s, const struct tm_options *options)
 {
     s->options = *options;
     set_client_limits(s);
+    s->env.reply.limit = options->client_output_buffer_bytes;
     if (options->memory_limit != 0) /* 0 was worked out at the start */
         s->config.memory_limit = tm_max_u64(options->memory_limit / s->node->workers, 1);
     if (s->running)

@@ -97,7 +97,8 @@ struct tm_dpdk {
     struct tm_dpdk_wire wire;
     struct rte_mempool *pool;
     uint32_t max_frame;
-    int lock_fd; /* holds the node's name */
+    int lock_fd;   /* holds the node's name */
+    int keeper_fd; /* holds the name of who keeps the secret's file; -1: another does */
     int words_fd;
     struct tm_doorbell_word *words; /* one a worker, shared with peers */
     struct tm_doorbell bells[TM_WORKERS_MAX];
@@ -232,7 +233,8 @@ void tm_dpdk_ether_ring(struct tm_dpdk_end *end, uint64_t nodes);
 /* dpdk_secret.c */
 
 /* Reads the secret from the file at path, which only this user may read; makes it when it is
- * missing.  secret[TM_DPDK_SECRET_MAX]. */
+ * missing, unless a node that runs puts it back (which is waited for up to 3 s).
+ * secret[TM_DPDK_SECRET_MAX]. */
 enum tm_err tm_dpdk_secret_get(const char *path, char *secret, char *why, size_t size);
 
 #endif

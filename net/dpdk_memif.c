@@ -196,14 +196,15 @@ static void side_ready(void *arg)
         side_drop(peer);
 }
 
-/* Takes fd as the connection to the peer, in place of an older one: the newest process counts. */
+/* Takes fd as the connection to the peer, in place of an older one: the newest process counts.  A
+ * stranger's, of another user, changes nothing. */
 static void side_take(struct tm_dpdk_peer *peer, int fd)
 {
-    side_drop(peer);
     if (tm_unix_peer_uid(fd) != (int64_t)geteuid()) {
         close(fd);
         return;
     }
+    side_drop(peer);
     peer->side.slot = tm_pollset_add(&peer->end->set, fd, side_ready, peer);
     if (peer->side.slot < 0) {
         close(fd);

@@ -178,7 +178,7 @@ enum tm_err tm_dpdk_create(const struct tm_dpdk_config *config, struct tm_dpdk *
     if (net == NULL)
         return TM_ERR_NOMEM;
     memset(net, 0, sizeof *net);
-    net->lock_fd = net->words_fd = net->bell_fd = -1;
+    net->lock_fd = net->keeper_fd = net->words_fd = net->bell_fd = -1;
     for (unsigned w = 0; w < TM_WORKERS_MAX; w++)
         net->bells[w].fd = -1;
     for (unsigned n = 0; n < TM_NODES_MAX; n++)
@@ -218,6 +218,8 @@ void tm_dpdk_destroy(struct tm_dpdk *net)
         munmap(net->words, TM_DPDK_WORDS_BYTES);
     if (net->words_fd >= 0)
         close(net->words_fd);
+    if (net->keeper_fd >= 0)
+        close(net->keeper_fd);
     rte_mempool_free(net->pool);
     free(net->ring_memory);
     free(net);

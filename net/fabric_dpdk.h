@@ -60,6 +60,11 @@ struct tm_dpdk;
 enum tm_err tm_dpdk_create(const struct tm_dpdk_config *config, struct tm_dpdk **out, char *why,
                            size_t why_size);
 
+/* To be called about once a second while the node runs; main thread.  Puts the secret's file back
+ * if it was deleted, for without it no node that starts would find to those that run; of several
+ * nodes that share the file one does.  True if it has just done so.  Does nothing with `port`. */
+bool tm_dpdk_keep_secret(struct tm_dpdk *net);
+
 /* Frees it; every end is closed before.  NULL is allowed. */
 void tm_dpdk_destroy(struct tm_dpdk *net);
 

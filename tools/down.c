@@ -14,12 +14,25 @@
 
 #define PATIENCE_MS 60000
 
+/* Whether another program's process holds what only looks like the lock of a node. */
+static bool is_foreign(const struct tm_nodedir *d)
+{
+    return d->lives &&
+           (d->pid <= 0 || (!tm_process_is_ending(d->pid) && !tm_process_is_node(d->pid)));
+}
+
 /* Asks all that live; the number of those that could not be asked. */
 static unsigned signal_all(const struct tm_nodedir *all, unsigned count, bool hard)
 {
     unsigned failed = 0;
     for (unsigned i = 0; i < count; i++) {
         const struct tm_nodedir *d = &all[i];
+        if (is_foreign(d)) {
+            tm_fail("%s/lock is held by a process that is no node of tidemill: it is left alone",
+                    d->path);
+            failed++;
+            continue;
+        }
         if (!d->lives || kill(d->pid, hard ? SIGKILL : SIGTERM) == 0 || errno == ESRCH)
             continue;
         tm_fail("node %s of cluster %s, pid %lld: %s", d->node, d->cluster, (long long)d->pid,
@@ -48,6 +61,8 @@ static int stop(const struct tm_nodedir *all, unsigned count, bool hard)
         const struct tm_nodedir *d = &all[i];
         if (!d->lives) {
             printf("%s %s was not running\n", d->cluster, d->node);
+        } else if (is_foreign(d)) {
+            continue; /* nothing was asked of it */
         } else if (wait_stopped(d)) {
             printf("%s %s %s (pid %lld)\n", d->cluster, d->node, hard ? "killed" : "stopped",
                    (long long)d->pid);

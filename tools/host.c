@@ -20,6 +20,7 @@
 #define LOCK_DIR       "/tmp/tidemill-ports"
 #define BACKLOG        1024
 #define WAITING_NS     TM_SECONDS(1)
+#define KEEP_NS        TM_MS(900)
 
 /* ---- the shard as an actor ---- */
 
@@ -538,10 +539,14 @@ enum tm_err tm_host_wait(struct tm_host *h, int stop_fd, const struct tm_host_ev
                          char *why)
 {
     bool told = false;
-    uint64_t look_at = tm_clock_ns() + WAITING_NS;
+    uint64_t look_at = tm_clock_ns() + WAITING_NS, keep_at = 0;
     for (;;) {
         struct pollfd fds[2] = {{.fd = stop_fd, .events = POLLIN},
                                 {.fd = h->event_fd, .events = POLLIN}};
+        if (tm_clock_ns() >= keep_at) {
+            tm_host_fabric_keep(h);
+            keep_at = tm_clock_ns() + KEEP_NS;
+        }
         int ready = poll(fds, 2, told ? 1000 : 20);
         if (!told && atomic_load(&h->node.running)) {
             told = true;

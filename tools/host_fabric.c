@@ -103,7 +103,21 @@ static enum tm_err prepare_dpdk(struct tm_host *h, char *why)
     free(c);
     return e;
 }
+
+void tm_host_fabric_keep(struct tm_host *h)
+{
+    if (h->dpdk == NULL || !tm_dpdk_keep_secret(h->dpdk))
+        return;
+    tm_log_plain(&h->log_target, TM_LOG_WARN, "secret_put_back",
+                 "text=\"what this user has in /dev/shm was deleted while the node runs (systemd's "
+                 "RemoveIPC at logout?): `tidemill stat` sees it again after its next start\"");
+}
 #else
+void tm_host_fabric_keep(struct tm_host *h)
+{
+    (void)h;
+}
+
 static enum tm_err prepare_dpdk(struct tm_host *h, char *why)
 {
     (void)h;

@@ -105,6 +105,7 @@ void tm_host_clients_pump(struct tm_host_worker *w);
 enum tm_err tm_host_fabric_prepare(struct tm_host *h, char *why);
 enum tm_err tm_host_fabric_add(struct tm_host_worker *w, char *why);
 void tm_host_fabric_close(struct tm_host_worker *w);
+void tm_host_fabric_keep(struct tm_host *h); /* about once a second, main thread */
 void tm_host_fabric_end(struct tm_host *h);
 extern const struct tm_actor_ops tm_host_fabric_ops;
 

@@ -235,6 +235,7 @@ enum tm_err tm_nodedir_list(const char *dir, const char *cluster, const char *no
 static bool read_proc(pid_t pid, const char *name, char *text, size_t size)
 {
     char path[64];
+    memset(text, 0, size);
     snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, text, size - 1) : -1;
@@ -264,6 +265,15 @@ bool tm_process_is_ending(pid_t pid)
         return true;
     return !read_proc(pid, "status", text, sizeof text) || kill_is_pending(text, "SigPnd:") ||
            kill_is_pending(text, "ShdPnd:");
+}
+
+bool tm_process_is_node(pid_t pid)
+{
+    char words[4096];
+    if (pid <= 0 || !read_proc(pid, "cmdline", words, sizeof words))
+        return false;
+    size_t second = strlen(words) + 1;
+    return second < sizeof words && strcmp(words + second, "serve") == 0;
 }
 
 bool tm_nodedir_wait_free(const char *data_dir, unsigned timeout_ms)

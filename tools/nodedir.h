@@ -74,6 +74,10 @@ bool tm_nodedir_lives(const char *data_dir);
  * ports will be free soon. */
 bool tm_process_is_ending(pid_t pid);
 
+/* True if the process runs `tidemill serve`, whatever the program's file is called; false for
+ * pid <= 0. */
+bool tm_process_is_node(pid_t pid);
+
 /* Waits until nobody holds the lock; false if that took longer than timeout_ms. */
 bool tm_nodedir_wait_free(const char *data_dir, unsigned timeout_ms);
 

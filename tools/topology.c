@@ -446,6 +446,14 @@ static char *read_file(const char *path, size_t *len, char *err, size_t err_size
     return text;
 }
 
+/* A script may throw, and name things, with line ends and escapes in them. */
+static void make_one_line(char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || *text == '\x7f')
+            *text = ' ';
+}
+
 enum tm_err tm_topology_load(const char *path, struct tm_topology **out, char *err, size_t err_size)
 {
     size_t len;
@@ -463,6 +471,7 @@ enum tm_err tm_topology_load(const char *path, struct tm_topology **out, char *e
     free(json);
     free(source);
     if (e != TM_OK) {
+        make_one_line(err);
         tm_topology_free(t);
         return e;
     }

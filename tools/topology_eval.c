@@ -150,6 +150,9 @@ static duk_ret_t define(duk_context *ctx)
     else
         duk_dup(ctx, 1);
     copy_options(ctx);
+    duk_dup_top(ctx);
+    duk_json_encode(ctx, -1); /* throws here, where the line is known, if they hold themselves */
+    duk_pop(ctx);
     duk_put_prop_string(ctx, -2, "options");
     duk_put_prop_index(ctx, -2, (duk_uarridx_t)duk_get_length(ctx, -2));
     return 0;
@@ -206,15 +209,25 @@ static void answer_error(duk_context *ctx, int fd)
     }
     /* An error thrown by one of our functions carries the line of the C source: take the script's
      * from the trace's frame in the file instead. */
-    duk_get_prop_string(ctx, -1, "stack");
-    const char *stack = duk_is_string(ctx, -1) ? duk_get_string(ctx, -1) : "";
-    const char *frame = strstr(stack, "(topology:");
-    if (frame != NULL)
-        line = (int)strtol(frame + strlen("(topology:"), NULL, 10);
-    duk_pop(ctx);
+    if (duk_is_object(ctx, -1)) {
+        duk_get_prop_string(ctx, -1, "stack");
+        const char *stack = duk_is_string(ctx, -1) ? duk_get_string(ctx, -1) : "";
+        const char *frame = strstr(stack, "(topology:");
+        if (frame != NULL)
+            line = (int)strtol(frame + strlen("(topology:"), NULL, 10);
+        duk_pop(ctx);
+    }
     char text[1024];
     snprintf(text, sizeof text, "%d:%s", line, duk_safe_to_string(ctx, -1));
     answer(fd, 'E', text);
+}
+
+/* [ … calls ] -> [ … JSON ], or an error: a value may hold itself, or be too much for the memory.
+ */
+static duk_ret_t encode(duk_context *ctx, void *udata)
+{
+    (void)udata;
+    return duk_json_encode(ctx, -1) != NULL ? 1 : duk_error(ctx, DUK_ERR_ERROR, "what it defines cannot be read");
 }
 
 _Noreturn static void child(const char *source, size_t len, int fd)
@@ -235,7 +248,10 @@ _Noreturn static void child(const char *source, size_t len, int fd)
     }
     duk_push_global_stash(ctx);
     duk_get_prop_string(ctx, -1, "calls");
-    answer(fd, 'J', duk_json_encode(ctx, -1));
+    if (duk_safe_call(ctx, encode, NULL, 1, 1) == DUK_EXEC_SUCCESS)
+        answer(fd, 'J', duk_get_string(ctx, -1));
+    else
+        answer_error(ctx, fd);
     _exit(0);
 }
 
@@ -282,9 +298,14 @@ static enum tm_err script_error(const char *path, const char *text, char *err, s
                "classes)";
     else if (strstr(what, "ReferenceError") != NULL)
         hint = " (the file may call defineCluster and defineNode)";
+    else if (strstr(what, "cyclic") != NULL)
+        hint = " (an option's value contains itself)";
     else if (strstr(what, "alloc") != NULL)
         hint = " (a topology file may use 64 MiB)";
-    snprintf(err, err_size, "%s:%d: %s%s", path, line, what, hint);
+    if (line > 0)
+        snprintf(err, err_size, "%s:%d: %s%s", path, line, what, hint);
+    else
+        snprintf(err, err_size, "%s: %s%s", path, what, hint);
     return TM_ERR_INVALID;
 }
 

@@ -123,6 +123,20 @@ static int start_all(struct tm_up *up)
     return TM_EXIT_DONE;
 }
 
+/* A node that ran when up began, and has ended since: it was being stopped.  It is started, too. */
+static bool start_ended(struct tm_up *up, struct tm_up_member *m)
+{
+    char why[TM_NODEDIR_WHY];
+    if (m->child != 0 || m->ready || tm_nodedir_lives(m->dir.path))
+        return false;
+    m->listens = false;
+    if (tm_up_start(up, m, why) != TM_OK) {
+        tm_fail("node %s of cluster %s: %s", tm_up_name(m), m->cluster->name, why);
+        m->ended = true;
+    }
+    return true;
+}
+
 /* Asks the node whether its cluster answers writes. */
 static bool says_ready(const struct tm_up *up, const struct tm_up_member *m)
 {
@@ -225,7 +239,7 @@ static bool wait_ready(struct tm_up *up)
         }
         bool progress = tm_up_reap(up);
         for (unsigned i = 0; i < up->count; i++)
-            progress |= look(up, &up->members[i]);
+            progress |= start_ended(up, &up->members[i]) || look(up, &up->members[i]);
         if (progress)
             still = 0;
         show_progress(up, waited, false);

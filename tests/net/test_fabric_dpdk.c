@@ -14,6 +14,8 @@
 #include <rte_mbuf.h>
 
 #include "net/dpdk_internal.h"
+#include "net/fdpass.h"
+#include "runtime/hash.h"
 #include "runtime/worker.h"
 
 #define WAIT_NS TM_SECONDS(20)
@@ -475,6 +477,83 @@ static void nodes_with_different_secrets_do_not_meet(void)
     cluster_close(&c);
 }
 
+static void read_secret(const struct cluster *c, char *text, size_t size)
+{
+    int fd = open(c->secret, O_RDONLY);
+    ssize_t n = fd >= 0 ? read(fd, text, size - 1) : 0;
+    text[n > 0 ? n : 0] = '\0';
+    if (fd >= 0)
+        close(fd);
+}
+
+/* As systemd does it when a user logs out. */
+static void a_deleted_secret_is_put_back_by_those_that_run(void)
+{
+    struct cluster c;
+    char before[64], after[64] = "";
+    cluster_open(&c, 3, 1);
+    for (unsigned n = 0; n < 3; n++)
+        node_start(&c, n);
+    all_hear_all(&c, 3, 50);
+    read_secret(&c, before, sizeof before);
+    CU_ASSERT(strlen(before) > 0);
+    for (unsigned keeper = 0; keeper < 3; keeper++) { /* whoever it is: it dies, too */
+        node_kill(&c, keeper);
+        usleep(200 * 1000);
+        CU_ASSERT_EQUAL(unlink(c.secret), 0);
+        uint32_t up = c.seen[(keeper + 1) % 3].up[keeper];
+        node_start(&c, keeper); /* at once: it makes no secret of its own */
+        CU_ASSERT_FATAL(reaches32(&c.seen[(keeper + 1) % 3].up[keeper], up + 1));
+        all_hear_all(&c, 3, 20);
+        read_secret(&c, after, sizeof after);
+        CU_ASSERT_STRING_EQUAL(after, before);
+    }
+    nothing_was_wrong(&c, 3);
+    cluster_close(&c);
+}
+
+/* Connects to the name at which node 0 waits for node 1, as another user. */
+static pid_t stranger_start(const struct cluster *c)
+{
+    char name[96];
+    snprintf(name, sizeof name, "@tm-%u-%016llx-0-1-side", (unsigned)geteuid(),
+             (unsigned long long)tm_hash64(c->domain, strlen(c->domain), 0));
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    if (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0)
+        _exit(1);
+    unsigned connected = 0;
+    for (unsigned tries = 0; tries < 10; tries++) {
+        int fd = tm_unix_connect(name);
+        connected += fd >= 0;
+        usleep(20 * 1000);
+        close(fd);
+    }
+    _exit(connected > 0 ? 0 : 2);
+}
+
+static void another_users_connection_parts_nobody(void)
+{
+    struct cluster c;
+    int status = -1;
+    if (geteuid() != 0) {
+        printf("skipped: only root can be two users\n");
+        return;
+    }
+    cluster_open(&c, 2, 1);
+    for (unsigned n = 0; n < 2; n++)
+        node_start(&c, n);
+    all_hear_all(&c, 2, 50);
+    pid_t pid = stranger_start(&c);
+    CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
+    CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    all_hear_all(&c, 2, 50);
+    CU_ASSERT_EQUAL(c.seen[0].down[1] + c.seen[1].down[0], 0);
+    nothing_was_wrong(&c, 2);
+    cluster_close(&c);
+}
+
 static void a_missing_driver_is_one_clear_line(void)
 {
     struct cluster c;
@@ -500,6 +579,8 @@ static const struct tm_test tests[] = {
     TM_TEST(two_processes_cannot_be_one_node),
     TM_TEST(a_secret_that_others_may_read_is_refused),
     TM_TEST(nodes_with_different_secrets_do_not_meet),
+    TM_TEST(a_deleted_secret_is_put_back_by_those_that_run),
+    TM_TEST(another_users_connection_parts_nobody),
     TM_TEST(a_missing_driver_is_one_clear_line),
     TM_TEST(survivors_go_on_while_a_peer_is_killed_again_and_again),
 };

@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 """up, ps, down, stat, wal and status with real processes; what they say when something is wrong."""
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 from cluster import (TIDEMILL, Cluster, PORTS_PER_NODE, main, nodes_text, redis, three_nodes,
@@ -92,6 +94,38 @@ def in_the_foreground_an_interrupt_stops_all():
         p.kill()  # without a chance to stop its children: they notice
         p.wait()
         wait_until(lambda: all(r["state"] == "stopped" for r in c.ps()), 30)
+
+
+def up_starts_what_is_being_stopped():
+    with Cluster(three_nodes()) as c:
+        c.up()
+        for other in "node-1", "node-3":  # so that nobody takes over what node-2 leads for a while
+            c.signal(other, signal.SIGSTOP)
+        old = c.signal("node-2", signal.SIGTERM)
+        wait_until(lambda: c.row("node-2")["state"] == "stopping", 5, 0.01)
+        up = subprocess.Popen([TIDEMILL, "up", c.topology, "--dir", c.data, "--detach",
+                               "--base-port", str(c.base_port), *c.options],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        wait_until(lambda: c.row("node-2")["pid"] != old, 20)
+        for other in "node-1", "node-3":
+            c.signal(other, signal.SIGCONT)
+        out, _ = up.communicate(timeout=60)
+        assert up.returncode == 0, out
+        assert c.row("node-2")["state"] == "running" and c.row("node-2")["pid"] != old, c.ps()
+
+
+def down_leaves_other_programs_alone():
+    with tempfile.TemporaryDirectory() as d:
+        foreign = os.path.join(d, "some", "thing")
+        os.makedirs(foreign)
+        for text in "", "%d\n" % os.getpid():
+            with open(os.path.join(foreign, "lock"), "w", encoding="ascii") as f:
+                f.write(text)
+                f.flush()
+                fcntl.flock(f, fcntl.LOCK_EX)
+                done = subprocess.run([TIDEMILL, "down", "--dir", d], capture_output=True,
+                                      text=True, start_new_session=True, timeout=30)
+                expect(done, 1, foreign, "no node of tidemill")
 
 
 def bad_usage_is_one_line_and_status_2():
@@ -197,6 +231,11 @@ def live_options_change_a_node_that_runs():
         wait_until(lambda: refused("x" * 1000), 5)
         r.config_set("memory-limit", "1gb")
         wait_until(lambda: not refused("x"), 5)
+        r.set("Long:1", "x" * 100000)
+        r.config_set("client-output-buffer-bytes", 65536)
+        wait_until(lambda: is_too_long(r, "Long:1"), 5)
+        r.config_set("client-output-buffer-bytes", "1mb")
+        wait_until(lambda: not is_too_long(r, "Long:1"), 5)
         r.config_set("max-clients", 1)
         wait_until(lambda: is_turned_away(c), 5)
         r.config_set("max-clients", 1000)
@@ -214,6 +253,14 @@ def live_options_change_a_node_that_runs():
         assert blocks() == before + 1, (before, blocks())  # the record's; no marker follows
         r.config_set("wal-idle-marker-ms", 5)
         wait_until(lambda: blocks() > before + 1, 10)
+
+
+def is_too_long(r, key):
+    try:
+        return not r.get(key)
+    except redis.ResponseError as e:
+        assert "too long" in str(e), e
+        return True
 
 
 def at_rest(count):
@@ -327,6 +374,8 @@ def degraded(s):
 
 if __name__ == "__main__":
     sys.exit(main([up_starts_what_is_not_running_and_keeps_the_data,
+                   up_starts_what_is_being_stopped,
+                   down_leaves_other_programs_alone,
                    two_clusters_of_a_file_do_not_meet,
                    in_the_foreground_an_interrupt_stops_all,
                    bad_usage_is_one_line_and_status_2,

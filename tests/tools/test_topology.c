@@ -82,7 +82,7 @@ static void a_file_that_changes_what_is_told_of_it_is_refused(void)
             "defineCluster(\"a\");\n",
             "defines no cluster");
     refused("Array.prototype.toJSON = function () { return undefined; };\ndefineCluster(\"a\");\n",
-            "gave up");
+            "cannot be read");
 }
 
 static void wrong_types_and_ranges_are_named(void)
@@ -113,6 +113,18 @@ static void contradictions_across_calls_are_refused(void)
             "\"eventual\" });",
             "contradicts");
     refused("var x = 1;\n", "defines no cluster");
+}
+
+static void whatever_a_script_throws_is_told_in_one_line(void)
+{
+    refused("throw undefined;", "undefined");
+    refused("throw 'a\\n\\nb';", ": a  b");
+    refused("var x;\nthrow new Error('a\\nb');", ":2: Error: a b");
+    refused("throw { toString: function () { throw 1; } };", ": 1");
+    refused("defineCluster(\"a\\u001b\\nb\");", "defineCluster(\"a  b\")");
+    refused("var o = {};\no.o = o;\ndefineCluster(\"a\", o);\n", ":3: TypeError: cyclic input");
+    refused("var a = [];\na.push(a);\ndefineNode(\"a\", { address: a });\n",
+            ":3: TypeError: cyclic");
 }
 
 static void script_errors_carry_their_line(void)
@@ -157,6 +169,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_file_that_changes_what_is_told_of_it_is_refused),
     TM_TEST(wrong_types_and_ranges_are_named),
     TM_TEST(contradictions_across_calls_are_refused),
+    TM_TEST(whatever_a_script_throws_is_told_in_one_line),
     TM_TEST(script_errors_carry_their_line),
     TM_TEST(the_script_is_bounded),
     TM_TEST(undefined_targets_are_warnings),
