@@ -157,13 +157,13 @@ static bool look(const struct tm_up *up, struct tm_up_member *m)
 {
     if (m->ready || m->ended)
         return false;
-    struct tm_nodefile file;
-    if (tm_nodefile_read(m->dir.path, &file) != TM_OK ||
-        file.pid != (m->child > 0 ? m->child : m->dir.pid))
+    struct tm_nodedir now;
+    if (tm_nodedir_look(up->dir, m->cluster->name, tm_up_name(m), &now) != TM_OK ||
+        now.file.pid == 0 || now.file.pid != (m->child > 0 ? m->child : now.pid))
         return false;
-    m->dir.file = file;
+    m->dir = now;
     m->listens = true;
-    m->ready = strcmp(file.state, "running") == 0 && says_ready(up, m);
+    m->ready = strcmp(now.file.state, "running") == 0 && says_ready(up, m);
     return m->ready;
 }
 

@@ -50,7 +50,8 @@ void tm_up_divide(struct tm_up *up);
  */
 enum tm_err tm_up_start(struct tm_up *up, struct tm_up_member *m, char *why);
 
-/* Notes the children that have ended.  True if one has since the last call. */
+/* Notes the children that have ended, and those whose node runs already as another process, which
+ * then takes their place.  True if one has since the last call. */
 bool tm_up_reap(struct tm_up *up);
 
 /* Why a member's node ended: the last error line of its log, or how the process ended. */

@@ -166,13 +166,28 @@ enum tm_err tm_up_start(struct tm_up *up, struct tm_up_member *m, char *why)
     return TM_ERR_NOMEM;
 }
 
+/* A child that ended because the node runs already, started by another `up` a moment before: from
+ * now on the member is that process. */
+static bool runs_elsewhere(const struct tm_up *up, struct tm_up_member *m)
+{
+    struct tm_nodedir now;
+    if (!WIFEXITED(m->status) || WEXITSTATUS(m->status) == 0 ||
+        tm_nodedir_look(up->dir, m->cluster->name, tm_up_name(m), &now) != TM_OK || !now.lives)
+        return false;
+    m->dir = now;
+    m->child = 0;
+    return true;
+}
+
 bool tm_up_reap(struct tm_up *up)
 {
     bool any = false;
     for (unsigned i = 0; i < up->count; i++) {
         struct tm_up_member *m = &up->members[i];
-        if (m->child > 0 && !m->ended && waitpid(m->child, &m->status, WNOHANG) == m->child)
-            any = m->ended = true;
+        if (m->child <= 0 || m->ended || waitpid(m->child, &m->status, WNOHANG) != m->child)
+            continue;
+        any = true;
+        m->ended = !runs_elsewhere(up, m);
     }
     return any;
 }
@@ -196,6 +211,10 @@ void tm_up_reason(const struct tm_up *up, const struct tm_up_member *m, char *te
 {
     char log[TM_NODEDIR_PATH_MAX + 16];
     snprintf(log, sizeof log, "%s/node.log", m->dir.path);
+    if (m->ended && WIFEXITED(m->status) && WEXITSTATUS(m->status) == 0) {
+        snprintf(text, size, "it was told to stop (tidemill down, or SIGTERM), and did");
+        return;
+    }
     if (up->detach && tm_last_error_line(log, m->log_from, text, size)) {
         strip(m, text);
         return;

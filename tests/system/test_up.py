@@ -114,6 +114,38 @@ def up_starts_what_is_being_stopped():
         assert c.row("node-2")["state"] == "running" and c.row("node-2")["pid"] != old, c.ps()
 
 
+def two_ups_at_once_start_each_node_once():
+    with Cluster(three_nodes()) as c:
+        for _ in range(2):
+            ups = [subprocess.Popen([TIDEMILL, "up", c.topology, "--dir", c.data, "--detach",
+                                     "--base-port", str(c.base_port), *c.options], text=True,
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                   for _ in range(3)]
+            said = [p.communicate(timeout=60) for p in ups]
+            assert [p.returncode for p in ups] == [0, 0, 0], said
+            pids = {r["node"]: r["pid"] for r in c.ps()}
+            for out, _ in said:
+                assert all(n in out and str(pid) in out for n, pid in pids.items()), (pids, out)
+            assert c.client("node-2").set("a", 1)
+            c.down()
+
+
+def who_is_stopped_while_up_waits_is_said():
+    with Cluster(three_nodes()) as c:
+        up = subprocess.Popen([TIDEMILL, "up", c.topology, "--dir", c.data, "--detach",
+                               "--base-port", str(c.base_port), *c.options], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        wait_until(lambda: os.path.isdir(c.data) and len(c.ps()) == 3 and c.row("node-3")["pid"], 20,
+                   0.01)
+        c.signal("node-3", signal.SIGSTOP)  # it cannot get ready before it is told to stop
+        c.signal("node-3", signal.SIGTERM)
+        c.signal("node-3", signal.SIGCONT)
+        _, err = up.communicate(timeout=60)
+        assert up.returncode == 1, err
+        last = err.splitlines()[-1]
+        assert "node node-3 of cluster c did not start: it was told to stop" in last, err
+
+
 def down_leaves_other_programs_alone():
     with tempfile.TemporaryDirectory() as d:
         foreign = os.path.join(d, "some", "thing")
@@ -375,6 +407,8 @@ def degraded(s):
 if __name__ == "__main__":
     sys.exit(main([up_starts_what_is_not_running_and_keeps_the_data,
                    up_starts_what_is_being_stopped,
+                   two_ups_at_once_start_each_node_once,
+                   who_is_stopped_while_up_waits_is_said,
                    down_leaves_other_programs_alone,
                    two_clusters_of_a_file_do_not_meet,
                    in_the_foreground_an_interrupt_stops_all,
