@@ -28,6 +28,7 @@ struct tm_retain {
     bool full;      /* the disk has no room, however little the WAL has used of its own */
 };
 
+/* Knows of no pressure; shard is borrowed and outlives it. */
 void tm_retain_init(struct tm_retain *r, const struct tm_shard *shard);
 
 /* Looks at the log; some ten times a second.  True if something is to be given up. */

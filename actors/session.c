@@ -67,13 +67,19 @@ static bool can_go(const struct tm_session *s)
 
 /* ---- All sessions ---- */
 
+/* 16 bytes for each client that may be there. */
+static struct tm_session **alloc_places(uint32_t cap)
+{
+    return calloc(cap, sizeof(struct tm_session *));
+}
+
 static bool alloc_tables(struct tm_sessions *all)
 {
     size_t args = all->limits.args, partitions = all->router->partitions;
     all->table_cap = 64;
     while (all->table_cap < all->limits.clients * 2)
         all->table_cap *= 2;
-    all->table = calloc(all->table_cap, sizeof all->table[0]);
+    all->table = alloc_places(all->table_cap);
     all->argv = malloc(args * sizeof all->argv[0]);
     all->words = malloc(2 * args * sizeof all->words[0]);
     all->part_of_key = malloc(args * sizeof all->part_of_key[0]);
@@ -262,7 +268,7 @@ static bool has_place(struct tm_sessions *all)
 {
     if (all->stats.clients < all->table_cap / 2)
         return true;
-    struct tm_session **old = all->table, **larger = calloc(all->table_cap * 2, sizeof larger[0]);
+    struct tm_session **old = all->table, **larger = alloc_places(all->table_cap * 2);
     if (larger == NULL)
         return false;
     uint32_t old_cap = all->table_cap;

@@ -87,8 +87,9 @@ void tm_store_ahead(struct tm_store_ahead *a, const struct tm_store *s, struct t
 void tm_store_ahead_record(struct tm_store_ahead *a, const struct tm_store *s,
                            const struct tm_record *record);
 
-/* Fetches the next thing; TM_STORE_AHEAD_STEPS calls fetch all.  The store is still there. */
-#define TM_STORE_AHEAD_STEPS 4
+#define TM_STORE_AHEAD_STEPS 4 /* calls of tm_store_ahead_step that fetch all */
+
+/* Fetches the next thing.  The store is still there. */
 void tm_store_ahead_step(struct tm_store_ahead *a);
 
 /* ---- Writers: only between begin and finish ----

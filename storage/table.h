@@ -31,10 +31,11 @@ void tm_table_init(struct tm_table *t);
 /* Frees leaves and directory.  With free_entities also the blobs, which must not be large. */
 void tm_table_free(struct tm_table *t, struct tm_pool *pool, bool free_entities);
 
+#define TM_TABLE_STEPS 4
+
 /* Fetches into the caches what finding that hash is going to read: in step 0 the place in the
  * directory, in 1 the leaf, in 2 its slots, in 3 the blob.  A step reads what the one before has
  * fetched, so others' steps belong in between.  A hint: changes nothing. */
-#define TM_TABLE_STEPS 4
 void tm_table_prefetch(const struct tm_table *t, uint64_t hash, unsigned step);
 
 /* The blob of that name, whose hash is given, or NULL. */

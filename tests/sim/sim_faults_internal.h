@@ -11,9 +11,10 @@
 #include "tests/sim/sim_atlas.h"
 #include "tests/sim/sim_faults.h"
 
-#define TM_SIM_ACTIVE_MAX   64
-#define TM_SIM_REPLACED_MAX 32 /* disks by the fault `wipe`: the truth knows a bit for each disk   \
-                                */
+#define TM_SIM_ACTIVE_MAX 64
+#define TM_SIM_REPLACED_MAX                                                                        \
+    32 /* disks by the fault `wipe`: the truth knows a bit for each disk                           \
+        */
 
 /* A fault under way. */
 struct tm_sim_active {
