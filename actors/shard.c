@@ -468,8 +468,12 @@ static void tend_generations(struct tm_shard *s)
     struct tm_node *n = s->node;
     struct tm_datadir_error err;
     uint32_t partition;
-    if (!s->moved && !tm_log_set_needs_older(s->logs, &partition) &&
-        tm_hs_floors_saved(tm_log_set_hs(s->logs))) {
+    const struct tm_hs *hs = tm_log_set_hs(s->logs);
+    if (tm_log_set_needs_older(s->logs, &partition))
+        s->moving = 0;
+    else if (s->moving == 0)
+        s->moving = tm_hs_floors(hs) + 1;
+    if (!s->moved && s->moving != 0 && tm_hs_floors_saved(hs) + 1 >= s->moving) {
         s->moved = true;
         atomic_fetch_add(&n->logs_moved, 1);
     }

@@ -69,6 +69,7 @@ struct tm_shard {
     struct tm_request_words words;
     struct tm_seen_members *seen; /* while opening */
     bool moved;                   /* counted in node->logs_moved */
+    uint64_t moving; /* will be when that many floors, less one, are saved; 0: not yet */
 
     struct tm_backlog *backlog, **backlog_end;
     uint64_t backlog_bytes;

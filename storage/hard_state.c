@@ -467,9 +467,14 @@ void tm_hs_set_floor(struct tm_hs *hs, uint32_t partition, uint64_t index, uint6
     hs->floors++;
 }
 
-bool tm_hs_floors_saved(const struct tm_hs *hs)
+uint64_t tm_hs_floors(const struct tm_hs *hs)
 {
-    return hs->floors_saved == hs->floors;
+    return hs->floors;
+}
+
+uint64_t tm_hs_floors_saved(const struct tm_hs *hs)
+{
+    return hs->floors_saved;
 }
 
 void tm_hs_floor(const struct tm_hs *hs, uint32_t partition, uint64_t *index, uint64_t *hash)

@@ -118,8 +118,10 @@ bool tm_hs_durable(const struct tm_hs *hs, uint32_t partition, const struct tm_w
 void tm_hs_set_floor(struct tm_hs *hs, uint32_t partition, uint64_t index, uint64_t hash);
 void tm_hs_floor(const struct tm_hs *hs, uint32_t partition, uint64_t *index, uint64_t *hash);
 
-/* All that was noted so far is in all four copies: before, nothing of a log may be given up. */
-bool tm_hs_floors_saved(const struct tm_hs *hs);
+/* How many notes were made, and how many of them, the first ones, are in all four copies: before
+ * its note is, nothing of a log may be given up. */
+uint64_t tm_hs_floors(const struct tm_hs *hs);
+uint64_t tm_hs_floors_saved(const struct tm_hs *hs);
 
 /* All four copies hold what the WAL held up to this sequence. */
 uint64_t tm_hs_covered(const struct tm_hs *hs);

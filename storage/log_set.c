@@ -6,14 +6,15 @@
  * Giving up segments: after a compaction or a reset, at the end of a turn, the oldest segment that
  * any log still needs is looked up.  If the hard state file does not cover the ones below it yet,
  * or does not have the floors of what was compacted, it is refreshed first, and the release follows
- * when that is done: else the loss of a snapshot would leave a log that looks empty. */
+ * when that is done: else the loss of a snapshot would leave a log that looks empty.  What was
+ * compacted since then waits for the next time, so that a busy worker gives up segments, too. */
 #include "storage/log_set.h"
 
 #include <stdlib.h>
 
 #include "storage/log_internal.h"
 
-#define RETRY_NS TM_MS(100) /* between attempts to write the hard state file for a release */
+#define RETRY_NS TM_MS(20) /* between attempts to write the hard state file for a release */
 
 /* --- replay --- */
 
@@ -325,24 +326,42 @@ bool tm_log_set_needs_older(const struct tm_log_set *set, uint32_t *partition)
     return false;
 }
 
-static void give_up_segments(struct tm_log_set *set)
+static uint64_t oldest_of_all(const struct tm_log_set *set)
 {
     uint64_t oldest = tm_wal_current_segment(set->wal);
     for (uint32_t i = 0; i < set->log_count; i++)
         oldest = tm_min_u64(oldest, oldest_needed(set->logs[i]));
-    bool some = oldest > tm_wal_first_segment(set->wal);
-    uint64_t last = some ? tm_wal_segment_last_sequence(set->wal, oldest - 1) : 0;
-    set->maintain = false;
-    if (last <= tm_hs_covered(set->hs) && tm_hs_floors_saved(set->hs)) {
-        if (some)
-            tm_wal_release(set->wal, oldest);
-        return;
+    return oldest;
+}
+
+/* Notes what might go, or gives up what was noted if the file has what it was noted with by now.
+ * True if nothing is left to go; *last: the last block that the file has to cover. */
+static bool give_up(struct tm_log_set *set, uint64_t oldest, uint64_t *last)
+{
+    if (set->release_to == 0) {
+        set->release_to = oldest;
+        set->release_floors = tm_hs_floors(set->hs);
     }
-    set->maintain = true; /* again when the file is written */
+    set->release_to = tm_min_u64(set->release_to, oldest);
+    bool some = set->release_to > tm_wal_first_segment(set->wal);
+    *last = some ? tm_wal_segment_last_sequence(set->wal, set->release_to - 1) : 0;
+    if (*last > tm_hs_covered(set->hs) || tm_hs_floors_saved(set->hs) < set->release_floors)
+        return false;
+    if (some)
+        tm_wal_release(set->wal, set->release_to);
+    bool all = set->release_to == oldest && set->release_floors == tm_hs_floors(set->hs);
+    set->release_to = 0;
+    return all;
+}
+
+static void give_up_segments(struct tm_log_set *set)
+{
+    uint64_t oldest = oldest_of_all(set), last;
+    set->maintain = !give_up(set, oldest, &last) && !give_up(set, oldest, &last);
     uint64_t now = tm_ctx_now(set->ctx);
-    if (last > tm_wal_durable(set->wal) || now < set->refresh_after_ns)
+    if (!set->maintain || last > tm_wal_durable(set->wal) || now < set->refresh_after_ns)
         return;
-    set->refresh_after_ns = now + RETRY_NS;
+    set->refresh_after_ns = now + RETRY_NS; /* and again when the file is written */
     tm_hs_refresh(set->hs, set->wal);
 }
 
