@@ -444,7 +444,8 @@ void tm_replica_damaged(struct tm_replica *r, uint64_t from)
     tm_replica_set_health(r, TM_HEALTH_FAULTY);
     if (from > r->last.index)
         return;
-    tm_replica_members_cut(r, from);
+    if (r->previous.index < from) /* else both are among what is lost, and still are the members */
+        tm_replica_members_cut(r, from);
     r->last = (struct tm_tail){.index = from - 1};
     if (from > 1) {
         enum tm_err err = r->io->meta(r->host, from - 1, &r->last.term, &r->last.hash);
@@ -453,6 +454,8 @@ void tm_replica_damaged(struct tm_replica *r, uint64_t from)
     r->durable = tm_min_u64(r->durable, r->last.index);
     r->verified = tm_min_u64(r->verified, r->last.index);
     r->commit = tm_min_u64(r->commit, r->last.index);
+    r->lost = true;
+    tm_replica_tell_lost(r);
     tm_replica_arm_election(r);
 }
 

@@ -271,7 +271,8 @@ struct tm_replica {
     uint64_t ship_to;
     uint64_t term_start; /* leader: index of its NOOP */
     uint64_t firm;       /* follower: a commit index that covers all that earlier terms committed */
-    bool ack_owed;       /* replies that wait for the hard state to be durable */
+    bool lost;     /* follower: damaged below what it acknowledged, and the leader may not know */
+    bool ack_owed; /* replies that wait for the hard state to be durable */
     bool insync_owed;
     uint64_t vote_owed; /* bit per node */
     uint64_t down;      /* bit per node */

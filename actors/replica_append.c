@@ -379,6 +379,12 @@ static void reject(struct tm_replica *r, unsigned node, uint64_t hint)
     tm_replica_post(r, node, &msg);
 }
 
+void tm_replica_tell_lost(struct tm_replica *r)
+{
+    if (r->role == TM_ROLE_FOLLOWER && r->leader != TM_NODE_UNKNOWN && r->leader != r->self.node)
+        reject(r, r->leader, r->last.index);
+}
+
 void tm_replica_send_ack(struct tm_replica *r)
 {
     r->ack_owed = false;
@@ -519,6 +525,7 @@ void tm_replica_on_append(struct tm_replica *r, const struct tm_replica_msg *msg
     }
     TM_ASSERT(r->role == TM_ROLE_FOLLOWER && r->leader == msg->from.node);
     r->heard_at = tm_replica_now(r);
+    r->lost = false;
     if (r->own >= 0 && tm_replica_witnesses(r->members.at[r->own].role))
         return;
     if (msg->index > r->last.index) {

@@ -46,6 +46,8 @@ void tm_replica_arm_election(struct tm_replica *r)
         return;
     if (!tm_replica_eligible(r)) {
         r->deadline = UINT64_MAX;
+        if (r->lost)
+            tm_replica_set_deadline(r, tm_replica_now(r) + r->timeout_ns);
         if (r->role == TM_ROLE_FOLLOWER)
             return;
         tm_replica_become(r, TM_ROLE_FOLLOWER);
@@ -351,6 +353,8 @@ void tm_replica_on_vote_reply(struct tm_replica *r, const struct tm_replica_msg 
 void tm_replica_tick_election(struct tm_replica *r, uint64_t now)
 {
     if (!tm_replica_eligible(r)) {
+        if (r->lost)
+            tm_replica_tell_lost(r);
         tm_replica_arm_election(r);
         return;
     }

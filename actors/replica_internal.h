@@ -115,6 +115,8 @@ void tm_replica_probe(struct tm_peer *p, uint64_t next, bool bare);
 void tm_replica_on_append(struct tm_replica *r, const struct tm_replica_msg *msg);
 void tm_replica_on_append_reply(struct tm_replica *r, const struct tm_replica_msg *msg);
 void tm_replica_send_ack(struct tm_replica *r);
+/* Takes back what the leader knows of this log: one at rest would not look. */
+void tm_replica_tell_lost(struct tm_replica *r);
 
 /* --- replica_commit.c --- */
 void tm_replica_commit_to(struct tm_replica *r, uint64_t index);

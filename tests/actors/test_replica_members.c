@@ -284,6 +284,35 @@ static void a_log_found_damaged_while_running_is_brought_back(void)
     }
 }
 
+/* Both of the newest two changes are among what is lost. */
+static void members_outlive_the_damage_of_their_records(void)
+{
+    struct cluster *c = settled(17, 3, 4);
+    unsigned a = leader_of(c), bad = (a + 1) % 3;
+    struct tm_members m = replica_of(c, a)->members;
+    uint64_t from = replica_of(c, a)->last.index + 1;
+    m.at[m.count++] = (struct tm_member){.id = {.node = 3}, .role = TM_MEMBER_LEARNER};
+    CU_ASSERT_EQUAL(tm_replica_change(replica_of(c, a), &m), TM_OK);
+    cluster_run(c, TM_MS(300));
+    m.at[3] = (struct tm_member){.id = {.disk = 103, .node = 3}, .role = TM_MEMBER_VOTER};
+    CU_ASSERT_EQUAL(tm_replica_change(replica_of(c, a), &m), TM_OK);
+    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+    cluster_run(c, TM_MS(300));
+    struct sim_part *p = &c->node[bad].part[0];
+    CU_ASSERT_EQUAL(p->replica.members.count, 4);
+    c->harmed = true;
+    p->log.last = p->disk.last = from - 1;
+    p->applied = from - 1;
+    tm_replica_damaged(&p->replica, from);
+    CU_ASSERT_EQUAL(p->replica.members.count, 4);
+    sim_turn(p->node);
+    cluster_run(c, TM_SECONDS(1));
+    CU_ASSERT_EQUAL(health_of(c, bad), TM_HEALTH_WHOLE);
+    CU_ASSERT_EQUAL(p->replica.members.count, 4);
+    CU_ASSERT(cluster_converged(c, 0));
+    cluster_free(c);
+}
+
 /* --- [13 is on disk, 11 is not] --- */
 
 static void a_report_for_a_record_that_was_cut_is_ignored(void)
@@ -319,6 +348,7 @@ static const struct tm_test tests[] = {
     TM_TEST(denials_that_meet_every_quorum_let_a_suspect_help),
     TM_TEST(a_faulty_replica_gives_no_vote_and_does_not_campaign),
     TM_TEST(a_log_found_damaged_while_running_is_brought_back),
+    TM_TEST(members_outlive_the_damage_of_their_records),
     TM_TEST(a_report_for_a_record_that_was_cut_is_ignored),
 };
 TM_TEST_MAIN("actors/replica_members", tests)
