@@ -163,6 +163,19 @@ static struct tm_members first_members(const struct tm_shard *s, const struct tm
     return m;
 }
 
+/* The members before those of the newest CONFIG record in the log, should that be cut: of the
+ * record before it, of the snapshot, or as the cluster was created. */
+static struct tm_members members_before(const struct tm_seen_members *seen,
+                                        const struct tm_members *snapshot,
+                                        const struct tm_members *first)
+{
+    struct tm_members m = seen->before.count > 0 ? seen->before : *first;
+    if (snapshot->count > 0 && snapshot->index >= m.index &&
+        (seen->last.count == 0 || snapshot->index < seen->last.index))
+        m = *snapshot;
+    return m;
+}
+
 /* A disk that cannot prove which votes it gave might give another in the same term.  Catching up
  * does not help that: only a new disk id does, and the partition stays closed until then. */
 static bool promises_proven(const struct tm_shard *s, uint32_t id)
@@ -200,10 +213,9 @@ static enum tm_err make_partition(struct tm_shard *s, uint32_t id)
         if (tm_keeper_base(s->keeper, id, &base))
             boot.base = (struct tm_tail){.index = base.index, .term = base.term, .hash = base.hash};
     }
-    boot.members = seen->last.count > 0 ? seen->last
-                   : snapshot.count > 0 ? snapshot
-                                        : first_members(s, h);
-    boot.previous = seen->before.count > 0 ? seen->before : snapshot;
+    struct tm_members first = first_members(s, h);
+    boot.members = seen->last.count > 0 ? seen->last : snapshot.count > 0 ? snapshot : first;
+    boot.previous = members_before(seen, &snapshot, &first);
     if (!promises_proven(s, id)) {
         if (boot.store != NULL)
             tm_store_delete(boot.store);

@@ -262,6 +262,41 @@ static void fewer_workers_find_what_more_of_them_wrote(void)
     close_cluster();
 }
 
+/* A node starts with the only change of members there ever was in its log, and not committed; when
+ * that is cut, the members are those of the creation again. */
+static void a_change_that_is_cut_after_a_restart_leaves_the_members_there_were(void)
+{
+    prepare();
+    config.nodes = 5;
+    config.copies = 5;
+    open_cluster();
+    unsigned a = leader(), e = (a + 1) % 5;
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET k 1"), "OK");
+    tm_sim_end(sim, e, TM_SIM_KILL);
+    tm_sim_wipe(sim, e);
+    restart(e);
+    const struct tm_replica *r = &part(a, 0)->replica;
+    for (unsigned i = 0; i < 200000 && r->members.index <= r->commit; i++)
+        tm_sim_run_for(sim, TM_US(20));
+    tm_sim_isolate(sim, a, true);
+    CU_ASSERT_FATAL(r->members.index > r->commit);
+    tm_sim_end(sim, e, TM_SIM_KILL);
+    tm_sim_run_for(sim, TM_MS(5)); /* on its own disk */
+    tm_sim_end(sim, a, TM_SIM_KILL);
+    (void)successor(a);
+    CU_ASSERT_STRING_EQUAL(ask((a + 2) % 5, "SET k 2"), "OK");
+    tm_sim_isolate(sim, a, false);
+    restart(a);
+    settle(converged);
+    r = &part(a, 0)->replica;
+    CU_ASSERT_EQUAL(r->members.index, 0);
+    CU_ASSERT_EQUAL(r->members.count, 5);
+    CU_ASSERT(r->own >= 0);
+    restart(e);
+    settle(whole);
+    close_cluster();
+}
+
 /* ---- log and disk ---- */
 
 /* Clients that write without a pause until they are told to end. */
@@ -773,6 +808,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_wiped_node_does_not_vote),
     TM_TEST(a_wiped_node_founds_nothing_beside_a_cluster),
     TM_TEST(an_edited_file_changes_nothing_in_a_rolling_restart),
+    TM_TEST(a_change_that_is_cut_after_a_restart_leaves_the_members_there_were),
     TM_TEST(fewer_workers_find_what_more_of_them_wrote),
     TM_TEST(blocks_that_finish_out_of_order_count_in_order),
     TM_TEST(a_power_loss_of_all_tears_tails_and_loses_nothing),
