@@ -25,6 +25,7 @@
     X(BRIDGE, "bridge", cut, 4, 60, 8000)                                                          \
     X(RING, "ring", cut, 4, 60, 8000)                                                              \
     X(FLAP, "flap", cut, 1, 10, 100)                                                               \
+    X(RELIEF, "relief", relief, 3, 30, 3000)                                                       \
     X(RINGS_FULL, "rings-full", rings, 3, 40, 2000)                                                \
     X(SLOW, "slow", slow, 5, 60, 10000)                                                            \
     X(PAUSE, "pause", pause, 4, 60, 4000)                                                          \

@@ -66,7 +66,7 @@ struct tm_sim_fault_acts {
 
 extern const struct tm_sim_fault_acts tm_sim_link_acts, tm_sim_cut_acts, tm_sim_rings_acts,
     tm_sim_slow_acts, tm_sim_pause_acts, tm_sim_jump_acts, tm_sim_rate_acts, tm_sim_end_acts,
-    tm_sim_stop_acts, tm_sim_boot_acts, tm_sim_wipe_acts, tm_sim_transfer_acts,
+    tm_sim_stop_acts, tm_sim_boot_acts, tm_sim_wipe_acts, tm_sim_transfer_acts, tm_sim_relief_acts,
     tm_sim_snapshot_acts, tm_sim_stall_acts, tm_sim_slow_disk_acts, tm_sim_fail_acts,
     tm_sim_space_acts, tm_sim_rot_acts, tm_sim_misread_acts, tm_sim_misdirect_acts;
 

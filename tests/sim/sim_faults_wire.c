@@ -2,6 +2,8 @@
  * of cuts, of which several may be under way at a time. */
 #include "tests/sim/sim_faults_internal.h"
 
+#define RELIEF_NS TM_MS(1100) /* longer than a copy may be silent (--disk-stall-ms) */
+
 /* ---- links ---- */
 
 typedef void link_fn(struct tm_sim_link *link, uint64_t amount);
@@ -110,6 +112,7 @@ static bool cuts(const struct tm_sim_faults *f, const struct tm_sim_active *a, u
     case TM_SIM_FAULT_FLAP:
         return (a->node == from && a->other == to) || (a->node == to && a->other == from);
     case TM_SIM_FAULT_ISOLATE:
+    case TM_SIM_FAULT_RELIEF:
         return a->node == from || a->node == to;
     case TM_SIM_FAULT_SPLIT:
         return here != there;
@@ -152,3 +155,23 @@ static void end_cut(struct tm_sim_faults *f, struct tm_sim_active *a)
 }
 
 const struct tm_sim_fault_acts tm_sim_cut_acts = {begin_cut, end_cut};
+
+/* A node is away for a while; as it comes back, another one goes: who has not caught up meets those
+ * who were not there. */
+static bool begin_relief(struct tm_sim_faults *f, struct tm_sim_active *a)
+{
+    a->until += RELIEF_NS;
+    return begin_cut(f, a);
+}
+
+static void end_relief(struct tm_sim_faults *f, struct tm_sim_active *a)
+{
+    struct tm_sim_active gone = {.until = a->until + 2 * RELIEF_NS};
+    unsigned node;
+    bool kill = tm_sim_faults_draw(f, 2) == 0;
+    end_cut(f, a);
+    if (!f->healing && tm_sim_any_running(f, &node) && node != a->node)
+        (void)tm_sim_end_nodes(f, 1u << node, kill ? TM_SIM_KILL : TM_SIM_POWER, &gone);
+}
+
+const struct tm_sim_fault_acts tm_sim_relief_acts = {begin_relief, end_relief};
