@@ -29,7 +29,9 @@ struct item_head {
 struct found {
     struct tm_store *store; /* until it is handed over */
     struct tm_snapshot_info info;
-    bool there;
+    struct tm_snapshot_info older; /* the one before it */
+    bool there, older_there;
+    bool owed; /* a new one is to be taken */
 };
 
 struct taking {
@@ -118,6 +120,8 @@ static enum tm_err load_found(struct tm_keeper *k, uint32_t partition, struct fo
         tm_store_load_begin(f->store, infos[i].walked_from);
         f->there = tm_snapshot_load(k->shard->ctx, &infos[i], load_item, f->store) == TM_OK;
         if (f->there) {
+            f->older_there = i + 1 < count;
+            f->older = infos[1];
             tm_counter_add(counters(k), TM_COUNTER_snapshots_loaded, 1);
         } else {
             tm_ctx_log(k->shard->ctx, TM_LOG_ERROR, "snapshot_damaged",
@@ -334,11 +338,21 @@ static void trim_all(struct tm_keeper *k)
             trim(k, k->shard->partitions[i]);
 }
 
+/* It is current now, and of those before it only the newest is left. */
+static void note_published(struct tm_keeper *k, uint32_t partition,
+                           const struct tm_snapshot_writer *writer)
+{
+    struct found *f = &k->found[partition / k->shard->node->workers];
+    f->older = f->info;
+    f->older_there = f->there;
+    f->info = *tm_snapshot_writer_info(writer);
+    f->there = true;
+    f->owed = false;
+}
+
 static void take_published(struct taking *t)
 {
-    struct found *f = &t->keeper->found[t->p->id / t->keeper->shard->node->workers];
-    f->info = *tm_snapshot_writer_info(t->writer);
-    f->there = true;
+    note_published(t->keeper, t->p->id, t->writer);
     trim(t->keeper, t->p);
     take_end(t, true);
 }
@@ -402,6 +416,50 @@ static void take_what_is_due(struct tm_keeper *k)
 bool tm_keeper_take(struct tm_keeper *k, struct tm_partition *p)
 {
     return !k->stopped && take_begin(k, p);
+}
+
+/* ---- damage ---- */
+
+static struct found *found_of(const struct tm_keeper *k, uint32_t partition)
+{
+    return &k->found[partition / k->shard->node->workers];
+}
+
+bool tm_keeper_snapshot(const struct tm_keeper *k, uint32_t partition, bool older,
+                        struct tm_snapshot_info *out)
+{
+    const struct found *f = found_of(k, partition);
+    *out = older ? f->older : f->info;
+    return older ? f->older_there : f->there;
+}
+
+void tm_keeper_renew(struct tm_keeper *k, const struct tm_partition *p)
+{
+    found_of(k, p->id)->owed = p->store != NULL;
+}
+
+void tm_keeper_spoilt(struct tm_keeper *k, const struct tm_partition *p, bool older)
+{
+    *(older ? &found_of(k, p->id)->older_there : &found_of(k, p->id)->there) = false;
+    tm_keeper_renew(k, p);
+}
+
+bool tm_keeper_give_up(struct tm_keeper *k, struct tm_partition *p, uint64_t index)
+{
+    const struct found *f = found_of(k, p->id);
+    uint64_t term, hash;
+    if (!f->there || f->info.walked_from < index || !tm_log_term_at(p->log, index, &term) ||
+        !tm_log_hash_at(p->log, index, &hash))
+        return false;
+    tm_log_compact(p->log, index);
+    return true;
+}
+
+static void take_owed(struct tm_keeper *k)
+{
+    for (uint32_t i = 0; i < k->shard->slots; i++)
+        if (k->found[i].owed && k->shard->partitions[i] != NULL)
+            take_begin(k, k->shard->partitions[i]);
 }
 
 /* ---- sending ---- */
@@ -688,9 +746,7 @@ static void install(struct receipt *r)
         return;
     }
     r->store = NULL;
-    struct found *f = &r->keeper->found[p->id / r->keeper->shard->node->workers];
-    f->info = *tm_snapshot_writer_info(r->writer);
-    f->there = true;
+    note_published(r->keeper, p->id, r->writer);
     tm_counter_add(counters(r->keeper), TM_COUNTER_snapshots_loaded, 1);
     tm_ctx_log(r->keeper->shard->ctx, TM_LOG_INFO, "snapshot_installed", "partition=%u index=%llu",
                p->id, (unsigned long long)tail.index);
@@ -755,6 +811,7 @@ void tm_keeper_tick(struct tm_keeper *k)
     k->pressed = tm_retain_look(&k->retain);
     if (k->retain.full)
         trim_all(k);
+    take_owed(k);
     take_what_is_due(k);
     send_wanted(k);
     for (unsigned i = 0; i < SENDS_MAX; i++) {

@@ -14,6 +14,7 @@
 
 #include "actors/message.h"
 #include "actors/partition.h"
+#include "storage/snapshot.h"
 
 struct tm_keeper;
 struct tm_shard;
@@ -43,6 +44,20 @@ void tm_keeper_message(struct tm_keeper *k, const struct tm_message_head *head,
 
 /* Takes a snapshot of the partition now, whether or not the log is full.  False: not now. */
 bool tm_keeper_take(struct tm_keeper *k, struct tm_partition *p);
+
+/* The newest snapshot of the partition, or the one before it; false: there is none that is good as
+ * far as is known. */
+bool tm_keeper_snapshot(const struct tm_keeper *k, uint32_t partition, bool older,
+                        struct tm_snapshot_info *out);
+
+/* That one was found damaged: it counts no more, and a new one is taken. */
+void tm_keeper_spoilt(struct tm_keeper *k, const struct tm_partition *p, bool older);
+
+/* A new snapshot of the partition is taken as soon as may be, whether or not the log is full. */
+void tm_keeper_renew(struct tm_keeper *k, const struct tm_partition *p);
+
+/* Gives the log up to `index`, if a snapshot holds that; false: none does. */
+bool tm_keeper_give_up(struct tm_keeper *k, struct tm_partition *p, uint64_t index);
 
 /* Some ten times a second: begins what is due, goes on with what waits. */
 void tm_keeper_tick(struct tm_keeper *k);

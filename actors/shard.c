@@ -4,6 +4,7 @@
  *
  * Before the cluster exists a shard only says hello; worker 0 runs the creation. */
 #include "actors/keeper.h"
+#include "actors/scrub.h"
 #include "actors/offer.h"
 #include "actors/shard_internal.h"
 
@@ -597,6 +598,7 @@ static void slow_work(struct tm_shard *s)
     tend_generations(s);
     settle_leaders(s);
     tm_keeper_tick(s->keeper);
+    tm_scrub_tick(s->scrub);
     tm_post_housekeep(s->post);
     tm_offers_tick(s->offers);
 }
@@ -632,6 +634,7 @@ void tm_shard_turn(struct tm_shard *s)
         timed_work(s);
         s->keeper_busy = tm_keeper_turn(s->keeper);
         s->keeper_busy = tm_offers_turn(s->offers) || s->keeper_busy;
+        tm_scrub_turn(s->scrub);
     }
     leave(s);
     if (tm_ctx_now(s->ctx) >= s->next_tick) {
@@ -745,8 +748,10 @@ static bool hand_over(struct tm_shard *s)
 static void stop_partitions(struct tm_shard *s)
 {
     s->stopping = true;
-    if (s->running)
+    if (s->running) {
         tm_keeper_stop(s->keeper);
+        tm_scrub_stop(s->scrub);
+    }
     for (uint32_t i = 0; s->running && i < s->slots; i++) {
         struct tm_partition *p = s->partitions[i];
         if (p == NULL)
@@ -781,7 +786,8 @@ bool tm_shard_stopped(const struct tm_shard *s)
         if (s->partitions[i] != NULL && !tm_partition_quiet(s->partitions[i]))
             return false;
     return s->stopped && tm_creation_quiet(&s->creation) &&
-           (!s->running || (tm_keeper_quiet(s->keeper) && tm_offers_quiet(s->offers)));
+           (!s->running ||
+            (tm_keeper_quiet(s->keeper) && tm_offers_quiet(s->offers) && tm_scrub_quiet(s->scrub)));
 }
 
 void tm_shard_free(struct tm_shard *s)

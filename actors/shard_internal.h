@@ -5,6 +5,7 @@
  *   shard_directory.c  the directory: taking it, keeping it in the system partition
  *   shard_router.c  what sessions ask (struct tm_router)
  *   keeper.c        snapshots: taking, sending, installing them
+ *   scrub.c         reading again what is at rest
  *   offer.c         eventual mode: what failovers cut off, and how it comes back */
 #ifndef TM_ACTORS_SHARD_INTERNAL_H
 #define TM_ACTORS_SHARD_INTERNAL_H
@@ -16,6 +17,7 @@
 #include "actors/shard.h"
 
 struct tm_keeper;
+struct tm_scrub;
 
 /* An answer that found its channel full, to be sent when there is room. */
 struct tm_backlog {
@@ -64,6 +66,7 @@ struct tm_shard {
     uint32_t refused;                 /* partitions not started: see shard_open.c */
     struct tm_keeper *keeper;
     struct tm_offers *offers;
+    struct tm_scrub *scrub;
     bool disk_full;   /* the log takes no effects, and the disk is why */
     bool keeper_busy; /* keeper or offers have more to do at once */
     struct tm_request_words words;

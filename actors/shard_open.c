@@ -2,6 +2,7 @@
  * that far, a replica starts for each partition that this node has a part in and this worker owns.
  */
 #include "actors/keeper.h"
+#include "actors/scrub.h"
 #include "actors/offer.h"
 #include "actors/shard_internal.h"
 
@@ -342,7 +343,7 @@ static enum tm_err make_logs(struct tm_shard *s, const char **doing)
     *doing = "open the write-ahead log";
     e = open_logs(s);
     s->env.logs = s->logs;
-    return e;
+    return e == TM_OK ? tm_scrub_new(s, &s->scrub) : e;
 }
 
 static enum tm_err cannot(const struct tm_shard *s, const char *doing, enum tm_err e, char *why,
@@ -389,6 +390,7 @@ void tm_shard_close_storage(struct tm_shard *s)
     for (uint32_t i = 0; i < s->slots; i++)
         if (s->partitions[i] != NULL)
             tm_partition_free(s->partitions[i]);
+    tm_scrub_free(s->scrub);
     tm_keeper_free(s->keeper);
     tm_offers_free(s->offers);
     if (s->logs != NULL && s->abandoned)

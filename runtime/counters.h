@@ -62,6 +62,10 @@
     X(wal_torn_tails, COUNT, "events", "torn tails of the log cut at recovery")                    \
     X(wal_rotten_blocks, COUNT, "blocks", "damaged blocks found below the durable point")          \
     X(records_repaired, COUNT, "records", "damaged records brought back from a peer")              \
+    X(scrub_bytes, COUNT, "bytes",                                                                 \
+      "bytes of the log and of snapshots read again to see if they are good")                      \
+    X(scrub_passes, COUNT, "passes", "times all of them had been read again")                      \
+    X(scrub_damaged, COUNT, "places", "damaged places found by that")                              \
     X(commits, COUNT, "records", "records committed by partitions led here")                       \
     X(applied, COUNT, "records", "committed records applied to the table")                         \
     X(elections, COUNT, "events", "elections begun here, pre-votes not counted")                   \

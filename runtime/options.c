@@ -330,6 +330,10 @@ enum tm_err tm_options_check(const struct tm_options *o, char *why)
     if (o->wal_bytes < 4 * o->wal_segment_bytes)
         return fail(TM_ERR_INVALID, why,
                     "--wal-bytes must be at least four times --wal-segment-bytes");
+    if (o->max_entity_bytes > o->wal_segment_bytes / 2)
+        return fail(TM_ERR_INVALID, why,
+                    "--max-entity-bytes must be at most half of --wal-segment-bytes: what is "
+                    "written of an entity at once lies in one segment");
     if (o->client_query_buffer_bytes < o->max_entity_bytes + TM_KIB(64))
         return fail(TM_ERR_INVALID, why,
                     "--client-query-buffer-bytes must be at least --max-entity-bytes + 64KiB");

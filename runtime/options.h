@@ -125,6 +125,12 @@ enum tm_log_word { TM_LOG_WORD_LIST(X) }; /* the same numbers as enum tm_log_lev
          "wal-segment-bytes or more.")                                                             \
     TIME(wal_idle_marker_ms, "wal-idle-marker-ms", 50, 5, 60000, MS, LIVE,                         \
          "After this much rest a marker block closes the open end of the log.")                    \
+    SIZE(scrub_rate, "scrub-rate", TM_MIB(1), 0, TM_MIB(1024), LIVE,                               \
+         "Bytes a second that each worker reads again of its log and snapshots, to find damage "   \
+         "while there are good copies. 0: none.")                                                  \
+    TIME(scrub_interval_ms, "scrub-interval-ms", 3600000, 100, 1000000000, MS, LIVE,               \
+         "A look at all of the log and the snapshots begins so long after the one before began, "  \
+         "or when that ends.")                                                                     \
     TIME(disk_stall_ms, "disk-stall-ms", 1000, 10, 600000, MS, LIVE,                               \
          "A copy that has not acknowledged for this long counts as lost, and a leader whose own "  \
          "disk is that slow hands over.")                                                          \

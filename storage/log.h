@@ -104,6 +104,9 @@ enum tm_err tm_log_forget(struct tm_log *log, uint64_t index, uint64_t term, uin
 unsigned tm_log_fault_count(const struct tm_log *log);
 void tm_log_fault_at(const struct tm_log *log, unsigned i, uint64_t *first, uint64_t *last);
 
+/* first..last were found to be rotten on disk: a fault of the log now, as when a fetch finds it. */
+void tm_log_lose(struct tm_log *log, uint64_t first, uint64_t last);
+
 /* Gives back a lost record of a fault, from a peer, and appends it to the WAL as a repair.  It is
  * accepted if its hash is the known one, or if that is not known, but the record before it is and
  * links to it.  Best from a fault's last record backwards: that one's hash is known if anything

@@ -86,4 +86,20 @@ uint64_t tm_log_set_next_deadline(const struct tm_log_set *set);
 /* A record of a log needs the files of older generations (a snapshot of `*partition` ends that). */
 bool tm_log_set_needs_older(const struct tm_log_set *set, uint32_t *partition);
 
+/* tm_wal_scrub, told as records of logs.  The caller's; all zero but for the callbacks at first. */
+struct tm_log_scrub {
+    /* The records first..last of a log lie where nothing verifies: they are lost on disk, and the
+     * caller is to do something about it (tm_log_compact, tm_log_lose). */
+    void (*lost)(struct tm_log_scrub *scrub, uint32_t partition, uint64_t first, uint64_t last);
+    /* A piece has been looked at; so many bytes were read. */
+    void (*done)(struct tm_log_scrub *scrub, uint64_t bytes);
+    void *owner;
+    struct tm_log_set *set; /* the set's, like what follows */
+    struct tm_wal_scrub wal;
+};
+
+/* As tm_wal_scrub. */
+enum tm_err tm_log_set_scrub(struct tm_log_set *set, struct tm_log_scrub *scrub, uint64_t bytes);
+void tm_log_scrub_free(struct tm_log_scrub *scrub);
+
 #endif

@@ -268,4 +268,31 @@ struct tm_wal_read {
  * try next turn.  TM_ERR_AGAIN: the block is not durable yet.  TM_ERR_NOTFOUND: released. */
 enum tm_err tm_wal_read(struct tm_wal *wal, struct tm_wal_read *read);
 
+/* Reading again, a piece at a time, all that is durable of all segments, to see whether it still
+ * verifies.  The caller's; all zero but for the callbacks at first; busy while a piece is read. */
+struct tm_wal_scrub {
+    /* No block verifies from `from` to before `to` of scrub->segment in scrub->volume, though read
+     * twice: rot, if any record lies there. */
+    void (*bad)(struct tm_wal_scrub *scrub, uint64_t from, uint64_t to);
+    /* The piece has been looked at; so many bytes were read. */
+    void (*done)(struct tm_wal_scrub *scrub, uint64_t bytes);
+    void *owner;
+    bool busy;
+    unsigned volume; /* where it stands, as in places */
+    uint64_t segment;
+    /* The WAL's: */
+    uint64_t offset, limit, wanted, doubt, bad_from;
+    struct tm_wal *wal;
+    uint8_t *image;
+    uint64_t cap;
+    struct tm_disk_op op;
+};
+
+/* Begins to read the next piece, of about `bytes`; `done` comes in a later turn.  TM_ERR_NOTFOUND:
+ * that was all, and the next one is the first again.  TM_ERR_NOMEM. */
+enum tm_err tm_wal_scrub(struct tm_wal *wal, struct tm_wal_scrub *scrub, uint64_t bytes);
+
+/* Frees its memory; not while it is busy, unless the disk has forgotten it. */
+void tm_wal_scrub_free(struct tm_wal_scrub *scrub);
+
 #endif

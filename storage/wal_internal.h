@@ -4,6 +4,7 @@
  * wal_flush.c   blocks on their way to the disk, in a ring ordered by sequence
  * wal_segment.c preparing, recycling and giving up segments: one disk operation at a time
  * wal_read.c    verified reads by place
+ * wal_scrub.c   reading again what is at rest
  * wal_open.c    recovery and the first segment of a start
  *
  * Sequences of one start are consecutive, so a block's buffer is ring[sequence % count]:
@@ -190,5 +191,8 @@ void tm_wal_work(struct tm_wal *wal); /* begins the next job if there is one */
 
 /* wal_read.c */
 struct tm_wal_segment *tm_wal_find_segment(struct tm_wal *wal, unsigned volume, uint64_t low);
+/* Takes a reader off the segment; NULL if it was given up meanwhile. */
+struct tm_wal_segment *tm_wal_leave_segment(struct tm_wal *wal, unsigned volume, uint64_t id);
+bool tm_wal_grow_stream(struct tm_wal *wal, uint64_t bytes);
 
 #endif

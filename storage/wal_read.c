@@ -24,17 +24,15 @@ struct tm_wal_segment *tm_wal_find_segment(struct tm_wal *wal, unsigned volume, 
     return NULL;
 }
 
-/* Takes the reader off the segment; NULL if the segment was given up meanwhile. */
-static struct tm_wal_segment *leave_segment(struct tm_wal *wal, const struct tm_wal_read_slot *slot)
+struct tm_wal_segment *tm_wal_leave_segment(struct tm_wal *wal, unsigned volume, uint64_t id)
 {
-    struct tm_wal_segment *held =
-        tm_wal_find_segment(wal, slot->volume, slot->segment & TM_WAL_SEGMENT_MASK);
-    if (held != NULL && held->id == slot->segment) {
+    struct tm_wal_segment *held = tm_wal_find_segment(wal, volume, id & TM_WAL_SEGMENT_MASK);
+    if (held != NULL && held->id == id) {
         held->readers--;
         return held;
     }
-    for (unsigned i = 0; slot->volume == 0 && i < wal->doomed_count; i++)
-        if (wal->doomed[i].id == slot->segment)
+    for (unsigned i = 0; volume == 0 && i < wal->doomed_count; i++)
+        if (wal->doomed[i].id == id)
             wal->doomed[i].readers--;
     tm_wal_work(wal);
     return NULL;
@@ -47,7 +45,7 @@ static void finish(struct tm_wal_read_slot *slot, enum tm_err err)
     read->done(read, err);
 }
 
-static bool grow_stream(struct tm_wal *wal, uint64_t bytes)
+bool tm_wal_grow_stream(struct tm_wal *wal, uint64_t bytes)
 {
     if (bytes <= wal->stream_cap)
         return true;
@@ -105,12 +103,12 @@ static void read_done(struct tm_disk_op *op)
         }
         err = TM_ERR_NOMEM;
     }
-    struct tm_wal_segment *segment = leave_segment(wal, slot);
+    struct tm_wal_segment *segment = tm_wal_leave_segment(wal, slot->volume, slot->segment);
     if (segment == NULL) {
         finish(slot, TM_ERR_NOTFOUND);
         return;
     }
-    if (err == TM_OK && !grow_stream(wal, header.length))
+    if (err == TM_OK && !tm_wal_grow_stream(wal, header.length))
         err = TM_ERR_NOMEM;
     if (err == TM_OK)
         err = tm_wal_block_decode(slot->image, &header, wal->stream);

@@ -288,6 +288,14 @@ static void combinations_are_checked(void)
     cli("max-entity-bytes", "2m");
     CU_ASSERT_EQUAL(tm_options_check(&o, why), TM_ERR_INVALID);
     CU_ASSERT_PTR_NOT_NULL(strstr(why, "--client-query-buffer-bytes"));
+    tm_options_init(&o);
+    cli("wal-segment-bytes", "4m");
+    cli("client-query-buffer-bytes", "16m");
+    cli("max-entity-bytes", "2m");
+    CU_ASSERT_EQUAL(tm_options_check(&o, why), TM_OK);
+    cli("max-entity-bytes", "2097153");
+    CU_ASSERT_EQUAL(tm_options_check(&o, why), TM_ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, "--wal-segment-bytes"));
 }
 
 static void help_names_every_option_and_flag(void)

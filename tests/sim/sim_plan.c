@@ -142,6 +142,10 @@ void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
     plan->faults.seed = tm_rng_next(&rng);
     plan->faults.memory = plan->cluster.options.durability == TM_DURABILITY_MEMORY;
     draw_faults(&plan->faults, &rng);
+    if (seed % 2 == 0) { /* not drawn: all else of a seed stays as it was */
+        plan->cluster.options.scrub_interval_ms = 4000;
+        plan->cluster.options.scrub_rate = TM_MIB(4);
+    }
 }
 
 void tm_sim_plan_text(const struct tm_sim_plan *plan, char *text, size_t size)

@@ -204,6 +204,7 @@ static void a_copy_that_was_away_for_a_moment_is_sent_no_snapshot(void)
     struct tm_sim_config c;
     struct world w;
     small_log(&c, 1);
+    c.options.wal_bytes = TM_MIB(4);
     begin(&w, &c, &HEAVY);
     tm_sim_run_for(w.sim, TM_SECONDS(4));
     CU_ASSERT(sum(&w, TM_COUNTER_snapshots_written) > 2 * PARTITIONS);
@@ -222,6 +223,7 @@ static void a_copy_that_is_away_for_long_stops_no_writes(void)
     struct tm_sim_config c;
     struct world w;
     small_log(&c, 1);
+    c.options.wal_bytes = TM_MIB(4);
     begin(&w, &c, &HEAVY);
     tm_sim_end(w.sim, 2, TM_SIM_POWER);
     tm_sim_run_for(w.sim, TM_SECONDS(2)); /* segments are made */

@@ -292,7 +292,53 @@ def a_rotten_snapshot_is_not_sent():
         served(c, "node-3", said)
 
 
+# ---- what nobody reads ----
+
+SCRUB = ["--wal-segment-bytes=4MiB", "--wal-bytes=64MiB", "--workers=1",
+         "--scrub-interval-ms=1000", "--scrub-rate=64MiB"]
+
+
+def rot_that_nobody_reads_is_found():
+    """A bit flips in a segment that is closed, and in a snapshot, of nodes that run and have no reason
+    to read there."""
+    rng = random.Random(seed())
+    with Cluster(three_nodes(rf=3, partitions=PARTITIONS), SCRUB, small=False) as c:
+        c.up()
+        wait_until(lambda: whole(c, "node-1", 3), 30)
+        pids = {n: c.row(n)["pid"] for _, n in c.nodes}
+        said = {}
+        while len(segments(c, "node-1")) < 3:  # one is closed, one current, one ready
+            said.update(write_keys(c, "node-1", ["Rest:%d" % (len(said) + n) for n in range(KEYS)]))
+        wait_until(lambda: equal(c, "node-1"), 20)
+        for leads in False, True:
+            key = next(k for k in said if (c.leader_of(k, "node-1") == "node-1") == leads)
+            assert place_of(c, "node-1", said[key])[0] == segments(c, "node-1")[0]
+            before = c.stat("node-1")
+            flip(*place_of(c, "node-1", said[key]), rng)
+            wait_until(lambda: c.stat("node-1")["scrub_damaged"] > before["scrub_damaged"], 30)
+            wait_until(lambda: whole(c, "node-1", 3), 30)
+            assert c.stat("node-1")["records_repaired"] > before["records_repaired"]
+        assert "scrub_damage" in c.log("node-1") and "repair from the leader" in c.log("node-1")
+
+        for _, node in c.nodes:
+            c.client(node).config_set("wal-bytes", "16MiB")
+        said.update(write_until_snapshots(c, "node-2", 3))
+        before = c.stat("node-2")["scrub_damaged"]
+        flip_middle(snapshots(c, "node-2", 0)[-1], rng)
+        wait_until(lambda: c.stat("node-2")["scrub_damaged"] > before, 30)
+        wait_until(lambda: "another snapshot is taken" in c.log("node-2"), 10)
+        wait_until(lambda: whole(c, "node-1", 3) and equal(c, "node-1"), 30)
+        assert pids == {n: c.row(n)["pid"] for _, n in c.nodes}
+        for node in "node-1", "node-2":  # what they have is good: each is needed once
+            dead(c, "node-3")
+            dead(c, node)
+            c.up()
+            wait_until(lambda: whole(c, node, 3), 40, 0.3)
+            served(c, node, said)
+
+
 if __name__ == "__main__":
     sys.exit(main([rot_in_the_log_of_one_of_three_copies, rot_in_the_log_of_one_of_two_copies,
                    rot_under_a_node_that_runs, rot_in_a_snapshot_of_one_of_three_copies,
-                   rot_in_a_snapshot_of_one_of_two_copies, a_rotten_snapshot_is_not_sent]))
+                   rot_in_a_snapshot_of_one_of_two_copies, a_rotten_snapshot_is_not_sent,
+                   rot_that_nobody_reads_is_found]))
