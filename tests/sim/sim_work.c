@@ -414,6 +414,10 @@ void tm_sim_work_read_all(struct tm_sim_work *w)
 {
     const struct tm_sim_work_config *config = &w->config;
     uint64_t done = w->stats.done, asked = 0;
+    if (w->clients[0].conn != NULL) { /* it may watch a key still */
+        tm_sim_disconnect(w->clients[0].conn);
+        w->clients[0].conn = NULL;
+    }
     for (uint32_t base = 0; base < w->register_count; base += config->registers)
         for (uint32_t group = 0; group < config->groups; group++) {
             struct tm_sim_asked call = {.form = TM_SIM_FORM_MULTI};
