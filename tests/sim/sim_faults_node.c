@@ -307,9 +307,10 @@ static void look_after_disk(struct tm_sim_faults *f, unsigned node)
     if (tm_sim_disk_is_dead(tm_sim_disk_of(f->sim, node))) {
         tm_sim_end(f->sim, node, draw(f, 2) == 0 ? TM_SIM_POWER : TM_SIM_KILL);
         tm_sim_gone(f, node, now + 1 + draw(f, TM_SECONDS(2)));
-    } else if (b->scrub_at != 0 && now >= b->scrub_at && !b->fragile && !b->leaving) {
-        tm_sim_end(f->sim, node, TM_SIM_KILL);
-        tm_sim_gone(f, node, now + 1 + draw(f, TM_MS(500)));
+    } else if (b->scrub_at != 0 && now >= b->scrub_at && !b->leaving) {
+        struct tm_sim_active a = {.until = now + TM_MS(500)};
+        if (!tm_sim_end_nodes(f, 1u << node, TM_SIM_KILL, &a))
+            b->scrub_at = now + TM_MS(500); /* later: what it has in memory is needed */
     }
 }
 
