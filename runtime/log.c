@@ -18,22 +18,45 @@
 #include <unistd.h>
 
 #define HOUSEKEEPING_MS 1000
+#define GRACE_MS        1000 /* for a descriptor that takes nothing, at the end */
 
-/* Writes all bytes, waiting where the descriptor makes one wait; gives up on errors. */
-static void write_all(int fd, const uint8_t *data, size_t len)
+/* Waits until the descriptor takes bytes.  False: it took none for GRACE_MS, and nobody has the
+ * time to wait longer (ending is NULL, or true by now). */
+static bool takes(int fd, const _Atomic bool *ending)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    for (unsigned waited = 0; waited < GRACE_MS;) {
+        if (poll(&p, 1, GRACE_MS / 10) != 0)
+            return true;
+        if (ending == NULL || atomic_load_explicit(ending, memory_order_acquire))
+            waited += GRACE_MS / 10;
+    }
+    return false;
+}
+
+/* Writes all bytes of a line; gives up on errors.  False: see takes().  A pipe that can be written
+ * to takes a whole line. */
+static bool write_all(int fd, const uint8_t *data, size_t len, const _Atomic bool *ending)
 {
     while (len > 0) {
+        if (!takes(fd, ending))
+            return false;
         ssize_t n = write(fd, data, len);
-        if (n < 0 && errno == EAGAIN) {
-            struct pollfd p = {.fd = fd, .events = POLLOUT};
-            poll(&p, 1, HOUSEKEEPING_MS);
-        } else if (n < 0 && errno != EINTR) {
-            return;
-        } else if (n > 0) {
+        if (n < 0 && errno != EINTR && errno != EAGAIN)
+            return true;
+        if (n > 0) {
             data += n;
             len -= (size_t)n;
         }
     }
+    return true;
+}
+
+/* Once the end was asked for, one line that nobody takes is enough. */
+static void logger_write(struct tm_logger *logger, const void *data, size_t len)
+{
+    if (!logger->stuck)
+        logger->stuck = !write_all(logger->target->fd, data, len, &logger->stop);
 }
 
 void tm_log_target_init(struct tm_log_target *target, const char *node, enum tm_log_level level)
@@ -100,7 +123,7 @@ void tm_log_vplain(const struct tm_log_target *target, enum tm_log_level level, 
     char line[TM_LOG_LINE_MAX];
     size_t len = tm_log_format(line, sizeof line, tm_clock_wall_us(), level, target->node, -1,
                                event, fmt, args);
-    write_all(target->fd, (const uint8_t *)line, len);
+    (void)write_all(target->fd, (const uint8_t *)line, len, NULL);
 }
 
 void tm_log_plain(const struct tm_log_target *target, enum tm_log_level level, const char *event,
@@ -193,7 +216,7 @@ static void write_line(struct tm_logger *logger, int worker, enum tm_log_level l
     size_t len = tm_log_format(line, sizeof line, tm_clock_wall_us(), level, logger->target->node,
                                worker, event, fmt, args);
     va_end(args);
-    write_all(logger->target->fd, (const uint8_t *)line, len);
+    logger_write(logger, line, len);
 }
 
 static void report_drops(struct tm_logger *logger, unsigned slot)
@@ -213,7 +236,7 @@ unsigned tm_logger_drain(struct tm_logger *logger)
     for (unsigned slot = 0; slot < logger->count; slot++) {
         struct tm_ring_record record;
         for (unsigned n = 0; tm_ring_next(&logger->rings[slot], &record); n++, lines++) {
-            write_all(logger->target->fd, record.data, record.len);
+            logger_write(logger, record.data, record.len);
             if (n % BATCH == BATCH - 1)
                 tm_ring_release(&logger->rings[slot]);
         }

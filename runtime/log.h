@@ -57,7 +57,8 @@ void tm_log_target_close(struct tm_log_target *target);
  * removed (log rotation).  The logger's thread does this about once a second. */
 void tm_log_target_follow(struct tm_log_target *target);
 
-/* One line, written at once with write(2); may block.  Boot, tools, and the thread of the logger.
+/* One line, written at once with write(2); waits up to a second for a descriptor that takes
+ * nothing, and then drops it.  Boot, tools, and the thread of the logger.
  */
 void tm_log_plain(const struct tm_log_target *target, enum tm_log_level level, const char *event,
                   const char *fmt, ...) TM_PRINTF(4, 5);
@@ -90,6 +91,7 @@ struct tm_logger {
     uint64_t reported[TM_LOGS_MAX]; /* drops already told of */
     int wake_fd;
     _Atomic bool stop;
+    bool stuck; /* at the end, and the descriptor takes nothing */
     bool running;
     pthread_t thread;
 };
@@ -111,7 +113,8 @@ enum tm_err tm_logger_start(struct tm_logger *logger);
  * without a logger thread; never beside a running one. */
 unsigned tm_logger_drain(struct tm_logger *logger);
 
-/* Stops the thread after it wrote everything published before the call, and frees the eventfd.  The
+/* Stops the thread after it wrote everything published before the call, or after a second in which
+ * the descriptor took nothing, and frees the eventfd.  The
  * attached writers must not be used afterwards. */
 void tm_logger_stop(struct tm_logger *logger);
 

@@ -227,6 +227,37 @@ static void a_log_file_that_cannot_be_is_an_error(void)
     CU_ASSERT_EQUAL(t.fd, STDERR_FILENO);
 }
 
+/* Whoever reads the log may have stopped to: that holds up neither lines nor the end. */
+static void a_descriptor_that_takes_nothing_does_not_hold_up_the_end(void)
+{
+    static alignas(TM_CACHE_PAIR) uint8_t room[1 << 18];
+    int ends[2];
+    char junk[4096] = "";
+    struct tm_log_target sink;
+    struct tm_logger drainer;
+    struct tm_log_writer log;
+    CU_ASSERT_EQUAL_FATAL(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    while (write(ends[1], junk, sizeof junk) > 0)
+        continue;
+    CU_ASSERT_EQUAL(fcntl(ends[1], F_SETFL, 0), 0); /* blocks, as a shell's pipe does */
+    tm_log_target_init(&sink, "n1", TM_LOG_INFO);
+    sink.fd = ends[1];
+    CU_ASSERT_PTR_NOT_NULL_FATAL(tm_ring_new(room, 1 << 16));
+    CU_ASSERT_EQUAL_FATAL(tm_logger_init(&drainer, &sink), TM_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        tm_logger_attach(&drainer, &log, tm_ring_join(room, sizeof room), 0, NULL), TM_OK);
+    CU_ASSERT_EQUAL_FATAL(tm_logger_start(&drainer), TM_OK);
+    for (unsigned i = 0; i < 30; i++)
+        tm_log_line(&log, TIME, TM_LOG_INFO, "test", "i=%u", i);
+    alarm(60); /* what hangs ends the test */
+    tm_logger_stop(&drainer);
+    tm_log_plain(&sink, TM_LOG_INFO, "test", "last=1");
+    alarm(0);
+    CU_ASSERT_FALSE(drainer.running);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(conversions_print_as_printf_does),
     TM_TEST(no_input_forges_a_field_or_a_line),
@@ -236,6 +267,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_full_buffer_drops_counts_and_reports),
     TM_TEST(the_logger_thread_writes_every_line_it_took),
     TM_TEST(a_parked_logger_is_woken_by_a_line),
+    TM_TEST(a_descriptor_that_takes_nothing_does_not_hold_up_the_end),
     TM_TEST(a_moved_file_is_opened_again),
     TM_TEST(a_log_file_that_cannot_be_is_an_error),
 };
