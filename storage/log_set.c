@@ -210,8 +210,10 @@ static enum tm_err open_set(struct tm_log_set *set)
     err = set->scratch == NULL ? TM_ERR_NOMEM : TM_OK;
     if (err == TM_OK)
         err = tm_hs_seal(set->hs, set->wal);
-    if (err == TM_OK)
-        err = finish_logs(set);
+    if (err != TM_OK)
+        return err;
+    tm_wal_begin(set->wal);
+    err = finish_logs(set);
     if (err == TM_OK)
         tm_wal_flush(set->wal);
     return err;
@@ -226,7 +228,9 @@ enum tm_err tm_log_set_open(const struct tm_log_set_config *config, struct tm_lo
     set->ctx = config->wal.ctx;
     enum tm_err err = open_set(set);
     if (err != TM_OK) {
-        tm_log_set_abandon(set);
+        /* What is under way needs its memory; the node ends with this error. */
+        if (set->wal == NULL || tm_wal_idle(set->wal))
+            tm_log_set_abandon(set);
         return err;
     }
     set->opened = true;

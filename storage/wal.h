@@ -168,6 +168,11 @@ struct tm_wal_config {
  * TM_ERR_IDENTITY (blocks of another cluster, disk or worker), TM_ERR_INVALID (config). */
 enum tm_err tm_wal_open(const struct tm_wal_config *config, struct tm_wal **out);
 
+/* After open, before the first append: from now on disk operations are under way while nobody
+ * waits for them, the first of them for the next segment.  Until then tm_wal_abandon does no harm.
+ */
+void tm_wal_begin(struct tm_wal *wal);
+
 /* Closes and frees a WAL with nothing under way: tm_wal_idle (asserted).  With `clean` a last
  * block says that nothing was under way, so that the next start may go on in the same segment. */
 void tm_wal_close(struct tm_wal *wal, bool clean);

@@ -462,9 +462,13 @@ enum tm_err tm_wal_open(const struct tm_wal_config *config, struct tm_wal **out)
         tm_wal_abandon(wal);
         return err;
     }
-    tm_wal_work(wal);
     *out = wal;
     return TM_OK;
+}
+
+void tm_wal_begin(struct tm_wal *wal)
+{
+    tm_wal_work(wal);
 }
 
 void tm_wal_close(struct tm_wal *wal, bool clean)

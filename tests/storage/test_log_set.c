@@ -665,6 +665,34 @@ static void a_disowned_log_keeps_no_segment(void)
     teardown(f);
 }
 
+static int64_t (*run_of_disk)(struct tm_disk *disk, struct tm_disk_op *op);
+
+static int64_t run_but_for_hard_state(struct tm_disk *disk, struct tm_disk_op *op)
+{
+    bool made = op->kind == TM_DISK_OPEN && (op->flags & TM_DISK_CREATE) != 0;
+    if (made && strstr(op->name, ".hard") != NULL)
+        return -EIO;
+    return run_of_disk(disk, op);
+}
+
+static void a_start_that_fails_has_nothing_under_way(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 20);
+    struct tm_disk *disk = f->env.ctx.disk, failing = *disk;
+    crash(f, 100);
+    run_of_disk = disk->run;
+    failing.run = run_but_for_hard_state;
+    f->env.ctx.disk = &failing;
+    f->config.wal.incarnation++;
+    CU_ASSERT_EQUAL(tm_log_set_open(&f->config, &f->set), TM_ERR_IO);
+    CU_ASSERT_EQUAL(tm_sim_disk_under_way(f->env.sd), 0);
+    f->set = NULL;
+    f->env.ctx.disk = disk;
+    tm_sim_disk_kill(f->env.sd);
+    reopen(f);
+    teardown(f);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(logs_and_votes_survive_crashes),
     TM_TEST(rot_is_known_kept_and_repaired),
@@ -683,6 +711,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_log_in_an_older_generation_keeps_its_moved_record),
     TM_TEST(segments_stay_until_the_floor_is_saved),
     TM_TEST(a_disowned_log_keeps_no_segment),
+    TM_TEST(a_start_that_fails_has_nothing_under_way),
 };
 
 TM_TEST_MAIN("storage/log_set", tests)

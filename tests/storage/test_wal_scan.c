@@ -57,6 +57,7 @@ static void make_wal(struct store_env *env, unsigned n)
     struct tm_wal *wal;
     _Alignas(8) uint8_t buf[4096];
     CU_ASSERT_FATAL(tm_wal_open(&c, &wal) == TM_OK);
+    tm_wal_begin(wal);
     tm_sim_disk_drain(env->sd);
     for (unsigned i = 1; i <= n; i++) {
         struct tm_record *r = env_record(buf, 3, 1, i, 0, 100, 0);

@@ -128,7 +128,10 @@ static inline enum tm_err open_wal(struct fixture *f)
     f->first_found = UINT32_MAX;
     f->durable_told = 0;
     f->config.incarnation++;
-    return tm_wal_open(&f->config, &f->wal);
+    enum tm_err err = tm_wal_open(&f->config, &f->wal);
+    if (err == TM_OK)
+        tm_wal_begin(f->wal);
+    return err;
 }
 
 /* After a start: what was not found was never acknowledged, and is forgotten by the model. */
