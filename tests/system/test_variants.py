@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""What the other system tests leave at its default: five copies, one copy, memory durability, all
-workers on one thread, and each way to idle; with real processes and SIGKILL."""
+"""What the other system tests leave at its default: five copies, one copy, memory durability, two
+workers a node, all workers on one thread, and each way to idle; with real processes and SIGKILL."""
 import os
 import sys
 import time
@@ -94,6 +94,23 @@ def in_memory_a_quorum_survives_one_node_after_the_other():
         load.verify()
 
 
+def two_workers_a_node_survive_kills():
+    """What lies between workers of one node (rings, forwarding, logs of their own), too."""
+    for rf in 2, 3:
+        with Cluster(three_nodes(rf=rf), ["--workers=2"]) as c:
+            c.up()
+            with Load(c, timeout=3) as load:
+                for node in "node-1", "node-3", "node-2":
+                    goes_on(load)
+                    c.kill(node)
+                    load.where = {n: a for n, a in load.where.items() if n != node}
+                    goes_on(load)
+                    c.up()
+                    load.where = c.addresses()
+                    wait_until(lambda node=node: in_sync(c, node), 40, 0.3)
+            load.verify()
+
+
 def thread_names(pid):
     names = []
     for task in os.listdir("/proc/%d/task" % pid):
@@ -151,4 +168,4 @@ if __name__ == "__main__":
                    with_three_of_five_lost_nothing_is_acknowledged,
                    one_copy_lives_and_returns_with_its_node,
                    in_memory_a_quorum_survives_one_node_after_the_other,
-                   many_workers_share_one_thread, whoever_idles_is_woken_by_all_that_comes]))
+                   two_workers_a_node_survive_kills, many_workers_share_one_thread, whoever_idles_is_woken_by_all_that_comes]))
