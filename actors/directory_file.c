@@ -1,5 +1,8 @@
 /* Both ways of writing take the same steps and differ in who waits for each.  After a step that
- * failed the file is closed; what was begun beside the old one is removed by the next write. */
+ * failed the file is closed; what was begun beside the old one is removed by the next write.
+ *
+ * The file holds the directory twice, one after the other: without it a node does not start, and of
+ * a cluster with one node nobody else has it. */
 #include "actors/directory_file.h"
 
 #include <stdlib.h>
@@ -9,6 +12,22 @@
 
 enum step { STEP_REMOVE, STEP_OPEN, STEP_WRITE, STEP_SYNC, STEP_CLOSE, STEP_RENAME, STEP_FOLDER };
 
+/* Takes the first good one of the two copies; a file of an earlier build has one.  *mend: the other
+ * one is damaged. */
+static enum tm_err decode_either(struct tm_bytes file, struct tm_directory *d, bool *mend)
+{
+    size_t half = file.len / 2;
+    enum tm_err e = tm_directory_decode(tm_bytes_of(file.data, half), d);
+    if (e == TM_OK) {
+        *mend = memcmp(file.data, file.data + half, half) != 0;
+        return TM_OK;
+    }
+    if (tm_directory_decode(file, d) == TM_OK)
+        return TM_OK;
+    *mend = tm_directory_decode(tm_bytes_of(file.data + half, file.len - half), d) == TM_OK;
+    return *mend ? TM_OK : e;
+}
+
 enum tm_err tm_directory_load(struct tm_disk *disk, struct tm_directory *d)
 {
     int64_t file = tm_disk_run_open(disk, TM_DIRECTORY_FILE, TM_DISK_RDONLY);
@@ -17,10 +36,13 @@ enum tm_err tm_directory_load(struct tm_disk *disk, struct tm_directory *d)
     int64_t len = tm_disk_run_size(disk, (int32_t)file);
     uint8_t *bytes = len > 0 && len < (int64_t)BYTES_MAX ? malloc((size_t)len) : NULL;
     enum tm_err e = TM_ERR_CORRUPT;
+    bool mend = false;
     if (bytes != NULL && tm_disk_run_read(disk, (int32_t)file, bytes, (uint32_t)len, 0) == len)
-        e = tm_directory_decode(tm_bytes_of(bytes, (size_t)len), d);
+        e = decode_either(tm_bytes_of(bytes, (size_t)len), d, &mend);
     free(bytes);
     tm_disk_run_close(disk, (int32_t)file);
+    if (mend)
+        (void)tm_directory_save(disk, d); /* if not now, then at the next start */
     return e;
 }
 
@@ -62,14 +84,15 @@ static enum tm_err begin(struct tm_directory_write *w, struct tm_disk *disk,
                          const struct tm_directory *d)
 {
     size_t len = tm_directory_size(d);
-    uint8_t *bytes = malloc(len);
+    uint8_t *bytes = malloc(2 * len);
     if (bytes == NULL)
         return TM_ERR_NOMEM;
     tm_directory_encode(d, bytes);
+    memcpy(bytes + len, bytes, len);
     *w = (struct tm_directory_write){.disk = disk,
                                      .step = STEP_REMOVE,
                                      .bytes = bytes,
-                                     .len = (uint32_t)len,
+                                     .len = (uint32_t)(2 * len),
                                      .file = -1,
                                      .version = d->version};
     return TM_OK;

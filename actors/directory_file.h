@@ -2,7 +2,7 @@
  *
  * It is a cache: it says which version this node went by last, so that it can start without asking
  * anybody; a newer version replaces it.  The file is written beside the old one, synced and
- * renamed, so that there is always one whole file.
+ * renamed, so that there is always one whole file; it holds two copies.
  *
  * At boot and at creation it is written and read at once (blocks); while the node runs, step by
  * step by the disk's completions.  One thread: worker 0's. */
@@ -14,7 +14,8 @@
 
 #define TM_DIRECTORY_FILE "directory"
 
-/* TM_ERR_NOTFOUND, TM_ERR_CORRUPT, TM_ERR_VERSION, TM_ERR_NOMEM, TM_ERR_IO.  Boot only. */
+/* A copy that is damaged is no loss, and is mended.  TM_ERR_NOTFOUND, TM_ERR_CORRUPT (both are),
+ * TM_ERR_PERMISSION, TM_ERR_VERSION, TM_ERR_NOMEM, TM_ERR_IO.  Boot only. */
 enum tm_err tm_directory_load(struct tm_disk *disk, struct tm_directory *d);
 
 /* Writes it durably.  Boot and creation only. */

@@ -201,6 +201,8 @@ static void boot_state(struct tm_partition *p, const struct tm_partition_boot *b
     }
     if (e == TM_ERR_CORRUPT)
         rb->health = TM_HEALTH_FAULTY;
+    else if (p->witness) /* it has no log that damage could have taken anything from */
+        rb->health = rb->hs.health = TM_HEALTH_WHOLE;
     rb->last.index = last;
     if (p->rootless) {
         rb->last = p->base;

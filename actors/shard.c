@@ -501,6 +501,7 @@ struct tm_shard *tm_shard_new(const struct tm_shard_config *config)
     if (s == NULL)
         return NULL;
     s->config = *config;
+    s->memory_limit = config->memory_limit;
     s->ctx = config->ctx;
     s->node = config->node;
     s->options = *config->options;
@@ -555,9 +556,11 @@ enum tm_err tm_shard_start(struct tm_shard *s, char *why, size_t why_size)
         enum tm_err e = tm_creation_start(&s->creation, s->ctx, s->node, s->config.identity, &ops);
         if (e != TM_OK) {
             snprintf(why, why_size,
-                     "the stored directory of the cluster cannot be read: %s; if the other nodes "
-                     "are well, empty this node's data directory and start it again",
-                     tm_err_text(e));
+                     "the file \"directory\" of the data directory cannot be read: %s%s",
+                     tm_err_text(e),
+                     e != TM_ERR_CORRUPT ? ""
+                                         : "; if the other nodes are well, empty this node's data "
+                                           "directory and start it again");
             return e;
         }
     }
@@ -592,7 +595,7 @@ static void slow_work(struct tm_shard *s)
         if (s->partitions[i] != NULL)
             tm_partition_tick(s->partitions[i]);
     tm_shard_tend_room(s);
-    s->env.out_of_memory = s->config.memory_limit != 0 && s->arena.bytes > s->config.memory_limit;
+    s->env.out_of_memory = s->memory_limit != 0 && s->arena.bytes > s->memory_limit;
     tm_shard_publish(s);
     tm_shard_tend_directory(s);
     tend_generations(s);

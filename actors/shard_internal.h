@@ -34,6 +34,7 @@ struct tm_seen_members {
 
 struct tm_shard {
     struct tm_shard_config config;
+    uint64_t memory_limit; /* in force: config's, unless it was changed since; 0: none */
     const struct tm_ctx *ctx;
     struct tm_node *node;
     struct tm_place self;

@@ -264,8 +264,9 @@ void tm_shard_options(struct tm_shard *s, const struct tm_options *options)
     s->options = *options;
     set_client_limits(s);
     s->env.reply.limit = options->client_output_buffer_bytes;
-    if (options->memory_limit != 0) /* 0 was worked out at the start */
-        s->config.memory_limit = tm_max_u64(options->memory_limit / s->node->workers, 1);
+    s->memory_limit = options->memory_limit != 0
+                          ? tm_max_u64(options->memory_limit / s->node->workers, 1)
+                          : s->config.memory_limit;
     if (s->running)
         set_options(s);
     if (s->logs != NULL)
@@ -332,7 +333,7 @@ static enum tm_err make_logs(struct tm_shard *s, const char **doing)
     enum tm_err e = make_shared(s);
     if (e != TM_OK)
         return e;
-    *doing = "read the snapshots";
+    *doing = "read the snapshots (folder snapshots of the data directory)";
     e = tm_keeper_new(s, &s->keeper);
     if (e != TM_OK)
         return e;
@@ -340,7 +341,7 @@ static enum tm_err make_logs(struct tm_shard *s, const char **doing)
     e = tm_offers_new(s, &s->offers);
     if (e != TM_OK)
         return e;
-    *doing = "open the write-ahead log";
+    *doing = "open the write-ahead log (folder wal of the data directory)";
     e = open_logs(s);
     s->env.logs = s->logs;
     return e == TM_OK ? tm_scrub_new(s, &s->scrub) : e;

@@ -240,7 +240,7 @@ static void r_stats(void *host, struct tm_router_stats *out)
         .clients_memory = with_own(s, TM_COUNTER_client_memory_bytes, st->memory),
         .memory_used = of_node(s, TM_COUNTER_memory_bytes),
         .memory_limit = s->options.memory_limit != 0 ? s->options.memory_limit
-                                                     : s->config.memory_limit * s->node->workers,
+                                                     : s->memory_limit * s->node->workers,
         .port = s->node->address[s->self.node].port,
         .replication_factor = s->running ? s->directory->copies : 0,
         .keys = of_node(s, TM_COUNTER_entities_led),

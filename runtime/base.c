@@ -43,6 +43,9 @@ enum tm_err tm_err_from_errno(int errnum)
         return TM_ERR_AGAIN;
     case ENOENT:
         return TM_ERR_NOTFOUND;
+    case ENOTDIR:
+    case EISDIR:
+        return TM_ERR_NOFOLDER;
     case EEXIST:
         return TM_ERR_EXISTS;
     case EPERM:

@@ -37,7 +37,8 @@
     X(TIMEOUT, "no answer in time: the outcome is unknown")                                        \
     X(NOTLEADER, "another node leads this partition")                                              \
     X(PERMISSION, "not permitted: check the limits and rights of this user")                       \
-    X(NOREPLICAS, "too few copies are in sync: bring the other nodes back")
+    X(NOREPLICAS, "too few copies are in sync: bring the other nodes back")                        \
+    X(NOFOLDER, "is a file where a folder is needed, or a folder where a file is needed")
 
 enum tm_err {
 #define X(name, text) TM_ERR_##name,

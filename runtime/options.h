@@ -100,7 +100,8 @@ enum tm_log_word { TM_LOG_WORD_LIST(X) }; /* the same numbers as enum tm_log_lev
          "The largest entity: key, field names and values together.")                              \
     SIZE(memory_limit, "memory-limit", 0, 0, TM_MIB(1048576 * 16), LIVE,                           \
          "Writes are refused with -OOM when the node's data takes more memory than this. 0: 60 % " \
-         "of what the machine or its cgroup has, divided among the nodes that `up` starts.")       \
+         "of what the machine or its cgroup has, divided among the nodes that `up` starts; "       \
+         "set while it runs: what it was at the start.")                                           \
     BOOL(huge_pages, "huge-pages", true, BOOT,                                                     \
          "Let the kernel back the node's memory with transparent huge pages where it is set up "   \
          "to. "                                                                                    \

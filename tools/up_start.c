@@ -141,6 +141,15 @@ static enum tm_err make_folders(const char *path)
     return mkdir(part, 0700) == 0 || errno == EEXIST ? TM_OK : tm_err_from_errno(errno);
 }
 
+static enum tm_err may_append(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return tm_err_from_errno(errno);
+    close(fd);
+    return TM_OK;
+}
+
 enum tm_err tm_up_start(struct tm_up *up, struct tm_up_member *m, char *why)
 {
     enum tm_err err = make_folders(m->dir.path);
@@ -153,6 +162,10 @@ enum tm_err tm_up_start(struct tm_up *up, struct tm_up_member *m, char *why)
     struct stat st;
     snprintf(log, sizeof log, "%s/node.log", m->dir.path);
     m->log_from = stat(log, &st) == 0 ? (uint64_t)st.st_size : 0;
+    if (up->detach && (err = may_append(log)) != TM_OK) {
+        snprintf(why, TM_NODEDIR_WHY, "cannot write its log %s: %s", log, tm_err_text(err));
+        return err;
+    }
     struct words w;
     make_words(&w, up, m);
     m->child = w.no_memory ? -1 : fork();

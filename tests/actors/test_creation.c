@@ -398,7 +398,10 @@ static void a_damaged_directory_is_reported(void)
     struct world *w = &world;
     make_other(w, 1, 95);
     struct node *n = &w->nodes[0];
-    CU_ASSERT_TRUE(tm_sim_disk_flip(n->sd, TM_DIRECTORY_FILE, 120, 3));
+    uint64_t size = 0;
+    (void)tm_sim_disk_data(n->sd, TM_DIRECTORY_FILE, &size);
+    CU_ASSERT_TRUE(tm_sim_disk_flip(n->sd, TM_DIRECTORY_FILE, 120, 3)); /* both copies */
+    CU_ASSERT_TRUE(tm_sim_disk_flip(n->sd, TM_DIRECTORY_FILE, size / 2 + 120, 3));
     struct tm_datadir_error error;
     CU_ASSERT_EQUAL_FATAL(tm_datadir_read(&n->gate, &n->identity, &error), TM_OK);
     struct tm_creation_ops ops = {.host = n, .send = node_send, .run = node_run};

@@ -51,8 +51,48 @@ static void what_is_saved_is_loaded(void)
         tm_sim_disk_crash(sd, 0);
         expect(disk);
     }
+    tm_sim_disk_free(sd);
+}
+
+static void one_damaged_copy_is_no_loss_and_is_mended(void)
+{
+    struct tm_sim_disk *sd = tm_sim_disk_new(7);
+    struct tm_disk *disk = tm_sim_disk_table(sd);
+    make(3, 4);
+    CU_ASSERT_EQUAL(tm_directory_save(disk, &d), TM_OK);
+    uint64_t size = 0;
+    (void)tm_sim_disk_data(sd, TM_DIRECTORY_FILE, &size);
+    for (uint64_t at = 0; at < size; at += 7) {
+        CU_ASSERT_TRUE(tm_sim_disk_flip(sd, TM_DIRECTORY_FILE, at, at % 8));
+        expect(disk);
+        const uint8_t *bytes = tm_sim_disk_data(sd, TM_DIRECTORY_FILE, &size);
+        CU_ASSERT_EQUAL(memcmp(bytes, bytes + size / 2, size / 2), 0);
+    }
     CU_ASSERT_TRUE(tm_sim_disk_flip(sd, TM_DIRECTORY_FILE, 130, 2));
+    CU_ASSERT_TRUE(tm_sim_disk_flip(sd, TM_DIRECTORY_FILE, size / 2 + 131, 2));
     CU_ASSERT_EQUAL(tm_directory_load(disk, &back), TM_ERR_CORRUPT);
+    tm_sim_disk_free(sd);
+}
+
+/* As earlier builds wrote it. */
+static void a_file_with_one_copy_is_taken(void)
+{
+    struct tm_sim_disk *sd = tm_sim_disk_new(8);
+    struct tm_disk *disk = tm_sim_disk_table(sd);
+    make(3, 4);
+    size_t size = tm_directory_size(&d);
+    uint8_t *bytes = malloc(size);
+    CU_ASSERT_FATAL(bytes != NULL);
+    tm_directory_encode(&d, bytes);
+    int64_t file = tm_disk_run_open(disk, TM_DIRECTORY_FILE, TM_DISK_CREATE);
+    CU_ASSERT_FATAL(file >= 0);
+    CU_ASSERT_EQUAL(tm_disk_run_write(disk, (int32_t)file, bytes, (uint32_t)size, 0, 0),
+                    (int64_t)size);
+    tm_disk_run_close(disk, (int32_t)file);
+    expect(disk);
+    CU_ASSERT_TRUE(tm_sim_disk_flip(sd, TM_DIRECTORY_FILE, size - 20, 2));
+    CU_ASSERT_EQUAL(tm_directory_load(disk, &back), TM_ERR_CORRUPT);
+    free(bytes);
     tm_sim_disk_free(sd);
 }
 
@@ -163,6 +203,8 @@ static void a_real_disk_does_the_same(void)
 
 static const struct tm_test tests[] = {
     TM_TEST(what_is_saved_is_loaded),
+    TM_TEST(one_damaged_copy_is_no_loss_and_is_mended),
+    TM_TEST(a_file_with_one_copy_is_taken),
     TM_TEST(what_lies_beside_is_not_mixed_in),
     TM_TEST(one_that_is_written_beside_work_takes_the_old_ones_place_when_it_is_whole),
     TM_TEST(a_step_that_fails_is_told_and_leaves_the_old_one),

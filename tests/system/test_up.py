@@ -263,6 +263,10 @@ def live_options_change_a_node_that_runs():
         wait_until(lambda: refused("x" * 1000), 5)
         r.config_set("memory-limit", "1gb")
         wait_until(lambda: not refused("x"), 5)
+        r.config_set("maxmemory", 1)
+        wait_until(lambda: refused("x" * 1000), 5)
+        r.config_set("maxmemory", 0)  # as at the start
+        wait_until(lambda: not refused("x"), 5)
         r.set("Long:1", "x" * 100000)
         r.config_set("client-output-buffer-bytes", 65536)
         wait_until(lambda: is_too_long(r, "Long:1"), 5)
