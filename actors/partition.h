@@ -91,19 +91,24 @@ struct tm_ship_read {
     size_t offset;
 };
 
+/* What each message and each request looks at stands first, and goes on in the replica. */
 struct tm_partition {
-    struct tm_replica replica;
     struct tm_partition_env *env;
+    struct tm_log *log;
+    struct tm_store *store; /* NULL at a witness */
     uint32_t id;
     bool witness;
     bool eventual;
-    struct tm_log *log;
-    struct tm_store *store; /* NULL at a witness */
 
     bool leading;     /* role LEADER and everything inherited applied: requests are taken */
     bool announced;   /* ops.leads was called for this term */
     bool clock_ahead; /* of a quorum's: nothing is written here */
+    bool apply_fetching, ship_fetching;
+    bool stopping;
+    bool rootless; /* the log begins after a snapshot that is lost: the replica stands at `base`,
+                      and what a leader sends takes the place of the log */
     bool is_dirty, is_due, is_behind;
+    bool waits_lost;
     struct tm_partition *dirty_next, *due_next, *behind_next;
 
     /* Replies waiting for commit, a ring in order of index. */
@@ -114,16 +119,13 @@ struct tm_partition {
     struct tm_partition_read *cut;   /* their records were cut; not decided yet */
     struct tm_partition_read *done;  /* decided, to be answered in the next tm_partition_turn */
     struct tm_partition_wait *waits; /* WAIT */
-    bool waits_lost;
     struct tm_watches watches;
+
+    struct tm_replica replica;
 
     struct tm_log_fetch apply_fetch; /* records to apply that are only on disk */
     struct tm_log_fetch ship_fetch;  /* records to ship that are */
     struct tm_ship_read ship_read;   /* what that brought; empty when it has been shipped */
-    bool apply_fetching, ship_fetching;
-    bool stopping;
-    bool rootless; /* the log begins after a snapshot that is lost: the replica stands at `base`,
-                      and what a leader sends takes the place of the log */
     struct tm_tail base;
     uint64_t persist_seq;  /* of the newest hard state put */
     uint64_t persist_told; /* of the newest told durable */
@@ -168,6 +170,13 @@ enum tm_err tm_partition_write(struct tm_partition *p,
  * "eventual").  False if there is no state to answer from. */
 bool tm_partition_read_here(struct tm_partition *p, struct tm_place from,
                             const struct tm_request *rq);
+
+/* Fetches into the caches what a message or a request looks at first. */
+static inline void tm_partition_prefetch(const struct tm_partition *p)
+{
+    for (size_t at = 0; at < offsetof(struct tm_partition, replica.peer); at += 64)
+        __builtin_prefetch((const uint8_t *)p + at);
+}
 
 /* A replica's message, bytes from outside. */
 void tm_partition_message(struct tm_partition *p, unsigned node, struct tm_bytes bytes);

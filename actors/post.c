@@ -113,6 +113,17 @@ static bool on_message(void *host, struct tm_channel *ch, struct tm_bytes messag
     return true;
 }
 
+static void on_coming(void *host, struct tm_channel *ch, struct tm_bytes message)
+{
+    struct link *l = host;
+    struct tm_message_head head;
+    (void)ch;
+    if (l->post->config.ops.coming == NULL || message.len < sizeof head)
+        return;
+    memcpy(&head, message.data, sizeof head);
+    l->post->config.ops.coming(l->post->config.ops.host, &head);
+}
+
 static const char *on_accept(void *host, struct tm_channel *ch, struct tm_bytes hello)
 {
     struct link *l = host;
@@ -178,7 +189,8 @@ static struct link *link_new(struct tm_post *post, struct tm_place peer)
                  .up = on_up,
                  .reset = on_reset,
                  .refused = on_refused,
-                 .writable = on_writable},
+                 .writable = on_writable,
+                 .coming = on_coming},
     };
     if (tm_channel_new(&cfg, &l->channel) != TM_OK) {
         free(l);

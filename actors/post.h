@@ -21,6 +21,8 @@ struct tm_post_ops {
     void *host;
     /* A message; body is 8-aligned and valid during the call.  head->node and worker are true. */
     void (*message)(void *host, const struct tm_message_head *head, struct tm_bytes body);
+    /* A message that will follow the present one (channel.h): a hint.  May be NULL. */
+    void (*coming)(void *host, const struct tm_message_head *head);
     /* To another worker of this node.  TM_ERR_FULL: its ring is full. */
     enum tm_err (*local)(void *host, unsigned worker, const struct tm_bytes *pieces,
                          unsigned count);

@@ -240,29 +240,29 @@ enum tm_insync_step {
     TM_STEP_WIDEN_WITNESS   /* and to the witness */
 };
 
+/* What each message and each record looks at stands first, in some ten lines of the cache; what is
+ * large or rare, last. */
 struct tm_replica {
     const struct tm_ctx *ctx;
     const struct tm_replica_io *io;
     const struct tm_replica_options *opt;
     struct tm_beat *beat;
     void *host;
-    uint32_t partition;
     struct tm_id self;
-    bool started;
-    bool leaving; /* tm_replica_leave */
-    bool no_room; /* tm_replica_room */
+    uint32_t partition;
+    int own; /* own place in members, or -1 */
 
     enum tm_replica_role role;
-    struct tm_promise hs;
-    uint64_t hs_wanted, hs_done; /* sequences of persist */
-    uint64_t term_seq;           /* the one that made the present term and vote durable */
-    unsigned leader;             /* node */
-
-    struct tm_members members;  /* the latest in the log, committed or not */
-    struct tm_members previous; /* the one before it */
-    struct tm_peer peer[TM_MEMBERS_MAX];
-    unsigned peers;
-    int own; /* own place in members, or -1 */
+    unsigned leader; /* node */
+    bool started;
+    bool leaving;  /* tm_replica_leave */
+    bool no_room;  /* tm_replica_room */
+    bool lost;     /* follower: damaged below what it acknowledged, and the leader may not know */
+    bool ack_owed; /* replies that wait for the hard state to be durable */
+    bool insync_owed;
+    bool transfer_sent;
+    enum tm_insync_step step;
+    unsigned transfer_to; /* node */
 
     struct tm_tail last;
     uint64_t durable;
@@ -271,9 +271,22 @@ struct tm_replica {
     uint64_t ship_to;
     uint64_t term_start; /* leader: index of its NOOP */
     uint64_t firm;       /* follower: a commit index that covers all that earlier terms committed */
-    bool lost;     /* follower: damaged below what it acknowledged, and the leader may not know */
-    bool ack_owed; /* replies that wait for the hard state to be durable */
-    bool insync_owed;
+
+    struct tm_promise hs;
+    uint64_t hs_wanted, hs_done; /* sequences of persist */
+    uint64_t term_seq;           /* the one that made the present term and vote durable */
+
+    uint64_t deadline; /* of the next tick; UINT64_MAX: none */
+    uint64_t heard_at;
+    uint64_t own_progress_at;
+    uint64_t appended_bytes, committed_bytes;
+    unsigned mark_head, marks;
+    struct tm_replica_read *rounds, **rounds_end; /* wait for a round, in order */
+    struct tm_replica_read *indexed;              /* wait for a commit, by index */
+    struct tm_members members;                    /* the latest in the log, committed or not */
+    struct tm_peer peer[TM_MEMBERS_MAX];
+    unsigned peers;
+
     uint64_t vote_owed; /* bit per node */
     uint64_t down;      /* bit per node */
 
@@ -283,30 +296,20 @@ struct tm_replica {
     bool longest_stands;
     unsigned prevote_tries;
 
-    uint64_t deadline; /* of the next tick; UINT64_MAX: none */
-    uint64_t heard_at;
     uint64_t timeout_ns;
     uint64_t election_at; /* pre-vote no later than; 0: by the timeout */
     uint64_t lead_since;
-    uint64_t own_progress_at;
 
-    unsigned transfer_to; /* node */
     uint64_t transfer_until;
     uint64_t prefer_at;
-    bool transfer_sent;
 
-    enum tm_insync_step step;
     uint64_t step_seq;    /* persist sequence that the step waits for */
     uint64_t step_at;     /* last sent */
     uint64_t seeded_disk; /* of a wiped witness that has the present in-sync set */
     bool forced_members;  /* by tm_replica_recover: to be written as a CONFIG */
 
-    struct tm_replica_read *rounds, **rounds_end; /* wait for a round, in order */
-    struct tm_replica_read *indexed;              /* wait for a commit, by index */
-
+    struct tm_members previous; /* the one before members */
     struct tm_win_mark mark[TM_WIN_MARKS];
-    unsigned mark_head, marks;
-    uint64_t appended_bytes, committed_bytes;
 
     /* the heartbeat's */
     struct tm_replica *beat_next, *beat_prev, *bucket_next;

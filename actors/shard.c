@@ -330,6 +330,17 @@ static void on_message(void *host, const struct tm_message_head *head, struct tm
     }
 }
 
+static void on_coming(void *host, const struct tm_message_head *head)
+{
+    struct tm_shard *s = host;
+    struct tm_partition *p =
+        head->type == TM_MESSAGE_RAFT ? tm_shard_find(s, head->partition) : NULL;
+    if (p == NULL)
+        return;
+    tm_partition_prefetch(p);
+    tm_log_set_prefetch(s->logs, head->partition);
+}
+
 static const char *on_accept(void *host, struct tm_place from, struct tm_bytes bytes)
 {
     struct tm_shard *s = host;
@@ -517,6 +528,7 @@ struct tm_shard *tm_shard_new(const struct tm_shard_config *config)
                                 .hello = tm_bytes_of(&h, sizeof h),
                                 .ops = {.host = s,
                                         .message = on_message,
+                                        .coming = on_coming,
                                         .local = post_local,
                                         .accept = on_accept,
                                         .up = on_up,

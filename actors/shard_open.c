@@ -18,6 +18,13 @@ static void on_durable(void *host, uint32_t partition, uint64_t index)
         tm_partition_durable(p, index);
 }
 
+static void on_coming(void *host, uint32_t partition)
+{
+    const struct tm_partition *p = tm_shard_find(host, partition);
+    if (p != NULL)
+        tm_partition_prefetch(p);
+}
+
 static void on_hard(void *host, uint32_t partition)
 {
     struct tm_partition *p = tm_shard_find(host, partition);
@@ -134,6 +141,7 @@ static enum tm_err open_logs(struct tm_shard *s)
         .opened = id->opened,
         .callbacks = {.host = s,
                       .durable = on_durable,
+                      .coming = on_coming,
                       .hard = on_hard,
                       .fault = on_fault,
                       .failed = on_failed,

@@ -61,6 +61,10 @@ struct tm_channel_sink {
 
     /* After a send was answered TM_ERR_FULL: the window is half empty again. */
     void (*writable)(void *host, struct tm_channel *ch);
+
+    /* The message that will be given after the present one, so that what it needs can be fetched
+     * meanwhile.  A hint: not all are announced, and one that was may not come.  May be NULL. */
+    void (*coming)(void *host, struct tm_channel *ch, struct tm_bytes message);
 };
 
 struct tm_channel_config {
@@ -78,7 +82,7 @@ struct tm_channel_config {
     uint64_t rto_min_ns;   /* 0: 5 ms */
     uint64_t rto_max_ns;   /* 0: 200 ms */
     struct tm_bytes hello; /* 0..256 bytes shown to the peer's accept; copied */
-    struct tm_channel_sink sink; /* all of it set */
+    struct tm_channel_sink sink; /* all of it set, unless it says so */
 };
 
 /* X(name, text): what a channel counts, all since tm_channel_new. */

@@ -45,6 +45,17 @@ static void broken(struct tm_channel *ch, const char *reason)
     ch->busy = false;
 }
 
+/* Announces the message at p, if all of it is there. */
+static void announce(struct tm_channel *ch, const uint8_t *p, size_t len)
+{
+    const struct tm_channel_sink *sink = &ch->cfg.sink;
+    if (sink->coming == NULL || len <= TM_FRAME_PREFIX)
+        return;
+    uint32_t n = tm_load32(p);
+    if (n != 0 && n <= len - TM_FRAME_PREFIX)
+        sink->coming(sink->host, ch, tm_bytes_of(p + TM_FRAME_PREFIX, n));
+}
+
 /* Gives the whole messages at p to the owner; returns the bytes that are done with. */
 static size_t deliver_run(struct tm_channel *ch, const uint8_t *p, size_t len)
 {
@@ -59,6 +70,7 @@ static size_t deliver_run(struct tm_channel *ch, const uint8_t *p, size_t len)
         }
         if (len - at - TM_FRAME_PREFIX < n)
             break;
+        announce(ch, p + at + TM_FRAME_PREFIX + n, len - at - TM_FRAME_PREFIX - n);
         if (!sink->message(sink->host, ch, tm_bytes_of(p + at + TM_FRAME_PREFIX, n))) {
             ch->rx.stalled = true;
             break;

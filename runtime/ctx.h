@@ -20,7 +20,8 @@ struct tm_ctx {
      * present turn: it does not move while an actor runs. */
     uint64_t (*now_ns)(void *host);
 
-    /* Milliseconds since 1970 (UTC).  May jump; nothing may depend on it for safety. */
+    /* Milliseconds since 1970 (UTC), of the present turn.  May jump from one turn to the next;
+     * nothing may depend on it for safety. */
     uint64_t (*wall_ms)(void *host);
 
     /* 64 uniformly random bits; good enough for identities and timeouts, not for secrets. */

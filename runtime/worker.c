@@ -31,8 +31,12 @@ static uint64_t ctx_now(void *host)
 
 static uint64_t ctx_wall_ms(void *host)
 {
-    (void)host;
-    return tm_clock_wall_us() / 1000;
+    struct tm_worker *w = host;
+    if (w->wall_of != w->now_ns) {
+        w->wall_of = w->now_ns;
+        w->wall_ms = tm_clock_wall_us() / 1000;
+    }
+    return w->wall_ms;
 }
 
 static uint64_t ctx_random(void *host)

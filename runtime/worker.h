@@ -109,6 +109,8 @@ struct tm_worker {
     unsigned actor_count;
     unsigned started; /* actors whose start succeeded */
     uint64_t now_ns;  /* of this turn */
+    uint64_t wall_ms; /* and the wall clock's, read when first asked for in the turn wall_of */
+    uint64_t wall_of;
     uint64_t next_housekeep;
     struct tm_rng rng;
     struct tm_watch *watches; /* to be armed or cancelled next turn */

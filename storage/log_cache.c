@@ -64,6 +64,20 @@ static uint64_t make_room(struct tm_log_set *set, uint64_t need)
     return cache->head;
 }
 
+/* What is evicted next was written long ago.  Its log, which its header names, and the header after
+ * it are fetched, so that each is there when its turn comes. */
+static void look_ahead(const struct tm_log_set *set)
+{
+    const struct tm_log_cache *cache = &set->cache;
+    if (cache->head - cache->tail < cache->cap / 2)
+        return;
+    const struct cached *c = at_position(cache, cache->tail);
+    if (c->partition == TM_WAL_ALL)
+        return;
+    __builtin_prefetch(at_position(cache, cache->tail + cell_bytes(c->length)));
+    __builtin_prefetch(&tm_log_of(set, c->partition)->cache_first, 1);
+}
+
 static bool reserve_ring(struct tm_log *log, uint64_t index)
 {
     if (log->cache_cap > 0 && index - log->cache_first < log->cache_cap)
@@ -97,6 +111,7 @@ void tm_log_cache_add(struct tm_log *log, uint64_t index, struct tm_bytes record
     memcpy(c + 1, record.data, record.len);
     log->cache_at[index & (log->cache_cap - 1)] = position;
     cache->head += need;
+    look_ahead(log->set);
 }
 
 void tm_log_cache_prefetch(const struct tm_log *log, uint64_t index)

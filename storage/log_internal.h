@@ -18,45 +18,47 @@ struct tm_log_range {
     uint64_t last;
 };
 
+/* What each record looks at stands first. */
 struct tm_log {
     struct tm_log_set *set;
     uint32_t partition;
+    unsigned pending_count;
     struct tm_log_index index; /* of base + 1 .. last */
     uint64_t base, base_term, base_hash;
     uint64_t last;
     uint64_t commit;
+    uint64_t tail_durable;
+    uint64_t durable_told;
+    uint64_t repair_first, repair_sequence; /* repairs that are not durable yet; 0 = none */
 
-    uint64_t root, root_term, root_hash; /* where its snapshot ended when it was opened */
+    /* Cached records are cache_first..last: their positions, in a ring by index. */
+    uint64_t cache_first;
+    uint64_t *cache_at;
+    uint32_t cache_cap;
+    unsigned fault_count;
 
     /* What the WAL will have when the block `sequence` is durable. */
     struct {
         uint64_t sequence;
         uint64_t last;
     } pending[TM_LOG_PENDING];
-    unsigned pending_count;
-    uint64_t tail_durable;
-    uint64_t repair_first, repair_sequence; /* repairs that are not durable yet; 0 = none */
-    uint64_t durable_told;
 
-    /* Ascending and apart.  One that begins at or below base says that a snapshot is lost. */
-    struct tm_log_range faults[TM_LOG_FAULTS_MAX];
-    unsigned fault_count;
     bool suspect_rot;     /* unknown blocks were lost; a record that links clears it */
     bool suspect_damaged; /* the tail was damaged; only tm_log_clear_suspect clears it */
     bool disowned;        /* no replica here will ever clear any of this */
     bool in_own;          /* a record of it lies in the present generation */
     uint64_t repaired;    /* places do not ascend up to this record; 0: they do */
     tm_wal_place moved;   /* of its MOVED record in the present generation; 0 = none */
+
+    uint64_t root, root_term, root_hash;       /* where its snapshot ended when it was opened */
     uint32_t replay_generation, replay_worker; /* where its last record was found */
     uint64_t replay_sequence;
     uint64_t
         replay_sure;    /* committed as of the last record found: no lost cut can have come here */
     uint64_t handed_on; /* by replay, as committed */
 
-    /* Cached records are cache_first..last: their positions, in a ring by index. */
-    uint64_t cache_first;
-    uint64_t *cache_at;
-    uint32_t cache_cap;
+    /* Ascending and apart.  One that begins at or below base says that a snapshot is lost. */
+    struct tm_log_range faults[TM_LOG_FAULTS_MAX];
 };
 
 /* The tail cache: one ring of bytes, oldest evicted first.  Positions ascend forever. */
@@ -94,12 +96,19 @@ static inline uint64_t tm_log_segment_of(const struct tm_log *log, uint64_t inde
     return tm_wal_segment_of(log->set->wal, tm_log_index_at(&log->index, index)->place);
 }
 
-static inline struct tm_log *tm_log_of(struct tm_log_set *set, uint32_t partition)
+static inline struct tm_log *tm_log_of(const struct tm_log_set *set, uint32_t partition)
 {
     if (partition >= set->config.wal.partitions ||
         partition % set->config.workers != set->config.wal.worker)
         return NULL;
     return set->logs[partition / set->config.workers];
+}
+
+/* Fetches what stands first. */
+static inline void tm_log_prefetch_head(const struct tm_log *log)
+{
+    for (size_t at = 0; at < offsetof(struct tm_log, pending); at += 64)
+        __builtin_prefetch((const uint8_t *)log + at);
 }
 
 /* log_cache.c */

@@ -14,6 +14,7 @@
 
 #include "storage/log_internal.h"
 
+#define COMING   2         /* logs of a durable block that are fetched ahead */
 #define RETRY_NS TM_MS(20) /* between attempts to write the hard state file for a release */
 
 /* --- replay --- */
@@ -69,13 +70,32 @@ static void on_fault(void *host, const struct tm_wal_fault *fault)
 
 /* --- what the WAL tells while running --- */
 
+void tm_log_set_prefetch(const struct tm_log_set *set, uint32_t partition)
+{
+    const struct tm_log *log = tm_log_of(set, partition);
+    if (log != NULL)
+        tm_log_prefetch_head(log);
+}
+
+static void announce(const struct tm_log_set *set, uint32_t partition)
+{
+    const struct tm_log_set_callbacks *cb = &set->config.callbacks;
+    tm_log_set_prefetch(set, partition);
+    if (cb->coming != NULL)
+        cb->coming(cb->host, partition);
+}
+
 static void on_durable(void *host, uint64_t sequence, const struct tm_wal_span *spans,
                        unsigned count)
 {
     struct tm_log_set *set = host;
     const struct tm_log_set_callbacks *cb = &set->config.callbacks;
+    for (unsigned i = 0; i < count && i < COMING; i++)
+        announce(set, spans[i].partition);
     for (unsigned i = 0; i < count; i++) {
         struct tm_log *log = tm_log_of(set, spans[i].partition);
+        if (i + COMING < count)
+            announce(set, spans[i + COMING].partition);
         tm_log_block_durable(log, sequence);
         if ((spans[i].flags & TM_WAL_SPAN_HARD) != 0 && cb->hard != NULL)
             cb->hard(cb->host, spans[i].partition);

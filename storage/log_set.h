@@ -36,6 +36,8 @@ struct tm_log_set_callbacks {
     /* As in struct tm_wal_callbacks. */
     void (*failed)(void *host, enum tm_err err);
     void (*space)(void *host, bool available);
+    /* May be NULL.  `durable` is to follow soon: time to fetch what it looks at. */
+    void (*coming)(void *host, uint32_t partition);
 };
 
 struct tm_log_set_config {
@@ -101,5 +103,8 @@ struct tm_log_scrub {
 /* As tm_wal_scrub. */
 enum tm_err tm_log_set_scrub(struct tm_log_set *set, struct tm_log_scrub *scrub, uint64_t bytes);
 void tm_log_scrub_free(struct tm_log_scrub *scrub);
+
+/* Fetches into the caches what appending to the log of that partition looks at first.  A hint. */
+void tm_log_set_prefetch(const struct tm_log_set *set, uint32_t partition);
 
 #endif
