@@ -101,6 +101,10 @@ struct tm_router {
      * the worker calls tm_sessions_resume when there is.  TM_ERR_TOOBIG: it will never fit. */
     enum tm_err (*submit)(void *host, uint64_t session, const struct tm_request *request);
 
+    /* May be NULL.  Requests with these keys, at most TM_SESSIONS_COMING, are about to be
+     * submitted: time to fetch what they need.  A hint. */
+    void (*coming)(void *host, const struct tm_bytes *keys, unsigned count);
+
     /* Has another worker of this node (< workers) run a local command for one of our sessions
      * (tm_sessions_serve); the request is encoded (actors/request_wire.h), and answered once by
      * tm_sessions_answer, as with submit.  TM_ERR_NOMEM: it could not be sent. */

@@ -498,6 +498,22 @@ static void keep_input(struct tm_session *s, const uint8_t *data, size_t len)
     s->in_len += len;
 }
 
+void tm_sessions_coming(const struct tm_sessions *all, const struct tm_session *const *sessions,
+                        const struct tm_bytes *data, unsigned count)
+{
+    const struct tm_router *router = all->router;
+    struct tm_bytes keys[TM_SESSIONS_COMING];
+    unsigned n = 0;
+    TM_ASSERT(count <= TM_SESSIONS_COMING);
+    for (unsigned i = 0; i < count; i++) {
+        for (size_t at = 0; at < offsetof(struct tm_session, peer); at += 64)
+            __builtin_prefetch((const uint8_t *)sessions[i] + at);
+        n += tm_resp_peek(data[i], 1, &keys[n]);
+    }
+    if (n > 0 && router->coming != NULL)
+        router->coming(router->host, keys, n);
+}
+
 void tm_session_input(struct tm_session *s, const uint8_t *data, size_t len)
 {
     TM_ASSERT(!s->closed && !s->running);

@@ -122,6 +122,14 @@ void *tm_session_owner(const struct tm_session *s);
  * be read are kept, within limits.total_bytes. */
 void tm_session_input(struct tm_session *s, const uint8_t *data, size_t len);
 
+#define TM_SESSIONS_COMING 32
+
+/* Input of these sessions, up to TM_SESSIONS_COMING, is to follow at once: has what it needs
+ * fetched, as far as it is the beginning of a command with a key.  A hint; a session may be NULL.
+ */
+void tm_sessions_coming(const struct tm_sessions *all, const struct tm_session *const *sessions,
+                        const struct tm_bytes *data, unsigned count);
+
 /* The next unsent bytes, as up to max pieces; returns their number, 0 = nothing to send.  They
  * stay where they are until tm_session_sent or tm_session_close, also while more is appended. */
 unsigned tm_session_output(const struct tm_session *s, struct tm_bytes *pieces, unsigned max);

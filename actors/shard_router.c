@@ -41,6 +41,34 @@ static bool read_here(struct tm_shard *s, uint64_t session, const struct tm_requ
     return answered;
 }
 
+/* First the partitions, then their stores, then step by step what the keys lead to there. */
+static void r_coming(void *host, const struct tm_bytes *keys, unsigned count)
+{
+    struct tm_shard *s = shard(host);
+    struct tm_partition *partitions[TM_SESSIONS_COMING];
+    struct tm_store_ahead ahead[TM_SESSIONS_COMING];
+    unsigned n = 0;
+    if (!s->running)
+        return;
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t id = tm_partition_of_slot(tm_slot_of_key(keys[i]), s->router.partitions);
+        partitions[i] = tm_shard_find(s, id);
+        if (partitions[i] == NULL)
+            continue;
+        tm_partition_prefetch(partitions[i]);
+        tm_log_set_prefetch(s->logs, id);
+    }
+    for (unsigned i = 0; i < count; i++)
+        if (partitions[i] != NULL && partitions[i]->leading)
+            tm_store_prefetch(partitions[i]->store);
+    for (unsigned i = 0; i < count; i++)
+        if (partitions[i] != NULL && partitions[i]->leading)
+            tm_store_ahead(&ahead[n++], partitions[i]->store, keys[i]);
+    for (unsigned step = 0; step < TM_STORE_AHEAD_STEPS; step++)
+        for (unsigned i = 0; i < n; i++)
+            tm_store_ahead_step(&ahead[i]);
+}
+
 static unsigned workers_of(const struct tm_shard *s, unsigned node)
 {
     unsigned known = node == s->self.node
@@ -406,6 +434,7 @@ void tm_shard_router_init(struct tm_shard *s)
                                    .workers = s->node->workers,
                                    .worker = s->self.worker,
                                    .submit = r_submit,
+                                   .coming = r_coming,
                                    .ask = r_ask,
                                    .member_count = r_member_count,
                                    .member = r_member,

@@ -59,6 +59,10 @@ enum tm_resp_status tm_resp_parse(struct tm_resp_parser *p, const struct tm_resp
                                   const uint8_t *data, size_t len, struct tm_bytes *argv,
                                   unsigned *argc, size_t *used);
 
+/* Word number `word` (0: the command's name) of the multibulk command at the start of data, without
+ * checking more than that it is all there; false: not found so easily. */
+bool tm_resp_peek(struct tm_bytes data, unsigned word, struct tm_bytes *out);
+
 /* After TM_RESP_BROKEN: redis's text ("Protocol error: ...", without "ERR") into buf; returns its
  * length, at most cap - 1. */
 size_t tm_resp_parse_error(const struct tm_resp_parser *p, char *buf, size_t cap);

@@ -42,6 +42,38 @@ static const char *const error_texts[] = {
 #undef X
 };
 
+/* A line of `lead` and a short number; returns where the next one begins, NULL: it is none. */
+static const uint8_t *peek_number(const uint8_t *p, const uint8_t *end, char lead, size_t *n)
+{
+    *n = 0;
+    if (p == end || *p++ != (uint8_t)lead)
+        return NULL;
+    for (unsigned digits = 0; p < end && digits < 8; digits++, p++) {
+        unsigned digit = (unsigned)*p - '0';
+        if (digit > 9)
+            return end - p >= 2 && p[0] == '\r' && p[1] == '\n' ? p + 2 : NULL;
+        *n = 10 * *n + digit;
+    }
+    return NULL;
+}
+
+bool tm_resp_peek(struct tm_bytes data, unsigned word, struct tm_bytes *out)
+{
+    const uint8_t *end = data.data + data.len;
+    size_t words, len;
+    const uint8_t *p = peek_number(data.data, end, '*', &words);
+    for (unsigned i = 0; p != NULL && i < words; i++) {
+        p = peek_number(p, end, '$', &len);
+        if (p == NULL || len > (size_t)(end - p))
+            return false;
+        *out = tm_bytes_of(p, len);
+        if (i == word)
+            return true;
+        p = (size_t)(end - p) - len >= 2 ? p + len + 2 : NULL;
+    }
+    return false;
+}
+
 bool tm_resp_to_i64(struct tm_bytes text, int64_t *value)
 {
     size_t i = text.len > 0 && text.data[0] == '-';

@@ -235,6 +235,10 @@ static bool attend_listener(struct tm_socket_hub *hub, struct tm_listener **link
     if (sqe != NULL) {
         io_uring_prep_multishot_accept(sqe, l->fd, NULL, NULL, SOCK_CLOEXEC);
         l->armed = true;
+        if (l->handler.coming != NULL) {
+            uring->coming_host = hub;
+            uring->coming = tm_socket_coming;
+        }
     }
     return true;
 }

@@ -22,6 +22,8 @@ struct tm_listener;
 struct tm_socket_hub;
 
 /* What the owner of connections is told.  Every callback but input and closed may be NULL. */
+#define TM_SOCKET_COMING 32
+
 struct tm_socket_handler {
     void *host;
 
@@ -31,6 +33,11 @@ struct tm_socket_handler {
     /* Bytes arrived.  data is valid during the call only and may be changed in place.  After
      * tm_socket_pause_reading within it no further call follows until resume. */
     void (*input)(void *host, struct tm_conn *conn, uint8_t *data, size_t len);
+
+    /* May be NULL.  This input of several connections (up to TM_SOCKET_COMING) is about to be
+     * handed out: time to fetch what it needs.  A hint; some of it may not be. */
+    void (*coming)(void *host, struct tm_conn *const *conns, const struct tm_bytes *data,
+                   unsigned count);
 
     /* After a send was refused with TM_ERR_FULL: half of the output limit is free again. */
     void (*drained)(void *host, struct tm_conn *conn);

@@ -284,6 +284,37 @@ static void in_done(struct tm_uring_op *op, int32_t res, uint32_t cqe_flags)
         tm_conn_settle_reading(conn);
 }
 
+/* Conn and bytes of a completion that brings input; NULL: it does not. */
+static struct tm_conn *brings(struct tm_socket_hub *hub, const struct io_uring_cqe *cqe,
+                              struct tm_bytes *data)
+{
+    struct tm_uring_op *op = io_uring_cqe_get_data(cqe);
+    if (op == NULL || op->done != in_done || cqe->res <= 0 ||
+        (cqe->flags & IORING_CQE_F_BUFFER) == 0)
+        return NULL;
+    struct tm_conn *conn = TM_CONTAINER_OF(op, struct tm_conn, in_op);
+    if (conn->hub != hub || conn->state != TM_CONN_OPEN)
+        return NULL;
+    *data = tm_bytes_of(tm_uring_bufs_get(&hub->bufs, cqe->flags), (size_t)cqe->res);
+    return conn;
+}
+
+void tm_socket_coming(void *self, struct io_uring_cqe *const *cqes, unsigned count)
+{
+    struct tm_socket_hub *hub = self;
+    struct tm_conn *conns[TM_SOCKET_COMING];
+    struct tm_bytes data[TM_SOCKET_COMING];
+    unsigned n = 0;
+    for (unsigned i = 0; i < count; i++)
+        __builtin_prefetch(io_uring_cqe_get_data(cqes[i]));
+    for (unsigned i = 0; i < count && n < TM_SOCKET_COMING; i++) {
+        conns[n] = brings(hub, cqes[i], &data[n]);
+        n += conns[n] != NULL && conns[n]->handler.coming == conns[0]->handler.coming;
+    }
+    if (n > 1 && conns[0]->handler.coming != NULL)
+        conns[0]->handler.coming(conns[0]->handler.host, conns, data, n);
+}
+
 void tm_socket_pause_reading(struct tm_conn *conn)
 {
     conn->paused = true;

@@ -129,6 +129,9 @@ void tm_conn_todo(struct tm_conn *conn);
 /* Does what is due.  From the hub's poll. */
 void tm_conn_attend(struct tm_conn *conn);
 
+/* struct tm_uring's coming, of the hub that accepts for a handler with such a callback. */
+void tm_socket_coming(void *self, struct io_uring_cqe *const *cqes, unsigned count);
+
 /* Arms or cancels the receive, as the state wants it. */
 void tm_conn_settle_reading(struct tm_conn *conn);
 

@@ -19,7 +19,6 @@
 #define CQ_PER_SQ       4
 #define CLOSE_TRIES     200
 #define CLOSE_WAIT_NS   TM_MS(10)
-#define REAP_BATCH      32
 #define BUF_ENTRIES_MAX 32768
 
 static const unsigned flag_sets[] = {
@@ -151,11 +150,13 @@ static void deliver(struct tm_uring *u, const struct io_uring_cqe *cqe)
 
 unsigned tm_uring_reap(struct tm_uring *u, unsigned budget)
 {
-    struct io_uring_cqe *batch[REAP_BATCH];
+    struct io_uring_cqe *batch[TM_URING_BATCH];
     unsigned total = 0;
     while (total < budget) {
-        unsigned want = budget - total < REAP_BATCH ? budget - total : REAP_BATCH;
+        unsigned want = budget - total < TM_URING_BATCH ? budget - total : TM_URING_BATCH;
         unsigned n = io_uring_peek_batch_cqe(&u->ring, batch, want);
+        if (n > 1 && u->coming != NULL)
+            u->coming(u->coming_host, batch, n);
         for (unsigned i = 0; i < n; i++)
             deliver(u, batch[i]);
         io_uring_cq_advance(&u->ring, n);

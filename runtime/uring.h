@@ -27,7 +27,14 @@ struct tm_uring {
     uint64_t submits;   /* entries into the kernel that submitted something */
     uint64_t reaped;    /* completions */
     uint64_t refused;   /* times the submission queue stayed full although it was submitted */
+
+    /* NULL, or set after opening: these completions, 2 to TM_URING_BATCH, will be delivered one
+     * after the other.  Time to fetch what they need; nothing else. */
+    void (*coming)(void *host, struct io_uring_cqe *const *cqes, unsigned count);
+    void *coming_host;
 };
+
+#define TM_URING_BATCH 32 /* completions that are looked at together */
 
 /* Opens the ring with sq_entries (a power of two, 1..4096) and four times as many completions.
  * Uses SINGLE_ISSUER and DEFER_TASKRUN where the kernel has them (6.1), else COOP_TASKRUN (5.19),

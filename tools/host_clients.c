@@ -30,6 +30,16 @@ static void on_input(void *host, struct tm_conn *conn, uint8_t *data, size_t len
         tm_session_input(s, data, len);
 }
 
+static void on_coming(void *host, struct tm_conn *const *conns, const struct tm_bytes *data,
+                      unsigned count)
+{
+    struct tm_host_worker *w = host;
+    const struct tm_session *sessions[TM_SOCKET_COMING];
+    for (unsigned i = 0; i < count; i++)
+        sessions[i] = tm_conn_user(conns[i]);
+    tm_sessions_coming(tm_shard_sessions(w->shard), sessions, data, count);
+}
+
 /* Sends up to what the socket takes; false if it takes no more now (and will say when it does). */
 static bool send_some(struct tm_conn *conn, struct tm_session *s, struct tm_bytes *piece,
                       unsigned count)
@@ -117,6 +127,7 @@ void tm_host_clients_start(struct tm_host_worker *w)
     struct tm_socket_handler handler = {.host = w,
                                         .opened = on_opened,
                                         .input = on_input,
+                                        .coming = on_coming,
                                         .drained = on_drained,
                                         .closed = on_closed};
     for (unsigned i = 0; i < TM_ARRAY_LEN(w->client_fds); i++) {

@@ -371,11 +371,46 @@ static void broken_replies_are_seen(void)
     }
 }
 
+/* From memory of its own size, so that sanitizers see what lies behind. */
+static bool peeked(const char *text, size_t len, unsigned word, const char *expected)
+{
+    uint8_t *copy = malloc(len + 1);
+    struct tm_bytes out;
+    memcpy(copy + 1, text, len);
+    bool found = tm_resp_peek(tm_bytes_of(copy + 1, len), word, &out);
+    if (found)
+        CU_ASSERT(expected != NULL && tm_bytes_equal(out, tm_bytes_str(expected)));
+    free(copy);
+    return found;
+}
+
+static void a_word_is_peeked_only_if_it_is_all_there(void)
+{
+    static const char set[] = "*3\r\n$3\r\nSET\r\n$5\r\nkey:1\r\n$2\r\nab\r\n";
+    static const char *const bad[] = {"",
+                                      "SET key value\r\n",
+                                      "*\r\n",
+                                      "*1\r\n$4\r\nPING\r\n",
+                                      "*-1\r\n",
+                                      "*2\r\n$-3\r\nabc\r\n",
+                                      "*2\r\n$99999999999\r\nx\r\n",
+                                      "*2\r\n$3\nGET\r\n$1\r\nk\r\n"};
+    size_t end = (size_t)(strstr(set, "key:1") - set) + 5;
+    for (size_t len = 0; len < sizeof set; len++)
+        CU_ASSERT_EQUAL(peeked(set, len, 1, "key:1"), len >= end);
+    CU_ASSERT_TRUE(peeked(set, sizeof set - 1, 0, "SET"));
+    CU_ASSERT_TRUE(peeked(set, sizeof set - 1, 2, "ab"));
+    CU_ASSERT_FALSE(peeked(set, sizeof set - 1, 3, NULL));
+    for (unsigned i = 0; i < TM_ARRAY_LEN(bad); i++)
+        CU_ASSERT_FALSE(peeked(bad[i], strlen(bad[i]), 1, NULL));
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(a_multibulk_command_is_read_however_it_is_cut),
     TM_TEST(an_inline_command_is_unquoted_as_redis_does),
     TM_TEST(broken_requests_get_the_texts_of_redis),
     TM_TEST(lines_without_end_are_refused),
+    TM_TEST(a_word_is_peeked_only_if_it_is_all_there),
     TM_TEST(integers_are_as_strict_as_in_redis),
     TM_TEST(random_commands_survive_random_cuts),
     TM_TEST(garbage_is_parsed_without_harm),
