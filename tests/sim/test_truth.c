@@ -729,6 +729,23 @@ static void what_is_cut_off_is_counted_once_a_disk(void)
     expect(&w, NULL);
 }
 
+static void a_snapshot_over_what_was_acknowledged_is_seen(void)
+{
+    struct world w;
+    begin_with(&w, &(struct tm_sim_truth_config){0}, false);
+    one_record(&w);
+    append(&w, 0, 1, 7);
+    replicate(&w, 0, 2);
+    const struct tm_record *first = &w.node[2].log[1];
+    tm_sim_truth_reset(w.truth, w.node[2].id, 0, 1, first->checksum + 1); /* it has another one */
+    CU_ASSERT_EQUAL(w.wrongs, 0);
+    tm_sim_truth_reset(w.truth, w.node[1].id, 0, 1, first->checksum); /* has no more */
+    CU_ASSERT_EQUAL(w.wrongs, 0);
+    replicate(&w, 0, 1);
+    tm_sim_truth_reset(w.truth, w.node[1].id, 0, 1, first->checksum);
+    expect(&w, "node 1 was whole and had record 1, and gives up 1 more");
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(a_sound_history_is_not_objected_to),
     TM_TEST(two_leaders_of_a_term_are_seen),
@@ -762,6 +779,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_record_appears_once_in_whichever_log_has_it_first),
     TM_TEST(a_window_that_is_passed_is_seen),
     TM_TEST(what_is_cut_off_is_counted_once_a_disk),
+    TM_TEST(a_snapshot_over_what_was_acknowledged_is_seen),
 };
 
 TM_TEST_MAIN("sim/truth", tests)
