@@ -267,9 +267,10 @@ bool tm_offers_cut(struct tm_offers *o, struct tm_partition *p, uint64_t from, u
     }
     if (!ready || x == NULL || x->state == TM_OFFER_GATHERING || x->state == TM_OFFER_STORING)
         return false;
-    if (!x->cut)
+    if (!x->cut || x->found) /* the process that kept it had not come to cut it */
         count_cut(o, x);
     x->cut = true;
+    x->found = false;
     x->doomed = x->doomed || x->empty;
     o->kicked = true;
     return true;

@@ -232,7 +232,7 @@ static enum tm_err find_one(struct tm_offers *o, const char *name)
     x->from = head.first;
     x->to = head.last;
     x->end_hash = head.id;
-    x->cut = x->filed = true;
+    x->cut = x->filed = x->found = true;
     tm_ctx_log(o->shard->ctx, TM_LOG_INFO, "offer_found",
                "partition=%u first=%" PRIu64 " last=%" PRIu64 " file=%s", head.partition,
                head.first, head.last, name);

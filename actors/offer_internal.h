@@ -32,6 +32,7 @@ struct tm_offer {
 
     uint64_t from, to, end_hash; /* the suffix asked for, and the hash of record `to` */
     bool cut;                    /* it has left the log */
+    bool found;                  /* at the start: it may be in the log still */
     bool empty;                  /* nothing in it, or nothing that could be kept */
     bool filed;                  /* there is a file */
     bool doomed;                 /* to be removed as soon as nothing is under way */

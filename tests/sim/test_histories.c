@@ -823,6 +823,32 @@ static bool has_answer(void *arg)
     return tm_sim_hand_answers(arg) > 0;
 }
 
+/* What is cut is counted, also where it was put aside by one process and cut by the next. */
+static void a_cut_that_comes_after_a_restart_is_counted(void)
+{
+    uint64_t cut = 0;
+    prepare();
+    config.eventual = true;
+    open_cluster();
+    for (unsigned round = 0; round < 12; round++) {
+        unsigned a = leader();
+        tm_sim_isolate(sim, a, true);
+        CU_ASSERT(atoi(ask(a, "INCR count")) > 0);
+        tm_sim_run_for(sim, TM_MS(5));
+        CU_ASSERT_STRING_EQUAL(ask(successor(a), "SET more new"), "OK");
+        tm_sim_isolate(sim, a, false);
+        tm_sim_run_for(sim, tm_sim_draw(sim, TM_MS(100)));
+        tm_sim_end(sim, a, TM_SIM_POWER);
+        restart(a);
+        settle(converged);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        cut += tm_counter_get(tm_sim_counters(sim, i, 0), TM_COUNTER_async_cut);
+    CU_ASSERT(cut > 0);
+    CU_ASSERT_STRING_EQUAL(ask(0, "GET count"), "12");
+    close_cluster();
+}
+
 /* [answered by what the process before had asked]  A node asks the leader, whose disk stalls, and
  * starts anew; what it asks then is under way when the leader answers the first. */
 static void a_late_answer_is_not_taken_by_the_next_process(void)
@@ -874,6 +900,7 @@ static const struct tm_test tests[] = {
     TM_TEST(solo_stop_takes_nothing_on_one_copy),
     TM_TEST(deleted_does_not_come_back_through_a_re_offer),
     TM_TEST(an_offer_survives_both_ends),
+    TM_TEST(a_cut_that_comes_after_a_restart_is_counted),
     TM_TEST(a_late_answer_is_not_taken_by_the_next_process),
 };
 
