@@ -146,6 +146,7 @@ struct tm_wal_config {
     uint64_t max_bytes;         /* of all segments of this WAL; 0 = no bound but the disk's */
     uint64_t reserve_bytes;     /* 0 = an eighth of a segment */
     uint32_t max_record_bytes;  /* 0 = TM_RECORD_MAX and a header, but at most a quarter segment */
+    uint32_t read_bytes;        /* of a segment at once, at a start; pages; 0 = 8 MiB */
     uint32_t flushes_under_way; /* 1..TM_WAL_INFLIGHT_MAX; 0 = 2 */
     uint64_t gather_ns;         /* between large blocks, at least; 0 = not at all */
     uint64_t marker_ns;         /* idle time before a marker block; 0 = 50 ms */

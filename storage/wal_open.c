@@ -136,7 +136,8 @@ static enum tm_err replay_volume(struct tm_wal *wal, uint32_t generation, uint32
                                         .worker = worker,
                                         .cluster = wal->config.cluster,
                                         .disk_id = wal->config.disk_id,
-                                        .volume = volume};
+                                        .volume = volume,
+                                        .read_bytes = wal->config.read_bytes};
     struct begin begin = {wal, generation, worker};
     struct tm_wal_scan_sink sink = {
         .host = &begin, .begin = begin_volume, .record = begin_record, .fault = begin_fault};

@@ -1,4 +1,6 @@
-/* Three passes.  collect() reads every segment and notes the blocks that verify, stepping on by
+/* Segments are read through a window, for one may be larger than what a start should take.
+ *
+ * Three passes.  collect() reads every segment and notes the blocks that verify, stepping on by
  * 4096 bytes where none does, and noting what such a page looks like.  decide() drops the dead,
  * sorts by sequence and walks the links: it yields the list of accepted blocks, with a mark on each
  * that has missing ones before it, and the end.  replay() reads the accepted blocks again and hands
@@ -13,7 +15,7 @@
 
 #include "storage/record.h"
 
-#define READ_PIECE (8u << 20)
+#define READ_BYTES (8u << 20)
 
 /* The note on one valid block. */
 struct note {
@@ -60,11 +62,11 @@ struct scan {
     struct life *lives;
     size_t life_count;
     uint64_t floor_segment; /* below it everything was released */
-    uint8_t *image;         /* the segment that is loaded */
+    uint8_t *image;         /* the window: a part of the segment that is loaded */
     uint8_t *stream;        /* a decoded block */
     uint64_t image_bytes, stream_bytes;
-    uint64_t loaded; /* its id, 0 = none; so much of it */
-    uint64_t loaded_bytes;
+    uint64_t loaded; /* its id, 0 = none; which part */
+    uint64_t window_at, window_bytes;
     uint8_t cluster[16];
     uint64_t disk_id;
     bool identity_known;
@@ -118,45 +120,66 @@ static bool grow(struct scan *s, uint8_t **buffer, uint64_t *have, uint64_t byte
     return *buffer != NULL;
 }
 
-/* Reads a piece; where the device fails, page by page, with bad bytes for what is unreadable. */
-static void read_piece(struct scan *s, int32_t file, uint64_t at, uint32_t len)
+/* Reads the window; where the device fails, page by page, with bad bytes for what is unreadable. */
+static void read_window(struct scan *s, int32_t file, uint64_t at, uint32_t len)
 {
     struct tm_disk *disk = s->config->disk;
-    if (tm_disk_run_read(disk, file, s->image + at, len, at) == (int64_t)len)
+    if (tm_disk_run_read(disk, file, s->image, len, at) == (int64_t)len)
         return;
     for (uint32_t page = 0; page < len; page += TM_WAL_PAGE) {
-        uint8_t *to = s->image + at + page;
+        uint8_t *to = s->image + page;
         if (tm_disk_run_read(disk, file, to, TM_WAL_PAGE, at + page) != TM_WAL_PAGE)
             memset(to, 0xff, TM_WAL_PAGE);
     }
 }
 
-/* Reads a segment up to `bytes`, or whole. */
-static bool load(struct scan *s, struct tm_wal_scan_segment *segment, uint64_t bytes)
+static int64_t open_segment(struct scan *s, const struct tm_wal_scan_segment *segment)
 {
-    if (s->loaded == segment->id && bytes <= s->loaded_bytes)
-        return true;
     char name[TM_WAL_NAME_MAX];
-    struct tm_disk *disk = s->config->disk;
     tm_wal_name_segment(name, s->config->folder, s->config->generation, s->config->worker,
                         segment->id);
-    int64_t file = tm_disk_run_open(disk, name, TM_DISK_RDONLY | TM_DISK_DIRECT);
-    int64_t size = file < 0 ? file : tm_disk_run_size(disk, (int32_t)file);
+    int64_t file = tm_disk_run_open(s->config->disk, name, TM_DISK_RDONLY | TM_DISK_DIRECT);
+    if (file < 0)
+        fail(s, tm_err_from_errno((int)-file));
+    return file;
+}
+
+static bool measure(struct scan *s, struct tm_wal_scan_segment *segment)
+{
+    int64_t file = open_segment(s, segment);
+    if (file < 0)
+        return false;
+    int64_t size = tm_disk_run_size(s->config->disk, (int32_t)file);
+    tm_disk_run_close(s->config->disk, (int32_t)file);
     if (size < 0) {
         fail(s, tm_err_from_errno((int)-size));
         return false;
     }
     segment->bytes = tm_min_u64((uint64_t)size & ~(uint64_t)(TM_WAL_PAGE - 1), TM_WAL_SEGMENT_MAX);
+    return true;
+}
+
+/* The segment's bytes from `at` on, so many (they are in it), from the window, which moves there if
+ * it has to.  NULL: it failed. */
+static const uint8_t *view(struct scan *s, const struct tm_wal_scan_segment *segment, uint64_t at,
+                           uint64_t bytes)
+{
+    if (s->loaded == segment->id && at >= s->window_at &&
+        at + bytes <= s->window_at + s->window_bytes)
+        return s->image + (at - s->window_at);
+    uint64_t most = s->config->read_bytes != 0 ? s->config->read_bytes : READ_BYTES;
+    int64_t file = open_segment(s, segment);
+    if (file < 0)
+        return NULL;
     s->loaded = 0;
-    if (grow(s, &s->image, &s->image_bytes, tm_max_u64(segment->bytes, TM_WAL_PAGE))) {
-        s->loaded_bytes = tm_min_u64(segment->bytes, bytes);
-        for (uint64_t at = 0; at < s->loaded_bytes; at += READ_PIECE)
-            read_piece(s, (int32_t)file, at,
-                       (uint32_t)tm_min_u64(READ_PIECE, s->loaded_bytes - at));
+    s->window_at = at;
+    s->window_bytes = tm_min_u64(tm_max_u64(bytes, most), segment->bytes - at);
+    if (grow(s, &s->image, &s->image_bytes, s->window_bytes)) {
+        read_window(s, (int32_t)file, at, (uint32_t)s->window_bytes);
         s->loaded = segment->id;
     }
-    tm_disk_run_close(disk, (int32_t)file);
-    return s->err == TM_OK;
+    tm_disk_run_close(s->config->disk, (int32_t)file);
+    return s->err == TM_OK ? s->image : NULL;
 }
 
 /* --- pass one: what verifies --- */
@@ -222,12 +245,13 @@ static void add_page(struct scan *s, const struct page *page)
 }
 
 /* Judges a page outside of valid blocks, sector by sector. */
-static void note_page(struct scan *s, struct tm_wal_scan_segment *segment, uint64_t offset)
+static void note_page(struct scan *s, struct tm_wal_scan_segment *segment, uint64_t offset,
+                      const uint8_t *image)
 {
     struct page page = {.segment = segment->id, .offset = offset};
     for (uint32_t at = 0; at < TM_WAL_PAGE; at += TM_WAL_SECTOR) {
         uint32_t low;
-        switch (tm_wal_sector_judge(s->image + offset + at, offset + at, &low)) {
+        switch (tm_wal_sector_judge(image + at, offset + at, &low)) {
         case TM_WAL_SECTOR_EMPTY:
             break;
         case TM_WAL_SECTOR_BAD:
@@ -246,25 +270,34 @@ static void note_page(struct scan *s, struct tm_wal_scan_segment *segment, uint6
         add_page(s, &page);
 }
 
+/* The block at `at`, if one verifies there: its size, else 0. */
+static uint32_t collect_block(struct scan *s, struct tm_wal_scan_segment *segment, uint64_t at)
+{
+    struct tm_wal_block b;
+    const uint8_t *image = view(s, segment, at, TM_WAL_PAGE);
+    if (image == NULL)
+        return 0;
+    enum tm_err err = tm_wal_block_header(image, segment->id, at, segment->bytes - at, &b);
+    if (err == TM_ERR_VERSION)
+        fail(s, err);
+    if (err != TM_OK || (image = view(s, segment, at, b.disk_bytes)) == NULL ||
+        decode(s, image, &b) != TM_OK)
+        return 0;
+    check_identity(s, &b);
+    note_block(s, &b, image);
+    segment->used = true;
+    return b.disk_bytes;
+}
+
 static void collect_segment(struct scan *s, struct tm_wal_scan_segment *segment)
 {
     uint64_t at = 0;
     while (at < segment->bytes && s->err == TM_OK) {
-        struct tm_wal_block b;
-        const uint8_t *image = s->image + at;
-        enum tm_err err = tm_wal_block_header(image, segment->id, at, segment->bytes - at, &b);
-        if (err == TM_ERR_VERSION)
-            fail(s, err);
-        if (err == TM_OK)
-            err = decode(s, image, &b);
-        if (err == TM_OK) {
-            check_identity(s, &b);
-            note_block(s, &b, image);
-            segment->used = true;
-        }
-        if (err != TM_OK)
-            note_page(s, segment, at);
-        at += err == TM_OK ? b.disk_bytes : TM_WAL_PAGE;
+        uint32_t bytes = collect_block(s, segment, at);
+        const uint8_t *page = bytes == 0 ? view(s, segment, at, TM_WAL_PAGE) : NULL;
+        if (page != NULL)
+            note_page(s, segment, at, page);
+        at += bytes != 0 ? bytes : TM_WAL_PAGE;
     }
 }
 
@@ -279,7 +312,7 @@ static void collect(struct scan *s)
     if (r->segment_count > 0)
         qsort(r->segments, r->segment_count, sizeof *r->segments, by_id);
     for (unsigned i = 0; i < r->segment_count && s->err == TM_OK; i++)
-        if (load(s, &r->segments[i], UINT64_MAX))
+        if (measure(s, &r->segments[i]))
             collect_segment(s, &r->segments[i]);
 }
 
@@ -542,11 +575,10 @@ static void replay_block(struct scan *s, const struct note *n, const struct note
 {
     struct tm_wal_scan_segment *segment = segment_by_id(s, n->segment);
     struct tm_wal_block header;
-    if (!load(s, segment, segment->accepted_bytes))
+    const uint8_t *image = view(s, segment, n->offset, n->disk_bytes);
+    if (image == NULL)
         return;
-    const uint8_t *image = s->image + n->offset;
-    if (tm_wal_block_header(image, n->segment, n->offset, segment->bytes - n->offset, &header) !=
-            TM_OK ||
+    if (tm_wal_block_header(image, n->segment, n->offset, n->disk_bytes, &header) != TM_OK ||
         decode(s, image, &header) != TM_OK) {
         tell_fault(s, TM_WAL_ROT, NULL, n->sequence, n->segment, n->offset);
         return;

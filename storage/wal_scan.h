@@ -11,7 +11,7 @@
  *     untouched, else *damaged* (reported).
  *
  * Which records a missing block held is told by the directory in the block after it.  Boot and
- * tools only: it blocks, and allocates a buffer of a segment's size. */
+ * tools only: it blocks. */
 #ifndef TM_STORAGE_WAL_SCAN_H
 #define TM_STORAGE_WAL_SCAN_H
 
@@ -27,6 +27,7 @@ struct tm_wal_scan_config {
     const uint8_t *cluster; /* 16 bytes; NULL: whatever the first valid block says */
     uint64_t disk_id;       /* checked with cluster */
     unsigned volume;        /* goes into the places */
+    uint32_t read_bytes;    /* at once, unless a block is larger; pages; 0 = 8 MiB */
 };
 
 /* Each may be NULL.  Called in the order of the log. */

@@ -106,6 +106,7 @@ static inline struct fixture *setup(uint64_t seed)
                 .cluster = {7},
                 .disk_id = 5,
                 .segment_bytes = TM_KIB(64),
+                .read_bytes = TM_KIB(8), /* so that blocks lie across its end */
                 .max_record_bytes = 4096},
         .workers = WORKERS,
         .cache_bytes = 16 * 1024,

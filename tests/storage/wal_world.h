@@ -116,6 +116,7 @@ static inline struct fixture *setup(uint64_t seed)
                                .disk_id = 77,
                                .incarnation = 1,
                                .segment_bytes = TM_KIB(128),
+                               .read_bytes = TM_KIB(12),
                                .max_record_bytes = 16 * 1024,
                                .callbacks = {f, on_durable, on_failed, on_space},
                                .replay = {.host = f, .record = on_record, .fault = on_fault}};
