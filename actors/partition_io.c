@@ -167,6 +167,8 @@ static enum tm_err io_append(void *host, const struct tm_record *record)
         enum tm_err e = bring_back(p, record);
         if (e != TM_ERR_INVALID)
             return e;
+        if (p->eventual && !p->env->ops->lost(p->env->host, p, record->index, tm_log_last(p->log)))
+            return TM_ERR_AGAIN; /* being put aside: sent anew */
         tm_partition_unsettle(p, record->index);
         e = tm_log_cut(p->log, record->index);
         if (e != TM_OK)
