@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -26,7 +25,6 @@
 #define FLAG_CLEAN     2u
 #define FLAG_OPENING   4u /* not opened yet */
 #define HOLDER_BYTES   16
-#define LOCK_TRIES     50
 #define COPY_AT        4096u
 #define FILE_BYTES     (2 * COPY_AT)
 
@@ -102,18 +100,6 @@ static void write_holder(int fd)
         return;
 }
 
-/* `ps`, `up` and the like hold the lock for a moment, shared, to see whether it is free. */
-static bool take_lock(int fd)
-{
-    const struct timespec pause = {.tv_nsec = 2 * 1000 * 1000};
-    for (unsigned tries = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; tries++) {
-        if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
-            return false;
-        nanosleep(&pause, NULL);
-    }
-    return true;
-}
-
 static enum tm_err cannot_open(const char *name, int errnum, struct tm_datadir_error *error)
 {
     const char *advice = "";
@@ -136,7 +122,7 @@ enum tm_err tm_datadir_lock(const char *path, int *fd, struct tm_datadir_error *
     int opened = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (opened < 0)
         return cannot_open(name, errno, error);
-    if (take_lock(opened)) {
+    if (flock(opened, LOCK_EX | LOCK_NB) == 0) {
         write_holder(opened);
         *fd = opened;
         return TM_OK;

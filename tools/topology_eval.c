@@ -227,7 +227,9 @@ static void answer_error(duk_context *ctx, int fd)
 static duk_ret_t encode(duk_context *ctx, void *udata)
 {
     (void)udata;
-    return duk_json_encode(ctx, -1) != NULL ? 1 : duk_error(ctx, DUK_ERR_ERROR, "what it defines cannot be read");
+    return duk_json_encode(ctx, -1) != NULL
+               ? 1
+               : duk_error(ctx, DUK_ERR_ERROR, "what it defines cannot be read");
 }
 
 _Noreturn static void child(const char *source, size_t len, int fd)

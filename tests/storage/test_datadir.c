@@ -1,8 +1,6 @@
 /* The data directory's identity over the simulated disk; the lock over a real folder. */
 #include "storage/datadir.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -265,27 +263,6 @@ static void a_second_process_is_kept_out_and_told_who_is_in(void)
     CU_ASSERT(strstr(error.text, "/proc/nowhere/x") != NULL);
 }
 
-/* `ps` and `up` see whether the lock is free by holding it for a moment. */
-static void who_only_looks_at_the_lock_keeps_nobody_out(void)
-{
-    char base[] = "/tmp/tm-datadir-XXXXXX", name[80];
-    CU_ASSERT_FATAL(mkdtemp(base) != NULL);
-    snprintf(name, sizeof name, "%s/lock", base);
-    int fd = -1, looking = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    CU_ASSERT_FATAL(looking >= 0 && flock(looking, LOCK_SH) == 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        usleep(20 * 1000);
-        _exit(0);
-    }
-    close(looking); /* the child has it now */
-    CU_ASSERT(tm_datadir_lock(base, &fd, &error) == TM_OK);
-    tm_datadir_unlock(fd);
-    CU_ASSERT(waitpid(pid, NULL, 0) == pid);
-    unlink(name);
-    rmdir(base);
-}
-
 static const struct tm_test tests[] = {
     TM_TEST(an_identity_is_written_once_and_read_back),
     TM_TEST(a_directory_of_another_node_or_cluster_is_refused_by_name),
@@ -298,7 +275,6 @@ static const struct tm_test tests[] = {
     TM_TEST(files_of_generations_not_listed_are_swept),
     TM_TEST(there_is_always_one_whole_identity),
     TM_TEST(a_second_process_is_kept_out_and_told_who_is_in),
-    TM_TEST(who_only_looks_at_the_lock_keeps_nobody_out),
 };
 
 TM_TEST_MAIN("storage/datadir", tests)
