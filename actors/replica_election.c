@@ -77,15 +77,19 @@ static bool log_reaches_mine(const struct tm_replica *r, const struct tm_replica
 }
 
 /* Whether the candidate may have this replica's vote as far as log, health and in-sync set go.  The
- * witness has no log: any reaches it.  Whether the vote counts, the candidate's members say. */
+ * witness has no log: any reaches it.  Neither does what a copy has that is not in its own set bind
+ * one that is in it and whole: every commit had that one's disk, whether before the set or since.
+ * Whether the vote counts, the candidate's members say. */
 static bool fit_to_lead(const struct tm_replica *r, const struct tm_replica_msg *msg)
 {
-    if (r->hs.health == TM_HEALTH_FAULTY || !log_reaches_mine(r, msg))
+    if (r->hs.health == TM_HEALTH_FAULTY)
         return false;
     bool witnessed = (msg->flags & TM_MSG_WITH_SET) != 0;
     if (!witnessed && r->hs.insync.count == 0)
-        return true;
-    return tm_replica_insync_has(&r->hs.insync, msg->from);
+        return log_reaches_mine(r, msg);
+    bool bound =
+        tm_replica_insync_has(&r->hs.insync, r->self) || (msg->flags & TM_MSG_SUSPECT) != 0;
+    return tm_replica_insync_has(&r->hs.insync, msg->from) && (!bound || log_reaches_mine(r, msg));
 }
 
 /* With a witness: whether a member of the set can deny what it has not, and whether all have

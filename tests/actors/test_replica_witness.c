@@ -417,6 +417,43 @@ static void a_set_of_a_lower_term_is_refused_by_a_voter(void)
     cluster_free(c);
 }
 
+/* What a copy outside the set has beyond the log of the one in it was never committed: else nobody
+ * could be elected once the witness is wiped, too.  Whose tail was damaged is held to it. */
+static void a_longer_log_outside_the_set_hinders_nobody_in_it(void)
+{
+    enum { IN_THE_SET, OUTSIDE, OUTSIDE_OF_A_SUSPECT, CASES };
+    for (unsigned i = 0; i < CASES; i++) {
+        struct cluster *c = puppet_new(2, true);
+        struct chain k;
+        chain_begin(&k, (struct tm_tail){0});
+        for (unsigned r = 0; r < 3; r++)
+            chain_add(&k, 1, r);
+        puppet_append(c, 1, 1, &k, 0);
+        cluster_run(c, TM_MS(5));
+        struct tm_replica_msg m = puppet_msg(1, TM_MSG_INSYNC, 1);
+        m.flags = TM_MSG_WITH_SET;
+        m.insync = (struct tm_insync){.term = 1, .epoch = 2, .count = 1, .at = {{101, 1}}};
+        if (i == IN_THE_SET)
+            m.insync =
+                (struct tm_insync){.term = 1, .epoch = 2, .count = 2, .at = {{100, 0}, {101, 1}}};
+        puppet_tell(c, 0, &m);
+        cluster_run(c, TM_MS(5));
+        CU_ASSERT_EQUAL(set_of(c, 0)->count, i == IN_THE_SET ? 2 : 1);
+        m.kind = TM_MSG_VOTE;
+        m.term = 2;
+        m.index = 2; /* of three */
+        m.index_term = 1;
+        m.flags =
+            TM_MSG_WITH_SET | TM_MSG_FORCED | (i == OUTSIDE_OF_A_SUSPECT ? TM_MSG_SUSPECT : 0);
+        puppet_tell(c, 0, &m);
+        cluster_run(c, TM_MS(5));
+        const struct tm_replica_msg *reply = puppet_answer(c, 1, TM_MSG_VOTE_REPLY);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(reply);
+        CU_ASSERT_EQUAL((reply->flags & TM_MSG_GRANTED) != 0, i == OUTSIDE);
+        cluster_free(c);
+    }
+}
+
 static void four_voters_have_no_witness_and_need_three(void)
 {
     struct cluster *c = cluster_up(12, 4, false);
@@ -504,6 +541,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_wiped_data_node_is_readmitted),
     TM_TEST(a_wiped_data_node_gets_no_vote_of_the_witness),
     TM_TEST(a_set_of_a_lower_term_is_refused_by_a_voter),
+    TM_TEST(a_longer_log_outside_the_set_hinders_nobody_in_it),
     TM_TEST(four_voters_have_no_witness_and_need_three),
     TM_TEST(two_nodes_in_all_do_not_fail_over),
     TM_TEST(recover_goes_on_with_one_copy_and_gets_the_others_back),

@@ -563,9 +563,10 @@ inline make_answer(n, of_kind) {
 #define log_reaches_mine(n) \
     (m.index_term != LAST_TERM(n) -> m.index_term > LAST_TERM(n) : m.index >= r[n].last)
 
+/* What a copy has that is not in its own set binds nobody who is in it. */
 #define fit_to_lead(n) \
-    (log_reaches_mine(n) && (tm_replica_insync_has(r[n].hs.insync, m.from) || \
-                             PLANTED(PLANT_A_STALE_COPY_IS_ELECTED)))
+    ((log_reaches_mine(n) || !tm_replica_insync_has(r[n].hs.insync, n)) && \
+     (tm_replica_insync_has(r[n].hs.insync, m.from) || PLANTED(PLANT_A_STALE_COPY_IS_ELECTED)))
 
 /* Two of three, or the confirmed set of one. */
 #define election_won(n) (r[n].granted != BIT(n) || tm_replica_alone(n))

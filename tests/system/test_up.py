@@ -252,9 +252,9 @@ def live_options_change_a_node_that_runs():
         c.up()
         r = c.client("n1")
 
-        def refused(value):
+        def refused(value, key="k"):
             try:
-                return not r.set("k", value)
+                return not r.set(key, value)
             except redis.ResponseError as e:
                 assert "OOM" in repr(e) or "maxmemory" in str(e), e
                 return True
@@ -267,7 +267,7 @@ def live_options_change_a_node_that_runs():
         wait_until(lambda: refused("x" * 1000), 5)
         r.config_set("maxmemory", 0)  # as at the start
         wait_until(lambda: not refused("x"), 5)
-        r.set("Long:1", "x" * 100000)
+        wait_until(lambda: not refused("x" * 100000, "Long:1"), 5)  # of another worker
         r.config_set("client-output-buffer-bytes", 65536)
         wait_until(lambda: is_too_long(r, "Long:1"), 5)
         r.config_set("client-output-buffer-bytes", "1mb")
