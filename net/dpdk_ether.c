@@ -10,6 +10,7 @@
  * sleeper's next timer, nothing else. */
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -231,6 +232,13 @@ static enum tm_err device_create(struct tm_dpdk *net, char *why, size_t size)
                  "af_packet:eth1",
                  net->port_text);
         return TM_ERR_INVALID;
+    }
+    const char *iface = strstr(text, ",iface=");
+    if (strchr(net->port_text, ',') == NULL && iface != NULL &&
+        if_nametoindex(iface + strlen(",iface=")) == 0) {
+        snprintf(why, size, "dpdk: --fabric-port %s: there is no such interface here",
+                 net->port_text);
+        return TM_ERR_NOTFOUND;
     }
     bool pci = tm_eal_port_is_pci(text);
     char *comma = strchr(text, ',');

@@ -11,8 +11,15 @@ from test_rot import SMALL_LOG, content, dead, flip, segments, served, whole, wr
 
 
 def spoil_the_log(c, node):
-    """Two segments that were written take each other's place."""
+    """Two segments that were written take each other's place; of a single one its middle goes."""
     used = [p for p in segments(c, node) if content(p)[:8] != bytes(8)]
+    if len(used) == 1:
+        end = len(content(used[0]).rstrip(b"\0"))
+        with open(used[0], "r+b") as f:
+            f.seek(end // 2)
+            f.write(b"\xa5" * 4096)
+        print("  wrote over the middle of the only segment", flush=True)
+        return
     print("  swapped the last two of %d segments" % len(used), flush=True)
     os.rename(used[-1], used[-1] + ".moved")
     os.rename(used[-2], used[-1])
