@@ -672,7 +672,8 @@ const char *tm_host_fabric_name(const struct tm_host *h)
 {
     if (h->config.cluster->nodes.count == 1)
         return "none";
-    return h->options.fabric == TM_FABRIC_KIND_TCP ? "tcp" : "dpdk";
+    /* Not h->options, which a worker may be changing; the fabric does not change. */
+    return h->config.options.fabric == TM_FABRIC_KIND_TCP ? "tcp" : "dpdk";
 }
 
 unsigned tm_host_workers(const struct tm_host *h)
