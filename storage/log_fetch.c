@@ -51,13 +51,7 @@ static void mark_bad_block(struct tm_log_fetch *fetch)
     while (last < log->last &&
            TM_WAL_PLACE_BLOCK(tm_log_index_at(&log->index, last + 1)->place) == block)
         last++;
-    tm_ctx_log(log->set->ctx, TM_LOG_ERROR, "log_rot", "partition=%u first=%llu last=%llu",
-               log->partition, (unsigned long long)first, (unsigned long long)last);
-    tm_log_add_fault(log, first, last);
-    log->durable_told = tm_min_u64(log->durable_told, tm_log_durable(log));
-    const struct tm_log_set_callbacks *cb = &log->set->config.callbacks;
-    if (cb->fault != NULL)
-        cb->fault(cb->host, log->partition);
+    tm_log_lose(log, first, last);
 }
 
 static void read_done(struct tm_wal_read *read, enum tm_err err)

@@ -78,9 +78,10 @@ struct tm_log_set {
     struct tm_log_cache cache;
     unsigned fetches;
     bool opened;
-    bool failed;                         /* the WAL, or the hard state's file */
-    bool maintain;                       /* something was given up: perhaps a segment can go */
-    uint64_t release_to, release_floors; /* segments below go when that many floors are saved; 0 */
+    bool failed;   /* the WAL, or the hard state's file */
+    bool maintain; /* something was given up: perhaps a segment can go */
+    uint64_t release_to,
+        release_floors; /* segments below go when that many floors are saved; 0: none noted */
     uint64_t refresh_after_ns;
     uint8_t *scratch; /* for a record of our own */
     uint32_t scratch_bytes;
