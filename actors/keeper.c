@@ -95,6 +95,11 @@ static struct tm_counters *counters(const struct tm_keeper *k)
     return k->shard->ctx->counters;
 }
 
+static struct found *found_of(const struct tm_keeper *k, uint32_t partition)
+{
+    return &k->found[partition / k->shard->node->workers];
+}
+
 /* ---- at the start ---- */
 
 static enum tm_err load_item(void *arg, struct tm_bytes item)
@@ -121,7 +126,8 @@ static enum tm_err load_found(struct tm_keeper *k, uint32_t partition, struct fo
         f->there = tm_snapshot_load(k->shard->ctx, &infos[i], load_item, f->store) == TM_OK;
         if (f->there) {
             f->older_there = i + 1 < count;
-            f->older = infos[1];
+            if (f->older_there)
+                f->older = infos[i + 1];
             tm_counter_add(counters(k), TM_COUNTER_snapshots_loaded, 1);
         } else {
             tm_ctx_log(k->shard->ctx, TM_LOG_ERROR, "snapshot_damaged",
@@ -150,13 +156,13 @@ enum tm_err tm_keeper_new(struct tm_shard *shard, struct tm_keeper **out)
     enum tm_err e = TM_OK;
     for (uint32_t id = shard->self.worker; e == TM_OK && id <= d->partitions;
          id += shard->node->workers)
-        e = load_found(k, id, &k->found[id / shard->node->workers]);
+        e = load_found(k, id, found_of(k, id));
     return e;
 }
 
 bool tm_keeper_base(const struct tm_keeper *k, uint32_t partition, struct tm_log_base *out)
 {
-    const struct found *f = &k->found[partition / k->shard->node->workers];
+    const struct found *f = found_of(k, partition);
     if (f->there)
         *out = (struct tm_log_base){
             .index = f->info.walked_from, .term = f->info.term, .hash = f->info.hash};
@@ -165,7 +171,7 @@ bool tm_keeper_base(const struct tm_keeper *k, uint32_t partition, struct tm_log
 
 struct tm_store *tm_keeper_store(struct tm_keeper *k, uint32_t partition)
 {
-    struct found *f = &k->found[partition / k->shard->node->workers];
+    struct found *f = found_of(k, partition);
     if (f->store == NULL)
         f->store = tm_store_new(&k->shard->arena, partition);
     return f->store;
@@ -174,7 +180,7 @@ struct tm_store *tm_keeper_store(struct tm_keeper *k, uint32_t partition)
 enum tm_err tm_keeper_load(struct tm_keeper *k, uint32_t partition, struct tm_store **store,
                            struct tm_members *members)
 {
-    struct found *f = &k->found[partition / k->shard->node->workers];
+    struct found *f = found_of(k, partition);
     *store = f->store;
     f->store = NULL;
     if (f->there)
@@ -320,7 +326,7 @@ static bool take_write(struct taking *t)
 /* Gives up what the partition's snapshot holds and nobody needs. */
 static void trim(struct tm_keeper *k, struct tm_partition *p)
 {
-    const struct found *f = &k->found[p->id / k->shard->node->workers];
+    const struct found *f = found_of(k, p->id);
     uint64_t term, hash;
     if (!f->there)
         return;
@@ -342,7 +348,7 @@ static void trim_all(struct tm_keeper *k)
 static void note_published(struct tm_keeper *k, uint32_t partition,
                            const struct tm_snapshot_writer *writer)
 {
-    struct found *f = &k->found[partition / k->shard->node->workers];
+    struct found *f = found_of(k, partition);
     f->older = f->info;
     f->older_there = f->there;
     f->info = *tm_snapshot_writer_info(writer);
@@ -420,11 +426,6 @@ bool tm_keeper_take(struct tm_keeper *k, struct tm_partition *p)
 
 /* ---- damage ---- */
 
-static struct found *found_of(const struct tm_keeper *k, uint32_t partition)
-{
-    return &k->found[partition / k->shard->node->workers];
-}
-
 bool tm_keeper_snapshot(const struct tm_keeper *k, uint32_t partition, bool older,
                         struct tm_snapshot_info *out)
 {
@@ -489,7 +490,7 @@ static void send_chunk(void *host, enum tm_err err, uint64_t chunk, struct tm_by
     if (s->p == NULL || s->p->stopping)
         return;
     if (err == TM_ERR_CORRUPT || err == TM_ERR_IO)
-        s->keeper->found[s->p->id / s->keeper->shard->node->workers].there = false; /* another */
+        found_of(s->keeper, s->p->id)->there = false; /* another */
     if (err != TM_OK || s->p->replica.role != TM_ROLE_LEADER) {
         send_end(s, false);
         return;
@@ -520,7 +521,7 @@ static void send_next(struct sending *s)
 /* Begins the transfer, with a snapshot that reaches the log; takes one first if there is none. */
 static void send_begin(struct tm_keeper *k, struct sending *s)
 {
-    const struct found *f = &k->found[s->p->id / k->shard->node->workers];
+    const struct found *f = found_of(k, s->p->id);
     if (!f->there || f->info.walked_from + 1 < tm_log_first(s->p->log)) {
         take_begin(k, s->p);
         return;
