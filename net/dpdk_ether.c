@@ -206,19 +206,20 @@ static enum tm_err bell_open(struct tm_dpdk *net, char *why, size_t size)
 }
 
 /* What DPDK calls a port that is given as af_packet:IFACE or af_xdp:IFACE; other texts are its own:
- * "name,args" of a virtual device, or a PCI address that EAL was told to take.  False: an interface
- * whose name would be taken for more arguments, or too long. */
-static bool device_text(const char *port, char *text, size_t size)
+ * "name,args" of a virtual device, or a PCI address that EAL was told to take, and *iface is NULL.
+ * False: an interface whose name would be taken for more arguments, or too long. */
+static bool device_text(const char *port, char *text, size_t size, const char **iface)
 {
     static const char *const drivers[] = {"af_packet", "af_xdp"};
     for (size_t i = 0; i < TM_ARRAY_LEN(drivers); i++) {
         size_t len = strlen(drivers[i]);
         if (strncmp(port, drivers[i], len) != 0 || port[len] != ':')
             continue;
-        const char *iface = port + len + 1;
-        int n = snprintf(text, size, "net_%s0,iface=%s", drivers[i], iface);
-        return iface[0] != '\0' && strpbrk(iface, ",= ") == NULL && n > 0 && (size_t)n < size;
+        *iface = port + len + 1;
+        int n = snprintf(text, size, "net_%s0,iface=%s", drivers[i], *iface);
+        return **iface != '\0' && strpbrk(*iface, ",= ") == NULL && n > 0 && (size_t)n < size;
     }
+    *iface = NULL;
     int n = snprintf(text, size, "%s", port);
     return n > 0 && (size_t)n < size;
 }
@@ -226,16 +227,14 @@ static bool device_text(const char *port, char *text, size_t size)
 static enum tm_err device_create(struct tm_dpdk *net, char *why, size_t size)
 {
     char text[256];
-    if (!device_text(net->port_text, text, sizeof text)) {
+    const char *iface;
+    if (!device_text(net->port_text, text, sizeof text, &iface)) {
         snprintf(why, size,
-                 "dpdk: --fabric-port %s: an interface's name is needed, as in "
-                 "af_packet:eth1",
+                 "dpdk: --fabric-port %s: an interface's name is needed, as in af_packet:eth1",
                  net->port_text);
         return TM_ERR_INVALID;
     }
-    const char *iface = strstr(text, ",iface=");
-    if (strchr(net->port_text, ',') == NULL && iface != NULL &&
-        if_nametoindex(iface + strlen(",iface=")) == 0) {
+    if (iface != NULL && if_nametoindex(iface) == 0) {
         snprintf(why, size, "dpdk: --fabric-port %s: there is no such interface here",
                  net->port_text);
         return TM_ERR_NOTFOUND;
