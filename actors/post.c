@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #define PIECES_MAX 80
+#define LINKS_MAX  (TM_NODES_MAX * 4)
 
 struct link {
     struct tm_post *post;
@@ -20,8 +21,6 @@ struct link {
     unsigned index; /* in the list */
     bool waits;     /* a message came while memory was short */
 };
-
-#define LINKS_MAX (TM_NODES_MAX * 4)
 
 struct tm_post {
     struct tm_post_config config;

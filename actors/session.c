@@ -506,6 +506,8 @@ void tm_sessions_coming(const struct tm_sessions *all, const struct tm_session *
     unsigned n = 0;
     TM_ASSERT(count <= TM_SESSIONS_COMING);
     for (unsigned i = 0; i < count; i++) {
+        if (sessions[i] == NULL)
+            continue;
         for (size_t at = 0; at < offsetof(struct tm_session, peer); at += 64)
             __builtin_prefetch((const uint8_t *)sessions[i] + at);
         n += tm_resp_peek(data[i], 1, &keys[n]);

@@ -122,7 +122,7 @@ void *tm_session_owner(const struct tm_session *s);
  * be read are kept, within limits.total_bytes. */
 void tm_session_input(struct tm_session *s, const uint8_t *data, size_t len);
 
-#define TM_SESSIONS_COMING 32
+#define TM_SESSIONS_COMING 32 /* sessions in one call of tm_sessions_coming */
 
 /* Input of these sessions, up to TM_SESSIONS_COMING, is to follow at once: has what it needs
  * fetched, as far as it is the beginning of a command with a key.  A hint; a session may be NULL.

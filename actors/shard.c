@@ -4,8 +4,8 @@
  *
  * Before the cluster exists a shard only says hello; worker 0 runs the creation. */
 #include "actors/keeper.h"
-#include "actors/scrub.h"
 #include "actors/offer.h"
+#include "actors/scrub.h"
 #include "actors/shard_internal.h"
 
 #include <stdio.h>

@@ -2,8 +2,8 @@
  * that far, a replica starts for each partition that this node has a part in and this worker owns.
  */
 #include "actors/keeper.h"
-#include "actors/scrub.h"
 #include "actors/offer.h"
+#include "actors/scrub.h"
 #include "actors/shard_internal.h"
 
 #include <stdio.h>

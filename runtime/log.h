@@ -58,8 +58,7 @@ void tm_log_target_close(struct tm_log_target *target);
 void tm_log_target_follow(struct tm_log_target *target);
 
 /* One line, written at once with write(2); waits up to a second for a descriptor that takes
- * nothing, and then drops it.  Boot, tools, and the thread of the logger.
- */
+ * nothing, and then drops it.  Boot, tools, and the thread of the logger. */
 void tm_log_plain(const struct tm_log_target *target, enum tm_log_level level, const char *event,
                   const char *fmt, ...) TM_PRINTF(4, 5);
 void tm_log_vplain(const struct tm_log_target *target, enum tm_log_level level, const char *event,
@@ -114,8 +113,8 @@ enum tm_err tm_logger_start(struct tm_logger *logger);
 unsigned tm_logger_drain(struct tm_logger *logger);
 
 /* Stops the thread after it wrote everything published before the call, or after a second in which
- * the descriptor took nothing, and frees the eventfd.  The
- * attached writers must not be used afterwards. */
+ * the descriptor took nothing, and frees the eventfd.  The attached writers must not be used
+ * afterwards. */
 void tm_logger_stop(struct tm_logger *logger);
 
 #endif

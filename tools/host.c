@@ -192,6 +192,8 @@ static enum tm_err describe_node(struct tm_host *h, char *why)
     const struct tm_cluster_spec *c = h->config.cluster;
     const struct tm_name_list *listed = tm_cluster_listed(c);
     struct tm_node *n = &h->node;
+    h->facts = malloc(TM_DIRECTORY_FACTS_MAX + 1);
+    TM_ASSERT(h->facts != NULL);
     for (unsigned i = 0; i < c->nodes.count; i++) {
         h->names[i] = c->nodes.names[i];
         snprintf(n->address[i].ip, sizeof n->address[i].ip, "%s", h->ports[i].address);
@@ -217,9 +219,6 @@ static enum tm_err describe_node(struct tm_host *h, char *why)
     while (n->boot == 0)
         if (getrandom(&n->boot, sizeof n->boot, 0) != sizeof n->boot)
             n->boot = 0;
-    h->facts = malloc(TM_DIRECTORY_FACTS_MAX + 1);
-    TM_ASSERT(h->facts != NULL);
-    n->spec.facts = n->file.facts = h->facts;
     enum tm_err e = tm_membership_facts(h->config.topology, c, h->facts);
     if (e != TM_OK)
         snprintf(why, TM_HOST_WHY_MAX,

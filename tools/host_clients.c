@@ -35,6 +35,7 @@ static void on_coming(void *host, struct tm_conn *const *conns, const struct tm_
 {
     struct tm_host_worker *w = host;
     const struct tm_session *sessions[TM_SOCKET_COMING];
+    TM_STATIC_ASSERT(TM_SOCKET_COMING <= TM_SESSIONS_COMING, "all of a turn at once");
     for (unsigned i = 0; i < count; i++)
         sessions[i] = tm_conn_user(conns[i]);
     tm_sessions_coming(tm_shard_sessions(w->shard), sessions, data, count);
