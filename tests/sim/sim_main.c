@@ -102,6 +102,18 @@ static void print_text(const char *text)
     putchar('"');
 }
 
+/* Prints the fields that LIST names, of a result's part, as an object with the part's name. */
+#define PRINT_COUNT(field) printf("%s\"" #field "\": %" PRIu64, comma, part->field), comma = ", ";
+#define PRINT_COUNTS(result, name, LIST)                                                           \
+    do {                                                                                           \
+        const __typeof__((result)->name) *part = &(result)->name;                                  \
+        const char *comma = "";                                                                    \
+        printf(", \"" #name "\": {");                                                              \
+        LIST(PRINT_COUNT)                                                                          \
+        putchar('}');                                                                              \
+    } while (0)
+#define EFFECTS(X) TM_SIM_EFFECTS(X) TM_SIM_COUNTERS(X)
+
 static void print_result(const struct tm_sim_plan *plan, const struct tm_sim_result *r)
 {
     char text[1024];
@@ -112,36 +124,11 @@ static void print_result(const struct tm_sim_plan *plan, const struct tm_sim_res
     print_text(r->why);
     printf(", \"plan\": ");
     print_text(text);
-    printf(", \"load\": {");
-    const char *comma = "";
-#define X(field)                                                                                   \
-    printf("%s\"" #field "\": %" PRIu64, comma, r->load.field);                                    \
-    comma = ", ";
-    TM_SIM_LOAD_STATS(X)
-#undef X
-    printf("}, \"work\": {");
-    comma = "";
-#define X(field)                                                                                   \
-    printf("%s\"" #field "\": %" PRIu64, comma, r->work.field);                                    \
-    comma = ", ";
-    TM_SIM_WORK_STATS(X)
-#undef X
-    printf("}, \"census\": {");
-    comma = "";
-#define X(field)                                                                                   \
-    printf("%s\"" #field "\": %" PRIu64, comma, r->census.field);                                  \
-    comma = ", ";
-    TM_SIM_CENSUS_STATS(X)
-#undef X
-    printf("}, \"effects\": {");
-    comma = "";
-#define X(field)                                                                                   \
-    printf("%s\"" #field "\": %" PRIu64, comma, r->effects.field);                                 \
-    comma = ", ";
-    TM_SIM_EFFECTS(X)
-    TM_SIM_COUNTERS(X)
-#undef X
-    printf("}, \"fired\": {");
+    PRINT_COUNTS(r, load, TM_SIM_LOAD_STATS);
+    PRINT_COUNTS(r, work, TM_SIM_WORK_STATS);
+    PRINT_COUNTS(r, census, TM_SIM_CENSUS_STATS);
+    PRINT_COUNTS(r, effects, EFFECTS);
+    printf(", \"fired\": {");
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
         printf("%s\"%s\": %" PRIu64, k > 0 ? ", " : "", tm_sim_fault_name((enum tm_sim_fault)k),
                r->fired[k]);
