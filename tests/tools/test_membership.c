@@ -1,30 +1,15 @@
 #include "tools/membership.h"
 #include "tools/ports.h"
-#include "test.h"
-
-#include <unistd.h>
+#include "tests/tools/topology_file.h"
 
 static char why[512];
 static char facts[TM_DIRECTORY_FACTS_MAX + 1];
 static struct tm_directory d;
 
-static struct tm_topology *load(const char *text)
-{
-    char path[] = "/tmp/tidemill-membership-XXXXXX", err[1024] = "";
-    int fd = mkstemp(path);
-    CU_ASSERT_FATAL(fd >= 0);
-    CU_ASSERT_EQUAL(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    close(fd);
-    struct tm_topology *t = NULL;
-    CU_ASSERT_EQUAL_FATAL(tm_topology_load(path, &t, err, sizeof err), TM_OK);
-    unlink(path);
-    return t;
-}
-
 /* The directory of a cluster made from that file's first cluster. */
 static void create(const char *text)
 {
-    struct tm_topology *t = load(text);
+    struct tm_topology *t = topology_file_load(text);
     const struct tm_cluster_spec *c = &t->clusters[0];
     CU_ASSERT_EQUAL(tm_membership_facts(t, c, facts), TM_OK);
     struct tm_directory_spec spec = {.cluster = c->name,
@@ -91,7 +76,7 @@ static void facts_ascend_as_a_directory_wants_them(void)
 
 static void more_than_a_directory_holds_is_refused(void)
 {
-    struct tm_topology *t = load(
+    struct tm_topology *t = topology_file_load(
         "var names = [], nodes = [];"
         "for (var i = 0; i < 256; i++) names.push('t' + (1000 + i) + Array(58).join('x'));"
         "for (i = 0; i < 64; i++) nodes.push('n' + (1000 + i) + Array(58).join('y'));"
@@ -106,7 +91,7 @@ static void the_same_file_agrees(void)
 {
     const char *text = "defineCluster('c', { nodes: ['a', 'b', 'c'] });";
     create(text);
-    struct tm_topology *t = load(text);
+    struct tm_topology *t = topology_file_load(text);
     CU_ASSERT_TRUE(tm_membership_agrees(&t->clusters[0], &d));
     CU_ASSERT_EQUAL(follow(t, 0, "b"), TM_OK);
     CU_ASSERT_PTR_EQUAL(tm_cluster_listed(&t->clusters[0]), &t->clusters[0].nodes);
@@ -116,8 +101,9 @@ static void the_same_file_agrees(void)
 static void members_keep_their_numbers_and_ports(void)
 {
     create("defineCluster('c', { nodes: ['a', 'b', 'c'] });");
-    struct tm_topology *t = load("defineCluster('new', { nodes: ['x', 'y'] });"
-                                 "defineCluster('c', { nodes: ['z', 'c', 'a', 'b'] });");
+    struct tm_topology *t =
+        topology_file_load("defineCluster('new', { nodes: ['x', 'y'] });"
+                           "defineCluster('c', { nodes: ['z', 'c', 'a', 'b'] });");
     const struct tm_cluster_spec *c = &t->clusters[1];
     CU_ASSERT_FALSE(tm_membership_agrees(c, &d));
     CU_ASSERT_EQUAL(follow(t, 1, "b"), TM_OK);
@@ -136,8 +122,9 @@ static void what_the_file_says_of_a_members_place_holds(void)
 {
     create("defineCluster('c', { nodes: ['a', 'b'] });"
            "defineNode('b', { address: '10.0.0.2', port: 9000 });");
-    struct tm_topology *t = load("defineCluster('c', { nodes: ['b', 'a'] });"
-                                 "defineNode('b', { address: '10.0.0.3', port: 9100 });");
+    struct tm_topology *t =
+        topology_file_load("defineCluster('c', { nodes: ['b', 'a'] });"
+                           "defineNode('b', { address: '10.0.0.3', port: 9100 });");
     CU_ASSERT_EQUAL(follow(t, 0, "a"), TM_OK);
     CU_ASSERT_EQUAL(port_of(t, 0, 0), 7000);
     CU_ASSERT_EQUAL(port_of(t, 0, 1), 9100);
@@ -148,7 +135,8 @@ static void a_member_that_the_file_leaves_out_is_where_it_was(void)
 {
     create("defineCluster('c', { nodes: ['a', 'b', 'c'] });"
            "defineNode('b', { address: '10.0.0.2', port: 9000, workers: 2 });");
-    struct tm_topology *t = load("defineCluster('c', { nodes: ['c', 'a'], region: 'r' });");
+    struct tm_topology *t =
+        topology_file_load("defineCluster('c', { nodes: ['c', 'a'], region: 'r' });");
     CU_ASSERT_EQUAL(follow(t, 0, "c"), TM_OK);
     struct tm_ports p;
     CU_ASSERT_EQUAL(tm_ports_plan(t, &t->clusters[0], 1, 7000, "127.0.0.1", &p, why, sizeof why),
@@ -162,11 +150,13 @@ static void a_member_that_the_file_leaves_out_is_where_it_was(void)
 static void who_is_no_member_is_told_who_is_and_what_to_do(void)
 {
     create("defineCluster('c', { nodes: ['a', 'b'] });");
-    struct tm_topology *t = load("defineCluster('c', { nodes: ['a', 'b', 'n'] });"
-                                 "defineCluster('other', { nodes: ['a'] });");
+    struct tm_topology *t = topology_file_load("defineCluster('c', { nodes: ['a', 'b', 'n'] });"
+                                               "defineCluster('other', { nodes: ['a'] });");
     CU_ASSERT_EQUAL(follow(t, 0, "n"), TM_ERR_NOTFOUND);
     CU_ASSERT_PTR_NOT_NULL(strstr(why, "not part of cluster c, which exists with the nodes a, b"));
-    CU_ASSERT_PTR_NOT_NULL(strstr(why, "take n out of /tmp/tidemill-membership-"));
+    char advice[128];
+    snprintf(advice, sizeof advice, "take n out of %s", topology_file_path());
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, advice));
     CU_ASSERT_PTR_NULL(strchr(why, '\n'));
     CU_ASSERT_EQUAL(follow(t, 1, "a"), TM_ERR_INVALID);
     CU_ASSERT_PTR_NOT_NULL(strstr(why, "of cluster c"));

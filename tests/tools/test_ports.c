@@ -1,22 +1,7 @@
 #include "tools/ports.h"
-#include "test.h"
-
-#include <unistd.h>
+#include "tests/tools/topology_file.h"
 
 static char why[512];
-
-static struct tm_topology *load(const char *text)
-{
-    char path[] = "/tmp/tidemill-ports-XXXXXX", err[1024] = "";
-    int fd = mkstemp(path);
-    CU_ASSERT_FATAL(fd >= 0);
-    CU_ASSERT_EQUAL(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    close(fd);
-    struct tm_topology *t = NULL;
-    CU_ASSERT_EQUAL_FATAL(tm_topology_load(path, &t, err, sizeof err), TM_OK);
-    unlink(path);
-    return t;
-}
 
 static enum tm_err plan(const struct tm_topology *t, unsigned cluster, unsigned node, unsigned base,
                         struct tm_ports *p)
@@ -27,8 +12,8 @@ static enum tm_err plan(const struct tm_topology *t, unsigned cluster, unsigned 
 
 static void nodes_are_counted_over_all_clusters(void)
 {
-    struct tm_topology *t = load("defineCluster('a', { nodes: ['x', 'y', 'z'] });"
-                                 "defineCluster('b', { nodes: ['x', 'y'] });");
+    struct tm_topology *t = topology_file_load("defineCluster('a', { nodes: ['x', 'y', 'z'] });"
+                                               "defineCluster('b', { nodes: ['x', 'y'] });");
     struct tm_ports p;
     CU_ASSERT_EQUAL(plan(t, 0, 0, 7000, &p), TM_OK);
     CU_ASSERT_EQUAL(tm_ports_client(&p), 7000);
@@ -47,8 +32,9 @@ static void nodes_are_counted_over_all_clusters(void)
 
 static void define_node_overrides_the_plan_of_its_node_only(void)
 {
-    struct tm_topology *t = load("defineCluster('a', { nodes: ['x', 'y'] });"
-                                 "defineNode('y', { address: '10.0.0.2', port: 9000 });");
+    struct tm_topology *t =
+        topology_file_load("defineCluster('a', { nodes: ['x', 'y'] });"
+                           "defineNode('y', { address: '10.0.0.2', port: 9000 });");
     struct tm_ports p;
     CU_ASSERT_EQUAL(plan(t, 0, 0, 7000, &p), TM_OK);
     CU_ASSERT_EQUAL(p.first, 7000);
@@ -62,8 +48,8 @@ static void define_node_overrides_the_plan_of_its_node_only(void)
 
 static void blocks_that_meet_on_one_address_are_refused(void)
 {
-    struct tm_topology *t = load("defineCluster('a', { nodes: ['x', 'y'] });"
-                                 "defineNode('y', { port: 7031 });");
+    struct tm_topology *t = topology_file_load("defineCluster('a', { nodes: ['x', 'y'] });"
+                                               "defineNode('y', { port: 7031 });");
     struct tm_ports p;
     CU_ASSERT_EQUAL(plan(t, 0, 0, 7000, &p), TM_ERR_INVALID);
     CU_ASSERT_PTR_NOT_NULL(strstr(why, "node x of cluster a and node y of cluster a"));
@@ -72,15 +58,15 @@ static void blocks_that_meet_on_one_address_are_refused(void)
     CU_ASSERT_EQUAL(plan(t, 0, 0, 6999, &p), TM_OK);
     tm_topology_free(t);
 
-    t = load("defineCluster('a', { nodes: ['x', 'y'] });"
-             "defineNode('y', { port: 7000, address: '127.0.0.2' });");
+    t = topology_file_load("defineCluster('a', { nodes: ['x', 'y'] });"
+                           "defineNode('y', { port: 7000, address: '127.0.0.2' });");
     CU_ASSERT_EQUAL(plan(t, 0, 0, 7000, &p), TM_OK);
     tm_topology_free(t);
 }
 
 static void a_block_ends_at_the_last_port(void)
 {
-    struct tm_topology *t = load("defineCluster('a', { nodes: ['x', 'y'] });");
+    struct tm_topology *t = topology_file_load("defineCluster('a', { nodes: ['x', 'y'] });");
     struct tm_ports p;
     CU_ASSERT_EQUAL(plan(t, 0, 1, 65504 - 32, &p), TM_OK);
     CU_ASSERT_EQUAL(tm_ports_fabric(&p, 14), 65534);

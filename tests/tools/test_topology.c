@@ -1,28 +1,11 @@
-#include "tools/topology.h"
-#include "test.h"
-
-#include <unistd.h>
+#include "tests/tools/topology_file.h"
 
 static char err[1024];
-
-static enum tm_err load_text(const char *text, struct tm_topology **t)
-{
-    char path[] = "/tmp/tidemill-topology-XXXXXX";
-    int fd = mkstemp(path);
-    CU_ASSERT_FATAL(fd >= 0);
-    CU_ASSERT_EQUAL(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    close(fd);
-    err[0] = '\0';
-    *t = NULL;
-    enum tm_err e = tm_topology_load(path, t, err, sizeof err);
-    unlink(path);
-    return e;
-}
 
 static void refused(const char *text, const char *expect)
 {
     struct tm_topology *t;
-    enum tm_err e = load_text(text, &t);
+    enum tm_err e = topology_file_try(text, &t, err, sizeof err);
     CU_ASSERT_EQUAL(e, TM_ERR_INVALID);
     bool said = strstr(err, expect) != NULL && strchr(err, '\n') == NULL;
     CU_ASSERT(said);
@@ -36,15 +19,16 @@ static void options_and_defaults_are_taken(void)
 {
     struct tm_topology *t;
     CU_ASSERT_EQUAL_FATAL(
-        load_text("const n = [\"a\", \"b\", \"c\",];\n"
-                  "function region(x) { return \"us-\" + x; }\n"
-                  "// a comment\n"
-                  "defineCluster(\"one\", { nodes: n, replicationFactor: 2, region: "
-                  "region(\"east-1\"), consistency: \"eventual\", });\n"
-                  "defineCluster(\"two\", {});\n"
-                  "defineCluster(\"three\");\n"
-                  "defineNode(\"b\", { address: \"10.0.0.2\", workers: 4, fabric: \"tcp\" });\n",
-                  &t),
+        topology_file_try(
+            "const n = [\"a\", \"b\", \"c\",];\n"
+            "function region(x) { return \"us-\" + x; }\n"
+            "// a comment\n"
+            "defineCluster(\"one\", { nodes: n, replicationFactor: 2, region: "
+            "region(\"east-1\"), consistency: \"eventual\", });\n"
+            "defineCluster(\"two\", {});\n"
+            "defineCluster(\"three\");\n"
+            "defineNode(\"b\", { address: \"10.0.0.2\", workers: 4, fabric: \"tcp\" });\n",
+            &t, err, sizeof err),
         TM_OK);
     CU_ASSERT_EQUAL(t->cluster_count, 3);
     const struct tm_cluster_spec *c = tm_topology_cluster(t, "one");
@@ -141,7 +125,7 @@ static void the_script_is_bounded(void)
     struct tm_topology *t;
     refused("var s = \"x\"; while (true) s += s;", "alloc");
     refused("function f() { return f() + 1; } f();", "RangeError");
-    CU_ASSERT_EQUAL(load_text("while (true) {}", &t), TM_ERR_TIMEOUT);
+    CU_ASSERT_EQUAL(topology_file_try("while (true) {}", &t, err, sizeof err), TM_ERR_TIMEOUT);
     CU_ASSERT_PTR_NOT_NULL(strstr(err, "loop without end"));
     refused("Math.random();", "TypeError");
     refused("new Date();", "TypeError");
@@ -150,7 +134,9 @@ static void the_script_is_bounded(void)
 static void undefined_targets_are_warnings(void)
 {
     struct tm_topology *t;
-    CU_ASSERT_EQUAL_FATAL(load_text("defineCluster(\"a\", { replicateTo: [\"b\"] });", &t), TM_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        topology_file_try("defineCluster(\"a\", { replicateTo: [\"b\"] });", &t, err, sizeof err),
+        TM_OK);
     CU_ASSERT_EQUAL_FATAL(t->warning_count, 1);
     CU_ASSERT_PTR_NOT_NULL(strstr(t->warnings[0], "UNRESOLVED"));
     tm_topology_free(t);
