@@ -2,7 +2,7 @@
 #include "actors/directory_file.h"
 #include "runtime/disk_uring.h"
 #include "tests/sim/sim_disk.h"
-#include "tests/test.h"
+#include "tests/scratch.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -171,12 +171,12 @@ static void a_step_that_fails_is_told_and_leaves_the_old_one(void)
 
 static void a_real_disk_does_the_same(void)
 {
-    char path[] = "/tmp/tm-directory-XXXXXX", file[64], why[256];
+    const char *path = tm_scratch();
+    char file[64], why[256];
     struct tm_uring uring;
     struct tm_disk_uring real;
     struct tm_directory_write w = {0};
     struct ended ended = {0};
-    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(path));
     int dir = open(path, O_RDONLY | O_DIRECTORY);
     CU_ASSERT_FATAL(dir >= 0 && tm_uring_open(&uring, 64, why, sizeof why) == TM_OK);
     tm_disk_uring_init(&real, &uring, dir);

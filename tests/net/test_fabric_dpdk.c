@@ -1,7 +1,7 @@
 /* Nodes in processes of their own, forked before any EAL starts (this process never starts one),
  * exchange frames over memif, and are killed.  See dpdk_peer.h for what a node does. */
 #include "tests/net/dpdk_peer.h"
-#include "tests/test.h"
+#include "tests/scratch.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -22,7 +22,7 @@
 #define KILLS   24
 
 struct cluster {
-    char dir[64];
+    const char *dir;
     char secret[96];
     char domain[64];
     struct peer_seen *seen; /* PEER_NODES of them, shared */
@@ -36,8 +36,7 @@ static void cluster_open(struct cluster *c, unsigned nodes, unsigned workers)
 {
     static unsigned number;
     memset(c, 0, sizeof *c);
-    snprintf(c->dir, sizeof c->dir, "/tmp/tm-test-dpdk-XXXXXX");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(c->dir));
+    c->dir = tm_scratch();
     snprintf(c->secret, sizeof c->secret, "%s/secret", c->dir);
     snprintf(c->domain, sizeof c->domain, "test-%d-%u", (int)getpid(), number++);
     c->seen = mmap(NULL, PEER_NODES * sizeof *c->seen, PROT_READ | PROT_WRITE,

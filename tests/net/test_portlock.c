@@ -1,29 +1,21 @@
 #include "net/portlock.h"
 #include "net/socket.h"
-#include "test.h"
+#include "tests/scratch.h"
 
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char dir[64];
+static const char *dir;
 static char why[256];
 
 static void begin(struct tm_addr *free_port)
 {
-    strcpy(dir, "/tmp/tm-test-port-XXXXXX");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+    dir = tm_scratch();
     CU_ASSERT_EQUAL(tm_addr_parse(free_port, "127.0.0.1:0"), TM_OK);
     int fd = tm_socket_bind(free_port, false, 1);
     CU_ASSERT_FATAL(fd >= 0);
     close(fd);
-}
-
-static void end(void)
-{
-    char cmd[128];
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", dir);
-    CU_ASSERT_EQUAL(system(cmd), 0);
 }
 
 static void a_locked_port_can_be_listened_on_and_relocked_after_release(void)
@@ -39,7 +31,6 @@ static void a_locked_port_can_be_listened_on_and_relocked_after_release(void)
     tm_portlock_release(&lock);
     CU_ASSERT_EQUAL(tm_portlock_acquire(&lock, dir, &addr, why, sizeof why), TM_OK);
     tm_portlock_release(&lock);
-    end();
 }
 
 static void a_second_taker_is_told_who_has_the_port(void)
@@ -55,7 +46,6 @@ static void a_second_taker_is_told_who_has_the_port(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(why, pid));
     CU_ASSERT_EQUAL(second.fd, -1);
     tm_portlock_release(&first);
-    end();
 }
 
 static void a_shared_port_of_another_program_is_found(void)
@@ -73,7 +63,6 @@ static void a_shared_port_of_another_program_is_found(void)
     close(hidden);
     CU_ASSERT_EQUAL(tm_portlock_acquire(&lock, dir, &addr, why, sizeof why), TM_OK);
     tm_portlock_release(&lock);
-    end();
 }
 
 static void a_dead_holder_leaves_no_lock(void)
@@ -90,7 +79,6 @@ static void a_dead_holder_leaves_no_lock(void)
     CU_ASSERT_EQUAL(status, 0);
     CU_ASSERT_EQUAL(tm_portlock_acquire(&lock, dir, &addr, why, sizeof why), TM_OK);
     tm_portlock_release(&lock);
-    end();
 }
 
 static void other_users_may_lock_in_the_same_folder(void)
@@ -98,20 +86,18 @@ static void other_users_may_lock_in_the_same_folder(void)
     struct tm_addr addr;
     struct tm_portlock lock;
     struct stat st;
-    char path[256];
+    char shared[64], path[256];
     begin(&addr);
-    strcat(dir, "/shared");
+    snprintf(shared, sizeof shared, "%s/shared", dir);
     mode_t before = umask(077);
-    CU_ASSERT_EQUAL(tm_portlock_acquire(&lock, dir, &addr, why, sizeof why), TM_OK);
+    CU_ASSERT_EQUAL(tm_portlock_acquire(&lock, shared, &addr, why, sizeof why), TM_OK);
     umask(before);
-    CU_ASSERT_EQUAL(stat(dir, &st), 0);
+    CU_ASSERT_EQUAL(stat(shared, &st), 0);
     CU_ASSERT_EQUAL(st.st_mode & 07777, 01777);
-    snprintf(path, sizeof path, "%s/port-%u.lock", dir, tm_addr_port(&addr));
+    snprintf(path, sizeof path, "%s/port-%u.lock", shared, tm_addr_port(&addr));
     CU_ASSERT_EQUAL(stat(path, &st), 0);
     CU_ASSERT_EQUAL(st.st_mode & 0777, 0666);
     tm_portlock_release(&lock);
-    *strrchr(dir, '/') = '\0';
-    end();
 }
 
 static void an_address_elsewhere_and_a_missing_folder_are_named(void)
@@ -125,7 +111,6 @@ static void an_address_elsewhere_and_a_missing_folder_are_named(void)
     CU_ASSERT_EQUAL(tm_portlock_acquire(&lock, "/nowhere/at/all", &addr, why, sizeof why),
                     TM_ERR_NOTFOUND);
     CU_ASSERT_PTR_NOT_NULL(strstr(why, "/nowhere/at/all"));
-    end();
 }
 
 static const struct tm_test tests[] = {

@@ -1,11 +1,11 @@
 #include "runtime/cpu.h"
-#include "test.h"
+#include "tests/scratch.h"
 
 #include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char root[64];
+static const char *root;
 
 static void put(const char *name, const char *text)
 {
@@ -24,19 +24,15 @@ static void put(const char *name, const char *text)
 
 static void begin(const char *membership)
 {
-    strcpy(root, "/tmp/tm-test-cpu-XXXXXX");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(root));
+    root = tm_scratch();
     put("self", membership);
 }
 
-static uint64_t quota_and_end(void)
+static uint64_t quota(void)
 {
     char path[256];
     snprintf(path, sizeof path, "%s/self", root);
-    uint64_t quota = tm_cpu_quota_milli(root, path);
-    snprintf(path, sizeof path, "rm -rf '%s'", root);
-    CU_ASSERT_EQUAL(system(path), 0);
-    return quota;
+    return tm_cpu_quota_milli(root, path);
 }
 
 static void v2_takes_the_smallest_quota_of_all_levels(void)
@@ -44,21 +40,21 @@ static void v2_takes_the_smallest_quota_of_all_levels(void)
     begin("0::/a/b\n");
     put("a/b/cpu.max", "400000 100000\n");
     put("a/cpu.max", "150000 100000\n");
-    CU_ASSERT_EQUAL(quota_and_end(), 1500);
+    CU_ASSERT_EQUAL(quota(), 1500);
 }
 
 static void v2_max_is_no_quota(void)
 {
     begin("0::/a\n");
     put("a/cpu.max", "max 100000\n");
-    CU_ASSERT_EQUAL(quota_and_end(), TM_CPU_NO_QUOTA);
+    CU_ASSERT_EQUAL(quota(), TM_CPU_NO_QUOTA);
 }
 
 static void a_container_that_sees_only_its_own_level_reads_that(void)
 {
     begin("0::/docker/0123\n");
     put("cpu.max", "50000 100000\n");
-    CU_ASSERT_EQUAL(quota_and_end(), 500);
+    CU_ASSERT_EQUAL(quota(), 500);
 }
 
 static void v1_reads_the_cpu_hierarchy_only(void)
@@ -68,7 +64,7 @@ static void v1_reads_the_cpu_hierarchy_only(void)
     put("cpu,cpuacct/g/cpu.cfs_period_us", "100000\n");
     put("cpuset/c/cpu.cfs_quota_us", "1000\n");
     put("cpuset/c/cpu.cfs_period_us", "100000\n");
-    CU_ASSERT_EQUAL(quota_and_end(), 2500);
+    CU_ASSERT_EQUAL(quota(), 2500);
 }
 
 static void v1_minus_one_is_no_quota(void)
@@ -76,14 +72,14 @@ static void v1_minus_one_is_no_quota(void)
     begin("4:cpu:/g\n");
     put("cpu/g/cpu.cfs_quota_us", "-1\n");
     put("cpu/g/cpu.cfs_period_us", "100000\n");
-    CU_ASSERT_EQUAL(quota_and_end(), TM_CPU_NO_QUOTA);
+    CU_ASSERT_EQUAL(quota(), TM_CPU_NO_QUOTA);
 }
 
 static void damaged_files_are_no_limit(void)
 {
     begin("nonsense\n0:\n::\n0::/a\n");
     put("a/cpu.max", "-5 0\n");
-    CU_ASSERT_EQUAL(quota_and_end(), TM_CPU_NO_QUOTA);
+    CU_ASSERT_EQUAL(quota(), TM_CPU_NO_QUOTA);
     CU_ASSERT_EQUAL(tm_cpu_quota_milli("/nowhere", "/nowhere/at/all"), TM_CPU_NO_QUOTA);
 }
 

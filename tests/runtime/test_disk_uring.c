@@ -1,5 +1,5 @@
 #include "runtime/disk_uring.h"
-#include "test.h"
+#include "tests/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,6 @@
 
 #define BLOCK 4096
 
-static char root[64];
 static int root_fd;
 static struct tm_uring uring;
 static struct tm_disk_uring du;
@@ -19,9 +18,7 @@ static unsigned done_count;
 static void begin(unsigned entries)
 {
     char why[256];
-    strcpy(root, "/tmp/tm-test-disk-XXXXXX");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(root));
-    root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    root_fd = open(tm_scratch(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CU_ASSERT_FATAL(root_fd >= 0);
     CU_ASSERT_EQUAL_FATAL(tm_uring_open(&uring, entries, why, sizeof why), TM_OK);
     tm_disk_uring_init(&du, &uring, root_fd);
@@ -33,9 +30,6 @@ static void end(void)
     CU_ASSERT_EQUAL(du.in_flight, 0);
     CU_ASSERT(tm_uring_close(&uring));
     close(root_fd);
-    char cmd[128];
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", root);
-    CU_ASSERT_EQUAL(system(cmd), 0);
 }
 
 static void note(struct tm_disk_op *op)

@@ -1,5 +1,5 @@
 #include "runtime/log.h"
-#include "test.h"
+#include "tests/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -103,9 +103,7 @@ static struct tm_counters counters;
 
 static void set_up(void)
 {
-    snprintf(path, sizeof path, "/tmp/tm-test-log-XXXXXX");
-    int fd = mkstemp(path);
-    close(fd);
+    snprintf(path, sizeof path, "%s/log", tm_scratch());
     memset(&counters, 0, sizeof counters);
     tm_ring_new(memory, 8192);
     tm_log_target_init(&target, "n", TM_LOG_INFO);

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/scratch.h"
 #include "tests/storage/store_env.h"
 
 #define COPY_AT 4096
@@ -241,9 +242,8 @@ static void there_is_always_one_whole_identity(void)
 
 static void a_second_process_is_kept_out_and_told_who_is_in(void)
 {
-    char base[] = "/tmp/tm-datadir-XXXXXX", path[64], name[80];
-    CU_ASSERT_FATAL(mkdtemp(base) != NULL);
-    snprintf(path, sizeof path, "%s/a/b", base);
+    char path[64];
+    snprintf(path, sizeof path, "%s/a/b", tm_scratch());
     int fd = -1, other = -1;
     CU_ASSERT_FATAL(tm_datadir_lock(path, &fd, &error) == TM_OK);
     CU_ASSERT(tm_datadir_lock(path, &other, &error) == TM_ERR_LOCKED);
@@ -253,12 +253,6 @@ static void a_second_process_is_kept_out_and_told_who_is_in(void)
     tm_datadir_unlock(fd);
     CU_ASSERT(tm_datadir_lock(path, &fd, &error) == TM_OK);
     tm_datadir_unlock(fd);
-    snprintf(name, sizeof name, "%s/lock", path);
-    unlink(name);
-    rmdir(path);
-    snprintf(path, sizeof path, "%s/a", base);
-    rmdir(path);
-    rmdir(base);
     CU_ASSERT(tm_datadir_lock("/proc/nowhere/x", &fd, &error) != TM_OK);
     CU_ASSERT(strstr(error.text, "/proc/nowhere/x") != NULL);
 }

@@ -8,6 +8,7 @@
 #include "runtime/disk_uring.h"
 #include "storage/log_set.h"
 #include "storage/snapshot.h"
+#include "tests/scratch.h"
 #include "tests/storage/store_env.h"
 
 struct real {
@@ -15,7 +16,6 @@ struct real {
     struct tm_uring uring;
     struct tm_disk_uring disk;
     struct tm_ctx ctx;
-    char path[64];
     int dir;
     struct tm_log_set *set;
     uint64_t durable;
@@ -33,9 +33,7 @@ static void start(struct real *r)
     char why[256];
     memset(r, 0, sizeof *r);
     env_init(&r->env, 1);
-    snprintf(r->path, sizeof r->path, "/tmp/tm-real-XXXXXX");
-    CU_ASSERT_FATAL(mkdtemp(r->path) != NULL);
-    r->dir = open(r->path, O_RDONLY | O_DIRECTORY);
+    r->dir = open(tm_scratch(), O_RDONLY | O_DIRECTORY);
     CU_ASSERT_FATAL(r->dir >= 0 && tm_uring_open(&r->uring, 64, why, sizeof why) == TM_OK);
     tm_disk_uring_init(&r->disk, &r->uring, r->dir);
     r->ctx = r->env.ctx;
@@ -49,19 +47,10 @@ static void turn(struct real *r)
     tm_uring_reap(&r->uring, 64);
 }
 
-static void remove_all(const char *path)
-{
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", path);
-    if (system(command) != 0)
-        printf("  left behind: %s\n", path);
-}
-
 static void end(struct real *r)
 {
     tm_uring_close(&r->uring);
     close(r->dir);
-    remove_all(r->path);
     env_done(&r->env);
 }
 

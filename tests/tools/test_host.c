@@ -1,7 +1,7 @@
 #include "tools/host.h"
 #include "net/addr.h"
 #include "runtime/worker.h"
-#include "scratch.h"
+#include "tests/scratch.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 #include "tools/machine.h"
-#include "scratch.h"
+#include "tests/scratch.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 #include "tools/nodedir.h"
-#include "scratch.h"
+#include "tests/scratch.h"
 
 #include <fcntl.h>
 #include <signal.h>

@@ -3,7 +3,7 @@
 #ifndef TM_TESTS_TOOLS_TOPOLOGY_FILE_H
 #define TM_TESTS_TOOLS_TOPOLOGY_FILE_H
 
-#include "tests/tools/scratch.h"
+#include "tests/scratch.h"
 #include "tools/topology.h"
 
 /* Where it lies, whether it was written or not. */
