@@ -165,6 +165,7 @@ void tm_sim_faults_heal(struct tm_sim_faults *f)
     tm_sim_faults_run(f, tm_sim_faults_draw(f, 2) * tm_sim_faults_draw(f, TM_SECONDS(10)));
     tm_sim_atlas_review(&f->atlas);
     uint32_t dead = draw_dead(f);
+    tm_sim_atlas_expect(&f->atlas, dead); /* what the others have in memory may be needed now */
     for (unsigned i = 0; i < f->nodes; i++) {
         if ((dead >> i & 1) != 0) {
             tm_sim_end(f->sim, i, TM_SIM_KILL);

@@ -99,6 +99,7 @@ static const struct tm_record *log_record(void *log, uint64_t index)
 static void look(struct tm_sim_oracle *o, unsigned node, const struct tm_partition *p)
 {
     struct tm_sim_view v = {.replica = &p->replica,
+                            .witness = p->witness,
                             .now_ns = tm_sim_now(o->sim),
                             .first = p->rootless ? p->base.index + 1 : tm_log_first(p->log),
                             .last = p->rootless ? p->base.index : tm_log_last(p->log),

@@ -212,8 +212,9 @@ void tm_sim_truth_reset(struct tm_sim_truth *t, struct tm_id id, uint32_t partit
     const struct tm_sim_entry *e = tm_sim_truth_find(t, partition, c->index, c->hash);
     while (e != NULL && e->index > index)
         e = e->prev_known ? tm_sim_truth_find(t, partition, e->index - 1, e->prev) : NULL;
-    if (c->index > index && e != NULL && e->hash == hash && c->seen.process != NULL &&
-        c->seen.hs.health == TM_HEALTH_WHOLE)
+    bool whole = c->seen.process != NULL && c->seen.hs.health == TM_HEALTH_WHOLE &&
+                 c->promise.health == TM_HEALTH_WHOLE; /* not only since: it may heal in memory */
+    if (c->index > index && e != NULL && e->hash == hash && whole)
         tm_sim_truth_wrong(t, partition,
                            "node %u was whole and had record %llu, and gives up %llu more behind "
                            "it for a snapshot (invariant 6)",

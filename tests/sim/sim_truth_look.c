@@ -623,8 +623,8 @@ static void check_kept(const struct look *l, const struct tm_sim_truth_boot *boo
     if (!whole && c->promise.health == TM_HEALTH_WHOLE && !boot->rotten && !boot->lied &&
         !l->t->config.memory)
         WRONG(l, "node %u takes its log for damaged, and nobody has damaged it", l->node);
-    if (whole && l->t->config.memory && boot->unclean && c->promise.term > 0 &&
-        witness_of(&l->r->members) == NULL && l->r->role != TM_ROLE_LEADER)
+    if (whole && l->t->config.memory && boot->unclean && c->promise.term > 0 && !l->v->witness &&
+        l->r->role != TM_ROLE_LEADER)
         WRONG(l,
               "node %u came back from an unclean end and takes its memory for whole "
               "(invariant 6)",

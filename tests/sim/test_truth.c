@@ -9,6 +9,7 @@ struct node {
     struct tm_id id;
     struct tm_replica r;
     struct tm_record log[LOG]; /* by index; 0: nothing */
+    bool witness;
     uint64_t first, flushed;
     uint64_t applied, state;
 };
@@ -47,6 +48,7 @@ static const struct tm_record *log_record(void *log, uint64_t index)
 static struct tm_sim_view view_of(const struct world *w, struct node *n)
 {
     return (struct tm_sim_view){.replica = &n->r,
+                                .witness = n->witness,
                                 .now_ns = w->now,
                                 .first = n->first,
                                 .last = n->r.last.index,
@@ -82,6 +84,7 @@ static void begin_with(struct world *w, const struct tm_sim_truth_config *config
         struct node *n = &w->node[i];
         n->id = (struct tm_id){.disk = 100 + i, .node = (uint8_t)i};
         n->first = 1;
+        n->witness = witness && i == NODES - 1;
         n->r.self = n->id;
         n->r.hs.vote.node = TM_NODE_UNKNOWN;
         n->r.members.count = NODES;
@@ -643,6 +646,30 @@ static void a_forgetful_voter_is_seen(void)
     expect(&w, "takes its memory for whole");
 }
 
+/* A copy of two that have a witness is none. */
+static void a_forgetful_copy_beside_a_witness_is_seen(void)
+{
+    struct world w;
+    begin_with(&w, &(struct tm_sim_truth_config){.memory = true}, true);
+    one_record(&w);
+    boot(&w, 1, (struct tm_sim_truth_boot){.unclean = true});
+    expect(&w, "node 1 came back from an unclean end and takes its memory for whole");
+}
+
+/* It has promised nothing of a log.  Wiped, it does not even know that it is one. */
+static void a_witness_forgets_nothing_in_memory(void)
+{
+    for (int wiped = 0; wiped < 2; wiped++) {
+        struct world w;
+        begin_with(&w, &(struct tm_sim_truth_config){.memory = true}, true);
+        one_record(&w);
+        if (wiped)
+            w.node[2].r.members.count = 0;
+        boot(&w, 2, (struct tm_sim_truth_boot){.unclean = true});
+        expect(&w, NULL);
+    }
+}
+
 static void what_all_copies_forgot_is_forgiven_if_said(void)
 {
     for (int said = 0; said < 2; said++) {
@@ -747,6 +774,24 @@ static void a_snapshot_over_what_was_acknowledged_is_seen(void)
     expect(&w, "node 1 was whole and had record 1, and gives up 1 more");
 }
 
+/* With memory durability it is whole again before its disk has the snapshot's record. */
+static void a_snapshot_that_healed_a_copy_is_sound(void)
+{
+    struct world w;
+    begin_with(&w, &(struct tm_sim_truth_config){.memory = true}, false);
+    one_record(&w);
+    append(&w, 0, 1, 7);
+    replicate(&w, 0, 1);
+    struct node *n = &w.node[1];
+    n->r.hs.health = TM_HEALTH_FAULTY;
+    look(&w, 1);
+    tm_sim_truth_promise(w.truth, n->id, 0, &n->r.hs);
+    n->r.hs.health = TM_HEALTH_WHOLE;
+    look(&w, 1);
+    tm_sim_truth_reset(w.truth, n->id, 0, 1, n->log[1].checksum);
+    expect(&w, NULL);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(a_sound_history_is_not_objected_to),
     TM_TEST(two_leaders_of_a_term_are_seen),
@@ -776,11 +821,14 @@ static const struct tm_test tests[] = {
     TM_TEST(a_lone_commit_the_witness_does_not_know_is_seen),
     TM_TEST(an_in_sync_set_of_two_contents_is_seen),
     TM_TEST(a_forgetful_voter_is_seen),
+    TM_TEST(a_forgetful_copy_beside_a_witness_is_seen),
+    TM_TEST(a_witness_forgets_nothing_in_memory),
     TM_TEST(what_all_copies_forgot_is_forgiven_if_said),
     TM_TEST(a_record_appears_once_in_whichever_log_has_it_first),
     TM_TEST(a_window_that_is_passed_is_seen),
     TM_TEST(what_is_cut_off_is_counted_once_a_disk),
     TM_TEST(a_snapshot_over_what_was_acknowledged_is_seen),
+    TM_TEST(a_snapshot_that_healed_a_copy_is_sound),
 };
 
 TM_TEST_MAIN("sim/truth", tests)

@@ -1,0 +1,66 @@
+/* The faults' driver may take away only what the atlas spares: also after the end of the faults,
+ * when some nodes stay dead and others still have to be restarted. */
+#include "tests/sim/sim_faults_internal.h"
+#include "tests/test.h"
+
+static bool whole(void *arg)
+{
+    char why[512];
+    return tm_sim_whole(arg, why, sizeof why);
+}
+
+/* Three nodes, three copies, in memory. */
+static struct tm_sim *start(void)
+{
+    struct tm_sim_config c;
+    uint64_t seed = tm_test_seed();
+    fflush(stdout); /* an assertion of the product ends the process */
+    tm_sim_config_default(&c, seed);
+    c.partitions = 2;
+    c.copies = c.nodes = 3;
+    c.options.durability = TM_DURABILITY_MEMORY;
+    struct tm_sim *sim = tm_sim_new(&c);
+    for (unsigned i = 0; i < c.nodes; i++)
+        CU_ASSERT_TRUE(tm_sim_start(sim, i));
+    CU_ASSERT_TRUE_FATAL(tm_sim_run_until(sim, whole, sim, TM_SECONDS(30)));
+    return sim;
+}
+
+/* Of three copies in memory one stays dead: what another has in memory is needed now. */
+static void a_dead_node_counts_as_one_that_forgot(void)
+{
+    struct tm_sim *sim = start();
+    struct tm_sim_faults_config config = {.memory = true, .haste = 1};
+    struct tm_sim_faults *f = NULL;
+    uint32_t up = 7;
+    for (config.seed = 1; up == 7; config.seed++) { /* it may leave all alive */
+        if (f != NULL)
+            tm_sim_faults_free(f);
+        f = tm_sim_faults_new(sim, &config);
+        tm_sim_faults_review(f);
+        for (unsigned i = 0; i < f->nodes; i++)
+            CU_ASSERT_TRUE(tm_sim_atlas_may(&f->atlas, 1u << i));
+        tm_sim_faults_heal(f);
+        up = 0;
+        for (unsigned i = 0; i < f->nodes; i++)
+            up |= (uint32_t)tm_sim_is_up(sim, i) << i;
+    }
+    CU_ASSERT_EQUAL(__builtin_popcount(up), 2);
+    tm_sim_faults_run(f, TM_SECONDS(2));
+    for (unsigned i = 0; i < f->nodes; i++)
+        if ((up >> i & 1) != 0) {
+            CU_ASSERT_FALSE(tm_sim_atlas_may(&f->atlas, 1u << i));
+            f->absence[i].scrub_at = tm_sim_now(sim); /* to be restarted as soon as that may be */
+        }
+    tm_sim_faults_run(f, TM_MS(1));
+    for (unsigned i = 0; i < f->nodes; i++)
+        CU_ASSERT_EQUAL(tm_sim_is_up(sim, i), (up >> i & 1) != 0);
+    tm_sim_faults_free(f);
+    tm_sim_free(sim);
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(a_dead_node_counts_as_one_that_forgot),
+};
+
+TM_TEST_MAIN("sim/faults", tests)
