@@ -45,6 +45,7 @@ struct tm_log {
 
     bool suspect_rot;     /* unknown blocks were lost; a record that links clears it */
     bool suspect_damaged; /* the tail was damaged; only tm_log_clear_suspect clears it */
+    bool suspect_older;   /* by what older generations hold, and the present one does not say so */
     bool disowned;        /* no replica here will ever clear any of this */
     bool in_own;          /* a record of it lies in the present generation */
     uint64_t repaired;    /* places do not ascend up to this record; 0: they do */
@@ -87,8 +88,7 @@ struct tm_log_set {
     uint32_t scratch_bytes;
     /* Replay. */
     uint32_t volume_workers, volume_worker;
-    bool own_empty; /* the present generation held nothing */
-    bool own_lost;  /* though it should have */
+    bool own_lost; /* the present generation held nothing, though it should have */
 };
 
 /* The segment of this WAL that the record lies in; 0: in an older generation, or lost. */

@@ -21,7 +21,8 @@ static void note_place(struct tm_log *log, const struct tm_wal_found *found)
     log->replay_worker = found->worker;
     log->replay_sequence = found->sequence;
     log->commit = tm_max_u64(log->commit, found->commit);
-    if (found->generation == log->set->config.wal.generation)
+    uint16_t kind = ((const struct tm_record *)(const void *)found->record.data)->kind;
+    if (found->generation == log->set->config.wal.generation && kind != TM_RECORD_SUSPECT)
         log->in_own = true;
 }
 
@@ -158,7 +159,7 @@ static void replay_reset(struct tm_log *log, const struct tm_record *r)
 {
     begin_after(log, r->index, r->prev_hash);
     log->commit = tm_max_u64(log->commit, r->index);
-    log->suspect_rot = log->suspect_damaged = false;
+    log->suspect_rot = log->suspect_damaged = log->suspect_older = false;
 }
 
 /* The log went on here from an older generation, where it ended with this record. */
@@ -215,9 +216,10 @@ void tm_log_replay_record(struct tm_log *log, const struct tm_wal_found *found)
         break;
     case TM_RECORD_SUSPECT:
         log->suspect_damaged = true;
+        log->suspect_older = false;
         break;
     case TM_RECORD_CLEAR:
-        log->suspect_rot = log->suspect_damaged = false;
+        log->suspect_rot = log->suspect_damaged = log->suspect_older = false;
         break;
     default:
         if (r->kind < TM_RECORD_LOCAL_FIRST)
@@ -248,12 +250,14 @@ static void lose_span(struct tm_log *log, const struct tm_wal_span *span)
 
 void tm_log_replay_fault(struct tm_log *log, const struct tm_wal_fault *fault)
 {
-    if (fault->span.partition != TM_WAL_ALL)
+    if (fault->span.partition != TM_WAL_ALL) {
         lose_span(log, &fault->span);
-    else if (fault->kind == TM_WAL_DAMAGED)
+    } else if (fault->kind == TM_WAL_DAMAGED) { /* the first block of this start says so, too */
         log->suspect_damaged = true;
-    else
+        log->suspect_older = false;
+    } else {
         log->suspect_rot = true;
+    }
 }
 
 /* Whether everything from the beginning to the root is here, and ends as the snapshot does. */

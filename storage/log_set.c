@@ -27,18 +27,20 @@ static uint32_t workers_of(const struct tm_log_set *set, uint32_t generation)
     return set->config.workers;
 }
 
-static void on_volume(void *host, uint32_t generation, uint32_t worker, uint64_t first_sequence)
+static bool on_volume(void *host, uint32_t generation, uint32_t worker, uint64_t first_sequence)
 {
     struct tm_log_set *set = host;
     set->volume_workers = workers_of(set, generation);
     set->volume_worker = worker;
     bool whole = tm_hs_volume(set->hs, generation, worker, set->volume_workers, first_sequence);
-    if (generation == set->config.wal.generation) {
-        set->own_empty = first_sequence == 0;
-        set->own_lost = set->own_empty && (!whole || set->config.opened);
-        if (set->own_lost && whole)
-            tm_hs_doubt(set->hs);
-    }
+    if (generation != set->config.wal.generation)
+        return false;
+    set->own_lost = first_sequence == 0 && (!whole || set->config.opened);
+    if (set->own_lost && whole)
+        tm_hs_doubt(set->hs);
+    for (uint32_t i = 0; i < set->log_count; i++)
+        set->logs[i]->suspect_older = tm_log_suspect(set->logs[i]);
+    return set->own_lost;
 }
 
 static void on_record(void *host, const struct tm_wal_found *found)
@@ -206,10 +208,10 @@ static enum tm_err finish_logs(struct tm_log_set *set)
         bool carried = !log->in_own && log->last > 0 && set->config.wal.older_count > 0;
         tm_log_replay_end(log);
         log->suspect_damaged |= set->own_lost;
-        if (carried)
-            err = write_moved(log);
-        if (err == TM_OK && set->own_empty && tm_log_suspect(log))
+        if (log->suspect_older && !set->own_lost && tm_log_suspect(log))
             err = write_suspect(log);
+        if (err == TM_OK && carried)
+            err = write_moved(log);
     }
     return err;
 }

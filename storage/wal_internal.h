@@ -139,6 +139,7 @@ struct tm_wal {
     uint64_t next_id;
     struct tm_wal_segment *doomed; /* given up, to be recycled or removed */
     unsigned doomed_count, doomed_cap;
+    bool lost;                 /* this volume held more once, as the receiver of replay knows */
     uint64_t lost_from;        /* rot begins with this segment, and is not released; 0: none */
     uint64_t release_sequence; /* the first block that knows of the release: durable before them */
 

@@ -2,8 +2,8 @@
  * Everything accepted is made durable before it is built upon: what a crashed process wrote may
  * still be in the device's cache.  Then the first block of this start, the *opening* block, is
  * written: it says which sequences between the last accepted one and itself are dead, so that no
- * later start can take them for live; and if the end was damaged it carries a SUSPECT record, so
- * that this is not forgotten either.
+ * later start can take them for live; and if the end was damaged, or all that there was is gone, it
+ * carries a SUSPECT record, so that this is not forgotten either.
  *
  * Writing goes on in a fresh segment, unless the last block says that it was the last.  Where the
  * disk has no room for a fresh one it goes on in the last, behind all that was ever written there,
@@ -124,7 +124,7 @@ static void begin_volume(void *host, uint64_t first_sequence)
     const struct begin *b = host;
     const struct tm_wal_replay *replay = &b->wal->config.replay;
     if (replay->volume != NULL)
-        replay->volume(replay->host, b->generation, b->worker, first_sequence);
+        b->wal->lost = replay->volume(replay->host, b->generation, b->worker, first_sequence);
 }
 
 static enum tm_err replay_volume(struct tm_wal *wal, uint32_t generation, uint32_t worker,
@@ -336,12 +336,12 @@ static void stage_suspect(struct tm_wal *wal)
 }
 
 /* Writes the first block of this start, to its end. */
-static enum tm_err write_opening(struct tm_wal *wal, bool damaged)
+static enum tm_err write_opening(struct tm_wal *wal, bool suspect)
 {
     tm_wal_stage_begin(wal, false);
     struct tm_wal_buffer *b = wal->stage;
     b->flags = TM_WAL_BLOCK_OPENING;
-    if (damaged)
+    if (suspect)
         stage_suspect(wal);
     tm_wal_seal(wal);
     tm_wal_encode(wal, b);
@@ -384,7 +384,7 @@ static enum tm_err start_own(struct tm_wal *wal)
     if (err == TM_OK)
         err = choose_segment(wal, &r);
     if (err == TM_OK)
-        err = write_opening(wal, r.damaged);
+        err = write_opening(wal, r.damaged || wal->lost);
     tm_wal_scan_release(&r);
     return err;
 }

@@ -269,13 +269,17 @@ static void lose_all(bool hard_state_too)
     if (hard_state_too)
         tm_sim_disk_remove(f->env.sd, name);
     f->config.opened = hard_state_too;
-    for (unsigned again = 0; again < 2; again++) {
+    for (unsigned again = 0; again < 4; again++) {
         reopen(f);
         for (unsigned k = 0; k < MINE; k++) {
             struct tm_hard_state h;
             CU_ASSERT(tm_log_suspect(log_at(f, partition_at(k))));
             CU_ASSERT((tm_hs_get(tm_log_set_hs(f->set), partition_at(k), &h) == TM_ERR_CORRUPT) ==
                       hard_state_too);
+        }
+        if (again < 2) {
+            crash(f, 0); /* before anything but the opening block is durable */
+            continue;
         }
         settle(f);
         crash(f, -1);
@@ -287,6 +291,40 @@ static void a_lost_wal_is_not_an_empty_one(void)
 {
     lose_all(false);
     lose_all(true);
+}
+
+/* What an older generation's damage made suspect, this one says itself before that one goes; also
+ * where its first start came no further than its first block. */
+static void suspicion_outlives_the_generation_that_was_damaged(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    struct tm_wal_generation older[] = {{1, 1}};
+    reopen(f);
+    CU_ASSERT_FATAL(append(f, 2) == TM_OK);
+    settle(f);
+    flip_block_of(f, 2, 1);
+    crash(f, -1);
+    f->config.wal.generation = 2;
+    f->config.wal.older = older;
+    f->config.wal.older_count = 1;
+    reopen(f);
+    crash(f, 0);
+    reopen(f);
+    settle(f);
+    uint32_t needed;
+    CU_ASSERT(!tm_log_set_needs_older(f->set, &needed));
+    crash(f, 0);
+    f->config.wal.older_count = 0;
+    CU_ASSERT_FATAL(tm_wal_remove_generation(f->env.ctx.disk, "wal", 1) == TM_OK);
+    reopen(f);
+    for (unsigned k = 0; k < MINE; k++)
+        CU_ASSERT(tm_log_suspect(log_at(f, partition_at(k))));
+    CU_ASSERT(tm_log_clear_suspect(log_at(f, 2)) == TM_OK);
+    settle(f);
+    crash(f, 0);
+    reopen(f);
+    CU_ASSERT(!tm_log_suspect(log_at(f, 2)) && tm_log_suspect(log_at(f, 0)));
+    teardown(f);
 }
 
 static void hard_state_survives_rot_in_three_of_its_four_copies(void)
@@ -700,6 +738,7 @@ static const struct tm_test tests[] = {
     TM_TEST(rot_met_while_reading_is_a_fault_of_the_log),
     TM_TEST(a_damaged_tail_makes_suspects_until_they_are_cleared),
     TM_TEST(a_lost_wal_is_not_an_empty_one),
+    TM_TEST(suspicion_outlives_the_generation_that_was_damaged),
     TM_TEST(hard_state_survives_rot_in_three_of_its_four_copies),
     TM_TEST(a_vote_is_not_forgotten_with_the_segment_that_held_it),
     TM_TEST(a_lost_snapshot_is_a_fault_not_an_empty_log),
