@@ -15,8 +15,7 @@
 #include "storage/arena.h"
 #include "storage/datadir.h"
 #include "storage/store.h"
-#include "tests/fuzz/fuzz.h"
-#include "tests/sim/sim_disk.h"
+#include "tests/fuzz/fuzz_disk.h"
 
 #define PARTITION 3
 
@@ -135,12 +134,8 @@ static void identity(struct tm_bytes bytes)
         if ((flags >> copy & 1) == 0)
             tm_store64(file + 4096 * copy + 328, tm_hash64(file + 4096 * copy, 328, 0));
     }
-    struct tm_sim_disk *sd = tm_sim_disk_new(1);
-    fuzz_world_init(&world);
-    world.ctx.disk = tm_sim_disk_table(sd);
-    int64_t fd = tm_disk_run_open(world.ctx.disk, "identity", TM_DISK_CREATE);
-    tm_disk_run_write(world.ctx.disk, (int32_t)fd, file, sizeof file, 0, TM_DISK_DSYNC);
-    tm_disk_run_close(world.ctx.disk, (int32_t)fd);
+    struct tm_sim_disk *sd = fuzz_world_with_disk(&world);
+    FUZZ_CHECK(fuzz_overwrite(world.ctx.disk, "identity", 0, tm_bytes_of(file, sizeof file)));
     if (tm_datadir_read(world.ctx.disk, &id, &error) == TM_OK) {
         bool clean;
         FUZZ_CHECK(id.generation_count <= TM_WAL_GENERATIONS);

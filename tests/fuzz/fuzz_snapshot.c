@@ -10,8 +10,7 @@
 #include "storage/arena.h"
 #include "storage/snapshot_internal.h"
 #include "storage/store.h"
-#include "tests/fuzz/fuzz.h"
-#include "tests/sim/sim_disk.h"
+#include "tests/fuzz/fuzz_disk.h"
 
 #define PARTITION   3
 #define SLICE_MAX   (64 * 1024)
@@ -115,15 +114,6 @@ static void load_chunk(struct tm_bytes bytes)
 
 /* --- files --- */
 
-static void put_file(struct tm_disk *disk, const char *name, struct tm_bytes bytes)
-{
-    int64_t file = tm_disk_run_open(disk, name, TM_DISK_CREATE);
-    FUZZ_CHECK(file >= 0);
-    if (bytes.len > 0)
-        tm_disk_run_write(disk, (int32_t)file, bytes.data, (uint32_t)bytes.len, 0, TM_DISK_DSYNC);
-    tm_disk_run_close(disk, (int32_t)file);
-}
-
 /* What a start does: lists, and loads each.  The number of snapshots that load; *items is that of
  * the last of them. */
 static unsigned list_and_load(struct fuzz_world *w, unsigned *items)
@@ -151,9 +141,7 @@ static unsigned list_and_load(struct fuzz_world *w, unsigned *items)
 static struct tm_sim_disk *new_disk(struct fuzz_world *w)
 {
     char folder[TM_SNAP_NAME_MAX];
-    struct tm_sim_disk *sd = tm_sim_disk_new(1);
-    fuzz_world_init(w);
-    w->ctx.disk = tm_sim_disk_table(sd);
+    struct tm_sim_disk *sd = fuzz_world_with_disk(w);
     tm_snap_name_folder(folder, PARTITION);
     tm_disk_run_mkdir(w->ctx.disk, "snapshots");
     tm_disk_run_mkdir(w->ctx.disk, folder);
@@ -187,7 +175,8 @@ static void put_snapshot(struct tm_disk *disk, struct fuzz_input *in, uint64_t f
     memcpy(file, &head, sizeof head);
     memcpy(file + TM_SNAP_PAGE, chunk, len);
     tm_snap_name_file(name, PARTITION, from, to);
-    put_file(disk, name, tm_bytes_of(file, TM_SNAP_PAGE + len - ((flags & 8) != 0 ? 4096 : 0)));
+    size_t whole = TM_SNAP_PAGE + len - ((flags & 8) != 0 ? 4096 : 0);
+    FUZZ_CHECK(fuzz_overwrite(disk, name, 0, tm_bytes_of(file, whole)));
     free(file);
     free(chunk);
 }
@@ -207,10 +196,10 @@ static void files(struct tm_bytes bytes)
     }
     tm_snap_current_seal(&current);
     tm_snap_name_current(name, PARTITION, false);
+    struct tm_bytes says = tm_bytes_of(&current, sizeof current);
     if ((flags & 1) != 0)
-        put_file(world.ctx.disk, name, fuzz_take(&in, fuzz_byte(&in)));
-    else
-        put_file(world.ctx.disk, name, tm_bytes_of(&current, sizeof current));
+        says = fuzz_take(&in, fuzz_byte(&in));
+    FUZZ_CHECK(fuzz_overwrite(world.ctx.disk, name, 0, says));
     for (unsigned i = 0; i < 2; i++)
         put_snapshot(world.ctx.disk, &in, current.of[i].from, current.of[i].to);
     list_and_load(&world, &items);

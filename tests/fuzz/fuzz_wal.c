@@ -9,8 +9,7 @@
 #include "storage/log_set.h"
 #include "storage/record.h"
 #include "storage/wal_format.h"
-#include "tests/fuzz/fuzz.h"
-#include "tests/sim/sim_disk.h"
+#include "tests/fuzz/fuzz_disk.h"
 
 #define PARTITIONS 4
 #define WORKERS    2
@@ -241,13 +240,7 @@ static void file_name(uint8_t which, char *name)
 
 static void overwrite(struct log_world *w, const char *name, uint64_t at, struct tm_bytes with)
 {
-    struct tm_disk *disk = w->config.wal.ctx->disk;
-    int64_t file = tm_disk_run_open(disk, name, TM_DISK_CREATE);
-    if (file < 0)
-        return;
-    if (with.len > 0)
-        tm_disk_run_write(disk, (int32_t)file, with.data, (uint32_t)with.len, at, TM_DISK_DSYNC);
-    tm_disk_run_close(disk, (int32_t)file);
+    (void)fuzz_overwrite(w->world.ctx.disk, name, at, with); /* or the disk takes no new file */
 }
 
 static void copy_page(struct log_world *w, struct fuzz_input *in, const char *to)
@@ -387,9 +380,7 @@ static bool step(struct log_world *w, struct fuzz_input *in)
 static void world_init(struct log_world *w)
 {
     memset(w, 0, sizeof *w);
-    fuzz_world_init(&w->world);
-    w->sd = tm_sim_disk_new(1);
-    w->world.ctx.disk = tm_sim_disk_table(w->sd);
+    w->sd = fuzz_world_with_disk(&w->world);
     w->term = 1;
     w->config = (struct tm_log_set_config){
         .wal = {.ctx = &w->world.ctx,

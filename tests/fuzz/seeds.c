@@ -10,8 +10,7 @@
 #include "storage/arena.h"
 #include "storage/datadir.h"
 #include "storage/store.h"
-#include "tests/fuzz/fuzz.h"
-#include "tests/sim/sim_disk.h"
+#include "tests/fuzz/fuzz_disk.h"
 
 #define PARTITION 3 /* of the targets message and snapshot */
 #define SEED_MAX  16384
@@ -251,9 +250,7 @@ static void identity(void)
     struct tm_datadir_error error;
     static uint8_t file[336];
     bool clean;
-    struct tm_sim_disk *sd = tm_sim_disk_new(1);
-    fuzz_world_init(&world);
-    world.ctx.disk = tm_sim_disk_table(sd);
+    struct tm_sim_disk *sd = fuzz_world_with_disk(&world);
     FUZZ_CHECK(tm_datadir_format(&world.ctx, "cluster", "node-1", &id, &error) == TM_OK);
     FUZZ_CHECK(tm_datadir_begin(world.ctx.disk, &id, 2, &clean, &error) == TM_OK);
     int64_t fd = tm_disk_run_open(world.ctx.disk, "identity", TM_DISK_RDONLY);

@@ -443,13 +443,8 @@ static bool connect(struct client *c)
 {
     struct tm_sim_census *s = c->census;
     struct tm_sim_client client = {.host = c, .reply = on_reply, .closed = on_closed};
-    unsigned nodes = tm_sim_config_of(s->sim)->nodes;
-    for (unsigned tries = 0; tries < 8 * nodes && c->conn == NULL; tries++) {
-        unsigned node = (unsigned)draw(c, nodes);
-        if (tm_sim_is_up(s->sim, node))
-            c->conn = tm_sim_connect(s->sim, node, (unsigned)draw(c, tm_sim_workers(s->sim, node)),
-                                     &client);
-    }
+    unsigned node, worker;
+    c->conn = tm_sim_connect_any(s->sim, &s->rng, &client, &node, &worker);
     c->conn_number = ++s->conns;
     return c->conn != NULL;
 }

@@ -195,6 +195,7 @@ uint64_t tm_sim_draw(struct tm_sim *sim, uint64_t bound);
 
 /* ---- clients ---- */
 
+struct tm_rng;
 struct tm_sim_conn;
 
 struct tm_sim_client {
@@ -208,6 +209,12 @@ struct tm_sim_client {
 /* NULL: nobody listens there, or too many. */
 struct tm_sim_conn *tm_sim_connect(struct tm_sim *sim, unsigned node, unsigned worker,
                                    const struct tm_sim_client *client);
+/* To any worker of any node that is up: *node and *worker tell which.  NULL: a number of tries
+ * found none. */
+struct tm_rng;
+struct tm_sim_conn *tm_sim_connect_any(struct tm_sim *sim, struct tm_rng *rng,
+                                       const struct tm_sim_client *client, unsigned *node,
+                                       unsigned *worker);
 /* The bytes are under way for some microseconds. */
 void tm_sim_send(struct tm_sim_conn *conn, struct tm_bytes bytes);
 void tm_sim_disconnect(struct tm_sim_conn *conn);

@@ -24,6 +24,22 @@ struct tm_sim_conn *tm_sim_connect(struct tm_sim *sim, unsigned node, unsigned w
     return c;
 }
 
+struct tm_sim_conn *tm_sim_connect_any(struct tm_sim *sim, struct tm_rng *rng,
+                                       const struct tm_sim_client *client, unsigned *node,
+                                       unsigned *worker)
+{
+    unsigned nodes = tm_sim_config_of(sim)->nodes;
+    struct tm_sim_conn *conn = NULL;
+    for (unsigned tries = 0; tries < 8 * nodes && conn == NULL; tries++) {
+        *node = (unsigned)tm_rng_below(rng, nodes);
+        if (!tm_sim_is_up(sim, *node))
+            continue;
+        *worker = (unsigned)tm_rng_below(rng, tm_sim_workers(sim, *node));
+        conn = tm_sim_connect(sim, *node, *worker, client);
+    }
+    return conn;
+}
+
 static void append(uint8_t **buf, size_t *len, size_t *cap, struct tm_bytes bytes)
 {
     if (*len + bytes.len > *cap) {

@@ -304,14 +304,8 @@ static void on_closed(void *host, struct tm_sim_conn *conn);
 static bool connect(struct client *c)
 {
     struct tm_sim_client client = {.host = c, .reply = on_reply, .closed = on_closed};
-    unsigned nodes = tm_sim_config_of(c->load->sim)->nodes;
-    for (unsigned tries = 0; tries < 8 * nodes && c->conn == NULL; tries++) {
-        unsigned node = (unsigned)draw(c->load, nodes);
-        if (tm_sim_is_up(c->load->sim, node))
-            c->conn = tm_sim_connect(c->load->sim, node,
-                                     (unsigned)draw(c->load, tm_sim_workers(c->load->sim, node)),
-                                     &client);
-    }
+    unsigned node, worker;
+    c->conn = tm_sim_connect_any(c->load->sim, &c->load->rng, &client, &node, &worker);
     return c->conn != NULL;
 }
 

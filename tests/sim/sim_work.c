@@ -124,14 +124,7 @@ static bool connect(struct tm_sim_work_client *c)
 {
     struct tm_sim_work *w = c->work;
     struct tm_sim_client client = {.host = c, .reply = on_reply, .closed = on_closed};
-    unsigned nodes = tm_sim_config_of(w->sim)->nodes;
-    for (unsigned tries = 0; tries < 8 * nodes && c->conn == NULL; tries++) {
-        c->node = (unsigned)tm_sim_work_any(w, nodes);
-        if (!tm_sim_is_up(w->sim, c->node))
-            continue;
-        c->worker = (unsigned)tm_sim_work_any(w, tm_sim_workers(w->sim, c->node));
-        c->conn = tm_sim_connect(w->sim, c->node, c->worker, &client);
-    }
+    c->conn = tm_sim_connect_any(w->sim, &w->rng, &client, &c->node, &c->worker);
     if (c->conn == NULL)
         return false;
     w->stats.connections++;
