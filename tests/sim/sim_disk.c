@@ -752,6 +752,18 @@ static void forget_process(struct tm_sim_disk *sd, unsigned keep, bool whole)
         sd->handles[i] = -1;
 }
 
+/* Of what was not stable, whatever stands there now is. */
+static void tell_left(struct tm_sim_disk *sd, const struct inode *n)
+{
+    uint64_t from = n->dirty_from;
+    for (uint64_t s = from; from < n->dirty_to && s <= n->dirty_to; s++) {
+        if (s < n->dirty_to && n->dirty[s] != 0)
+            continue;
+        tell_stable(sd, n, from * SECTOR, n->stable + from * SECTOR, (s - from) * SECTOR);
+        from = s + 1;
+    }
+}
+
 /* True if something was lost. */
 static bool crash_inode(struct tm_sim_disk *sd, struct inode *n, unsigned keep)
 {
@@ -761,11 +773,13 @@ static bool crash_inode(struct tm_sim_disk *sd, struct inode *n, unsigned keep)
     for (uint64_t s = n->dirty_from; s < n->dirty_to; s++) {
         if (n->dirty[s] == 0)
             continue;
-        if (draw_below(sd, 100) < keep)
+        bool stays = draw_below(sd, 100) < keep;
+        if (stays)
             stabilise(n, s, s + 1);
-        else
-            lost = true;
+        n->dirty[s] = 1; /* until it has been told */
+        lost |= !stays;
     }
+    tell_left(sd, n);
     if (from < to) {
         memcpy(n->seen + from * SECTOR, n->stable + from * SECTOR, (to - from) * SECTOR);
         memset(n->dirty + from, 0, to - from);

@@ -100,8 +100,9 @@ bool tm_sim_disk_flip(struct tm_sim_disk *sd, const char *name, uint64_t offset,
 bool tm_sim_disk_zero(struct tm_sim_disk *sd, const char *name, uint64_t offset, uint64_t len);
 
 /* Tells what a completed operation made stable, as far as the disk says so: a misdirected write is
- * told as if it had gone where it was meant to.  A crash tells nothing.  bytes live during the
- * call; name is as a reader sees it, "" if the file has none any more. */
+ * told as if it had gone where it was meant to.  A crash tells of all that was not stable, synced
+ * or under way, what stands there from then on.  bytes live during the call; name is as a reader
+ * sees it, "" if the file has none any more. */
 void tm_sim_disk_on_stable(struct tm_sim_disk *sd,
                            void (*stable)(void *host, const char *name, uint64_t offset,
                                           struct tm_bytes bytes),

@@ -372,6 +372,39 @@ static void a_power_loss_of_all_tears_tails_and_loses_nothing(void)
     close_cluster();
 }
 
+/* A copy cuts off what it led alone; its disk stalls, so that the cut is under way when power goes.
+ * Afterwards the cut has happened or has not, whatever the disk kept of it: both are right. */
+static void a_cut_under_way_when_power_goes_happens_or_does_not(void)
+{
+    unsigned happened = 0, rounds = 20;
+    prepare();
+    open_cluster();
+    for (unsigned i = 0; i < rounds; i++) {
+        unsigned a = leader();
+        tm_sim_isolate(sim, a, true);
+        struct tm_sim_hand *h = tm_sim_hand_new(sim, a, 0);
+        tm_sim_hand_send(h, "SET k alone");
+        tm_sim_run_for(sim, TM_MS(20)); /* on its own disk */
+        struct tm_tail had = part(a, 0)->replica.last;
+        (void)successor(a);
+        tm_sim_disk_stall(tm_sim_disk_of(sim, a), true);
+        tm_sim_isolate(sim, a, false);
+        tm_sim_run_for(sim, TM_MS(300));
+        tm_sim_end(sim, a, TM_SIM_POWER);
+        tm_sim_hand_free(h);
+        tm_sim_isolate(sim, a, true);
+        restart(a);
+        tm_sim_run_for(sim, TM_MS(10)); /* it opens its log */
+        CU_ASSERT_PTR_NOT_NULL_FATAL(part(a, 0));
+        uint64_t hash = 0;
+        happened += !tm_log_hash_at(part(a, 0)->log, had.index, &hash) || hash != had.hash;
+        tm_sim_isolate(sim, a, false);
+        settle(whole);
+    }
+    CU_ASSERT(happened > 0 && happened < rounds);
+    close_cluster();
+}
+
 /* [fsync that succeeds the second time]  A write fails once: the node says so and ends, what it was
  * told to write is not asked for again, and the others have all that was acknowledged. */
 static void a_write_that_failed_once_is_not_tried_again(void)
@@ -887,6 +920,7 @@ static const struct tm_test tests[] = {
     TM_TEST(fewer_workers_find_what_more_of_them_wrote),
     TM_TEST(blocks_that_finish_out_of_order_count_in_order),
     TM_TEST(a_power_loss_of_all_tears_tails_and_loses_nothing),
+    TM_TEST(a_cut_under_way_when_power_goes_happens_or_does_not),
     TM_TEST(a_write_that_failed_once_is_not_tried_again),
     TM_TEST(a_voter_that_forgot_does_not_elect_one_that_never_knew),
     TM_TEST(a_snapshot_does_not_hold_what_was_cut),
