@@ -211,7 +211,6 @@ struct tm_sim_conn *tm_sim_connect(struct tm_sim *sim, unsigned node, unsigned w
                                    const struct tm_sim_client *client);
 /* To any worker of any node that is up: *node and *worker tell which.  NULL: a number of tries
  * found none. */
-struct tm_rng;
 struct tm_sim_conn *tm_sim_connect_any(struct tm_sim *sim, struct tm_rng *rng,
                                        const struct tm_sim_client *client, unsigned *node,
                                        unsigned *worker);
