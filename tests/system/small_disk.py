@@ -7,16 +7,16 @@ directory.
 
 DyingDisk is one that stops taking anything at a moment of the test's choice: EIO.
 
-Needs root, mkfs.ext4 and loop devices: main_or_skip() skips (77) where they are missing."""
+Needs root, mkfs.ext4 and loop devices: need_small_disks() skips (77) where they are missing."""
 import contextlib
 import ctypes
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 
-SKIPPED = 77
+from harness import Skip, need_root
+
 MIB = 1 << 20
 BLOCK = 4096
 
@@ -111,8 +111,7 @@ class DyingDisk(SmallDisk):
 
 def small_disks_work():
     """None, or why there are none here."""
-    if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
-        return "root and mkfs.ext4 are needed"
+    need_root("mkfs.ext4")
     folder = tempfile.mkdtemp(prefix="tidemill-disk-", dir=os.environ.get("TM_SYSTEM_DIR"))
     try:
         with SmallDisk(os.path.join(folder, "try"), 16, folder):
@@ -123,8 +122,7 @@ def small_disks_work():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def skip_without_small_disks():
+def need_small_disks():
     why = small_disks_work()
     if why is not None:
-        print("skipped: no loop-mounted filesystem: " + why, flush=True)
-        sys.exit(SKIPPED)
+        raise Skip("no loop-mounted filesystem: " + why)

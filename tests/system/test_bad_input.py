@@ -10,15 +10,12 @@ import struct
 import subprocess
 import sys
 
-from cluster import TIDEMILL, Cluster, SMALL, main, nodes_text, three_nodes, wait_until
+from cluster import TIDEMILL, Cluster, SMALL, nodes_text, three_nodes
+from harness import Skip, main, need_root, wait_until
 
 ONE = nodes_text("c", ["n1"])
 THREE = three_nodes()
 AS_NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-
-
-class Skip(Exception):
-    """Not possible here."""
 
 
 def serve(c, *words, node="n1", prefix=(), env=None, data=None, topology=None, limits=None):
@@ -54,11 +51,6 @@ def works(c, key, **changed):
     assert client.set(key, key)
     assert client.get(key) == key.encode()
     c.down()
-
-
-def need(tool):
-    if shutil.which(tool) is None or os.geteuid() != 0:
-        raise Skip("%s and root are needed" % tool)
 
 
 # ---- options ----
@@ -206,7 +198,7 @@ def with_shm(size, *mount):
 
 
 def too_little_shared_memory_is_said_at_boot():
-    need("unshare")
+    need_root("unshare")
     with Cluster(THREE) as c:
         done = subprocess.run([*with_shm("64k"), "true"], capture_output=True, text=True, timeout=30)
         if done.returncode != 0:
@@ -228,7 +220,7 @@ def ordinary_files(c):
 
 
 def low_limits_of_an_ordinary_user_are_named():
-    need("setpriv")
+    need_root("setpriv")
     with Cluster(THREE) as c:
         ordinary_files(c)
         refused(serve(c, node="node-1", prefix=[*AS_NOBODY, "prlimit", "--memlock=0"]), 1,
@@ -295,7 +287,7 @@ def what_dpdk_lacks_is_named():
 
 
 def an_ordinary_user_without_hugepages_runs_a_cluster():
-    need("setpriv")
+    need_root("setpriv")
     with open("/proc/meminfo", encoding="ascii") as f:
         huge = next(line for line in f if line.startswith("HugePages_Total"))
     print("  " + huge.strip())
@@ -316,24 +308,14 @@ def an_ordinary_user_without_hugepages_runs_a_cluster():
             b"%d" % i for i in range(100)]
 
 
-def with_skips(test):
-    def run():
-        try:
-            test()
-        except Skip as e:
-            print("skipped: %s" % e, flush=True)
-    run.__name__ = test.__name__
-    return run
-
-
 if __name__ == "__main__":
     sys.exit(main([options_in_the_file_are_checked_by_line,
                    options_of_the_command_line_and_the_environment_are_checked,
                    a_port_in_use_is_named,
                    a_data_directory_of_something_else_is_refused,
                    a_cluster_of_the_same_name_is_another_cluster,
-                   *map(with_skips, [too_little_shared_memory_is_said_at_boot,
-                                     low_limits_of_an_ordinary_user_are_named,
-                                     no_io_uring_is_said,
-                                     an_ordinary_user_without_hugepages_runs_a_cluster]),
-                   what_dpdk_lacks_is_named]))
+                   what_dpdk_lacks_is_named,
+                   too_little_shared_memory_is_said_at_boot,
+                   low_limits_of_an_ordinary_user_are_named,
+                   no_io_uring_is_said,
+                   an_ordinary_user_without_hugepages_runs_a_cluster]))

@@ -6,8 +6,11 @@ import random
 import shutil
 import sys
 
-from cluster import Cluster, main, nodes_text, seed, three_nodes, wait_until
-from test_rot import SMALL_LOG, content, dead, flip, segments, served, whole, write_keys
+from cluster import Cluster, nodes_text, three_nodes
+from disk import content, flip, segments, values
+from harness import main, need_root, seed, wait_until
+
+SMALL_LOG = ["--wal-segment-bytes=4MiB", "--wal-bytes=16MiB"]
 
 
 def spoil_the_log(c, node):
@@ -30,20 +33,22 @@ def a_witness_on_a_new_disk_outlives_damage_of_its_log():
     """It has no log of its own in which something could be missing."""
     with Cluster(three_nodes(rf=2, partitions=8), SMALL_LOG, small=False) as c:
         c.up()
-        wait_until(lambda: whole(c, "node-1", 2), 30)
-        said = write_keys(c, "node-1", ["Damage:%d" % n for n in range(400)])
+        wait_until(lambda: c.whole("node-1"), 30)
+        said = values("Damage", 400)
+        c.set_many("node-1", said)
         for version in range(2):
-            dead(c, "node-2")
+            c.kill("node-2", wait=True)
             shutil.rmtree(c.row("node-2")["dir"])
             c.up()
-            wait_until(lambda: whole(c, "node-2", 2), 40, 0.3)
-            said.update(write_keys(c, "node-2", ["Damage:%d" % n for n in range(600)], version))
-            dead(c, "node-2")
+            wait_until(lambda: c.whole("node-2"), 40, 0.3)
+            said = values("Damage", 600, version)
+            c.set_many("node-2", said)
+            c.kill("node-2", wait=True)
             spoil_the_log(c, "node-2")
             c.up()
-            wait_until(lambda: whole(c, "node-2", 2), 40, 0.3)
-        dead(c, "node-1")  # and its votes count
-        served(c, "node-3", said)
+            wait_until(lambda: c.whole("node-2"), 40, 0.3)
+        c.kill("node-1", wait=True)  # and its votes count
+        c.serves("node-3", said)
 
 
 def the_directory_outlives_damage_of_a_copy():
@@ -55,12 +60,12 @@ def the_directory_outlives_damage_of_a_copy():
         path = os.path.join(c.row("n1")["dir"], "directory")
         half = os.path.getsize(path) // 2
         for copy in 0, half:
-            dead(c, "n1")
+            c.kill("n1", wait=True)
             flip(path, copy + rng.randrange(half - 8), rng)
             c.up()
             assert c.client("n1").get("a") == b"1"
             assert content(path)[:half] == content(path)[half:], "it was mended"
-        dead(c, "n1")
+        c.kill("n1", wait=True)
         good = content(path)
         for copy in 0, half:
             flip(path, copy + 130, rng)
@@ -74,9 +79,7 @@ def the_directory_outlives_damage_of_a_copy():
 
 def what_may_not_be_read_is_named_and_not_given_up():
     """Nothing is said of emptying a directory that only has the wrong owner."""
-    if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        print("skipped: root and setpriv are needed")
-        return
+    need_root("setpriv")
     with Cluster(nodes_text("c", ["n1"])) as c:
         for path in c.dir, c.topology:
             shutil.chown(path, "nobody", "nogroup")

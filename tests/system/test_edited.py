@@ -6,15 +6,10 @@ import shutil
 import sys
 import time
 
-from cluster import Cluster, main, nodes_text, three_nodes, wait_until
+from cluster import Cluster, nodes_text, three_nodes
+from harness import main, wait_until
 
 THREE = ["node-1", "node-2", "node-3"]
-
-
-def in_sync(c, node):
-    s = c.status(node)
-    return s["led"] == s["partitionCount"] and s["unreachable"] == 0 and all(
-        p["inSync"] == p["copies"] for p in s["partitions"])
 
 
 def differences(c, node):
@@ -83,7 +78,7 @@ def nodes_in_another_order_keep_their_places():
             for node in "node-2", "node-1", "node-3":
                 c.down("--node", node)
                 c.up("--cluster", "c")
-                wait_until(lambda: in_sync(c, "node-1"), 20)
+                wait_until(lambda: c.whole("node-1"), 30)
                 expect_filled(c, node)
                 assert c.row(node)["listen"] == listens[node], c.ps()
                 assert any("another order" in line for line in differences(c, node))
@@ -97,7 +92,7 @@ def a_wiped_node_takes_its_place_from_the_others():
         c.write_topology(nodes_text("c", ["node-3", "node-2", "node-1"], replicationFactor=3))
         shutil.rmtree(os.path.join(c.data, "c", "node-1"))
         c.up()
-        wait_until(lambda: in_sync(c, "node-2"), 20)
+        wait_until(lambda: c.whole("node-2"), 30)
         expect_filled(c, "node-1")
 
 
@@ -109,7 +104,7 @@ def a_member_that_the_file_leaves_out_stays_one():
         c.down("--node", "node-3")
         c.write_topology(nodes_text("c", ["node-1", "node-3"], replicationFactor=2))
         c.up()
-        wait_until(lambda: in_sync(c, "node-1"), 20)  # node-2, which still runs, counts
+        wait_until(lambda: c.whole("node-1"), 30)  # node-2, which still runs, counts
         expect_filled(c, "node-3")
         assert any("leaves out 'node-2'" in line for line in differences(c, "node-1"))
         assert any("replicationFactor" in line for line in differences(c, "node-1"))
@@ -128,7 +123,7 @@ def each_difference_is_one_line():
                               replicateEntityTypes=["Order"], excludeEntityTypes=["Log"],
                               replicateTo=["other"], replicationMode="sync"))
         c.up()
-        wait_until(lambda: in_sync(c, "node-1"), 20)
+        wait_until(lambda: c.whole("node-1"), 30)
         expect_filled(c, "node-3")
         said = "\n".join(differences(c, "node-3"))
         for line in (

@@ -3,7 +3,8 @@
 import os
 import sys
 
-from cluster import Cluster, main, three_nodes, wait_until
+from cluster import Cluster, three_nodes
+from harness import main, wait_until
 
 # Nothing that is written leaves the leader on its own for a while.
 HOLD = {"async-window-ms": 60000, "async-batch-us": 10000000, "async-batch-bytes": 16 << 20}
@@ -13,12 +14,6 @@ def configure(c, node, values):
     client = c.client(node)
     for name, value in values.items():
         client.config_set(name, value)
-
-
-def settled(c, node):
-    s = c.status(node)
-    return s["led"] == s["partitionCount"] and s["unreachable"] == 0 and all(
-        p["inSync"] >= 3 for p in s["partitions"])
 
 
 def total(c, name):
@@ -35,7 +30,7 @@ def read_everywhere(c, what, expected):
 def a_killed_leader_brings_its_writes_back():
     with Cluster(three_nodes(rf=3, consistency="eventual", partitions=8)) as c:
         c.up()
-        wait_until(lambda: settled(c, "node-1"), 20)
+        wait_until(lambda: c.whole("node-1"), 30)
         key, other = c.key_led_by("node-1", "node-2"), "node-2"
         tag = "{%s}" % key
         k = {name: name + tag for name in ("hash", "gone", "count", "text", "dies")}
@@ -75,7 +70,7 @@ def a_killed_leader_brings_its_writes_back():
 def writes_wait_at_the_cap_of_the_window():
     with Cluster(three_nodes(rf=3, consistency="eventual", partitions=1)) as c:
         c.up()
-        wait_until(lambda: settled(c, "node-1"), 20)
+        wait_until(lambda: c.whole("node-1"), 30)
         leader = c.leader_of("Window:1", "node-1")
         configure(c, leader, {"async-batch-bytes": 65536, "async-window-bytes": 65536})
         client = c.client(leader)

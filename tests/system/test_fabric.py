@@ -2,7 +2,8 @@
 """Replication goes over dpdk by default, and over tcp where that is asked for."""
 import sys
 
-from cluster import Cluster, main, three_nodes
+from cluster import Cluster, three_nodes
+from harness import main
 
 WRITES = 300
 

@@ -8,16 +8,21 @@ import sys
 
 import redis
 
-from cluster import Cluster, Load, main, three_nodes, wait_until
-from small_disk import SmallDisk, skip_without_small_disks
+from cluster import Cluster, connect, three_nodes, undecided
+from harness import main, wait_until
+from load import Load
+from small_disk import SmallDisk, need_small_disks
 
 DISK_MIB = 128
 SIZES = 65536, 256  # of values: when there is no room for a large one there may be for small ones
 MANY = 2000         # large ones that no small disk has room for
+KEYS = 4            # of the node with the full disk
+LOOK_AGAIN = 50     # writes after which its keys are chosen anew
 
 
 @contextlib.contextmanager
 def cluster_on_small_disks(nodes, **options):
+    need_small_disks()
     with Cluster(three_nodes(**options)) as c, contextlib.ExitStack() as stack:
         disks = {}
         for node in nodes:
@@ -28,93 +33,82 @@ def cluster_on_small_disks(nodes, **options):
         try:
             yield c, disks
         except BaseException:
-            c.show_logs()  # they lie on disks that are about to go
+            c.tell()  # the logs lie on disks that are about to go
             raise
 
 
-def settled(c, node, copies):
-    s = c.status(node)
-    return s["led"] == s["partitionCount"] and s["unreachable"] == 0 and all(
-        p["inSync"] >= min(copies, p["copies"]) for p in s["partitions"])
-
-
-def write_until_refused(c, node, keys):
-    """Writes keys that the node leads until it has no more room; what was acknowledged."""
-    client, said, size = c.client(node, timeout=30), {}, list(SIZES)
+def write_until_refused(c, node, said):
+    """Writes keys that the node leads until it has no more room; said is what each has to be.
+    False if it leads none."""
+    client, size = connect(*c.address(node), timeout=30), list(SIZES)
     for n in range(MANY):
-        key, value = keys[n % len(keys)], "%d-%s" % (n, "x" * size[0])
+        if n % LOOK_AGAIN == 0:  # a slow disk makes leaders change
+            keys = [c.key_led_now(node, node, "Full%d" % k) for k in range(KEYS)]
+            if None in keys:
+                return False
+        key, value = keys[n % KEYS], "%d-%s" % (n, "x" * size[0])
         try:
             client.set(key, value)
         except redis.ResponseError as e:
+            if undecided(e):
+                said.pop(key, None)
+                continue
             assert str(e).startswith("DISKFULL") and "free some" in str(e), e
             size.pop(0)
             if not size:
-                return said
+                return True
         else:
             said[key] = value
     raise AssertionError("%d writes went onto a full disk" % MANY)
 
 
-def fill_and_write(c, disk, node, keys):
-    """Fills the disk and what the node had set aside; what was acknowledged on the way."""
+def fill_and_write(c, disk, node):
+    """Fills the disk and what the node had set aside; what was acknowledged on the way, by key."""
     said = {}
     while disk.left() > 0:  # more than once: the node gives back what it could not use
         disk.fill()
-        said.update(write_until_refused(c, node, keys))
+        while not write_until_refused(c, node, said):
+            disk.free()  # nobody makes a node lead whose disk is full
+            c.key_led_by(node, node)
+            disk.fill()
     return said
 
 
-def keys_led_by(c, node, count=4):
-    return [c.key_led_by(node, node, "Full%d" % n) for n in range(count)]
-
-
-def served(c, node, said):
-    client = c.client(node)
-    for key, value in said.items():
-        got = wait_until(lambda: client.get(key), 20, 0.05)
-        assert got == value.encode(), (node, key, len(got), len(value))
-
-
-def start_again(c, node):
-    c.kill(node)
-    wait_until(lambda: c.row(node)["state"] == "dead", 20)
-    c.up()
-    assert c.row(node)["state"] == "running", c.row(node)
-
-
-def goes_on(c, node, key):
-    client = c.client(node)
-    wait_until(lambda: client.set(key, "again"), 30)
+def takes_writes(c, said, value):
+    """Soon all keys can be written again."""
+    client = c.client("node-1")
+    for key in said:
+        wait_until(lambda key=key: client.set(key, value), 30)
+        said[key] = value
 
 
 def one_full_disk(rf):
     with cluster_on_small_disks(["node-1"], rf=rf, partitions=16) as (c, disks):
-        wait_until(lambda: settled(c, "node-1", rf), 30)
+        wait_until(lambda: c.whole("node-1"), 30)
         with Load(c, timeout=5) as load:
-            wait_until(lambda: load.acked > 200, 20)
-        keys = keys_led_by(c, "node-1")
-        said = fill_and_write(c, disks["node-1"], "node-1", keys)
-        served(c, "node-1", said)
+            load.goes_on(200)
+        said = fill_and_write(c, disks["node-1"], "node-1")
+        assert said, "it refuses while there is room in what it had set aside"
+        c.serves("node-1", said)
         other = c.key_led_by("node-2", "node-2", "Other")
         assert c.client("node-1").set(other, "taken"), "what others lead they take"
         assert c.stat("node-1")["refused_diskfull"] > 0
-        start_again(c, "node-1")
+        c.kill("node-1", wait=True)
+        c.up()
         said[other] = "taken"
-        served(c, "node-1", said)
+        c.serves("node-1", said)
         c.down("--node", "node-1")
         c.up()
-        served(c, "node-1", said)
+        c.serves("node-1", said)
         disks["node-1"].free()
-        for key in keys:
-            said[key] = "again"
-            goes_on(c, "node-1", key)
+        takes_writes(c, said, "again")
         # What was logged before was on the full disk, too.
         wait_until(lambda: "disk_has_room" in c.log("node-1"), 20)
-        wait_until(lambda: settled(c, "node-2", rf), 60)
+        wait_until(lambda: c.whole("node-2"), 60)
         load.where = c.addresses()
         load.verify()
         for node in "node-1", "node-2", "node-3":
-            served(c, node, said)
+            c.serves(node, said)
 
 
 def a_node_on_a_full_disk_refuses_writes_and_serves_reads():
@@ -128,38 +122,35 @@ def one_of_two_copies_on_a_full_disk():
 def all_disks_full():
     nodes = ["node-1", "node-2", "node-3"]
     with cluster_on_small_disks(nodes, rf=3, partitions=16) as (c, disks):
-        wait_until(lambda: settled(c, "node-1", 3), 30)
+        wait_until(lambda: c.whole("node-1"), 30)
         with Load(c, timeout=5) as load:
-            wait_until(lambda: load.acked > 200, 20)
-        keys = {node: keys_led_by(c, node, 2) for node in nodes}
+            load.goes_on(200)
         said = {}
         for node in nodes:
-            said.update(fill_and_write(c, disks[node], node, keys[node]))
+            said.update(fill_and_write(c, disks[node], node))
+        assert said
         for node in nodes:
-            served(c, node, said)
+            c.serves(node, said)
         for node in nodes:  # one after the other, and then all at once
-            start_again(c, node)
-            served(c, node, said)
+            c.kill(node, wait=True)
+            c.up()
+            c.serves(node, said)
         for node in nodes:
             c.kill(node)
         c.up()
         for node in nodes:
-            served(c, node, said)
+            c.serves(node, said)
         load.where = c.addresses()
         load.verify()
         for disk in disks.values():
             disk.free()
-        for node in nodes:
-            for key in keys[node]:
-                said[key] = "again"
-                goes_on(c, node, key)
-        wait_until(lambda: settled(c, "node-1", 3), 60)
+        takes_writes(c, said, "again")
+        wait_until(lambda: c.whole("node-1"), 60)
         load.verify()
         for node in nodes:
-            served(c, node, said)
+            c.serves(node, said)
 
 
 if __name__ == "__main__":
-    skip_without_small_disks()
     sys.exit(main([a_node_on_a_full_disk_refuses_writes_and_serves_reads,
                    one_of_two_copies_on_a_full_disk, all_disks_full]))

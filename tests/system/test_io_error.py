@@ -8,26 +8,17 @@ import sys
 
 import redis
 
-from cluster import Cluster, Load, connect, main, three_nodes, wait_until
-from small_disk import DyingDisk, skip_without_small_disks
+from cluster import Cluster, connect, three_nodes
+from harness import main, wait_until
+from load import Load
+from small_disk import DyingDisk, need_small_disks
 
 DISK_MIB = 96
 SEGMENTS = ["--wal-segment-bytes=4MiB", "--wal-bytes=16MiB"]
 
 
-def in_sync(c, node):
-    s = c.status(node)
-    return s["led"] == s["partitionCount"] and s["unreachable"] == 0 and all(
-        p["inSync"] == p["copies"] for p in s["partitions"])
-
-
-def goes_on(load, seconds=15):
-    before = load.acked
-    wait_until(lambda: load.wrong or load.acked > before + 50, seconds, 0.02)
-    load.raise_if_wrong()
-
-
 def a_device_fails(rf):
+    need_small_disks()
     with Cluster(three_nodes(rf=rf), SEGMENTS, small=False) as c:
         at = os.path.join(c.data, "c", "node-2")
         log = os.path.join(c.dir, "node-2.log")
@@ -37,27 +28,22 @@ def a_device_fails(rf):
                 c.up()
                 pid = c.row("node-2")["pid"]
                 with Load(c, timeout=3) as load:
-                    goes_on(load)
+                    load.goes_on(50)
                     disk.die()
                     wait_until(lambda: not running(pid), 20)
-                    load.where = {n: a for n, a in load.where.items() if n != "node-2"}
-                    goes_on(load)
-                said = read(log)
+                    load.leave_out("node-2")
+                    load.goes_on(50)
+                said = c.log("node-2")
                 assert "event=wal_failed" in said, said[-2000:]
                 assert "node node-2 of c ends: the write-ahead log failed" in said, said[-2000:]
                 load.verify(["node-1", "node-3"])
             except BaseException:
-                print(read(log)[-6000:])
+                c.tell()  # the directory is about to go
                 raise
         os.rmdir(at)  # a new device
         c.up()
-        wait_until(lambda: in_sync(c, "node-1"), 60, 0.5)
+        wait_until(lambda: c.whole("node-1"), 60, 0.5)
         load.verify()
-
-
-def read(path):
-    with open(path, encoding="utf-8") as f:
-        return f.read()
 
 
 def running(pid):
@@ -70,6 +56,7 @@ def running(pid):
 
 def a_node_alone_ends_with_the_reason():
     """Exit status 1 and one line of what it was, on a standard error that is not on the device."""
+    need_small_disks()
     with Cluster('defineCluster("c", { nodes: ["n1"] });') as c:
         at = os.path.join(c.data, "c", "n1")
         with DyingDisk(at, DISK_MIB, c.dir) as disk:
@@ -104,5 +91,4 @@ def one_of_two_copies():
 
 
 if __name__ == "__main__":
-    skip_without_small_disks()
     sys.exit(main([one_of_three_copies, one_of_two_copies, a_node_alone_ends_with_the_reason]))

@@ -2,7 +2,6 @@
 """What clients may do to a node: ten thousand of them, more than --max-clients, one that never reads,
 pipelines without end, and bytes that are no RESP.  Memory stays bounded, errors are clear, and the
 others are served."""
-import os
 import random
 import resource
 import selectors
@@ -11,7 +10,8 @@ import sys
 import threading
 import time
 
-from cluster import Cluster, main, seed, three_nodes, wait_until
+from cluster import Cluster, connect, three_nodes
+from harness import main, seed, wait_until
 
 MANY = 10000
 SPARE_FILES = 500
@@ -32,9 +32,11 @@ def command(*words):
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words)
 
 
+UNDECIDED = b"-CLUSTERDOWN", b"-TRYAGAIN", b"-TIMEOUT"  # while a busy machine elects leaders
+
+
 def raw(c, node, timeout=20):
-    host, port = c.row(node)["listen"].rsplit(":", 1)
-    return socket.create_connection((host, int(port)), timeout=timeout)
+    return socket.create_connection(c.address(node), timeout=timeout)
 
 
 def read_to_end(s, until=None):
@@ -54,17 +56,16 @@ def read_to_end(s, until=None):
 # ---- many ----
 
 class Caller:
-    """One of many connections: sends its commands at once, and waits for what it expects."""
+    """One of many connections: sets a key and gets it, and asks again while there is no leader."""
 
     def __init__(self, address, number):
         self.sock = socket.socket()
         self.sock.setblocking(False)
         self.sock.connect_ex(address)
         value = b"value of %d" % number
-        self.to_send = command("SET", "Many:%d" % number, value) + command(
-            "GET", "Many:%d" % number)
-        self.expected = b"+OK\r\n$%d\r\n%s\r\n" % (len(value), value)
-        self.got = b""
+        self.steps = [(command("SET", "Many:%d" % number, value), b"+OK\r\n"),
+                      (command("GET", "Many:%d" % number), b"$%d\r\n%s\r\n" % (len(value), value))]
+        self.got, self.to_send = b"", self.steps[0][0]
 
     def ready(self, mask):
         """True when all has come."""
@@ -74,14 +75,30 @@ class Caller:
             piece = self.sock.recv(4096)
             assert piece, "closed after %r" % self.got
             self.got += piece
-        assert self.expected.startswith(self.got), self.got
-        return self.got == self.expected
+            self.take()
+        return not self.steps
+
+    def take(self):
+        """A whole answer ends the step, or begins it again."""
+        expected = self.steps[0][1]
+        if self.got == expected:
+            del self.steps[0]
+        elif not (self.got.startswith(UNDECIDED) and self.got.endswith(b"\r\n")):
+            assert expected.startswith(self.got) or not self.got.endswith(b"\r\n"), self.got
+            return
+        self.got = b""
+        self.to_send = self.steps[0][0] if self.steps else b""
 
     def wants(self):
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self.to_send else 0)
 
 
-def call_all(address, count, seconds=60):
+def at_rest(c, node):
+    """Those who asked on the way, as `up` does, have gone."""
+    wait_until(lambda: c.stat(node)["clients"] == 0, 30)
+
+
+def call_all(address, count, seconds=120):
     """Opens so many connections, all at once, and returns them when all were answered."""
     callers, waiting, end = [], selectors.DefaultSelector(), time.monotonic() + seconds
     done = 0
@@ -106,9 +123,8 @@ def ten_thousand_connections():
     many = min(MANY, files - SPARE_FILES)
     with Cluster(three_nodes()) as c:
         c.up()
-        host, port = c.row("node-1")["listen"].rsplit(":", 1)
         before = memory(c, "node-1")
-        callers = call_all((host, int(port)), many)
+        callers = call_all(c.address("node-1"), many)
         after, stat = memory(c, "node-1"), c.stat("node-1")
         print("%d connections: %.0f MiB, %.0f before; %.1f KiB each" % (
             many, after, before, (after - before) * 1024 / many))
@@ -126,8 +142,8 @@ def ten_thousand_connections():
 def clients_beyond_the_limit_are_told_so():
     with Cluster(three_nodes(), ["--max-clients=100"]) as c:
         c.up()
-        host, port = c.row("node-1")["listen"].rsplit(":", 1)
-        callers = call_all((host, int(port)), 100)
+        at_rest(c, "node-1")
+        callers = call_all(c.address("node-1"), 100)
         for _ in range(20):
             with raw(c, "node-1") as late:
                 assert read_to_end(late) == b"-ERR max number of clients reached\r\n"
@@ -150,14 +166,18 @@ def the_limit_is_the_nodes_and_can_be_raised():
             return b"max number of clients" in read_to_end(late, until=b"\r\n")
     with Cluster(three_nodes(), ["--max-clients=40", "--workers=2"]) as c:
         c.up()
-        host, port = c.row("node-1")["listen"].rsplit(":", 1)
-        callers = call_all((host, int(port)), 40)
-        wait_until(lambda: c.stat("node-1")["clients"] == 40, 10)
+        at_rest(c, "node-1")
+        callers = call_all(c.address("node-1"), 40)
+        wait_until(lambda: c.stat("node-1")["clients"] == 40, 30)
         assert all(turned_away() for _ in range(20))
         callers.pop().sock.close()
-        wait_until(lambda: not turned_away(), 10)
-        wait_until(lambda: c.client("node-1").config_set("max-clients", 1000), 10)
-        callers += call_all((host, int(port)), 600)
+        wait_until(lambda: not turned_away(), 30)
+        wait_until(lambda: c.client("node-1").config_set("max-clients", 1000), 30)
+        host, port = c.address("node-1")
+        for own in port + 1, port + 2:  # each worker's
+            wait_until(lambda: connect(host, own).config_get("max-clients") == {
+                "max-clients": "1000"}, 30)
+        callers += call_all((host, port), 600)
         assert c.stat("node-1")["clients"] >= 600 and not turned_away()
         for caller in callers:
             caller.sock.close()
@@ -167,7 +187,7 @@ def the_limit_is_the_nodes_and_can_be_raised():
 
 def served(c, node, count=100):
     """Another client is served meanwhile."""
-    client = c.client(node, timeout=30)
+    client = c.client(node)
     for n in range(count):
         assert client.set("Other:%d" % n, n) and client.get("Other:%d" % n) == b"%d" % n
 
@@ -211,16 +231,18 @@ def pipelines_without_end_leave_room_for_others():
             s = raw(c, "node-1", timeout=60)
             piece = b"".join(command("SET", "Pour:%d-%d" % (n, i), "x" * 100) for i in range(200))
             s.setblocking(False)
-            selector, rest = selectors.DefaultSelector(), b""
+            selector, rest, line = selectors.DefaultSelector(), b"", b""
             selector.register(s, selectors.EVENT_READ | selectors.EVENT_WRITE)
             while not stop.is_set():
                 for _, mask in selector.select(1):
                     if mask & selectors.EVENT_READ:
                         got = s.recv(1 << 16)
-                        if not got or b"-" in got:
-                            wrong.append(got[:200])
+                        *lines, line = (line + got).split(b"\r\n")
+                        refused = [x for x in lines if x != b"+OK" and not x.startswith(UNDECIDED)]
+                        if not got or refused:
+                            wrong.append(refused or "closed")
                             return
-                        sent[n] += got.count(b"+OK")
+                        sent[n] += lines.count(b"+OK")
                     if mask & selectors.EVENT_WRITE:
                         rest = rest or piece
                         rest = rest[s.send(rest):]
@@ -280,9 +302,12 @@ def what_is_no_resp_is_told_and_closed():
                               (command("SET", "Slow:1", "x" * 50), b"+OK\r\n")):
             with raw(c, "node-1") as s:
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                for at in range(len(whole)):  # a byte at a time
-                    s.sendall(whole[at:at + 1])
-                assert s.recv(200).startswith(answer), whole
+                got = UNDECIDED[0]
+                while got.startswith(UNDECIDED):
+                    for at in range(len(whole)):  # a byte at a time
+                        s.sendall(whole[at:at + 1])
+                    got = s.recv(200)
+                assert got.startswith(answer), (whole, got)
         halves = []
         for n in range(200):  # half a command, and then silence
             s = raw(c, "node-1")

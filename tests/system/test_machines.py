@@ -12,9 +12,9 @@ import sys
 import tempfile
 import time
 
-from cluster import TIDEMILL, main, wait_until
+from cluster import TIDEMILL
+from harness import Skip, main, need_root, on_failure, wait_until
 
-SKIPPED = 77
 SPACES = ["tm-machine-%d-%s" % (os.getpid(), side) for side in "ab"]
 PORTS = 7000, 7032
 FABRIC = ["10.213.8.101", "10.213.8.102"]
@@ -29,8 +29,7 @@ TOPOLOGY = "defineCluster('c', { nodes: ['a', 'b'], replicationFactor: 2, partit
 def run(*words, check=True):
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     if check and done.returncode != 0:
-        print("skipped: %s: %s" % (" ".join(words), done.stderr.strip()))
-        sys.exit(SKIPPED)
+        raise Skip("%s: %s" % (" ".join(words), done.stderr.strip()))
     return done.stdout
 
 
@@ -39,8 +38,7 @@ def two_machines():
     try:
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW).close()
     except OSError as e:
-        print("skipped: no packet sockets: %s" % e)
-        sys.exit(SKIPPED)
+        raise Skip("no packet sockets: %s" % e) from e
     try:
         for space in SPACES:
             run("ip", "netns", "add", space)
@@ -126,6 +124,7 @@ def without_the_right_to_its_port_a_node_says_so(machine):
 
 
 def two_machines_replicate_over_af_packet():
+    need_root("ip", "setpriv", "redis-cli")
     folder = tempfile.mkdtemp(prefix="tidemill-test-", dir=os.environ.get("TM_SYSTEM_DIR"))
     os.chmod(folder, 0o777)
     shutil.copy(TIDEMILL, os.path.join(folder, "tidemill"))
@@ -145,8 +144,8 @@ def two_machines_replicate_over_af_packet():
                 wait_until(lambda m=m: m.ask("GET", "Order:19").endswith("-19"), 30, 0.3)
                 write_and_read(machines, "after %d" % m.number)
         except BaseException:
-            for m in machines:
-                print(m.said())
+            ends = [line for m in machines for line in [m.log, *m.said().splitlines()[-8:]]]
+            on_failure(lambda: ends)
             raise
         finally:
             for m in machines:
@@ -155,7 +154,4 @@ def two_machines_replicate_over_af_packet():
 
 
 if __name__ == "__main__":
-    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "setpriv", "redis-cli"))):
-        print("skipped: root, ip, setpriv and redis-cli are needed")
-        sys.exit(SKIPPED)
     sys.exit(main([two_machines_replicate_over_af_packet]))

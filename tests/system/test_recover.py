@@ -5,18 +5,13 @@ import shutil
 import sys
 import threading
 
-from cluster import Cluster, connect, main, nodes_text, three_nodes, wait_until
+from cluster import Cluster, connect, nodes_text, three_nodes
+from harness import main, wait_until
 
 
 def led(c, node):
     s = c.status(node)
     return s["led"] == s["partitionCount"]
-
-
-def whole(c, node, copies):
-    s = c.status(node)
-    return s["led"] == s["partitionCount"] and s["unreachable"] == 0 and all(
-        p["inSync"] >= min(copies, p["copies"]) for p in s["partitions"])
 
 
 def recover(c, node, *args, check=True):
@@ -39,7 +34,7 @@ def expect_all(c, node, value, keys=60):
 def two_nodes_one_lost_for_good():
     with Cluster(nodes_text("c", ["node-1", "node-2"], replicationFactor=2, partitions=8)) as c:
         c.up()
-        wait_until(lambda: whole(c, "node-1", 2), 20)
+        wait_until(lambda: c.whole("node-1"), 30)
         write_all(c, "node-2", "before")
         folder = c.row("node-1")["dir"]
         c.kill("node-1")
@@ -60,14 +55,14 @@ def two_nodes_one_lost_for_good():
         assert "nothing to recover" in again, again
         shutil.rmtree(folder)
         c.up()
-        wait_until(lambda: whole(c, "node-2", 2), 30)
+        wait_until(lambda: c.whole("node-2"), 30)
         expect_all(c, "node-1", "after")
 
 
 def two_copies_the_better_one_lost_for_good():
     with Cluster(three_nodes(rf=2, partitions=12)) as c:
         c.up()
-        wait_until(lambda: whole(c, "node-1", 2), 20)
+        wait_until(lambda: c.whole("node-1"), 30)
         write_all(c, "node-1", "before")
         where = c.addresses()
         c.kill("node-2")
@@ -84,12 +79,12 @@ def two_copies_the_better_one_lost_for_good():
         wait_until(lambda: led(c, "node-3"), 20)
         up.join()
         write_all(c, "node-3", "after")
-        wait_until(lambda: whole(c, "node-2", 2), 30)
+        wait_until(lambda: c.whole("node-2"), 30)
         for node in ("node-1", "node-2"):  # either may die again, the witness is back too
             c.kill(node)
             write_all(c, "node-3", "without " + node)
             c.up()
-            wait_until(lambda: whole(c, "node-3", 2), 30)
+            wait_until(lambda: c.whole("node-3"), 30)
         expect_all(c, "node-1", "without node-2")
 
 

@@ -4,15 +4,11 @@ import os
 import shutil
 import sys
 
-from cluster import Cluster, Load, main, three_nodes, wait_until
+from cluster import Cluster, three_nodes
+from harness import main, wait_until
+from load import Load
 
 TINY_LOG = ["--wal-segment-bytes=4MiB", "--wal-bytes=32MiB"]
-
-
-def well(c, node):
-    s = c.status(node)
-    return s["led"] == s["partitionCount"] and s["unreachable"] == 0 and all(
-        p["inSync"] == p["copies"] for p in s["partitions"])
 
 
 def the_worker_count_may_change_between_starts():
@@ -27,19 +23,18 @@ def the_worker_count_may_change_between_starts():
             assert [client.get("Order:%d" % i) for i in range(200)] == [
                 b"%d" % i for i in range(200)], workers
             client.set("Workers:%d" % workers, "x")
-            wait_until(lambda: well(c, "node-2"), 20)
+            wait_until(lambda: c.whole("node-2"), 30)
 
 
 def a_wiped_node_returns_and_is_counted_again():
     with Cluster(three_nodes()) as c:
         c.up()
         with Load(c, timeout=3) as load:
-            wait_until(lambda: load.acked > 100, 10)
-            c.kill("node-3")
-            wait_until(lambda: c.row("node-3")["state"] == "dead", 10)
+            load.goes_on(100)
+            c.kill("node-3", wait=True)
             shutil.rmtree(os.path.join(c.data, "c", "node-3"))
             c.up()
-            wait_until(lambda: well(c, "node-1"), 20)
+            wait_until(lambda: c.whole("node-1"), 30)
             load.stop()
             load.where = c.addresses()
         c.kill("node-1")  # now node-3 is needed for each quorum

@@ -14,7 +14,9 @@ import sys
 import threading
 import time
 
-from cluster import Cluster, Load, main, three_nodes, wait_until
+from cluster import Cluster, three_nodes
+from harness import main, wait_until
+from load import Load
 
 SUPPRESSIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "threads.supp")
 # Instrumented code is slow: it is given time before somebody takes it for dead.
@@ -63,11 +65,11 @@ def work_and_watch(c):
     with Load(c, writers=3, readers=2, timeout=30) as load:
         operator.start()
         for _ in range(2):
-            wait_until(lambda n=load.acked: load.wrong or load.acked >= n + 500, 60, 0.05)
+            load.goes_on(500, 60)
             c.kill("node-2")
-            wait_until(lambda n=load.acked: load.wrong or load.acked >= n + 100, 60, 0.05)
+            load.goes_on(100, 60)
             c.up()
-        wait_until(lambda n=load.acked: load.wrong or load.acked >= n + 500, 60, 0.05)
+        load.goes_on(500, 60)
         wait_until(lambda: not wrong, 60)
         done.set()
         operator.join(120)

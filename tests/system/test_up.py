@@ -9,8 +9,10 @@ import sys
 import tempfile
 import time
 
-from cluster import (TIDEMILL, Cluster, PORTS_PER_NODE, main, nodes_text, redis, three_nodes,
-                     wait_until)
+import redis
+
+from cluster import TIDEMILL, Cluster, PORTS_PER_NODE, nodes_text, three_nodes
+from harness import main, wait_until
 
 
 def expect(done, status, *words):
