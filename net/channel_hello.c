@@ -6,7 +6,8 @@
  *
  * Both may ask at once.  A process is adopted only by an answer to a nonce of the present round, so
  * that a delayed frame of a dead process never replaces a living one.  A lost CONFIRM heals
- * itself: data of the asker are unknown to the answerer, which asks in turn.  A refused process
+ * itself: data of the asker are unknown to the answerer, which asks in turn, and so it does if it
+ * waits in vain; what it sent meanwhile to the process before would be dropped.  A refused process
  * asks again every second, for the reason may go away. */
 #include "net/channel_internal.h"
 
@@ -97,6 +98,8 @@ static void on_hello(struct tm_channel *ch, const struct tm_frame_head *head, st
     memcpy(h->blob, blob.data, blob.len);
     h->answer_to = head->seq;
     h->welcome_due = true;
+    if (head->src_boot != ch->peer_boot && h->asked == 0)
+        tm_channel_hello_round(ch, now + HELLO_FIRST_NS);
     ask_within(h, now + HELLO_FIRST_NS);
 }
 

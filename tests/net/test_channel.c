@@ -518,6 +518,24 @@ static void a_restarted_receiver_is_a_new_one(void)
     wire_free(w);
 }
 
+/* Also where neither says anything for a while: what is sent next is not for the process before. */
+static void a_restarted_peer_is_known_though_its_confirm_was_lost(void)
+{
+    struct wire *w = wire_up_new(1, 2000);
+    wire_boot(w, 1);
+    w->marks[0] = 1; /* one is lost */
+    w->drop = drop_confirms;
+    wire_run_for(w, TM_MS(100));
+    CU_ASSERT(w->marks[0] >= 2);
+    w->drop = NULL;
+    CU_ASSERT_EQUAL(w->end[0].resets, 1);
+    each_message_a_frame(w, 1);
+    CU_ASSERT(wire_run_for(w, TM_MS(50)));
+    CU_ASSERT_EQUAL(w->end[0].dropped, 0);
+    CU_ASSERT_EQUAL(w->end[1].received, 1);
+    wire_free(w);
+}
+
 static void a_restart_amid_a_large_message_leaves_no_half_of_it(void)
 {
     struct wire *w = wire_up_new(1, 2000);
@@ -839,6 +857,7 @@ static const struct tm_test tests[] = {
     TM_TEST(an_owner_that_takes_nothing_stops_the_peer),
     TM_TEST(a_lost_credit_is_asked_for),
     TM_TEST(a_restarted_receiver_is_a_new_one),
+    TM_TEST(a_restarted_peer_is_known_though_its_confirm_was_lost),
     TM_TEST(a_restart_amid_a_large_message_leaves_no_half_of_it),
     TM_TEST(both_restarted_find_each_other),
     TM_TEST(late_frames_of_a_dead_process_replace_nobody),
