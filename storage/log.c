@@ -354,9 +354,9 @@ uint64_t tm_log_last_below(const struct tm_log *log, uint64_t segment)
 {
     uint64_t low = log->base, high = log->last;
     if (log->fault_count > 0 || log->repaired > log->base) { /* places do not ascend */
-        while (low < high && lies_below(log, low + 1, segment))
-            low++;
-        return low;
+        while (high > low && !lies_below(log, high, segment))
+            high--;
+        return high;
     }
     while (low < high) {
         uint64_t mid = low + (high - low + 1) / 2;

@@ -86,8 +86,9 @@ enum tm_err tm_log_cut(struct tm_log *log, uint64_t from);
  * after it.  Nothing happens if it does already. */
 void tm_log_compact(struct tm_log *log, uint64_t index);
 
-/* The highest index such that it and all before it lie in segments below `segment` of this WAL or
- * in older generations; tm_log_first - 1: none. */
+/* The highest index that lies in a segment below `segment` of this WAL or in an older generation:
+ * once the log begins after it, it needs none of those.  What was repaired before it may lie later.
+ * tm_log_first - 1: none. */
 uint64_t tm_log_last_below(const struct tm_log *log, uint64_t segment);
 
 /* The log goes on after an installed snapshot (index, term, hash), which is durable: everything

@@ -68,6 +68,38 @@ static void a_log_begins_where_the_oldest_segment_that_is_left_does(void)
     teardown(f);
 }
 
+static void repair(struct fixture *f, uint32_t p)
+{
+    _Alignas(8) uint8_t buf[4096];
+    uint64_t first, last;
+    while (tm_log_fault_count(log_at(f, p)) > 0) {
+        tm_log_fault_at(log_at(f, p), 0, &first, &last);
+        struct tm_record *r = build(f, buf, p, first);
+        enum tm_err e = tm_log_repair(log_at(f, p), tm_bytes_of(r, r->length));
+        CU_ASSERT_FATAL(e == TM_OK || e == TM_ERR_FULL);
+        settle(f);
+    }
+}
+
+/* It lies where it was written anew, behind all that follows it: that can go, with it. */
+static void what_was_repaired_keeps_nothing_that_follows_it(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 30);
+    fill(f, 2, 400);
+    uint64_t last = f->logs[2].last;
+    flip_block_of(f, 2, 1);
+    crash(f, -1);
+    reopen(f);
+    CU_ASSERT_FATAL(tm_log_fault_count(log_at(f, 2)) > 0);
+    repair(f, 2);
+    uint64_t newest = tm_log_segment_of(log_at(f, 2), 1);
+    CU_ASSERT(newest > tm_log_segment_of(log_at(f, 2), last));
+    CU_ASSERT_EQUAL(tm_log_last_below(log_at(f, 2), newest), last);
+    fill(f, 2, 1);
+    CU_ASSERT_EQUAL(tm_log_last_below(log_at(f, 2), newest), last);
+    teardown(f);
+}
+
 static void a_snapshot_that_another_log_led_to_stands_alone(void)
 {
     struct fixture *f = filled(tm_test_seed(), 60);
@@ -105,6 +137,7 @@ static void damage_before_the_snapshot_is_none(void)
 static const struct tm_test tests[] = {
     TM_TEST(a_log_keeps_what_the_wal_has_of_what_its_snapshot_holds),
     TM_TEST(a_log_begins_where_the_oldest_segment_that_is_left_does),
+    TM_TEST(what_was_repaired_keeps_nothing_that_follows_it),
     TM_TEST(a_snapshot_that_another_log_led_to_stands_alone),
     TM_TEST(damage_before_the_snapshot_is_none),
 };
