@@ -312,6 +312,7 @@ enum tm_err tm_log_cut(struct tm_log *log, uint64_t from)
     if (err != TM_OK)
         return err;
     tm_log_truncate(log, from - 1);
+    log->set->maintain = true;
     expect_durable(log, pos.sequence);
     return TM_OK;
 }
@@ -449,6 +450,7 @@ enum tm_err tm_log_repair(struct tm_log *log, struct tm_bytes bytes)
     log->in_own = true;
     log->repaired = tm_max_u64(log->repaired, r->index);
     tm_log_remove_fault(log, r->index);
+    log->set->maintain |= log->fault_count == 0;
     if (tm_log_in_fault(log, r->index - 1) && r->index - 1 > log->base)
         tm_log_index_at(&log->index, r->index - 1)->hash = r->prev_hash;
     return TM_OK;
@@ -462,7 +464,9 @@ enum tm_err tm_log_clear_suspect(struct tm_log *log)
         .kind = TM_RECORD_CLEAR, .index = log->last, .prev_hash = tm_log_last_hash(log)};
     struct tm_wal_pos pos;
     enum tm_err err = tm_log_write_local(log, &record, 0, log->last + 1, &pos);
-    if (err == TM_OK)
-        log->suspect_rot = log->suspect_damaged = false;
-    return err;
+    if (err != TM_OK)
+        return err;
+    log->suspect_rot = log->suspect_damaged = false;
+    log->set->maintain = true;
+    return TM_OK;
 }

@@ -79,10 +79,11 @@ struct tm_log_set {
     struct tm_log_cache cache;
     unsigned fetches;
     bool opened;
-    bool failed;   /* the WAL, or the hard state's file */
-    bool maintain; /* something was given up: perhaps a segment can go */
-    uint64_t release_to,
-        release_floors; /* segments below go when that many floors are saved; 0: none noted */
+    bool failed;                         /* the WAL, or the hard state's file */
+    bool maintain;                       /* something is needed no more: perhaps a segment can go */
+    uint64_t looked_in;                  /* the segment that was the current one then */
+    uint64_t release_to, release_floors; /* segments below go when that many floors are saved */
+    uint64_t release_sequence;           /* and this block is durable; release_to 0: none noted */
     uint64_t refresh_after_ns;
     uint8_t *scratch; /* for a record of our own */
     uint32_t scratch_bytes;

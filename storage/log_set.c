@@ -360,18 +360,26 @@ static uint64_t oldest_of_all(const struct tm_log_set *set)
     return oldest;
 }
 
-/* Notes what might go, or gives up what was noted if the file has what it was noted with by now.
- * True if nothing is left to go; *last: the last block that the file has to cover. */
+/* Whether the file has what was noted by now; last: the last block of what might go. */
+static bool is_saved(const struct tm_log_set *set, uint64_t last)
+{
+    return last <= tm_hs_covered(set->hs) && tm_hs_floors_saved(set->hs) >= set->release_floors;
+}
+
+/* Notes what might go, or gives up what was noted if the file has what it was noted with by now,
+ * and if what made it needless (a cut, a repair) is durable.  True if nothing is left to go; *last:
+ * the last block that the file has to cover. */
 static bool give_up(struct tm_log_set *set, uint64_t oldest, uint64_t *last)
 {
     if (set->release_to == 0) {
         set->release_to = oldest;
         set->release_floors = tm_hs_floors(set->hs);
+        set->release_sequence = tm_wal_begun(set->wal);
     }
     set->release_to = tm_min_u64(set->release_to, oldest);
     bool some = set->release_to > tm_wal_first_segment(set->wal);
     *last = some ? tm_wal_segment_last_sequence(set->wal, set->release_to - 1) : 0;
-    if (*last > tm_hs_covered(set->hs) || tm_hs_floors_saved(set->hs) < set->release_floors)
+    if (!is_saved(set, *last) || tm_wal_durable(set->wal) < set->release_sequence)
         return false;
     if (some)
         tm_wal_release(set->wal, set->release_to);
@@ -383,9 +391,11 @@ static bool give_up(struct tm_log_set *set, uint64_t oldest, uint64_t *last)
 static void give_up_segments(struct tm_log_set *set)
 {
     uint64_t oldest = oldest_of_all(set), last;
+    set->looked_in = tm_wal_current_segment(set->wal);
     set->maintain = !give_up(set, oldest, &last) && !give_up(set, oldest, &last);
     uint64_t now = tm_ctx_now(set->ctx);
-    if (!set->maintain || last > tm_wal_durable(set->wal) || now < set->refresh_after_ns)
+    if (!set->maintain || is_saved(set, last) || last > tm_wal_durable(set->wal) ||
+        now < set->refresh_after_ns)
         return;
     set->refresh_after_ns = now + RETRY_NS; /* and again when the file is written */
     tm_hs_refresh(set->hs, set->wal);
@@ -398,6 +408,7 @@ void tm_log_set_flush(struct tm_log_set *set)
     if (set->failed)
         return;
     enum tm_err err = tm_hs_commit(set->hs, set->wal);
+    set->maintain |= tm_wal_current_segment(set->wal) != set->looked_in;
     if (set->maintain && !tm_hs_refreshing(set->hs))
         give_up_segments(set);
     if (tm_hs_unsaved(set->hs))
@@ -415,7 +426,8 @@ void tm_log_set_tick(struct tm_log_set *set)
 uint64_t tm_log_set_next_deadline(const struct tm_log_set *set)
 {
     uint64_t wal = tm_wal_next_deadline(set->wal);
-    if (tm_hs_refreshing(set->hs) || set->failed || !set->maintain)
+    bool waits = set->release_to != 0 && tm_wal_durable(set->wal) < set->release_sequence;
+    if (tm_hs_refreshing(set->hs) || set->failed || !set->maintain || waits)
         return wal;
     return tm_min_u64(wal, tm_max_u64(set->refresh_after_ns, 1));
 }

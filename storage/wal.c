@@ -268,6 +268,11 @@ uint64_t tm_wal_durable(const struct tm_wal *wal)
     return wal->durable;
 }
 
+uint64_t tm_wal_begun(const struct tm_wal *wal)
+{
+    return wal->next - 1;
+}
+
 enum tm_wal_state tm_wal_state(const struct tm_wal *wal)
 {
     return wal->failed ? TM_WAL_FAILED : wal->full ? TM_WAL_FULL : TM_WAL_RUNNING;

@@ -212,6 +212,10 @@ uint64_t tm_wal_next_deadline(const struct tm_wal *wal);
 /* The highest contiguous durable sequence. */
 uint64_t tm_wal_durable(const struct tm_wal *wal);
 
+/* The sequence of the newest block that was begun: all that was appended so far is durable when
+ * tm_wal_durable reaches it. */
+uint64_t tm_wal_begun(const struct tm_wal *wal);
+
 /* What it may take; see enum tm_wal_state. */
 enum tm_wal_state tm_wal_state(const struct tm_wal *wal);
 

@@ -703,6 +703,173 @@ static void a_disowned_log_keeps_no_segment(void)
     teardown(f);
 }
 
+static uint64_t first_segment(const struct fixture *f)
+{
+    return tm_wal_first_segment(tm_log_set_wal(f->set));
+}
+
+static uint64_t current_segment(const struct fixture *f)
+{
+    return tm_wal_current_segment(tm_log_set_wal(f->set));
+}
+
+/* So many promises, each in a block of its own. */
+static void promise_on(struct fixture *f, uint32_t p, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        put(f, p);
+        settle(f);
+        f->env.now_ns += TM_MS(1);
+    }
+}
+
+/* Elections without end on a log of four segments, where nobody writes anything else. */
+static void promises_alone_fill_no_log(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    f->config.wal.max_bytes = 4 * f->config.wal.segment_bytes;
+    reopen(f);
+    promise_on(f, 2, 600);
+    CU_ASSERT(f->space);
+    CU_ASSERT(current_segment(f) > 10);
+    CU_ASSERT(first_segment(f) + 2 > current_segment(f));
+    CU_ASSERT_EQUAL(f->logs[2].put_durable, f->logs[2].put_count);
+    teardown(f);
+}
+
+/* A log whose records that nobody committed lie in the first segment, and three segments of
+ * promises behind them: the log is full. */
+static struct fixture *full_behind_a_tail(uint64_t seed)
+{
+    struct fixture *f = setup(seed);
+    f->config.wal.max_bytes = 4 * f->config.wal.segment_bytes;
+    f->config.wal.reserve_bytes = TM_KIB(32);
+    reopen(f);
+    for (unsigned i = 0; i < 3; i++)
+        CU_ASSERT_FATAL(append(f, 2) == TM_OK);
+    settle(f);
+    for (unsigned i = 0; i < 100 && f->space; i++)
+        promise_on(f, 4, 1);
+    CU_ASSERT_FALSE_FATAL(f->space);
+    CU_ASSERT_EQUAL(first_segment(f), 1);
+    return f;
+}
+
+static void cut_all(struct fixture *f, uint32_t p)
+{
+    CU_ASSERT(tm_log_cut(log_at(f, p), 1) == TM_OK);
+    f->logs[p].last = f->logs[p].durable = 0;
+}
+
+static void what_was_cut_keeps_no_segment(void)
+{
+    struct fixture *f = full_behind_a_tail(tm_test_seed());
+    cut_all(f, 2);
+    settle(f);
+    CU_ASSERT(f->space);
+    CU_ASSERT(first_segment(f) > 1);
+    teardown(f);
+}
+
+/* Two blocks under way, one that waits behind them, one that gathers. */
+static void fill_blocks(struct fixture *f, uint32_t p)
+{
+    struct tm_wal *wal = tm_log_set_wal(f->set);
+    uint64_t durable = tm_wal_durable(wal);
+    while (tm_wal_begun(wal) < durable + 4) {
+        struct tm_record harmless = {.kind = TM_RECORD_CLEAR, .index = tm_log_last(log_at(f, p))};
+        struct tm_wal_pos pos;
+        CU_ASSERT_FATAL(tm_log_write_local(log_at(f, p), &harmless, 0, 1, &pos) == TM_OK);
+        if (tm_wal_begun(wal) < durable + 3)
+            tm_wal_flush(wal);
+    }
+}
+
+/* Blocks are under way when a log is cut, and the power goes at any moment after: what was cut is
+ * given up only when the cut is durable. */
+static void what_was_cut_stays_until_the_cut_is_durable(void)
+{
+    uint64_t seed = tm_test_seed();
+    unsigned released = 0, kept = 0;
+    for (unsigned round = 0; round < 40; round++) {
+        struct fixture *f = full_behind_a_tail(seed + round);
+        uint64_t was = f->logs[2].last, hash = f->logs[2].hash[was], now = 0;
+        fill_blocks(f, 4);
+        cut_all(f, 2);
+        uint64_t begun = tm_wal_begun(tm_log_set_wal(f->set));
+        for (unsigned steps = round % 20; steps > 0; steps--) {
+            tm_log_set_flush(f->set);
+            tm_sim_disk_step(f->env.sd);
+        }
+        bool durable = tm_wal_durable(tm_log_set_wal(f->set)) >= begun;
+        released += first_segment(f) > 1;
+        CU_ASSERT(durable || first_segment(f) == 1);
+        crash(f, 0);
+        reopen(f);
+        kept += !durable;
+        CU_ASSERT_EQUAL(tm_log_last(log_at(f, 2)), durable ? 0 : was);
+        CU_ASSERT(durable || (tm_log_hash_at(log_at(f, 2), was, &now) && now == hash));
+        teardown(f);
+    }
+    CU_ASSERT(released > 0 && kept > 0);
+}
+
+/* The only record in the oldest segments rots, and is sent again. */
+static void what_was_repaired_keeps_no_segment(void)
+{
+    _Alignas(8) uint8_t buf[4096];
+    struct fixture *f = setup(tm_test_seed());
+    reopen(f);
+    CU_ASSERT_FATAL(append(f, 2) == TM_OK);
+    settle(f);
+    promise_on(f, 4, 40);
+    CU_ASSERT_FATAL(append(f, 2) == TM_OK);
+    settle(f);
+    pass_idle(f);
+    CU_ASSERT_EQUAL(first_segment(f), 1);
+    flip_block_of(f, 2, 1);
+    crash(f, -1);
+    reopen(f);
+    for (unsigned i = 0; i < 4; i++)
+        settle(f);
+    CU_ASSERT_EQUAL(tm_log_fault_count(log_at(f, 2)), 1);
+    CU_ASSERT_EQUAL(first_segment(f), 1);
+    struct tm_record *r = build(f, buf, 2, 1);
+    CU_ASSERT(tm_log_repair(log_at(f, 2), tm_bytes_of(r, r->length)) == TM_OK);
+    for (unsigned i = 0; i < 4; i++)
+        settle(f);
+    CU_ASSERT(first_segment(f) > 1);
+    CU_ASSERT_EQUAL(fetch_all(f, 2, 1, 2), TM_OK);
+    teardown(f);
+}
+
+/* Damage of which nobody knows what it held holds nothing any more when it is declared harmless. */
+static void what_is_whole_again_keeps_no_segment(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 100);
+    CU_ASSERT_FATAL(append(f, 2) == TM_OK);
+    settle(f);
+    flip_block_of(f, 2, f->logs[2].last);
+    crash(f, -1);
+    reopen(f);
+    uint64_t first = first_segment(f);
+    for (unsigned k = 0; k < MINE; k++) {
+        struct tm_log *log = log_at(f, partition_at(k));
+        CU_ASSERT(tm_log_suspect(log));
+        tm_log_set_commit(log, tm_log_last(log));
+        tm_log_compact(log, tm_log_last(log));
+    }
+    for (unsigned i = 0; i < 40; i++)
+        settle(f);
+    CU_ASSERT_EQUAL(first_segment(f), first);
+    for (unsigned k = 0; k < MINE; k++)
+        CU_ASSERT(tm_log_clear_suspect(log_at(f, partition_at(k))) == TM_OK);
+    for (unsigned i = 0; i < 4; i++)
+        settle(f);
+    CU_ASSERT(first_segment(f) > first);
+    teardown(f);
+}
+
 static int64_t (*run_of_disk)(struct tm_disk *disk, struct tm_disk_op *op);
 
 static int64_t run_but_for_hard_state(struct tm_disk *disk, struct tm_disk_op *op)
@@ -750,6 +917,11 @@ static const struct tm_test tests[] = {
     TM_TEST(a_log_in_an_older_generation_keeps_its_moved_record),
     TM_TEST(segments_stay_until_the_floor_is_saved),
     TM_TEST(a_disowned_log_keeps_no_segment),
+    TM_TEST(promises_alone_fill_no_log),
+    TM_TEST(what_was_cut_keeps_no_segment),
+    TM_TEST(what_was_cut_stays_until_the_cut_is_durable),
+    TM_TEST(what_was_repaired_keeps_no_segment),
+    TM_TEST(what_is_whole_again_keeps_no_segment),
     TM_TEST(a_start_that_fails_has_nothing_under_way),
 };
 
