@@ -138,11 +138,17 @@ static bool same_set(const struct tm_insync *a, const struct tm_insync *b)
            (a->count < 2 || tm_id_equal(a->at[1], b->at[1]));
 }
 
-/* Whoever is in a set has all that was committed before it was made. */
+/* Whoever is in a set has all that was committed before it was made, as far as the leader of its
+ * term could know: one that was deposed meanwhile gets nobody's leave for its set. */
 static void check_members_of_set(const struct look *l, const struct tm_insync *s)
 {
-    const struct tm_sim_entry *e =
-        tm_sim_truth_committed_at(l->t, l->partition, l->part->committed);
+    const struct tm_sim_entry *e = NULL;
+    for (uint64_t i = l->part->committed; i > 0; i--) {
+        e = tm_sim_truth_committed_at(l->t, l->partition, i);
+        if (e == NULL || e->committed_in <= s->term)
+            break;
+        e = NULL;
+    }
     for (unsigned i = 0; e != NULL && !l->t->config.memory && i < s->count; i++)
         if (!has(l, s->at[i], e))
             WRONG(l, "in-sync set %llu.%llu has node %u, which lacks record %llu, committed before",

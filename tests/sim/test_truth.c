@@ -630,6 +630,51 @@ static void an_in_sync_set_of_two_contents_is_seen(void)
     expect(&w, "has another in-sync set 1.1");
 }
 
+/* Node 0, which leads, has gone on alone. */
+static void alone(struct world *w)
+{
+    with_witness(w);
+    insync(w, 0, 1, 2, 1);
+    look(w, 0);
+    promise(w, 2, 1, TM_NODE_UNKNOWN);
+    insync(w, 2, 1, 2, 1);
+    w->node[0].r.hs.insync.confirmed = true;
+    commit(w, 0, 1);
+    look(w, 0);
+}
+
+static void an_in_sync_set_with_one_who_lacks_what_is_committed_is_seen(void)
+{
+    struct world w;
+    alone(&w);
+    insync(&w, 0, 1, 3, 3);
+    look(&w, 0);
+    expect(&w, "in-sync set 1.3 has node 1, which lacks record 1");
+}
+
+/* Node 0 sleeps; 1 takes over and goes on alone; 0 wakes and, as far as it knows, leads. */
+static void a_deposed_leaders_set_need_not_have_what_the_next_committed(void)
+{
+    struct world w;
+    with_witness(&w);
+    replicate(&w, 0, 1);
+    commit(&w, 0, 1);
+    look(&w, 0);
+    elect(&w, 1, 2, 6);
+    insync(&w, 1, 2, 1, 3);
+    look(&w, 1);
+    insync(&w, 1, 2, 2, 2);
+    insync(&w, 2, 2, 2, 2);
+    w.node[1].r.hs.insync.confirmed = true;
+    append(&w, 1, 2, 0);
+    flush(&w, 1);
+    commit(&w, 1, 2);
+    look(&w, 1);
+    insync(&w, 0, 1, 2, 1);
+    look(&w, 0);
+    expect(&w, NULL);
+}
+
 /* ---- memory, eventual ---- */
 
 static void a_forgetful_voter_is_seen(void)
@@ -820,6 +865,8 @@ static const struct tm_test tests[] = {
     TM_TEST(a_lone_commit_the_witness_knows_is_sound),
     TM_TEST(a_lone_commit_the_witness_does_not_know_is_seen),
     TM_TEST(an_in_sync_set_of_two_contents_is_seen),
+    TM_TEST(an_in_sync_set_with_one_who_lacks_what_is_committed_is_seen),
+    TM_TEST(a_deposed_leaders_set_need_not_have_what_the_next_committed),
     TM_TEST(a_forgetful_voter_is_seen),
     TM_TEST(a_forgetful_copy_beside_a_witness_is_seen),
     TM_TEST(a_witness_forgets_nothing_in_memory),
