@@ -101,6 +101,18 @@ static void draw_work(struct tm_sim_work_config *w, struct tm_rng *rng)
     w->patience_ns = TM_MS(PICK(rng, 200, 2000, 12000));
 }
 
+/* One in eight has clients that think about what they watch, for longer than a leader may lead.
+ * Drawn by a generator of its own: all else of a seed stays as it was. */
+static void draw_linger(struct tm_sim_work_config *w, uint64_t seed)
+{
+    struct tm_rng rng;
+    tm_rng_seed(&rng, seed ^ 0x700000);
+    if (!tm_rng_chance(&rng, 1, 8))
+        return;
+    w->linger_ns = TM_MS(PICK(&rng, 500, 3000, 12000));
+    w->share[TM_SIM_EXPECT] += 40;
+}
+
 /* Of half of the eventual clusters it can be told what has to be there in the end. */
 static void simplify(struct tm_sim_work_config *w)
 {
@@ -136,6 +148,7 @@ void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
     draw_load(&plan->load, &rng);
     draw_census(&plan->census, &rng);
     draw_work(&plan->work, &rng);
+    draw_linger(&plan->work, seed);
     if (plan->cluster.eventual && tm_rng_chance(&rng, 1, 2))
         simplify(&plan->work);
     plan->born_in_peace = tm_rng_chance(&rng, 3, 4);
@@ -151,15 +164,15 @@ void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
 void tm_sim_plan_text(const struct tm_sim_plan *plan, char *text, size_t size)
 {
     const struct tm_sim_config *c = &plan->cluster;
-    int n = snprintf(text, size,
-                     "nodes=%u copies=%u partitions=%u workers=%u %s %s solo=%s segment=%lluk "
-                     "wal=%lluk clients=%u registers=%u fill=%u storms=%u faults:",
-                     c->nodes, c->copies, c->partitions, c->workers[0],
-                     c->eventual ? "eventual" : "strong", plan->faults.memory ? "memory" : "disk",
-                     c->options.solo == TM_SOLO_STOP ? "stop" : "serve",
-                     (unsigned long long)c->options.wal_segment_bytes / 1024,
-                     (unsigned long long)c->options.wal_bytes / 1024, plan->work.clients,
-                     plan->work.registers, plan->work.fill, plan->faults.haste);
+    int n = snprintf(
+        text, size,
+        "nodes=%u copies=%u partitions=%u workers=%u %s %s solo=%s segment=%lluk "
+        "wal=%lluk clients=%u registers=%u fill=%u linger=%llums storms=%u faults:",
+        c->nodes, c->copies, c->partitions, c->workers[0], c->eventual ? "eventual" : "strong",
+        plan->faults.memory ? "memory" : "disk", c->options.solo == TM_SOLO_STOP ? "stop" : "serve",
+        (unsigned long long)c->options.wal_segment_bytes / 1024,
+        (unsigned long long)c->options.wal_bytes / 1024, plan->work.clients, plan->work.registers,
+        plan->work.fill, (unsigned long long)(plan->work.linger_ns / TM_MS(1)), plan->faults.haste);
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
         if (plan->faults.rate[k].mean_ns != 0 && n > 0 && (size_t)n < size)
             n += snprintf(text + n, size - (size_t)n, " %s", tm_sim_fault_name(k));

@@ -155,7 +155,7 @@ static void give_up(struct tm_sim_work_client *c)
 {
     unsigned count = c->count;
     c->count = 0;
-    c->watching = false;
+    c->watching = c->lingers = false;
     for (unsigned i = 0; i < count; i++)
         end_call(c, c->calls[i], TM_SIM_UNKNOWN);
 }
@@ -215,6 +215,22 @@ static enum tm_sim_outcome judge(struct tm_sim_work_client *c, struct tm_sim_ask
     return TM_SIM_DONE;
 }
 
+static void transact(struct tm_sim_work_client *c, const struct tm_sim_step *watched)
+{
+    struct tm_sim_asked next;
+    tm_sim_work_draw_watched(c->work, watched, &next);
+    ask(c, &next);
+}
+
+/* The client thinks about what it read, and watches it meanwhile. */
+static void linger(struct tm_sim_work_client *c, const struct tm_sim_step *read)
+{
+    c->work->stats.lingered++;
+    c->watching = c->lingers = true;
+    c->watched = *read;
+    schedule(c, 1 + tm_rng_below(&c->work->linger, c->work->config.linger_ns));
+}
+
 /* What comes after a call that ended. */
 static void go_on(struct tm_sim_work_client *c, const struct tm_sim_asked *done,
                   enum tm_sim_outcome outcome)
@@ -223,9 +239,10 @@ static void go_on(struct tm_sim_work_client *c, const struct tm_sim_asked *done,
     c->watching = false;
     if (done->form == TM_SIM_FORM_WATCHED && outcome == TM_SIM_DONE && !done->failed &&
         !w->stopping) {
-        struct tm_sim_asked next;
-        tm_sim_work_draw_watched(w, &done->call.step[0], &next);
-        ask(c, &next);
+        if (w->config.linger_ns > 0)
+            linger(c, &done->call.step[0]);
+        else
+            transact(c, &done->call.step[0]);
         return;
     }
     bool watched = done->form == TM_SIM_FORM_MULTI && done->call.step[0].verb == TM_SIM_EXPECT;
@@ -295,24 +312,29 @@ static void next_call(struct tm_sim_work_client *c)
     ask(c, &call);
 }
 
+static void hang_up(struct tm_sim_work_client *c)
+{
+    tm_sim_disconnect(c->conn);
+    c->conn = NULL;
+    give_up(c);
+}
+
 static void wake(struct tm_sim_work_client *c)
 {
     struct tm_sim_work *w = c->work;
     schedule_next(c);
-    if (c->count > 0 && c->give_up_at <= tm_sim_now(w->sim)) {
-        tm_sim_disconnect(c->conn);
-        c->conn = NULL;
-        give_up(c);
-    }
+    if (c->count > 0 && c->give_up_at <= tm_sim_now(w->sim))
+        hang_up(c);
     if (w->stopping)
         return;
-    if (c->conn != NULL && c->count == 0 && tm_sim_work_any(w, 500) == 0) {
-        tm_sim_disconnect(c->conn);
-        c->conn = NULL;
-    }
+    if (c->conn != NULL && c->count == 0 && tm_sim_work_any(w, 500) == 0)
+        hang_up(c);
     if (c->conn == NULL && !connect(c))
         return;
-    if (c->count < w->config.ahead && !c->watching)
+    if (c->lingers) {
+        c->lingers = false;
+        transact(c, &c->watched);
+    } else if (c->count < w->config.ahead && !c->watching)
         next_call(c);
 }
 
@@ -344,7 +366,9 @@ struct tm_sim_work *tm_sim_work_new(struct tm_sim *sim, const struct tm_sim_work
     w->sim = sim;
     w->values = 1; /* that of a set's members */
     w->config = *config;
-    tm_rng_seed(&w->rng, tm_sim_draw(sim, UINT64_MAX));
+    uint64_t seed = tm_sim_draw(sim, UINT64_MAX);
+    tm_rng_seed(&w->rng, seed);
+    tm_rng_seed(&w->linger, seed + 1);
     w->layout = (struct tm_sim_layout){.groups = config->groups, .registers = config->registers};
     w->rounds = calloc(config->groups, sizeof *w->rounds);
     TM_ASSERT(w->rounds != NULL);
@@ -407,10 +431,8 @@ void tm_sim_work_read_all(struct tm_sim_work *w)
 {
     const struct tm_sim_work_config *config = &w->config;
     uint64_t done = w->stats.done, asked = 0;
-    if (w->clients[0].conn != NULL) { /* it may watch a key still */
-        tm_sim_disconnect(w->clients[0].conn);
-        w->clients[0].conn = NULL;
-    }
+    if (w->clients[0].conn != NULL) /* it may watch a key still */
+        hang_up(&w->clients[0]);
     for (uint32_t base = 0; base < w->register_count; base += config->registers)
         for (uint32_t group = 0; group < config->groups; group++) {
             struct tm_sim_asked call = {.form = TM_SIM_FORM_MULTI};

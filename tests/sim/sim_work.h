@@ -37,6 +37,7 @@ struct tm_sim_work_config {
     unsigned retry;                    /* of 100 refused calls: asked again */
     uint32_t fill;                     /* bytes of a value at most */
     uint64_t patience_ns;              /* until a client gives up an answer */
+    uint64_t linger_ns; /* at most, from a read that is watched to its transaction; 0: at once */
 };
 
 /* X(field): what happened. */
@@ -46,7 +47,8 @@ struct tm_sim_work_config {
     X(refused)                                                                                     \
     X(unknown)                                                                                     \
     X(transactions)                                                                                \
-    X(several) /* registers by one command */                                                      \
+    X(lingered) /* between WATCH and transaction */                                                \
+    X(several)  /* registers by one command */                                                     \
     X(flushes)                                                                                     \
     X(expiries) /* times to live given, taken, asked for */                                        \
     X(resp3)    /* connections */                                                                  \

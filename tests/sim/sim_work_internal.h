@@ -51,12 +51,15 @@ struct tm_sim_work_client {
     uint64_t wake_at;          /* to ask, or to give up */
     uint64_t give_up_at;
     bool watching; /* the transaction is the next call */
+    bool lingers;  /* it is asked at wake_at */
+    struct tm_sim_step watched;
 };
 
 struct tm_sim_work {
     struct tm_sim *sim;
     struct tm_sim_work_config config;
     struct tm_rng rng;
+    struct tm_rng linger; /* of its own: who does not linger draws what it drew before */
     struct tm_sim_work_client clients[TM_SIM_WORK_CLIENTS_MAX];
     struct tm_sim_calls listeners[TM_SIM_WORK_LISTENERS_MAX];
     unsigned listener_count;
