@@ -538,7 +538,7 @@ static void another_users_connection_parts_nobody(void)
     struct cluster c;
     int status = -1;
     if (geteuid() != 0) {
-        printf("skipped: only root can be two users\n");
+        tm_test_skip("only root can be two users");
         return;
     }
     cluster_open(&c, 2, 1);

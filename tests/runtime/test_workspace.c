@@ -226,7 +226,7 @@ static void the_path_is_the_same_for_all_users(void)
     char a[TM_WORKSPACE_PATH_MAX + 1], b[TM_WORKSPACE_PATH_MAX + 1] = "";
     int back[2];
     if (geteuid() != 0) {
-        puts("  skipped: only root may become another user");
+        tm_test_skip("only root may become another user");
         return;
     }
     CU_ASSERT_EQUAL_FATAL(set_up(), 0);
@@ -273,7 +273,7 @@ static void too_little_shared_memory_is_an_error_at_boot(void)
     snprintf(small, sizeof small, "%s/small", folder);
     CU_ASSERT_EQUAL(mkdir(small, 0700), 0);
     if (mount("tmpfs", small, "tmpfs", 0, "size=64k") != 0) {
-        printf("  skipped: mounting a small tmpfs takes root\n");
+        tm_test_skip("mounting a small tmpfs takes root");
         rmdir(small);
         tear_down();
         return;

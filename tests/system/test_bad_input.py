@@ -180,8 +180,8 @@ def a_cluster_of_the_same_name_is_another_cluster():
                                "--base-port", str(c.base_port), *c.options],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(lambda: os.path.isdir(c.data) and
-                   "another cluster of the same name" in c.log("node-1") + c.log("node-2"), 20)
-        assert wait_until(lambda: c.client("node-1").get("a"), 20) == b"a"
+                   "another cluster of the same name" in c.log("node-1") + c.log("node-2"), 30)
+        assert wait_until(lambda: c.client("node-1").get("a"), 30) == b"a"
         up.kill()
         up.wait()
         c.down("--kill")
@@ -299,13 +299,14 @@ def an_ordinary_user_without_hugepages_runs_a_cluster():
             with open("/proc/%d/status" % row["pid"], encoding="ascii") as f:
                 uid = next(line for line in f if line.startswith("Uid:")).split()[1]
             assert uid != "0" and row["fabric"] == "dpdk", (uid, row)
+        clients = [c.client(node) for _, node in c.nodes]
         for i in range(100):
-            assert c.client("node-%d" % (i % 3 + 1)).set("Order:%d" % i, i)
+            assert clients[i % 3].set("Order:%d" % i, i)
         assert c.stat("node-1")["dpdk_frames_sent"] > 0
         c.kill("node-2")
         c.up()
-        assert [c.client("node-2").get("Order:%d" % i) for i in range(100)] == [
-            b"%d" % i for i in range(100)]
+        client = c.client("node-2")
+        assert [client.get("Order:%d" % i) for i in range(100)] == [b"%d" % i for i in range(100)]
 
 
 if __name__ == "__main__":

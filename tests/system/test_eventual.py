@@ -24,7 +24,7 @@ def read_everywhere(c, what, expected):
     """What each node answers for itself, for in this mode each does."""
     for _, node in c.nodes:
         client = c.client(node)
-        wait_until(lambda: what(client) == expected, 20)
+        wait_until(lambda: what(client) == expected, 30)
 
 
 def a_killed_leader_brings_its_writes_back():
@@ -45,7 +45,7 @@ def a_killed_leader_brings_its_writes_back():
         lead.set(k["text"], "cut")
         lead.incrby(k["count"], 10)
         c.kill("node-1")
-        wait_until(lambda: c.leader_of(tag, other) in ("node-2", "node-3"), 10)
+        wait_until(lambda: c.leader_of(tag, other) in ("node-2", "node-3"), 30)
         then = c.client(other)
         assert then.hget(k["hash"], "a") == b"0", "it was shipped: the test tests nothing"
         then.hset(k["hash"], "b", "newer")
@@ -57,7 +57,8 @@ def a_killed_leader_brings_its_writes_back():
         read_everywhere(c, lambda r: r.get(k["text"]), b"cut")
         read_everywhere(c, lambda r: r.get(k["count"]), b"111")
         read_everywhere(c, lambda r: r.get(k["gone"]), None)
-        wait_until(lambda: files(c, "node-1") == [], 10)
+        wait_until(lambda: files(c, "node-1") == [], 30)
+        read_everywhere(c, lambda r: r.get(k["gone"]), None)  # also when all has been merged
         assert c.stat("node-1")["async_cut"] >= 4
         assert c.stat("node-1")["async_reoffered"] >= 4
         assert total(c, "async_merged") >= 4
@@ -65,6 +66,7 @@ def a_killed_leader_brings_its_writes_back():
         c.down()
         c.up()
         read_everywhere(c, lambda r: r.get(k["count"]), b"111")
+        read_everywhere(c, lambda r: r.mget(k["text"], k["gone"]), [b"cut", None])
 
 
 def writes_wait_at_the_cap_of_the_window():

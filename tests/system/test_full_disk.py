@@ -103,7 +103,7 @@ def one_full_disk(rf):
         disks["node-1"].free()
         takes_writes(c, said, "again")
         # What was logged before was on the full disk, too.
-        wait_until(lambda: "disk_has_room" in c.log("node-1"), 20)
+        wait_until(lambda: "disk_has_room" in c.log("node-1"), 30)
         wait_until(lambda: c.whole("node-2"), 60)
         load.where = c.addresses()
         load.verify()

@@ -30,7 +30,7 @@ def a_device_fails(rf):
                 with Load(c, timeout=3) as load:
                     load.goes_on(50)
                     disk.die()
-                    wait_until(lambda: not running(pid), 20)
+                    wait_until(lambda: not running(pid), 30)
                     load.leave_out("node-2")
                     load.goes_on(50)
                 said = c.log("node-2")
@@ -63,7 +63,7 @@ def a_node_alone_ends_with_the_reason():
             p = subprocess.Popen([c.program, "serve", "--topology", c.topology, "--cluster", "c",
                                   "--node", "n1", "--data-dir", at, "--base-port",
                                   str(c.base_port), *SEGMENTS], stderr=subprocess.PIPE, text=True)
-            client = wait_until(lambda: answers(c), 20)
+            client = wait_until(lambda: answers(c), 30)
             said = 0
             disk.die()
             with contextlib.suppress(redis.RedisError, OSError):

@@ -59,8 +59,7 @@ def all_nodes_at_once(rf):
         c.up()
         for _ in range(2):
             with Load(c, timeout=3, prefix="Round%d" % random.randrange(1 << 30)) as load:
-                load.goes_on()
-                time.sleep(1)
+                load.goes_on(200)
                 pids = [row["pid"] for row in c.ps()]
                 for pid in pids:
                     os.kill(pid, signal.SIGKILL)

@@ -21,13 +21,13 @@ def recover(c, node, *args, check=True):
 def write_all(c, node, value, keys=60):
     client = c.client(node)
     for n in range(keys):
-        wait_until(lambda: client.set("Order:%d" % n, value), 10, 0.02)
+        wait_until(lambda: client.set("Order:%d" % n, value), 30, 0.02)
 
 
 def expect_all(c, node, value, keys=60):
     client = c.client(node)
     for n in range(keys):
-        got = wait_until(lambda: client.get("Order:%d" % n), 10, 0.02)
+        got = wait_until(lambda: client.get("Order:%d" % n), 30, 0.02)
         assert got == value.encode(), (n, got, value)
 
 
@@ -38,7 +38,7 @@ def two_nodes_one_lost_for_good():
         write_all(c, "node-2", "before")
         folder = c.row("node-1")["dir"]
         c.kill("node-1")
-        wait_until(lambda: not led(c, "node-2"), 10)
+        wait_until(lambda: not led(c, "node-2"), 30)
         said = recover(c, "node-2", "--all", check=False)  # stdin is empty: nobody says yes
         assert said.returncode == 1 and "not confirmed" in said.stderr, said
         assert "LOST FOR GOOD" in said.stdout and "out of reach" in said.stdout, said.stdout
@@ -72,11 +72,11 @@ def two_copies_the_better_one_lost_for_good():
         shutil.rmtree(lost)
         up = threading.Thread(target=c.up)  # node-1 comes back without anything: not all is led
         up.start()
-        wait_until(lambda: all(connect(*at).ping() for at in where.values()), 20)
-        wait_until(lambda: not led(c, "node-3"), 20)
+        wait_until(lambda: all(connect(*at).ping() for at in where.values()), 30)
+        wait_until(lambda: not led(c, "node-3"), 30)
         said = recover(c, "node-2", "--all", "--yes").stdout
         assert "gone on alone" in said, said
-        wait_until(lambda: led(c, "node-3"), 20)
+        wait_until(lambda: led(c, "node-3"), 30)
         up.join()
         write_all(c, "node-3", "after")
         wait_until(lambda: c.whole("node-2"), 30)

@@ -14,8 +14,9 @@ TINY_LOG = ["--wal-segment-bytes=4MiB", "--wal-bytes=32MiB"]
 def the_worker_count_may_change_between_starts():
     with Cluster(three_nodes(), TINY_LOG, small=False) as c:
         c.up("--workers=1")
+        client = c.client("node-1")
         for i in range(200):
-            c.client("node-1").set("Order:%d" % i, i)
+            client.set("Order:%d" % i, i)
         for workers in 2, 1, 3, 1:
             c.down()
             c.up("--workers=%d" % workers)

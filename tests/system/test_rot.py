@@ -81,7 +81,7 @@ def rot_in_the_log(rf):
             c.serves(next(n for _, n in c.nodes if n != node), said)
             c.up()
             wait_until(lambda: c.whole(node), 40, 0.3)
-        wait_until(lambda: c.equal("node-1"), 20)
+        wait_until(lambda: c.equal("node-1"), 30)
         load.where = c.addresses()
         load.verify()
 
@@ -199,7 +199,7 @@ def a_rotten_snapshot_is_not_sent():
         folder = c.row("node-3")["dir"]
         c.kill("node-3", wait=True)
         shutil.rmtree(folder)
-        wait_until(lambda: c.status("node-1")["led"] == c.status("node-1")["partitionCount"], 20)
+        wait_until(lambda: c.status("node-1")["led"] == c.status("node-1")["partitionCount"], 30)
         for node in "node-1", "node-2":
             for partition in range(PARTITIONS):
                 flip_middle(snapshots(c, node, partition)[-1], rng)
@@ -253,7 +253,7 @@ def rot_that_nobody_reads_is_found():
         while len(segments(c, "node-1")) < 3:  # one is closed, one current, one ready
             said.update(values("Rest", KEYS, first=len(said)))
             c.set_many("node-1", dict(list(said.items())[-KEYS:]))
-        wait_until(lambda: c.equal("node-1"), 20)
+        wait_until(lambda: c.equal("node-1"), 30)
         for leads in False, True:
             keys = only_in_the_oldest(c, "node-1", said)
             key = wait_until(lambda: first_led(c, "node-1", keys, leads), 60)

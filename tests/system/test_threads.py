@@ -62,6 +62,8 @@ def work_and_watch(c):
     done, wrong = threading.Event(), []
     operator = threading.Thread(target=operate, args=(c, done, wrong), daemon=True)
     c.up()
+    with open("/proc/%d/maps" % c.row("node-1")["pid"], encoding="utf-8") as f:
+        assert "tsan" in f.read(), "the program is not built with -Db_sanitize=thread"
     with Load(c, writers=3, readers=2, timeout=30) as load:
         operator.start()
         for _ in range(2):

@@ -68,7 +68,7 @@ def one_copy_lives_and_returns_with_its_node():
         except redis.RedisError as e:
             print("  without its only copy: %s" % e)
         c.up()
-        assert wait_until(lambda: client.get(keys["node-2"]), 20) == b"of node-2"
+        assert wait_until(lambda: client.get(keys["node-2"]), 30) == b"of node-2"
         assert client.get(keys["node-1"]) == b"on"
 
 
@@ -151,7 +151,7 @@ def whoever_idles_is_woken_by_all_that_comes():
                 for i in range(32):
                     assert client.set("Idle:%s-%d" % (n, i), idle)
             clients["node-2"].set("Idle:due", 1, px=300)
-            wait_until(lambda: expired() > before, 20)
+            wait_until(lambda: expired() > before, 30)
             assert [clients["node-3"].get("Idle:node-1-%d" % i) for i in range(32)] == [
                 idle.encode()] * 32
 

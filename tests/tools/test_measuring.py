@@ -15,6 +15,7 @@ TOOLS = os.path.join(ROOT, "tools")
 sys.dont_write_bytecode = True
 sys.path.insert(0, TOOLS)
 import measuring  # noqa: E402
+import skipping  # noqa: E402
 
 
 def script(name):
@@ -119,10 +120,12 @@ class Failover(unittest.TestCase):
         if pid == 0:
             server, _ = listener.accept()
             timeout = b"-TIMEOUT unknown\r\n"
-            for reply in (b"+PONG\r\n", timeout, timeout, b"+OK\r\n"):
-                server.recv(1000)
-                server.sendall(reply)
-            os._exit(0)
+            try:
+                for reply in (b"+PONG\r\n", timeout, timeout, b"+OK\r\n"):
+                    server.recv(1000)
+                    server.sendall(reply)
+            finally:  # whatever happens, the tests do not go on in this process, too
+                os._exit(0)
         began, errors = time.monotonic(), {}
         probe = failover.Probe("k", "127.0.0.1:%d" % listener.getsockname()[1], "v")
         failover.await_probes([probe], errors, began)
@@ -134,4 +137,4 @@ class Failover(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(warnings="ignore")
+    skipping.main()

@@ -7,6 +7,9 @@ import sys
 import tempfile
 import unittest
 
+sys.dont_write_bytecode = True
+import skipping  # noqa: E402
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TIDY = os.path.join(ROOT, "tools", "tidy")
 
@@ -209,4 +212,4 @@ class Tidy(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    skipping.main()
