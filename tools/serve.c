@@ -89,7 +89,7 @@ static int take_arguments(struct serve *s, int argc, char **argv)
                                      {"--node", s->node_name},
                                      {"--data-dir", s->data_dir}};
     for (size_t i = 0; i < TM_ARRAY_LEN(needed); i++)
-        if (needed[i][1] == NULL)
+        if (needed[i][1] == NULL || needed[i][1][0] == '\0')
             return tm_usage_error("serve", "%s is needed", needed[i][0]);
     return TM_EXIT_DONE;
 }

@@ -43,6 +43,8 @@ static int parse(struct tm_up *up, const char **cluster, int argc, char **argv)
         return usage(why);
     if (argc != 1)
         return usage("one topology file is needed");
+    if (dir[0] == '\0')
+        return usage("--dir \"\" is no folder");
     if (up->options.source[TM_OPTION_log_file] == TM_OPTION_COMMAND_LINE)
         return usage("--log-file is for one node: with --detach each logs to its own "
                      "DIR/<cluster>/<node>/node.log");

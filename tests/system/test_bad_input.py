@@ -96,6 +96,7 @@ def options_of_the_command_line_and_the_environment_are_checked():
         refused(serve(c, "--wal-bytes", "16MiB", "--wal-segment-bytes", "16MiB"), 2, "--wal-bytes",
                 "--wal-segment-bytes")
         refused(serve(c, "stray"), 2, "stray")
+        refused(serve(c, "--data-dir", ""), 2, "--data-dir is needed")
         refused(serve(c, env={"TIDEMILL_WORKRS": "2"}), 2, "TIDEMILL_WORKRS", "TIDEMILL_WORKERS",
                 "environment")
         refused(serve(c, env={"TIDEMILL_MAX_CLIENTS": "many"}), 2, "TIDEMILL_MAX_CLIENTS", "many")

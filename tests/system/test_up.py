@@ -169,6 +169,7 @@ def bad_usage_is_one_line_and_status_2():
         expect(c.up("--wal-bytes", "1", check=False), 2, "--wal-bytes")
         expect(c.tidemill("up", check=False), 2, "topology file")
         expect(c.tidemill("ps", check=False), 2, "--dir")
+        expect(c.tidemill("up", c.topology, "--dir", "", check=False), 2, "--dir")
         expect(c.tidemill("statt", "x", check=False), 2, "statt", 'did you mean "stat"')
         done = c.tidemill("foo", check=False)
         expect(done, 2, 'unknown command "foo"', "tidemill help")
