@@ -9,6 +9,9 @@ failed so that it can be understood from the output alone.
     if __name__ == "__main__":
         sys.exit(main([a_rule_that_holds]))
 
+$TM_SECONDS is how long all tests of a run may take: it ends a little before whoever runs it would end
+it, so that a test that hangs tells where, too.
+
 Output ends with one digest for each test that failed: what was not so, with its values, where, and
 the last that each node said; tools/check repeats it at its own end."""
 import ast
@@ -17,6 +20,7 @@ import linecache
 import os
 import random
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -64,6 +68,14 @@ def need_root(*tools):
 
 class Failed(Exception):
     """A subcommand that should have succeeded."""
+
+
+class OutOfTime(Exception):
+    """The time for all tests is over."""
+
+
+def out_of_time(*_):
+    raise OutOfTime("it takes longer than the %s s that there are" % os.environ["TM_SECONDS"])
 
 
 def wait_until(what, seconds, step=0.1):
@@ -162,6 +174,8 @@ def main(tests):
     by_name = {t.__name__: t for t in tests}
     names = sys.argv[1:] or list(by_name)
     failed, skipped = {}, []
+    signal.signal(signal.SIGALRM, out_of_time)
+    signal.alarm(int(os.environ.get("TM_SECONDS", 0)))
     for name in names:
         print("==== " + name, flush=True)
         began = time.monotonic()
@@ -176,6 +190,9 @@ def main(tests):
             traceback.print_exc(file=sys.stdout)
             print("failed after %.1f s" % (time.monotonic() - began), flush=True)
             failed[name] = digest(name, e, testify())
+            if isinstance(e, OutOfTime):
+                break
+    signal.alarm(0)
     for line in skipped + [line for lines in failed.values() for line in lines]:
         print(line)
     sys.stdout.flush()
