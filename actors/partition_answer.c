@@ -21,7 +21,7 @@ struct tm_partition_read {
 struct tm_partition_wait {
     struct tm_partition_wait *next;
     struct tm_place to;
-    uint64_t id, index, deadline;
+    uint64_t id, index, term, deadline;
     uint32_t copies;
 };
 
@@ -148,14 +148,22 @@ void tm_partition_settle(struct tm_partition *p, uint64_t index)
         tm_partition_due(p);
 }
 
+static struct tm_answer answer_of(const struct tm_partition *p, const struct tm_pending *e)
+{
+    return (struct tm_answer){.id = e->id,
+                              .status = TM_ANSWER_DONE,
+                              .reply = reply_of(e),
+                              .index = e->index,
+                              .term = p->eventual ? e->term : 0};
+}
+
 static void give_pending(struct tm_partition *p)
 {
     while (p->pending_count > 0 && pending_at(p, 0)->index <= p->settled) {
         struct tm_pending e = *pending_at(p, 0);
         p->pending_head = (p->pending_head + 1) & (p->pending_cap - 1);
         p->pending_count--;
-        struct tm_answer a = {
-            .id = e.id, .status = TM_ANSWER_DONE, .reply = reply_of(&e), .index = e.index};
+        struct tm_answer a = answer_of(p, &e);
         tm_partition_answer(p, e.to, &a);
         free(e.bytes);
     }
@@ -167,8 +175,7 @@ void tm_partition_unsettle(struct tm_partition *p, uint64_t from)
     while (p->pending_count > 0 && pending_at(p, p->pending_count - 1)->index >= from) {
         struct tm_pending e = *pending_at(p, p->pending_count - 1);
         p->pending_count--;
-        struct tm_answer a = {
-            .id = e.id, .status = TM_ANSWER_DONE, .reply = reply_of(&e), .index = e.index};
+        struct tm_answer a = answer_of(p, &e);
         struct tm_partition_read *r = read_new(p, e.to, &a, e.index);
         free(e.bytes);
         if (r == NULL)
@@ -267,12 +274,24 @@ void tm_partition_pend_wait(struct tm_partition *p, struct tm_place to, const st
                                     .to = to,
                                     .id = rq->id,
                                     .index = rq->index,
+                                    .term = rq->term,
                                     .copies = rq->copies,
                                     .deadline = rq->timeout_ms == 0 ? UINT64_MAX
                                                                     : tm_ctx_now(p->env->ctx) +
                                                                           TM_MS(rq->timeout_ms)};
     p->waits = w;
     tm_partition_due(p);
+}
+
+/* Whether the log leads over that very record.  Of one before its beginning only a later record of
+ * the same leader tells. */
+static bool holds(const struct tm_partition *p, uint64_t index, uint64_t term)
+{
+    uint64_t there;
+    if (term == 0)
+        return true;
+    return tm_log_term_at(p->log, tm_max_u64(index, tm_log_first(p->log) - 1), &there) &&
+           there == term;
 }
 
 static void give_waits(struct tm_partition *p)
@@ -282,8 +301,9 @@ static void give_waits(struct tm_partition *p)
     uint64_t now = tm_ctx_now(p->env->ctx);
     for (struct tm_partition_wait **at = &p->waits; *at != NULL;) {
         struct tm_partition_wait *w = *at;
-        unsigned copies = tm_replica_copies(&p->replica, w->index);
-        if (!lost && copies < w->copies && now < w->deadline) {
+        bool here = holds(p, w->index, w->term);
+        unsigned copies = here ? tm_replica_copies(&p->replica, w->index) : 0;
+        if (!lost && here && copies < w->copies && now < w->deadline) {
             at = &w->next;
             continue;
         }
@@ -291,7 +311,10 @@ static void give_waits(struct tm_partition *p)
         if (lost) {
             tm_partition_refuse(p, w->to, w->id, TM_ERR_NOTLEADER);
         } else {
-            struct tm_answer a = {.id = w->id, .status = TM_ANSWER_DONE, .copies = copies};
+            struct tm_answer a = {.id = w->id,
+                                  .status = TM_ANSWER_DONE,
+                                  .err = here ? TM_OK : TM_ERR_NOTFOUND,
+                                  .copies = copies};
             tm_partition_answer(p, w->to, &a);
         }
         free(w);

@@ -20,8 +20,9 @@ enum tm_request_kind {
     TM_REQUEST_WATCH,   /* argv of one command = the keys; watch_token = an earlier token to extend,
                            or 0; the answer's token is to be used from then on */
     TM_REQUEST_UNWATCH, /* forget watch_token; not answered */
-    TM_REQUEST_WAIT     /* answer when `copies` data copies, the leader's included, hold index
-                           durably, or at deadline: tm_answer.copies says how many do */
+    TM_REQUEST_WAIT     /* answer when `copies` data copies, the leader's included, hold record
+                           (index, term) durably, or at deadline: tm_answer.copies says how many
+                           do.  At once, with NOTFOUND and none, if the leader's log has not it */
 };
 
 /* One command of a request.  The words are borrowed: they live until submit returns. */
@@ -40,6 +41,7 @@ struct tm_request {
     uint64_t cursor; /* SCAN */
     uint64_t watch_token;
     uint64_t index;      /* WAIT */
+    uint64_t term;       /* WAIT: as tm_answer.term said; 0: whatever record has that index */
     uint32_t copies;     /* WAIT */
     uint64_t timeout_ms; /* WAIT; 0 = no limit */
 };
@@ -58,6 +60,8 @@ struct tm_answer {
     enum tm_err err;
     struct tm_bytes reply; /* RESP, borrowed for the call */
     uint64_t index;        /* of the record the request wrote, 0 if it wrote none */
+    uint64_t term;         /* of that record, in eventual mode: a failover may cut it off, and put
+                              another one at its index; else 0 */
     uint64_t cursor;       /* SCAN: where to go on in this partition, 0 = done; below 2^48 */
     uint64_t watch_token;  /* WATCH */
     uint32_t copies;       /* WAIT */

@@ -11,9 +11,9 @@ struct request_head {
     uint8_t resp;
     uint16_t reserved;
     uint32_t partition;
-    uint32_t count; /* commands */
-    uint32_t words; /* of all of them */
-    uint64_t cursor;
+    uint32_t count;  /* commands */
+    uint32_t words;  /* of all of them */
+    uint64_t cursor; /* SCAN; WAIT: the term */
     uint64_t watch_token;
     uint64_t index;
     uint64_t timeout_ms;
@@ -31,7 +31,7 @@ struct answer_head {
     uint64_t index;
     uint64_t cursor;
     uint64_t watch_token;
-    uint64_t reserved2;
+    uint64_t term;
 };
 TM_STATIC_ASSERT(sizeof(struct answer_head) == TM_ANSWER_HEAD, "frozen on the wire");
 
@@ -59,7 +59,7 @@ void tm_request_encode(const struct tm_request *rq, uint8_t *out)
                              .resp = rq->resp,
                              .partition = rq->partition,
                              .count = rq->count,
-                             .cursor = rq->cursor,
+                             .cursor = rq->kind == TM_REQUEST_WAIT ? rq->term : rq->cursor,
                              .watch_token = rq->watch_token,
                              .index = rq->index,
                              .timeout_ms = rq->timeout_ms,
@@ -162,9 +162,10 @@ enum tm_err tm_request_decode(struct tm_bytes bytes, struct tm_request_words *w,
                               .resp = h.resp,
                               .commands = w->commands,
                               .count = h.count,
-                              .cursor = h.cursor,
+                              .cursor = h.kind == TM_REQUEST_WAIT ? 0 : h.cursor,
                               .watch_token = h.watch_token,
                               .index = h.index,
+                              .term = h.kind == TM_REQUEST_WAIT ? h.cursor : 0,
                               .copies = h.copies,
                               .timeout_ms = h.timeout_ms};
     return TM_OK;
@@ -178,7 +179,8 @@ void tm_answer_encode(const struct tm_answer *a, uint8_t out[TM_ANSWER_HEAD])
                             .copies = a->copies,
                             .index = a->index,
                             .cursor = a->cursor,
-                            .watch_token = a->watch_token};
+                            .watch_token = a->watch_token,
+                            .term = a->term};
     memcpy(out, &h, sizeof h);
 }
 
@@ -195,6 +197,7 @@ enum tm_err tm_answer_decode(struct tm_bytes bytes, struct tm_answer *a)
                             .err = (enum tm_err)h.err,
                             .reply = tm_bytes_of(bytes.data + sizeof h, bytes.len - sizeof h),
                             .index = h.index,
+                            .term = h.term,
                             .cursor = h.cursor,
                             .watch_token = h.watch_token,
                             .copies = h.copies};

@@ -270,7 +270,7 @@ void tm_session_on_answer(struct tm_session *s, const struct tm_answer *a)
         return;
     s->reply_size = (uint32_t)tm_max_u64(s->reply_size - s->reply_size / 8, a->reply.len);
     if (a->index != 0 && e->kind != TM_ENTRY_GATHER && !s->closed)
-        tm_session_note_write(s, e->partition, a->index);
+        tm_session_note_write(s, e->partition, a->index, a->term);
     switch ((enum tm_entry_kind)e->kind) {
     case TM_ENTRY_TEXT:
         return;

@@ -282,7 +282,7 @@ void tm_gather_answer(struct tm_session *s, struct tm_entry *e, uint32_t part,
         return;
     g->answered++;
     if (a->index != 0)
-        tm_session_note_write(s, g->part[part].partition, a->index);
+        tm_session_note_write(s, g->part[part].partition, a->index, a->term);
     if (a->status != TM_ANSWER_DONE) {
         if (g->worst < a->status) {
             g->worst = (uint8_t)a->status;

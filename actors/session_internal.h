@@ -72,8 +72,9 @@ struct tm_part {
     uint32_t partition;
     uint32_t len;   /* of the kept reply */
     uint32_t at;    /* how far it is used up */
-    uint64_t index; /* WAIT */
-    bool again;     /* WAIT: to be asked again when the router has room */
+    uint64_t index; /* WAIT, and term */
+    uint64_t term;
+    bool again; /* WAIT: to be asked again when the router has room */
     uint8_t *reply;
 };
 
@@ -116,7 +117,7 @@ struct tm_multi {
 struct tm_written {
     uint32_t partition;
     bool used;
-    uint64_t index;
+    uint64_t index, term;
 };
 
 struct tm_chunk {
@@ -364,8 +365,8 @@ bool tm_session_wait_resume(struct tm_session *s, uint64_t number);
  * bytes (it is not there if the arguments were bad). */
 void tm_session_compose_wait(struct tm_resp_writer *w, const struct tm_bytes *argv, unsigned argc);
 
-/* Notes that this connection wrote record index of the partition. */
-void tm_session_note_write(struct tm_session *s, uint32_t partition, uint64_t index);
+/* Notes that this connection wrote record (index, term) of the partition. */
+void tm_session_note_write(struct tm_session *s, uint32_t partition, uint64_t index, uint64_t term);
 void tm_session_written_free(struct tm_session *s);
 
 /* ---- session_connection.c, session_client.c ---- */

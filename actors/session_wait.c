@@ -6,19 +6,34 @@
  * over; the reply is the fewest copies any of them has, less the leader's own.  It waits until all
  * earlier commands are answered, for only then the indices are known.
  *
+ * In eventual mode a failover may cut off what was answered.  There the last record of each leader
+ * is remembered, by its term; one that the present leader has not is on no copy, and will be on
+ * none: what an offer brings back is another record.
+ *
  * A leader is asked to wait for SLICE_MS at most, and then asked again: so nothing is left behind
  * at leaders when a client goes that waited for copies that never come. */
 #include "actors/session_internal.h"
 
 #define FIRST_CAP 4
+#define TERMS_MAX 4 /* remembered of a partition; then the oldest goes */
 #define SLICE_MS  1000
 
-static struct tm_written *find(const struct tm_session *s, uint32_t partition)
+/* Where that is noted, or is to be: a free place, or that of an older term. */
+static struct tm_written *find(const struct tm_session *s, uint32_t partition, uint64_t term)
 {
-    uint32_t mask = s->written_cap - 1, at = partition & mask;
-    while (s->written[at].used && s->written[at].partition != partition)
-        at = (at + 1) & mask;
-    return &s->written[at];
+    uint32_t mask = s->written_cap - 1, at = partition & mask, terms = 0;
+    struct tm_written *oldest = NULL;
+    for (; s->written[at].used; at = (at + 1) & mask) {
+        struct tm_written *w = &s->written[at];
+        if (w->partition != partition)
+            continue;
+        if (w->term == term)
+            return w;
+        if (oldest == NULL || w->term < oldest->term)
+            oldest = w;
+        terms++;
+    }
+    return terms < TERMS_MAX ? &s->written[at] : oldest;
 }
 
 static bool grow(struct tm_session *s)
@@ -33,23 +48,24 @@ static bool grow(struct tm_session *s)
     s->written_cap = cap;
     for (uint32_t i = 0; i < old_cap; i++)
         if (old[i].used)
-            *find(s, old[i].partition) = old[i];
+            *find(s, old[i].partition, old[i].term) = old[i];
     tm_session_free(s->all, old, old_cap * sizeof *old);
     return true;
 }
 
-void tm_session_note_write(struct tm_session *s, uint32_t partition, uint64_t index)
+void tm_session_note_write(struct tm_session *s, uint32_t partition, uint64_t index, uint64_t term)
 {
     if (s->written_count * 4 >= s->written_cap * 3 && !grow(s)) {
         tm_session_doom(s, "memory");
         return;
     }
-    struct tm_written *w = find(s, partition);
-    if (!w->used) {
-        *w = (struct tm_written){.partition = partition, .used = true};
-        s->written_count++;
-    }
-    w->index = tm_max_u64(w->index, index);
+    struct tm_written *w = find(s, partition, term);
+    if (w->used && w->term > term)
+        return; /* older than all that are remembered */
+    s->written_count += !w->used;
+    uint64_t last = w->used && w->term == term ? w->index : 0;
+    *w = (struct tm_written){
+        .partition = partition, .used = true, .index = tm_max_u64(last, index), .term = term};
 }
 
 void tm_session_written_free(struct tm_session *s)
@@ -66,6 +82,7 @@ static void fill_wait(struct tm_session *s, struct tm_gather *g, uint32_t part,
     uint64_t left = g->deadline_ms > now ? g->deadline_ms - now : 1;
     r->kind = TM_REQUEST_WAIT;
     r->index = g->part[part].index;
+    r->term = g->part[part].term;
     r->copies = g->wanted;
     r->timeout_ms = tm_min_u64(left, SLICE_MS);
 }
@@ -87,7 +104,7 @@ bool tm_session_wait_on(struct tm_session *s, uint64_t number, uint32_t part,
                         const struct tm_answer *a)
 {
     const struct tm_gather *g = tm_session_entry_at(s, number)->gather;
-    if (a->status != TM_ANSWER_DONE || a->copies >= g->wanted || s->dead ||
+    if (a->status != TM_ANSWER_DONE || a->err != TM_OK || a->copies >= g->wanted || s->dead ||
         tm_session_now_ms(s->all) >= g->deadline_ms)
         return false;
     ask(s, number, part);
@@ -105,7 +122,8 @@ bool tm_session_wait_resume(struct tm_session *s, uint64_t number)
     }
 }
 
-/* One part per partition written to; with none, any partition tells how many copies there are. */
+/* One part for each record that is remembered; with none, any partition tells how many copies there
+ * are. */
 static bool begin(struct tm_session *s, enum tm_gather_how how, uint32_t copies, uint64_t timeout)
 {
     uint32_t parts = s->written_count > 0 ? s->written_count : 1, at = 0;
@@ -123,6 +141,7 @@ static bool begin(struct tm_session *s, enum tm_gather_how how, uint32_t copies,
     for (uint32_t i = 0; i < s->written_cap; i++)
         if (s->written[i].used) {
             g->part[at].partition = s->written[i].partition;
+            g->part[at].term = s->written[i].term;
             g->part[at++].index = s->written[i].index;
         }
     return true;

@@ -31,7 +31,7 @@ struct pw_answer {
     bool given;
     enum tm_answer_status status;
     enum tm_err err;
-    uint64_t index, watch_token;
+    uint64_t index, term, watch_token;
     uint32_t copies;
     char reply[64]; /* its beginning, CRLF as a blank, the last one left out */
 };
@@ -152,6 +152,7 @@ static inline void pw_answered(void *host, struct tm_place to, const struct tm_a
                             .status = answer->status,
                             .err = answer->err,
                             .index = answer->index,
+                            .term = answer->term,
                             .watch_token = answer->watch_token,
                             .copies = answer->copies};
     size_t n = 0;

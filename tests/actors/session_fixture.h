@@ -39,7 +39,7 @@ struct fix {
     char password[32];
     char key[FIX_KEYS][64], value[FIX_KEYS][64];
     bool used[FIX_KEYS];
-    uint64_t index[FIX_PARTITIONS];
+    uint64_t index[FIX_PARTITIONS], term;         /* of what is written; term 0: strong */
     unsigned unwatched, shutdowns, other_clients; /* of other workers */
     bool watch_dirty;
     uint32_t taken_from, taken_to; /* these partitions are led by member 2, whoever led them */
@@ -215,6 +215,7 @@ static inline void fix_answer(struct fix *f, struct fix_request *q)
     }
     if (wrote)
         a.index = ++f->index[q->r.partition];
+    a.term = wrote ? f->term : 0;
     a.reply = tm_resp_writer_bytes(&w);
     tm_sessions_answer(f->all, q->session, &a);
     tm_resp_writer_free(&w);

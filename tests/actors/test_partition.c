@@ -203,14 +203,19 @@ static void what_is_cut_is_undone_and_refused(void)
     pw_close(&world);
 }
 
-/* Consistency "eventual": what is cut is put aside and comes back by a merge.  Told that it was not
- * done, the dispatch would ask the next leader, and it would be counted twice. */
-static void what_is_cut_and_comes_back_by_a_merge_is_not_refused(void)
+static void open_eventual(void)
 {
     pw_open(&world);
     world.replica_options.eventual = true;
     for (unsigned i = 0; i < PW_NODES; i++)
         world.node[i].p->eventual = true;
+}
+
+/* Consistency "eventual": what is cut is put aside and comes back by a merge.  Told that it was not
+ * done, the dispatch would ask the next leader, and it would be counted twice. */
+static void what_is_cut_and_comes_back_by_a_merge_is_not_refused(void)
+{
+    open_eventual();
     unsigned l = pw_await_leader(&world);
     CU_ASSERT_STRING_EQUAL(pw_do(&world, "INCR n"), ":1");
     pw_run(&world, TM_MS(50));
@@ -225,6 +230,38 @@ static void what_is_cut_and_comes_back_by_a_merge_is_not_refused(void)
     pw_isolate(&world, l, false);
     CU_ASSERT_EQUAL(pw_await(&world, id)->status, TM_ANSWER_UNKNOWN);
     pw_expect_equal(&world);
+    pw_close(&world);
+}
+
+static const struct pw_answer *wait_for(const struct pw_answer *written, uint32_t copies)
+{
+    struct tm_request rq = {
+        .kind = TM_REQUEST_WAIT, .index = written->index, .term = written->term, .copies = copies};
+    return pw_await(&world, pw_request(&world, pw_await_leader(&world), &rq));
+}
+
+/* Its leader had it alone: another record is at its index, on all copies. */
+static void what_a_failover_cut_off_is_on_no_copy(void)
+{
+    open_eventual();
+    unsigned l = pw_await_leader(&world);
+    const struct pw_answer *kept = pw_await(&world, pw_ask(&world, l, "SET k 1"));
+    CU_ASSERT_EQUAL(wait_for(kept, 3)->copies, 3);
+    pw_isolate(&world, l, true);
+    const struct pw_answer *lost = pw_await(&world, pw_ask(&world, l, "SET k 2"));
+    CU_ASSERT_EQUAL(lost->status, TM_ANSWER_DONE);
+    (void)await_successor(l);
+    const struct pw_answer *last = lost;
+    while (last == lost || last->index <= lost->index)
+        last = pw_await(&world, pw_ask(&world, pw_await_leader(&world), "SET k 3"));
+    CU_ASSERT(lost->term != 0 && last->term > lost->term);
+    const struct pw_answer *a = wait_for(lost, 2);
+    CU_ASSERT(a->status == TM_ANSWER_DONE && a->err == TM_ERR_NOTFOUND && a->copies == 0);
+    CU_ASSERT_EQUAL(wait_for(last, 2)->copies, 2);
+    CU_ASSERT_EQUAL(wait_for(kept, 2)->err, TM_OK);
+    pw_isolate(&world, l, false);
+    CU_ASSERT_EQUAL(wait_for(kept, 3)->copies, 3);
+    CU_ASSERT_EQUAL(wait_for(lost, 1)->copies, 0);
     pw_close(&world);
 }
 
@@ -466,6 +503,7 @@ static const struct tm_test tests[] = {
     TM_TEST(waiting_for_copies_counts_disks),
     TM_TEST(what_is_cut_is_undone_and_refused),
     TM_TEST(what_is_cut_and_comes_back_by_a_merge_is_not_refused),
+    TM_TEST(what_a_failover_cut_off_is_on_no_copy),
     TM_TEST(what_outlives_its_leader_is_done_once),
     TM_TEST(a_watch_does_not_outlive_its_leader),
     TM_TEST(what_is_watched_and_expires_has_changed),

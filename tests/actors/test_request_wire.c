@@ -97,12 +97,26 @@ static void an_oversized_request_has_no_size(void)
     CU_ASSERT_EQUAL(tm_request_size(&rq), 0);
 }
 
+static void a_wait_tells_the_term(void)
+{
+    uint8_t buf[64];
+    struct tm_request_words w = {0};
+    struct tm_request rq = {.id = 1, .kind = TM_REQUEST_WAIT, .resp = 2, .index = 8, .term = 9},
+                      back;
+    CU_ASSERT_EQUAL_FATAL(tm_request_size(&rq), sizeof buf);
+    tm_request_encode(&rq, buf);
+    CU_ASSERT_EQUAL_FATAL(tm_request_decode(tm_bytes_of(buf, sizeof buf), &w, &back), TM_OK);
+    CU_ASSERT(back.index == 8 && back.term == 9 && back.cursor == 0);
+    tm_request_words_free(&w);
+}
+
 static void an_answer_survives_the_wire(void)
 {
     struct tm_answer a = {.id = 1,
                           .status = TM_ANSWER_UNKNOWN,
                           .err = TM_ERR_TIMEOUT,
                           .index = 2,
+                          .term = 6,
                           .cursor = 3,
                           .watch_token = 4,
                           .copies = 5},
@@ -112,7 +126,8 @@ static void an_answer_survives_the_wire(void)
     memcpy(buf + TM_ANSWER_HEAD, "+OK\r\n", 5);
     CU_ASSERT_EQUAL_FATAL(tm_answer_decode(tm_bytes_of(buf, sizeof buf), &back), TM_OK);
     CU_ASSERT(back.id == 1 && back.status == TM_ANSWER_UNKNOWN && back.err == TM_ERR_TIMEOUT &&
-              back.index == 2 && back.cursor == 3 && back.watch_token == 4 && back.copies == 5);
+              back.index == 2 && back.term == 6 && back.cursor == 3 && back.watch_token == 4 &&
+              back.copies == 5);
     CU_ASSERT(tm_bytes_equal(back.reply, tm_bytes_str("+OK\r\n")));
     CU_ASSERT_EQUAL(tm_answer_decode(tm_bytes_of(buf, TM_ANSWER_HEAD - 1), &back), TM_ERR_CORRUPT);
 }
@@ -127,8 +142,9 @@ static void message_numbers_are_frozen(void)
 }
 
 static const struct tm_test tests[] = {
-    TM_TEST(a_request_survives_the_wire),      TM_TEST(a_cut_request_is_refused),
-    TM_TEST(changed_bytes_never_lead_outside), TM_TEST(an_oversized_request_has_no_size),
-    TM_TEST(an_answer_survives_the_wire),      TM_TEST(message_numbers_are_frozen),
+    TM_TEST(a_request_survives_the_wire),      TM_TEST(a_wait_tells_the_term),
+    TM_TEST(a_cut_request_is_refused),         TM_TEST(changed_bytes_never_lead_outside),
+    TM_TEST(an_oversized_request_has_no_size), TM_TEST(an_answer_survives_the_wire),
+    TM_TEST(message_numbers_are_frozen),
 };
 TM_TEST_MAIN("actors/request_wire", tests)

@@ -320,6 +320,37 @@ static void wait_answer(struct fix *f, struct fix_request *q, uint32_t copies)
     tm_sessions_answer(f->all, q->session, &a);
 }
 
+/* Eventual mode: what an earlier leader took may be cut off since, whatever the present one has at
+ * its index. */
+static void wait_asks_for_what_each_leader_took(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    for (f->term = 3; f->term <= 8; f->term++) {
+        f->index[fix_partition("a")] = 20 - f->term; /* each log was cut back further */
+        FIX_EXPECT(f, s, "set a 1\r\nset a 2\r\n", "+OK\r\n+OK\r\n");
+    }
+    f->submitted = 0;
+    fix_send(s, "wait 1 0\r\n");
+    CU_ASSERT_EQUAL_FATAL(f->submitted, 4); /* of the newest terms */
+    unsigned terms = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        const struct tm_request *r = &f->requests[i].r;
+        terms |= 1u << r->term;
+        CU_ASSERT_EQUAL(r->index, 22 - r->term);
+    }
+    CU_ASSERT_EQUAL(terms, 1u << 5 | 1u << 6 | 1u << 7 | 1u << 8);
+    struct fix_request *gone = fix_waiting(f, 0);
+    struct tm_answer none = {
+        .id = gone->r.id, .status = TM_ANSWER_DONE, .err = TM_ERR_NOTFOUND, .copies = 0};
+    gone->taken = true;
+    tm_sessions_answer(f->all, gone->session, &none);
+    CU_ASSERT_EQUAL(f->submitted, 4); /* not asked again: no copy will have it */
+    fix_answer_all(f);
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), ":0\r\n");
+    fix_delete(f);
+}
+
 static void a_long_wait_is_asked_again_as_long_as_its_client_is_there(void)
 {
     struct fix *f = fix_new();
@@ -443,6 +474,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_scan_goes_on_when_the_router_was_full),
     TM_TEST(bad_cursors_are_refused),
     TM_TEST(wait_asks_the_partitions_written_to),
+    TM_TEST(wait_asks_for_what_each_leader_took),
     TM_TEST(a_long_wait_is_asked_again_as_long_as_its_client_is_there),
     TM_TEST(a_wait_goes_on_when_the_router_was_full),
     TM_TEST(wait_waits_for_what_came_before_it),
