@@ -124,6 +124,16 @@ void tm_shard_renumber(struct tm_shard *s);
 bool tm_shard_post(struct tm_shard *s, struct tm_place to, const struct tm_message_head *head,
                    const struct tm_bytes *pieces, unsigned count);
 
+/* Sends what was kept, as far as the way is free. */
+void tm_shard_drain_backlog(struct tm_shard *s);
+
+/* Tells other nodes what is led here and asks them, where that is owed. */
+void tm_shard_settle_leaders(struct tm_shard *s);
+
+/* The post with which this shard reaches others, NULL: no memory; and what its dispatch asks. */
+struct tm_post *tm_shard_post_new(struct tm_shard *s);
+struct tm_dispatch_ops tm_shard_dispatch_ops(struct tm_shard *s);
+
 /* Shows in the counters how much there is of everything now. */
 void tm_shard_publish(struct tm_shard *s);
 
