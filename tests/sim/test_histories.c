@@ -3,6 +3,7 @@
  *
  * Clusters have one partition, beside the system's own, unless a case needs more. */
 #include "actors/partition.h"
+#include "storage/log_internal.h"
 #include "tests/sim/sim_hand.h"
 #include "tests/sim/sim_oracle.h"
 #include "tests/test.h"
@@ -882,6 +883,45 @@ static void a_cut_that_comes_after_a_restart_is_counted(void)
     close_cluster();
 }
 
+static void spoil_record(unsigned node, uint64_t index)
+{
+    char name[TM_WAL_NAME_MAX];
+    tm_wal_place place = tm_log_index_at(&part(node, 0)->log->index, index)->place;
+    tm_wal_name_segment(name, "wal", 1, 0, tm_wal_place_segment(place));
+    struct tm_sim_disk *disk = tm_sim_disk_of(sim, node);
+    CU_ASSERT_TRUE_FATAL(tm_sim_disk_flip(disk, name, tm_wal_place_offset(place) + 600, 3));
+    tm_sim_harmed(sim, node, TM_SIM_HARM_ROT);
+}
+
+/* Behind damage the log of a former leader has more than its replica knows of: what the next leader
+ * has other records for is put aside, counted and offered like any other. */
+static void what_is_replaced_behind_damage_comes_back(void)
+{
+    prepare();
+    config.eventual = true;
+    open_cluster();
+    unsigned a = leader();
+    for (unsigned i = 0; i < 6; i++)
+        CU_ASSERT_STRING_EQUAL(ask(a, "SET more old"), "OK");
+    settle(converged);
+    uint64_t committed = part(a, 0)->replica.commit;
+    tm_sim_isolate(sim, a, true);
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET kept old"), "OK");
+    tm_sim_run_for(sim, TM_MS(5)); /* on its disk */
+    spoil_record(a, committed - 2);
+    tm_sim_end(sim, a, TM_SIM_POWER);
+    CU_ASSERT_STRING_EQUAL(ask(successor(a), "SET more new"), "OK");
+    tm_sim_isolate(sim, a, false);
+    restart(a);
+    tm_sim_run_for(sim, TM_MS(50));
+    settle(converged);
+    CU_ASSERT(tm_counter_get(tm_sim_counters(sim, a, 0), TM_COUNTER_records_repaired) > 0);
+    CU_ASSERT_EQUAL(tm_counter_get(tm_sim_counters(sim, a, 0), TM_COUNTER_async_cut), 1);
+    CU_ASSERT_STRING_EQUAL(ask(a, "GET kept"), "old");
+    CU_ASSERT_STRING_EQUAL(ask(a, "GET more"), "new");
+    close_cluster();
+}
+
 /* [answered by what the process before had asked]  A node asks the leader, whose disk stalls, and
  * starts anew; what it asks then is under way when the leader answers the first. */
 static void a_late_answer_is_not_taken_by_the_next_process(void)
@@ -935,6 +975,7 @@ static const struct tm_test tests[] = {
     TM_TEST(deleted_does_not_come_back_through_a_re_offer),
     TM_TEST(an_offer_survives_both_ends),
     TM_TEST(a_cut_that_comes_after_a_restart_is_counted),
+    TM_TEST(what_is_replaced_behind_damage_comes_back),
     TM_TEST(a_late_answer_is_not_taken_by_the_next_process),
 };
 
