@@ -277,8 +277,8 @@ static void a_change_that_is_cut_after_a_restart_leaves_the_members_there_were(v
     tm_sim_wipe(sim, e);
     restart(e);
     const struct tm_replica *r = &part(a, 0)->replica;
-    for (unsigned i = 0; i < 200000 && r->members.index <= r->commit; i++)
-        tm_sim_run_for(sim, TM_US(20));
+    for (unsigned i = 0; i < 4000000 && r->members.index <= r->commit; i++)
+        tm_sim_run_for(sim, TM_US(1)); /* frames take longer: nobody has it yet */
     tm_sim_isolate(sim, a, true);
     CU_ASSERT_FATAL(r->members.index > r->commit);
     tm_sim_end(sim, e, TM_SIM_KILL);
