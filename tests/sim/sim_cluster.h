@@ -106,8 +106,9 @@ void tm_sim_say(struct tm_sim *sim, const char *fmt, ...) TM_PRINTF(2, 3);
 /* ---- nodes ---- */
 
 enum tm_sim_end {
-    TM_SIM_KILL, /* the process dies; the machine, and what was written, lives on */
-    TM_SIM_POWER /* unsynced sectors are lost, wholly or in part */
+    TM_SIM_KILL,           /* the process dies; the machine, and what was written, lives on */
+    TM_SIM_POWER,          /* unsynced sectors are lost, wholly or in part */
+    TM_SIM_POWER_NONE_KEPT /* all of them are */
 };
 
 /* Starts the node on what its disk holds.  False: it refused to start (tm_sim_why). */

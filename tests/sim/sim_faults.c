@@ -115,6 +115,8 @@ struct tm_sim_faults *tm_sim_faults_new(struct tm_sim *sim,
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
         f->next[k] = UINT64_MAX;
     f->weather_at = UINT64_MAX;
+    if (config->rate[TM_SIM_FAULT_AMBUSH].mean_ns != 0)
+        tm_sim_ambush_prepare(f);
     return f;
 }
 
@@ -127,6 +129,7 @@ void tm_sim_faults_begin(struct tm_sim_faults *f)
 
 void tm_sim_faults_free(struct tm_sim_faults *f)
 {
+    free(f->lone);
     free(f);
 }
 

@@ -49,7 +49,8 @@
     X(WORKERS, "workers", stop, 20, 120, 500)                                                      \
     X(WIPE, "wipe", wipe, 15, 120, 2000)                                                           \
     X(TRANSFER, "transfer", transfer, 1, 30, 0)                                                    \
-    X(SNAPSHOT, "snapshot", snapshot, 1, 30, 0)
+    X(SNAPSHOT, "snapshot", snapshot, 1, 30, 0)                                                    \
+    X(AMBUSH, "ambush", ambush, 1, 10, 20000)
 
 enum tm_sim_fault {
 #define X(kind, ...) TM_SIM_FAULT_##kind,

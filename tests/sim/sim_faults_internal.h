@@ -1,9 +1,10 @@
 /* sim_faults_internal.h: between the files of the faults.
  *
- *   sim_faults.c       when: rates, what is under way, healing
- *   sim_faults_wire.c  links and cuts
- *   sim_faults_node.c  processes, machines, clocks, what operators do
- *   sim_faults_disk.c  disks */
+ *   sim_faults.c         when: rates, what is under way, healing
+ *   sim_faults_wire.c    links and cuts
+ *   sim_faults_node.c    processes, machines, clocks, what operators do
+ *   sim_faults_disk.c    disks
+ *   sim_faults_ambush.c  what waits for its moment */
 #ifndef TM_TESTS_SIM_SIM_FAULTS_INTERNAL_H
 #define TM_TESTS_SIM_SIM_FAULTS_INTERNAL_H
 
@@ -39,6 +40,13 @@ struct tm_sim_absence {
     uint64_t faulty_since;  /* some partition, on a damaged disk; 0: none */
 };
 
+/* What an ambush knows of a replica. */
+struct tm_sim_lone {
+    bool alone; /* after its last turn it led an in-sync set of one that the witness knows */
+    uint64_t commit;
+    uint64_t since; /* the commit index when it was alone first */
+};
+
 struct tm_sim_faults {
     struct tm_sim *sim;
     struct tm_sim_faults_config config;
@@ -54,6 +62,9 @@ struct tm_sim_faults {
     uint64_t weather_at; /* a storm begins, or ends */
     bool storm;
     bool healing;
+    uint64_t ambush_until;    /* one lies */
+    uint32_t prey;            /* bit per node: into which it fell */
+    struct tm_sim_lone *lone; /* by node and partition; NULL: no ambushes */
     uint64_t fired[TM_SIM_FAULT_COUNT];
 };
 
@@ -68,7 +79,8 @@ extern const struct tm_sim_fault_acts tm_sim_link_acts, tm_sim_cut_acts, tm_sim_
     tm_sim_slow_acts, tm_sim_pause_acts, tm_sim_jump_acts, tm_sim_rate_acts, tm_sim_end_acts,
     tm_sim_stop_acts, tm_sim_boot_acts, tm_sim_wipe_acts, tm_sim_transfer_acts, tm_sim_relief_acts,
     tm_sim_snapshot_acts, tm_sim_stall_acts, tm_sim_slow_disk_acts, tm_sim_fail_acts,
-    tm_sim_space_acts, tm_sim_rot_acts, tm_sim_misread_acts, tm_sim_misdirect_acts;
+    tm_sim_space_acts, tm_sim_rot_acts, tm_sim_misread_acts, tm_sim_misdirect_acts,
+    tm_sim_ambush_acts;
 
 static inline uint64_t tm_sim_faults_draw(struct tm_sim_faults *f, uint64_t bound)
 {
@@ -99,6 +111,9 @@ bool tm_sim_end_nodes(struct tm_sim_faults *f, uint32_t nodes, enum tm_sim_end h
 /* Nodes that are to come back, that are asked to go, that went by themselves. */
 void tm_sim_attend(struct tm_sim_faults *f);
 uint64_t tm_sim_attend_at(const struct tm_sim_faults *f);
+
+/* Once, for a run that has ambushes: looks on from now on, until the cluster runs no more. */
+void tm_sim_ambush_prepare(struct tm_sim_faults *f);
 
 /* Now and then: who is whole again, who needs another disk. */
 void tm_sim_faults_review(struct tm_sim_faults *f);

@@ -304,9 +304,9 @@ void tm_sim_end(struct tm_sim *sim, unsigned node, enum tm_sim_end how)
     struct tm_sim_node *n = &sim->nodes[node];
     if (!n->up && how == TM_SIM_KILL)
         return;
-    tell(sim, node, how == TM_SIM_POWER ? TM_SIM_POWERED_OFF : TM_SIM_KILLED);
-    if (how == TM_SIM_POWER)
-        tm_sim_disk_crash(n->disk, -1);
+    tell(sim, node, how == TM_SIM_KILL ? TM_SIM_KILLED : TM_SIM_POWERED_OFF);
+    if (how != TM_SIM_KILL)
+        tm_sim_disk_crash(n->disk, how == TM_SIM_POWER ? -1 : 0);
     else
         tm_sim_disk_kill(n->disk);
     if (n->up)

@@ -120,16 +120,36 @@ static void simplify(struct tm_sim_work_config *w)
     w->share[TM_SIM_EXPIRE] = w->ttl = w->flush = 0;
 }
 
+static void draw_rate(struct tm_sim_faults_config *f, struct tm_rng *rng, unsigned kind)
+{
+    uint64_t mean =
+        tm_rng_between(rng, TM_SECONDS(KINDS[kind].mean_lo_s), TM_SECONDS(KINDS[kind].mean_hi_s));
+    f->rate[kind] = (struct tm_sim_fault_rate){
+        .mean_ns = mean, .most_ns = TM_MS(1) + tm_rng_below(rng, TM_MS(KINDS[kind].most_ms) + 1)};
+}
+
+/* Half of those with witnesses have ambushes, and disks that are slow enough for them; by a
+ * generator of its own, too. */
+static void draw_ambush(struct tm_sim_plan *plan, uint64_t seed)
+{
+    struct tm_rng rng;
+    tm_rng_seed(&rng, seed ^ 0x4900000);
+    if (plan->cluster.copies != 2 || plan->cluster.nodes < 3 || plan->faults.memory ||
+        !tm_rng_chance(&rng, 1, 2))
+        return;
+    draw_rate(&plan->faults, &rng, TM_SIM_FAULT_AMBUSH);
+    plan->cluster.disk_max_ns = TM_MS(PICK(&rng, 5, 20, 40));
+}
+
 static void draw_faults(struct tm_sim_faults_config *f, struct tm_rng *rng)
 {
     uint64_t share = 5 + tm_rng_below(rng, 60); /* of 100 kinds */
-    for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++) {
+    static_assert(TM_SIM_FAULT_AMBUSH + 1 == TM_SIM_FAULT_COUNT, "the last is drawn by itself");
+    for (unsigned k = 0; k < TM_SIM_FAULT_AMBUSH; k++) {
         bool has = tm_rng_chance(rng, share, 100);
-        uint64_t mean =
-            tm_rng_between(rng, TM_SECONDS(KINDS[k].mean_lo_s), TM_SECONDS(KINDS[k].mean_hi_s));
-        f->rate[k] = (struct tm_sim_fault_rate){
-            .mean_ns = has ? mean : 0,
-            .most_ns = TM_MS(1) + tm_rng_below(rng, TM_MS(KINDS[k].most_ms) + 1)};
+        draw_rate(f, rng, k);
+        if (!has)
+            f->rate[k].mean_ns = 0;
     }
     f->haste = PICK(rng, 1, 4, 16, 64);
     f->calm_ns = TM_SECONDS(PICK(rng, 5, 15, 40));
@@ -155,6 +175,7 @@ void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
     plan->faults.seed = tm_rng_next(&rng);
     plan->faults.memory = plan->cluster.options.durability == TM_DURABILITY_MEMORY;
     draw_faults(&plan->faults, &rng);
+    draw_ambush(plan, seed);
     if (seed % 2 == 0) { /* not drawn: all else of a seed stays as it was */
         plan->cluster.options.scrub_interval_ms = 4000;
         plan->cluster.options.scrub_rate = TM_MIB(4);
