@@ -705,21 +705,31 @@ static void a_minority_confirms_no_read(void)
     cluster_free(c);
 }
 
-static void one_round_serves_all_reads_of_a_turn(void)
+/* Three copies with a write, and no round under way; *leader leads. */
+static struct cluster *cluster_between_rounds(unsigned *leader)
 {
     struct cluster *c = cluster_up(11, 3, false);
-    unsigned leader = (unsigned)cluster_await_leader(c, AN_ELECTION);
+    *leader = (unsigned)cluster_await_leader(c, AN_ELECTION);
     CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
     cluster_run(c, TM_MS(101));
-    struct tm_replica *r = replica_of(c, leader);
-    struct sim_read reads[100];
+    return c;
+}
+
+static void begin_read(struct cluster *c, unsigned leader, struct sim_read *r)
+{
+    r->at = &c->node[leader].part[0];
+    r->read.owner = r;
+    CU_ASSERT_EQUAL(tm_replica_read(replica_of(c, leader), &r->read), TM_ERR_AGAIN);
+}
+
+static void one_round_serves_all_reads_of_a_turn(void)
+{
+    unsigned leader;
+    struct cluster *c = cluster_between_rounds(&leader);
+    struct sim_read reads[100] = {0};
     uint64_t beats = c->beats;
-    memset(reads, 0, sizeof reads);
-    for (int i = 0; i < 100; i++) {
-        reads[i].at = &c->node[leader].part[0];
-        reads[i].read.owner = &reads[i];
-        CU_ASSERT_EQUAL(tm_replica_read(r, &reads[i].read), TM_ERR_AGAIN);
-    }
+    for (int i = 0; i < 100; i++)
+        begin_read(c, leader, &reads[i]);
     sim_turn(&c->node[leader]);
     cluster_run(c, TM_MS(1));
     for (int i = 0; i < 100; i++)
@@ -731,24 +741,19 @@ static void one_round_serves_all_reads_of_a_turn(void)
 /* Of those that wait for a round, and of those that wait for a commit. */
 static void reads_that_nobody_waits_for_any_more_are_ended(void)
 {
-    struct cluster *c = cluster_up(11, 3, false);
-    unsigned leader = (unsigned)cluster_await_leader(c, AN_ELECTION);
-    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
-    cluster_run(c, TM_MS(101));
+    unsigned leader;
+    struct cluster *c = cluster_between_rounds(&leader);
     struct tm_replica *r = replica_of(c, leader);
-    struct sim_read reads[40];
+    struct sim_read reads[40] = {0};
     for (unsigned i = 0; i < 3; i++)
         c->node[i].disk_slow_ns = TM_SECONDS(1); /* nothing commits for a while */
     uint64_t index = cluster_propose(c, leader, 0);
-    memset(reads, 0, sizeof reads);
     for (unsigned i = 0; i < 40; i++) {
-        reads[i].at = &c->node[leader].part[0];
-        reads[i].read.owner = &reads[i];
         reads[i].read.index = index;
         reads[i].read.until = i % 4 == 0 ? 0 : c->now + TM_MS(i % 2 == 0 ? 20 : 2000);
         if (i == 20)
             cluster_run(c, TM_MS(10)); /* the first ones have their round */
-        CU_ASSERT_EQUAL(tm_replica_read(r, &reads[i].read), TM_ERR_AGAIN);
+        begin_read(c, leader, &reads[i]);
     }
     tm_replica_reads_expire(r);
     for (unsigned i = 0; i < 40; i++)

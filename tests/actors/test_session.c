@@ -83,102 +83,144 @@ static void replies_and_errors_that_clients_see_are_counted(void)
     fix_delete(f);
 }
 
+/* Commands sent ahead, and what one store would answer to them. */
+struct pipeline {
+    uint64_t rnd;
+    struct fix *f, *model;
+    struct tm_session *s;
+    struct tm_resp_writer want;
+    char *input, *got;
+};
+
+#define PIPELINE_BYTES (1 << 16)
+
+static struct pipeline pipeline_new(uint64_t *rnd)
+{
+    struct tm_session_limits limits = fix_limits();
+    limits.pipeline = 1 + (uint32_t)(next_random(rnd) % 20);
+    struct pipeline p = {.rnd = *rnd, .f = fix_new_with(&limits), .model = fix_new()};
+    p.s = fix_open(p.f);
+    p.input = calloc(1, PIPELINE_BYTES);
+    p.got = calloc(1, PIPELINE_BYTES);
+    CU_ASSERT_FATAL(p.input != NULL && p.got != NULL);
+    tm_resp_writer_init(&p.want, PIPELINE_BYTES);
+    return p;
+}
+
+static void pipeline_delete(struct pipeline *p)
+{
+    tm_resp_writer_free(&p->want);
+    free(p->input);
+    free(p->got);
+    fix_delete(p->f);
+    fix_delete(p->model);
+}
+
+static void expect_set(struct pipeline *p, const char *key, const char *before, int c,
+                       const char *after)
+{
+    char value[64];
+    snprintf(value, sizeof value, "%s%d%s", before, c, after);
+    fix_set(p->model, key, value);
+}
+
+static int64_t expect_del(struct pipeline *p, const char *key)
+{
+    int at = fix_find(p->model, key);
+    if (at >= 0)
+        p->model->used[at] = false;
+    return at >= 0;
+}
+
+/* Adds command c, and to what is wanted its answer. */
+static void add_command(struct pipeline *p, int c)
+{
+    unsigned number = (unsigned)(next_random(&p->rnd) % 20);
+    char line[200], key[16], other[16], text[16];
+    snprintf(key, sizeof key, "key%u", number);
+    snprintf(other, sizeof other, "other%u", number);
+    switch (next_random(&p->rnd) % 6) {
+    case 0:
+        snprintf(line, sizeof line, "SET %s value-%d-of-some-length\r\n", key, c);
+        expect_set(p, key, "value-", c, "-of-some-length");
+        tm_resp_simple(&p->want, "OK");
+        break;
+    case 1:
+        snprintf(line, sizeof line, "MSET %s m%d %s o%d\r\n", key, c, other, c);
+        expect_set(p, key, "m", c, "");
+        expect_set(p, other, "o", c, "");
+        tm_resp_simple(&p->want, "OK");
+        break;
+    case 2:
+        snprintf(line, sizeof line, "MGET %s nothing %s\r\n", key, other);
+        tm_resp_array(&p->want, 3);
+        fix_get(p->model, key, &p->want);
+        tm_resp_null(&p->want);
+        fix_get(p->model, other, &p->want);
+        break;
+    case 3:
+        snprintf(line, sizeof line, "DEL %s %s\r\n", key, other);
+        tm_resp_integer(&p->want, expect_del(p, key) + expect_del(p, other));
+        break;
+    case 4:
+        snprintf(line, sizeof line, "ECHO x%d\r\n", c);
+        snprintf(text, sizeof text, "x%d", c);
+        tm_resp_bulk_str(&p->want, text);
+        break;
+    default:
+        snprintf(line, sizeof line, "GET %s\r\n", key);
+        fix_get(p->model, key, &p->want);
+    }
+    strcat(p->input, line);
+}
+
+/* Of a partition drawn among those that are asked, the oldest request is answered. */
+static void answer_any(struct pipeline *p)
+{
+    unsigned waiting = 0;
+    while (fix_waiting(p->f, waiting) != NULL)
+        waiting++;
+    if (waiting == 0)
+        return;
+    uint32_t pick = (uint32_t)(next_random(&p->rnd) % waiting);
+    uint32_t partition = fix_waiting(p->f, pick)->r.partition;
+    unsigned first = 0;
+    while (fix_waiting(p->f, first)->r.partition != partition)
+        first++;
+    fix_answer(p->f, fix_waiting(p->f, first));
+}
+
+/* Sends the input cut at random, and collects what comes out. */
+static void run_pipeline(struct pipeline *p)
+{
+    size_t at = 0, len = strlen(p->input);
+    while (at < len || fix_waiting(p->f, 0) != NULL || !tm_session_wants_input(p->s)) {
+        if (at < len && tm_session_wants_input(p->s)) {
+            size_t n = (size_t)tm_min_u64(1 + next_random(&p->rnd) % 200, len - at);
+            tm_session_input(p->s, (uint8_t *)p->input + at, n);
+            at += n;
+        }
+        answer_any(p);
+        p->f->room = next_random(&p->rnd) % 3 == 0 ? 0 : (unsigned)(next_random(&p->rnd) % 4);
+        tm_sessions_resume(p->f->all);
+        strcat(p->got, fix_output(p->f, p->s));
+    }
+}
+
 /* Many commands, cut at random, answered in random order between partitions but in order within
  * each: what comes out is what one store would have said, one command after the other. */
 static void random_pipelines_answer_as_one_store_would(void)
 {
     uint64_t rnd = tm_test_seed() | 1;
     for (int round = 0; round < 30; round++) {
-        struct tm_session_limits limits = fix_limits();
-        limits.pipeline = 1 + (uint32_t)(next_random(&rnd) % 20);
-        struct fix *f = fix_new_with(&limits), *model = fix_new();
-        struct tm_session *s = fix_open(f);
-        char *input = calloc(1, 1 << 16), *expected = calloc(1, 1 << 16), *got = calloc(1, 1 << 16);
-        struct tm_resp_writer want;
-        tm_resp_writer_init(&want, 1 << 16);
-        for (int c = 0; c < 150; c++) {
-            unsigned key = (unsigned)(next_random(&rnd) % 20);
-            char line[200], k[16];
-            snprintf(k, sizeof k, "key%u", key);
-            switch (next_random(&rnd) % 6) {
-            case 0:
-                snprintf(line, sizeof line, "SET %s value-%d-of-some-length\r\n", k, c);
-                char v[64];
-                snprintf(v, sizeof v, "value-%d-of-some-length", c);
-                fix_set(model, k, v);
-                tm_resp_simple(&want, "OK");
-                break;
-            case 1:
-                snprintf(line, sizeof line, "MSET %s m%d other%u o%d\r\n", k, c, key, c);
-                snprintf(v, sizeof v, "m%d", c);
-                fix_set(model, k, v);
-                snprintf(v, sizeof v, "o%d", c);
-                snprintf(k, sizeof k, "other%u", key);
-                fix_set(model, k, v);
-                tm_resp_simple(&want, "OK");
-                break;
-            case 2:
-                snprintf(line, sizeof line, "MGET %s nothing other%u\r\n", k, key);
-                tm_resp_array(&want, 3);
-                fix_get(model, k, &want);
-                tm_resp_null(&want);
-                snprintf(k, sizeof k, "other%u", key);
-                fix_get(model, k, &want);
-                break;
-            case 3:
-                snprintf(line, sizeof line, "DEL %s other%u\r\n", k, key);
-                int64_t n = 0;
-                for (int i = 0; i < 2; i++) {
-                    int at = fix_find(model, k);
-                    n += at >= 0;
-                    if (at >= 0)
-                        model->used[at] = false;
-                    snprintf(k, sizeof k, "other%u", key);
-                }
-                tm_resp_integer(&want, n);
-                break;
-            case 4:
-                snprintf(line, sizeof line, "ECHO x%d\r\n", c);
-                snprintf(v, sizeof v, "x%d", c);
-                tm_resp_bulk_str(&want, v);
-                break;
-            default:
-                snprintf(line, sizeof line, "GET %s\r\n", k);
-                fix_get(model, k, &want);
-            }
-            strcat(input, line);
-        }
-        memcpy(expected, want.data, want.len);
-        size_t at = 0, len = strlen(input);
-        while (at < len || fix_waiting(f, 0) != NULL || !tm_session_wants_input(s)) {
-            if (at < len && tm_session_wants_input(s)) {
-                size_t n = (size_t)tm_min_u64(1 + next_random(&rnd) % 200, len - at);
-                tm_session_input(s, (uint8_t *)input + at, n);
-                at += n;
-            }
-            unsigned waiting = 0;
-            while (fix_waiting(f, waiting) != NULL)
-                waiting++;
-            if (waiting > 0) {
-                unsigned pick = (unsigned)(next_random(&rnd) % waiting);
-                uint32_t partition = fix_waiting(f, pick)->r.partition;
-                for (unsigned i = 0; i <= pick; i++)
-                    if (fix_waiting(f, i)->r.partition == partition) {
-                        fix_answer(f, fix_waiting(f, i));
-                        break;
-                    }
-            }
-            f->room = next_random(&rnd) % 3 == 0 ? 0 : (unsigned)(next_random(&rnd) % 4);
-            tm_sessions_resume(f->all);
-            strcat(got, fix_output(f, s));
-        }
-        CU_ASSERT_STRING_EQUAL(got, expected);
-        tm_resp_writer_free(&want);
-        free(input);
-        free(expected);
-        free(got);
-        fix_delete(f);
-        fix_delete(model);
+        struct pipeline p = pipeline_new(&rnd);
+        for (int c = 0; c < 150; c++)
+            add_command(&p, c);
+        run_pipeline(&p);
+        CU_ASSERT_EQUAL(strlen(p.got), p.want.len);
+        CU_ASSERT_EQUAL(memcmp(p.got, p.want.data, p.want.len), 0);
+        rnd = p.rnd;
+        pipeline_delete(&p);
     }
 }
 

@@ -185,30 +185,47 @@ static void the_pointer_flips_only_when_it_is_published(void)
     env_done(&f.env);
 }
 
+/* Of 100 there is one, the second of 200 is being written. */
+static struct tm_snapshot_writer *write_second(struct fixture *f, uint64_t seed)
+{
+    setup(f, seed);
+    write_one(f, 100, 60);
+    struct tm_snapshot_writer *w = begin(f, 200);
+    add_items(f, w, 200, 60);
+    tm_snapshot_writer_finish(w, 210, NULL);
+    return w;
+}
+
+/* So many steps of the disk, and it is published when it may be: whether it was. */
+static bool step_on(struct fixture *f, struct tm_snapshot_writer *w, uint64_t steps)
+{
+    while (steps-- > 0) {
+        tm_sim_disk_step(f->env.sd);
+        if (tm_snapshot_writer_state(w) == TM_SNAPSHOT_COMPLETE)
+            tm_snapshot_writer_publish(w);
+    }
+    return tm_snapshot_writer_state(w) == TM_SNAPSHOT_PUBLISHED;
+}
+
+/* The second loads, or, unless it was published, the first. */
+static void expect_one(struct fixture *f, bool published)
+{
+    bool damaged;
+    uint64_t got = load_newest(f, 60, &damaged);
+    CU_ASSERT_FATAL(!damaged && (got == 200 || (got == 100 && !published)));
+    env_done(&f->env);
+}
+
 static void a_crash_at_any_step_leaves_one_that_loads(void)
 {
     uint64_t seed = tm_test_seed();
     for (unsigned round = 0; round < 150; round++) {
         struct fixture f;
-        bool damaged;
-        setup(&f, seed + round);
-        write_one(&f, 100, 60);
-        struct tm_snapshot_writer *w = begin(&f, 200);
-        uint64_t steps = env_below(&f.env, 40);
-        bool published = false;
-        add_items(&f, w, 200, 60);
-        tm_snapshot_writer_finish(w, 210, NULL);
-        while (steps-- > 0) {
-            tm_sim_disk_step(f.env.sd);
-            if (tm_snapshot_writer_state(w) == TM_SNAPSHOT_COMPLETE)
-                tm_snapshot_writer_publish(w);
-        }
-        published = tm_snapshot_writer_state(w) == TM_SNAPSHOT_PUBLISHED;
+        struct tm_snapshot_writer *w = write_second(&f, seed + round);
+        bool published = step_on(&f, w, env_below(&f.env, 40));
         tm_sim_disk_crash(f.env.sd, -1);
         tm_snapshot_writer_abandon(w);
-        uint64_t got = load_newest(&f, 60, &damaged);
-        CU_ASSERT_FATAL(!damaged && (got == 200 || (got == 100 && !published)));
-        env_done(&f.env);
+        expect_one(&f, published);
     }
 }
 
@@ -217,23 +234,11 @@ static void a_writer_may_be_closed_at_any_step(void)
     uint64_t seed = tm_test_seed();
     for (unsigned steps = 0; steps < 45; steps++) {
         struct fixture f;
-        bool damaged;
-        setup(&f, seed + steps);
-        write_one(&f, 100, 60);
-        struct tm_snapshot_writer *w = begin(&f, 200);
-        add_items(&f, w, 200, 60);
-        tm_snapshot_writer_finish(w, 210, NULL);
-        for (unsigned i = 0; i < steps; i++) {
-            tm_sim_disk_step(f.env.sd);
-            if (tm_snapshot_writer_state(w) == TM_SNAPSHOT_COMPLETE)
-                tm_snapshot_writer_publish(w);
-        }
-        bool published = tm_snapshot_writer_state(w) == TM_SNAPSHOT_PUBLISHED;
+        struct tm_snapshot_writer *w = write_second(&f, seed + steps);
+        bool published = step_on(&f, w, steps);
         tm_snapshot_writer_close(w);
         tm_sim_disk_drain(f.env.sd);
-        uint64_t got = load_newest(&f, 60, &damaged);
-        CU_ASSERT_FATAL(!damaged && (got == 200 || (got == 100 && !published)));
-        env_done(&f.env);
+        expect_one(&f, published);
     }
 }
 
