@@ -9,7 +9,8 @@
     --seeds N       so many fresh seeds at most for each (200)
     --fresh         only fresh seeds, not those that tests/sim/mutants/seeds knows of
     --random        fresh seeds are drawn, not 1, 2, 3 ...
-    --write         writes the seeds that found each into tests/sim/mutants/seeds and docs/TESTING.md
+    --write         writes the seeds that found each into tests/sim/mutants/seeds and
+                    docs/TESTING.md
     --seconds S     simulated seconds of a run (300)
     --minutes M     after that no further seed is tried: who is not found by then is not found
     --jobs N        runs at a time (the cores of this process)
@@ -17,9 +18,9 @@
 
 A mutant is tests/sim/mutants/NAME.patch: a head of lines "Word: text" (Breaks, Known, Says), then a
 unified diff, applied with no fuzz to copies of the files that it names.  Says is a regular
-expression: what a run that found it says (if empty: anything but that nothing moves).  A seed finds a mutant if the run fails with it and is
-good without it.  Prints one line a mutant: its name, how many seeds it took, the seed, what it
-said.  Exit 1: a mutant was not found, a patch does not apply, or does not build.
+expression: what a run that found it says (if empty: anything but that nothing moves).  A seed finds
+a mutant if the run fails with it and is good without it.  Prints one line a mutant: its name, how
+many seeds it took, the seed, what it said.  Exit 1: a mutant was not found, a patch does not apply, or does not build.
 """
 import argparse
 import concurrent.futures

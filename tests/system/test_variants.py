@@ -72,18 +72,23 @@ def one_copy_lives_and_returns_with_its_node():
         assert client.get(keys["node-1"]) == b"on"
 
 
+def kill_in_turn(c, load, nodes):
+    """Writes go on without each of them; it is whole again before the next one dies."""
+    for node in nodes:
+        load.goes_on()
+        c.kill(node)
+        load.leave_out(node)
+        load.goes_on()
+        c.up()
+        load.where = c.addresses()
+        wait_until(lambda node=node: c.whole(node), 40, 0.3)
+
+
 def in_memory_a_quorum_survives_one_node_after_the_other():
     with Cluster(three_nodes(), ["--durability=memory"]) as c:
         c.up()
         with Load(c, timeout=3) as load:
-            for node in "node-1", "node-2", "node-3", "node-1":
-                load.goes_on()
-                c.kill(node)
-                load.leave_out(node)
-                load.goes_on()
-                c.up()
-                load.where = c.addresses()
-                wait_until(lambda: c.whole(node), 40, 0.3)
+            kill_in_turn(c, load, ("node-1", "node-2", "node-3", "node-1"))
         load.verify()
 
 
@@ -93,14 +98,7 @@ def two_workers_a_node_survive_kills():
         with Cluster(three_nodes(rf=rf), ["--workers=2"]) as c:
             c.up()
             with Load(c, timeout=3) as load:
-                for node in "node-1", "node-3", "node-2":
-                    load.goes_on()
-                    c.kill(node)
-                    load.leave_out(node)
-                    load.goes_on()
-                    c.up()
-                    load.where = c.addresses()
-                    wait_until(lambda: c.whole(node), 40, 0.3)
+                kill_in_turn(c, load, ("node-1", "node-3", "node-2"))
             load.verify()
 
 
@@ -123,13 +121,7 @@ def workers_share(options):
         threads = thread_names(c.row("node-1")["pid"])
         assert [t for t in threads if t.startswith("tm-worker")] == ["tm-worker-0"], threads
         with Load(c, timeout=3) as load:
-            load.goes_on()
-            c.kill("node-1")
-            load.leave_out("node-1")
-            load.goes_on()
-            c.up()
-            load.where = c.addresses()
-            wait_until(lambda: c.whole("node-1"), 40, 0.3)
+            kill_in_turn(c, load, ("node-1",))
         load.verify()
 
 
