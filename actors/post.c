@@ -30,6 +30,7 @@ struct tm_post {
     uint64_t due[LINKS_MAX]; /* of each in the list: deadline, as of when it was last looked at */
     uint64_t touched[LINKS_MAX / 64]; /* a bit for each: due[] does not hold any more */
     uint64_t again[LINKS_MAX / 64]; /* to be tried each turn: frame not taken, or short of memory */
+    uint64_t boot[TM_NODES_MAX];    /* of the newest process that is known of each node */
     unsigned count;
     uint8_t *scratch; /* for messages that arrive misaligned */
     size_t scratch_cap;
@@ -134,6 +135,7 @@ static void on_up(void *host, struct tm_channel *ch, uint64_t boot, struct tm_by
 {
     struct link *l = host;
     (void)ch;
+    l->post->boot[l->peer.node] = boot;
     l->post->config.ops.up(l->post->config.ops.host, l->peer, hello, boot);
 }
 
@@ -199,6 +201,13 @@ static struct link *link_new(struct tm_post *post, struct tm_place peer)
     post->list[post->count++] = l;
     touch(l);
     return l;
+}
+
+/* Once another process of the node is known, what leads to the one before leads nowhere. */
+static bool link_up(const struct link *l)
+{
+    return l != NULL && tm_channel_is_up(l->channel) &&
+           tm_channel_peer_boot(l->channel) == l->post->boot[l->peer.node];
 }
 
 static struct link *link_to(struct tm_post *post, struct tm_place peer)
@@ -285,7 +294,7 @@ static enum tm_err send_far(struct tm_post *post, struct tm_place to, const stru
                             unsigned count)
 {
     struct link *l = link_to(post, to);
-    if (l == NULL || !tm_channel_is_up(l->channel))
+    if (!link_up(l))
         return TM_ERR_CLOSED;
     touch(l);
     enum tm_err e = tm_channel_send(l->channel, pieces, count);
@@ -328,8 +337,7 @@ bool tm_post_is_up(const struct tm_post *post, struct tm_place to)
 {
     if (to.node == post->config.self.node)
         return true;
-    const struct link *l = post->links[to.node][to.worker];
-    return l != NULL && tm_channel_is_up(l->channel);
+    return link_up(post->links[to.node][to.worker]);
 }
 
 /* ---- the turn ---- */

@@ -43,6 +43,7 @@ struct frame {
 
 struct wire {
     struct end end[ENDS]; /* 0: node 0 worker 0, 1: node 1 worker 0, 2: node 0 worker 1 */
+    uint64_t boot[2];     /* of the nodes' processes */
     struct frame frames[FRAMES];
     unsigned count;
     uint64_t now;
@@ -50,6 +51,7 @@ struct wire {
     unsigned lose; /* percent */
     bool odd;      /* frames arrive at odd addresses */
     bool cut;
+    unsigned deaf; /* bit i: end i hears nothing */
 };
 
 static uint64_t end_now(void *host)
@@ -156,7 +158,7 @@ static void on_node_event(void *host, unsigned node, bool up)
         e->downs++;
 }
 
-static void boot(struct wire *w, unsigned i)
+static void start(struct wire *w, unsigned i)
 {
     struct end *e = &w->end[i];
     char hello[8];
@@ -164,7 +166,7 @@ static void boot(struct wire *w, unsigned i)
     snprintf(hello, sizeof hello, "hello%u", i);
     struct tm_post_config c = {.ctx = &e->ctx,
                                .self = e->self,
-                               .boot = tm_rng_next(&w->rng) | 1,
+                               .boot = w->boot[e->self.node],
                                .cluster_hash = 77,
                                .hello = tm_bytes_str(hello),
                                .ops = {.host = e,
@@ -179,6 +181,15 @@ static void boot(struct wire *w, unsigned i)
     e->fabric = (struct tm_fabric){.host = e, .name = "test", .max_frame = 1500};
     e->fabric.send = fabric_send;
     tm_post_set_fabric(e->post, &e->fabric);
+}
+
+/* Another process of the node. */
+static void restart(struct wire *w, unsigned node)
+{
+    w->boot[node] = tm_rng_next(&w->rng) | 1;
+    for (unsigned i = 0; i < ENDS; i++)
+        if (w->end[i].self.node == node)
+            start(w, i);
 }
 
 static void wire_begin(struct wire *w)
@@ -199,8 +210,9 @@ static void wire_begin(struct wire *w)
                                  .random = end_random,
                                  .log = end_log,
                                  .counters = e->counters};
-        boot(w, i);
     }
+    restart(w, 0);
+    restart(w, 1);
 }
 
 static void wire_end(struct wire *w)
@@ -223,7 +235,7 @@ static void deliver(struct wire *w)
         uint8_t *data = at + (w->odd ? 3 : 0);
         memcpy(data, f.data, f.len);
         free(f.data);
-        if (w->cut || tm_rng_below(&w->rng, 100) < w->lose)
+        if (w->cut || (w->deaf >> f.to & 1) != 0 || tm_rng_below(&w->rng, 100) < w->lose)
             continue;
         struct tm_fabric_sink sink = tm_post_sink(to->post);
         sink.frame(sink.host, w->end[f.from].self.node, w->end[f.from].self.worker, data, f.len);
@@ -383,7 +395,7 @@ static void a_restarted_peer_is_fresh_and_gets_nothing_old(void)
     CU_ASSERT_EQUAL(send(w, 0, 1, 1, 100), TM_OK);
     run(w, 10);
     w->cut = false;
-    boot(w, 1);
+    restart(w, 1);
     tm_post_know(w->end[1].post, w->end[0].self);
     run(w, 10000);
     CU_ASSERT_EQUAL(w->end[0].fresh, 2);
@@ -392,6 +404,34 @@ static void a_restarted_peer_is_fresh_and_gets_nothing_old(void)
     CU_ASSERT_EQUAL(send(w, 0, 1, 2, 100), TM_OK);
     run(w, 100);
     expect(w, 1, 0, 0, 2, 100);
+    wire_end(w);
+}
+
+/* Of the next process of a node one worker says hello first: nothing is given to the ways to the
+ * others that the process before had, for it would be lost without a word. */
+static void no_way_of_the_process_before_takes_anything(void)
+{
+    struct wire *w = &wire;
+    wire_begin(w);
+    meet(w);
+    restart(w, 0);
+    w->deaf = 1u << 2;
+    tm_post_know(w->end[0].post, w->end[1].self);
+    for (unsigned i = 0; i < 10000 && w->end[1].ups < 3; i++)
+        run(w, 1);
+    CU_ASSERT_EQUAL(w->end[1].ups, 3);
+    CU_ASSERT_TRUE(tm_post_is_up(w->end[1].post, w->end[0].self));
+    CU_ASSERT_FALSE(tm_post_is_up(w->end[1].post, w->end[2].self));
+    CU_ASSERT_EQUAL(send(w, 1, 0, 1, 100), TM_OK);
+    CU_ASSERT_EQUAL(send(w, 1, 2, 2, 100), TM_ERR_CLOSED);
+    w->deaf = 0;
+    tm_post_know(w->end[2].post, w->end[1].self);
+    run(w, 10000);
+    CU_ASSERT_EQUAL(send(w, 1, 2, 3, 100), TM_OK);
+    run(w, 100);
+    expect(w, 0, 0, 1, 1, 100);
+    CU_ASSERT_EQUAL(w->end[2].count, 1);
+    expect(w, 2, 0, 1, 3, 100);
     wire_end(w);
 }
 
@@ -479,6 +519,7 @@ static const struct tm_test tests[] = {
     TM_TEST(workers_of_one_node_speak_over_its_ring),
     TM_TEST(a_peer_that_is_refused_is_not_up),
     TM_TEST(a_restarted_peer_is_fresh_and_gets_nothing_old),
+    TM_TEST(no_way_of_the_process_before_takes_anything),
     TM_TEST(a_lost_way_is_no_new_process),
     TM_TEST(a_way_that_is_full_says_so_and_opens_again),
     TM_TEST(nonsense_frames_and_numbers_hurt_nobody),
