@@ -144,7 +144,7 @@ static void draw_ambush(struct tm_sim_plan *plan, uint64_t seed)
 static void draw_faults(struct tm_sim_faults_config *f, struct tm_rng *rng)
 {
     uint64_t share = 5 + tm_rng_below(rng, 60); /* of 100 kinds */
-    _Static_assert(TM_SIM_FAULT_AMBUSH + 1 == TM_SIM_FAULT_COUNT, "the last is drawn by itself");
+    TM_STATIC_ASSERT(TM_SIM_FAULT_AMBUSH + 1 == TM_SIM_FAULT_COUNT, "the last is drawn by itself");
     for (unsigned k = 0; k < TM_SIM_FAULT_AMBUSH; k++) {
         bool has = tm_rng_chance(rng, share, 100);
         draw_rate(f, rng, k);
