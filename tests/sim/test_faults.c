@@ -1,6 +1,8 @@
 /* The faults' driver may take away only what the atlas spares: also after the end of the faults,
- * when some nodes stay dead and others still have to be restarted. */
+ * when some nodes stay dead and others still have to be restarted.  What waits for its moment meets
+ * it. */
 #include "tests/sim/sim_faults_internal.h"
+#include "tests/sim/sim_load.h"
 #include "tests/test.h"
 
 static bool whole(void *arg)
@@ -9,27 +11,32 @@ static bool whole(void *arg)
     return tm_sim_whole(arg, why, sizeof why);
 }
 
-/* Three nodes, three copies, in memory. */
-static struct tm_sim *start(void)
+static struct tm_sim *started(const struct tm_sim_config *c)
 {
-    struct tm_sim_config c;
-    uint64_t seed = tm_test_seed();
-    fflush(stdout); /* an assertion of the product ends the process */
-    tm_sim_config_default(&c, seed);
-    c.partitions = 2;
-    c.copies = c.nodes = 3;
-    c.options.durability = TM_DURABILITY_MEMORY;
-    struct tm_sim *sim = tm_sim_new(&c);
-    for (unsigned i = 0; i < c.nodes; i++)
+    struct tm_sim *sim = tm_sim_new(c);
+    for (unsigned i = 0; i < c->nodes; i++)
         CU_ASSERT_TRUE(tm_sim_start(sim, i));
     CU_ASSERT_TRUE_FATAL(tm_sim_run_until(sim, whole, sim, TM_SECONDS(30)));
     return sim;
 }
 
+/* Three nodes, which is the default. */
+static void draw_config(struct tm_sim_config *c, unsigned copies)
+{
+    uint64_t seed = tm_test_seed();
+    fflush(stdout); /* an assertion of the product ends the process */
+    tm_sim_config_default(c, seed);
+    c->partitions = 2;
+    c->copies = copies;
+}
+
 /* Of three copies in memory one stays dead: what another has in memory is needed now. */
 static void a_dead_node_counts_as_one_that_forgot(void)
 {
-    struct tm_sim *sim = start();
+    struct tm_sim_config c;
+    draw_config(&c, 3);
+    c.options.durability = TM_DURABILITY_MEMORY;
+    struct tm_sim *sim = started(&c);
     struct tm_sim_faults_config config = {.memory = true, .haste = 1};
     struct tm_sim_faults *f = NULL;
     uint32_t up = 7;
@@ -59,8 +66,40 @@ static void a_dead_node_counts_as_one_that_forgot(void)
     tm_sim_free(sim);
 }
 
+/* Who goes on alone dies in the moment in which it has committed, and comes back; so does the copy
+ * that it was without. */
+static void an_ambush_takes_a_leader_that_has_just_committed_alone(void)
+{
+    static const struct tm_sim_load_config writes = {
+        .clients = 4, .registers = 4, .counters = 2, .pause_ns = TM_MS(2), .value_bytes = 20};
+    struct tm_sim_config c;
+    draw_config(&c, 2);
+    c.disk_max_ns = TM_MS(20);
+    struct tm_sim *sim = started(&c);
+    struct tm_sim_faults_config config = {.seed = 1, .haste = 1};
+    config.rate[TM_SIM_FAULT_AMBUSH] =
+        (struct tm_sim_fault_rate){.mean_ns = TM_MS(1), .most_ns = TM_SECONDS(10)};
+    struct tm_sim_faults *f = tm_sim_faults_new(sim, &config);
+    struct tm_sim_load *load = tm_sim_load_new(sim, &writes);
+    tm_sim_faults_begin(f);
+    for (unsigned i = 0; i < 30 && tm_sim_faults_fired(f)[TM_SIM_FAULT_AMBUSH] == 0; i++) {
+        struct tm_sim_active away = {.until = tm_sim_now(sim) + TM_SECONDS(2)};
+        CU_ASSERT_TRUE(tm_sim_end_nodes(f, 1u << i % c.nodes, TM_SIM_KILL, &away));
+        tm_sim_faults_run(f, TM_SECONDS(4));
+    }
+    CU_ASSERT(tm_sim_faults_fired(f)[TM_SIM_FAULT_AMBUSH] > 0);
+    tm_sim_faults_heal(f);
+    tm_sim_faults_run(f, TM_SECONDS(10));
+    CU_ASSERT_EQUAL(tm_sim_wrongs(sim), 0);
+    CU_ASSERT_EQUAL(tm_sim_load_wrongs(load), 0);
+    tm_sim_faults_free(f);
+    tm_sim_load_free(load);
+    tm_sim_free(sim);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(a_dead_node_counts_as_one_that_forgot),
+    TM_TEST(an_ambush_takes_a_leader_that_has_just_committed_alone),
 };
 
 TM_TEST_MAIN("sim/faults", tests)
