@@ -3,10 +3,8 @@
 #ifndef TM_TESTS_STORAGE_LOG_SET_FIXTURE_H
 #define TM_TESTS_STORAGE_LOG_SET_FIXTURE_H
 
-#include "storage/log_set.h"
-
 #include "storage/log_internal.h"
-#include "tests/storage/store_env.h"
+#include "tests/storage/log_set_env.h"
 
 #define PARTITIONS 6
 #define WORKERS    2
@@ -99,20 +97,13 @@ static inline struct fixture *setup(uint64_t seed)
     env_init(&f->env, seed);
     f->space = true;
     f->config = (struct tm_log_set_config){
-        .wal = {.ctx = &f->env.ctx,
-                .folder = "wal",
-                .generation = 1,
-                .partitions = PARTITIONS,
-                .cluster = {7},
-                .disk_id = 5,
-                .segment_bytes = TM_KIB(64),
-                .read_bytes = TM_KIB(8), /* so that blocks lie across its end */
-                .max_record_bytes = 4096},
+        .wal = log_set_wal_config(&f->env, PARTITIONS),
         .workers = WORKERS,
         .cache_bytes = 16 * 1024,
         .callbacks = {f, on_durable, on_hard, on_fault, on_failed, on_space},
         .base = on_base,
         .committed = on_committed};
+    f->config.wal.read_bytes = TM_KIB(8); /* so that blocks lie across its end */
     return f;
 }
 
@@ -132,10 +123,7 @@ static inline struct tm_log *log_at(struct fixture *f, uint32_t partition)
 
 static inline void settle(struct fixture *f)
 {
-    for (unsigned i = 0; i < 8; i++) {
-        tm_log_set_flush(f->set);
-        tm_sim_disk_drain(f->env.sd);
-    }
+    log_set_settle(f->set, &f->env);
 }
 
 static inline void crash(struct fixture *f, int keep)

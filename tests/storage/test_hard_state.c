@@ -2,9 +2,8 @@
  * is there after a crash, whatever the log or the file lost, and is not proven where both lost. */
 #include "storage/hard_state.h"
 
-#include "storage/log_set.h"
 #include "storage/wal_format.h"
-#include "tests/storage/store_env.h"
+#include "tests/storage/log_set_env.h"
 
 #define PARTITIONS 3
 #define COPIES     4
@@ -43,14 +42,7 @@ static struct fixture *opened(uint64_t seed)
     CU_ASSERT_FATAL(f != NULL);
     env_init(&f->env, seed);
     f->config =
-        (struct tm_log_set_config){.wal = {.ctx = &f->env.ctx,
-                                           .folder = "wal",
-                                           .generation = 1,
-                                           .partitions = PARTITIONS,
-                                           .cluster = {7},
-                                           .disk_id = 5,
-                                           .segment_bytes = TM_KIB(64),
-                                           .max_record_bytes = 4096},
+        (struct tm_log_set_config){.wal = log_set_wal_config(&f->env, PARTITIONS),
                                    .workers = 1,
                                    .cache_bytes = 4096,
                                    .callbacks = {.host = f, .hard = on_hard, .failed = on_failed}};
@@ -68,10 +60,7 @@ static void put(struct fixture *f, uint32_t p)
 
 static void settle(struct fixture *f)
 {
-    for (unsigned i = 0; i < 8; i++) {
-        tm_log_set_flush(f->set);
-        tm_sim_disk_drain(f->env.sd);
-    }
+    log_set_settle(f->set, &f->env);
 }
 
 static void die(struct fixture *f, bool power)
