@@ -39,10 +39,18 @@ static void on_done(void *host, uint64_t version, enum tm_err err)
     e->err = err;
 }
 
+static struct tm_sim_disk *sd;
+
+/* An empty one; the test frees sd. */
+static struct tm_disk *new_disk(uint64_t seed)
+{
+    sd = tm_sim_disk_new(seed);
+    return tm_sim_disk_table(sd);
+}
+
 static void what_is_saved_is_loaded(void)
 {
-    struct tm_sim_disk *sd = tm_sim_disk_new(1);
-    struct tm_disk *disk = tm_sim_disk_table(sd);
+    struct tm_disk *disk = new_disk(1);
     CU_ASSERT_EQUAL(tm_directory_load(disk, &back), TM_ERR_NOTFOUND);
     for (uint64_t version = 1; version < 9; version++) {
         make(version, (unsigned)version % 5 + 1); /* longer, and shorter again */
@@ -56,8 +64,7 @@ static void what_is_saved_is_loaded(void)
 
 static void one_damaged_copy_is_no_loss_and_is_mended(void)
 {
-    struct tm_sim_disk *sd = tm_sim_disk_new(7);
-    struct tm_disk *disk = tm_sim_disk_table(sd);
+    struct tm_disk *disk = new_disk(7);
     make(3, 4);
     CU_ASSERT_EQUAL(tm_directory_save(disk, &d), TM_OK);
     uint64_t size = 0;
@@ -77,8 +84,7 @@ static void one_damaged_copy_is_no_loss_and_is_mended(void)
 /* As earlier builds wrote it. */
 static void a_file_with_one_copy_is_taken(void)
 {
-    struct tm_sim_disk *sd = tm_sim_disk_new(8);
-    struct tm_disk *disk = tm_sim_disk_table(sd);
+    struct tm_disk *disk = new_disk(8);
     make(3, 4);
     size_t size = tm_directory_size(&d);
     uint8_t *bytes = malloc(size);
@@ -99,8 +105,7 @@ static void a_file_with_one_copy_is_taken(void)
 /* A crash left a longer one beside: nothing of it stays. */
 static void what_lies_beside_is_not_mixed_in(void)
 {
-    struct tm_sim_disk *sd = tm_sim_disk_new(2);
-    struct tm_disk *disk = tm_sim_disk_table(sd);
+    struct tm_disk *disk = new_disk(2);
     make(9, 6);
     tm_sim_disk_fail(sd, TM_DISK_RENAME, 5, 1);
     CU_ASSERT_EQUAL(tm_directory_save(disk, &d), TM_ERR_IO);
@@ -113,8 +118,7 @@ static void what_lies_beside_is_not_mixed_in(void)
 
 static void one_that_is_written_beside_work_takes_the_old_ones_place_when_it_is_whole(void)
 {
-    struct tm_sim_disk *sd = tm_sim_disk_new(3);
-    struct tm_disk *disk = tm_sim_disk_table(sd);
+    struct tm_disk *disk = new_disk(3);
     struct tm_directory_write w = {0};
     struct ended ended = {0};
     make(1, 3);
@@ -145,8 +149,7 @@ static void a_step_that_fails_is_told_and_leaves_the_old_one(void)
     static const enum tm_disk_kind kinds[] = {TM_DISK_OPEN, TM_DISK_WRITE, TM_DISK_SYNC,
                                               TM_DISK_CLOSE, TM_DISK_RENAME};
     for (size_t k = 0; k < TM_ARRAY_LEN(kinds); k++) {
-        struct tm_sim_disk *sd = tm_sim_disk_new(4 + k);
-        struct tm_disk *disk = tm_sim_disk_table(sd);
+        struct tm_disk *disk = new_disk(4 + k);
         struct tm_directory_write w = {0};
         struct ended ended = {0};
         make(1, 3);

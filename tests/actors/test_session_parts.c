@@ -312,6 +312,15 @@ static void wait_asks_the_partitions_written_to(void)
     fix_delete(f);
 }
 
+/* A session that wrote to two partitions. */
+static struct tm_session *open_and_write(struct fix *f)
+{
+    struct tm_session *s = fix_open(f);
+    FIX_EXPECT(f, s, "set a 1\r\nset b 1\r\n", "+OK\r\n+OK\r\n");
+    f->submitted = 0;
+    return s;
+}
+
 /* Answers a WAIT with so many copies. */
 static void wait_answer(struct fix *f, struct fix_request *q, uint32_t copies)
 {
@@ -354,9 +363,7 @@ static void wait_asks_for_what_each_leader_took(void)
 static void a_long_wait_is_asked_again_as_long_as_its_client_is_there(void)
 {
     struct fix *f = fix_new();
-    struct tm_session *s = fix_open(f);
-    FIX_EXPECT(f, s, "set a 1\r\nset b 1\r\n", "+OK\r\n+OK\r\n");
-    f->submitted = 0;
+    struct tm_session *s = open_and_write(f);
     fix_send(s, "wait 3 2500\r\n");
     for (unsigned slice = 0; slice < 3; slice++) {
         CU_ASSERT_EQUAL_FATAL(f->submitted, 2 + slice);
@@ -389,9 +396,7 @@ static void a_long_wait_is_asked_again_as_long_as_its_client_is_there(void)
 static void a_wait_goes_on_when_the_router_was_full(void)
 {
     struct fix *f = fix_new();
-    struct tm_session *s = fix_open(f);
-    FIX_EXPECT(f, s, "set a 1\r\nset b 1\r\n", "+OK\r\n+OK\r\n");
-    f->submitted = 0;
+    struct tm_session *s = open_and_write(f);
     fix_send(s, "wait 3 0\r\n");
     f->room = 0;
     wait_answer(f, &f->requests[0], 2);
