@@ -380,7 +380,7 @@ static void a_cut_under_way_when_power_goes_happens_or_does_not(void)
     unsigned happened = 0, rounds = 0;
     prepare();
     open_cluster();
-    for (; happened < 3 && rounds < 400; rounds++) {
+    for (; (happened < 3 || rounds < 12) && rounds < 400; rounds++) {
         unsigned a = leader();
         tm_sim_isolate(sim, a, true);
         struct tm_sim_hand *h = tm_sim_hand_new(sim, a, 0);
@@ -402,7 +402,7 @@ static void a_cut_under_way_when_power_goes_happens_or_does_not(void)
         tm_sim_isolate(sim, a, false);
         settle(whole);
     }
-    CU_ASSERT(happened == 3 && rounds > 3);
+    CU_ASSERT(happened >= 3 && happened < rounds);
     close_cluster();
 }
 
