@@ -260,11 +260,15 @@ enum tm_err tm_snapshot_list(const struct tm_ctx *ctx, uint32_t partition,
     char folder[TM_SNAP_NAME_MAX];
     *count = 0;
     *damaged = false;
-    if (!read_current(ctx, partition, &c, damaged) && *damaged)
+    bool there = read_current(ctx, partition, &c, damaged);
+    if (*damaged)
         return TM_OK;
     struct sweep sweep = {ctx->disk, partition, &c};
     tm_snap_name_folder(folder, partition);
-    int64_t n = ctx->disk->list(ctx->disk, folder, sweep_one, &sweep);
+    /* The process before may have ended between the flip and its sync. */
+    int64_t n = there ? tm_disk_run_sync_dir(ctx->disk, folder) : 0;
+    if (n >= 0)
+        n = ctx->disk->list(ctx->disk, folder, sweep_one, &sweep);
     if (n < 0 && n != -ENOENT)
         return err_of(n);
     for (uint32_t i = 0; i < c.count; i++) {

@@ -229,6 +229,29 @@ static void a_crash_at_any_step_leaves_one_that_loads(void)
     }
 }
 
+/* A process ends in the middle of the flip; the next goes by what it finds, which the machine must
+ * not take back when it loses power later. */
+static void one_that_was_found_is_there_after_a_power_loss(void)
+{
+    uint64_t seed = tm_test_seed();
+    unsigned newer = 0;
+    for (unsigned round = 0; round < 150; round++) {
+        struct fixture f;
+        bool damaged;
+        struct tm_snapshot_writer *w = write_second(&f, seed + round);
+        bool published = step_on(&f, w, env_below(&f.env, 40));
+        tm_sim_disk_kill(f.env.sd);
+        tm_snapshot_writer_abandon(w);
+        uint64_t found = load_newest(&f, 60, &damaged);
+        CU_ASSERT_FATAL(found != 0 && !damaged);
+        tm_sim_disk_crash(f.env.sd, 0);
+        CU_ASSERT_EQUAL(load_newest(&f, 60, &damaged), found);
+        newer += found == 200 && !published;
+        env_done(&f.env);
+    }
+    CU_ASSERT(newer > 0);
+}
+
 static void a_writer_may_be_closed_at_any_step(void)
 {
     uint64_t seed = tm_test_seed();
@@ -461,6 +484,7 @@ static const struct tm_test tests[] = {
     TM_TEST(two_are_kept),
     TM_TEST(the_pointer_flips_only_when_it_is_published),
     TM_TEST(a_crash_at_any_step_leaves_one_that_loads),
+    TM_TEST(one_that_was_found_is_there_after_a_power_loss),
     TM_TEST(a_writer_may_be_closed_at_any_step),
     TM_TEST(one_that_counts_outlives_another_of_its_range),
     TM_TEST(damage_is_found_reported_kept_and_the_older_one_serves),
