@@ -487,6 +487,8 @@ enum tm_err tm_offers_new(struct tm_shard *shard, struct tm_offers **out)
         int64_t result = tm_disk_run_mkdir(disk, TM_OFFER_FOLDER);
         if (result >= 0)
             result = tm_disk_run_sync_dir(disk, "");
+        if (result >= 0) /* the process before may have been killed before it did */
+            result = tm_disk_run_sync_dir(disk, TM_OFFER_FOLDER);
         if (result < 0)
             return tm_err_from_errno((int)-result);
     }
