@@ -56,10 +56,10 @@ struct tm_sim_disk {
     struct tm_disk_op *queue; /* under way, oldest first */
     uint64_t now_ns, min_ns, max_ns;
     bool stalled, misdirect, misread, dead, died;
-    uint64_t die_after; /* operations; 0: never */
+    uint64_t die_after, capacity, used; /* operations, 0: never; bytes */
+    const char *die_at_name;            /* NULL: at none */
     struct tm_sim_hash *hash;
     struct tm_sim_disk_tally *tally, no_tally;
-    uint64_t capacity, used;
     int fail_errno[TM_DISK_SIZE + 1];
     unsigned fail_count[TM_DISK_SIZE + 1];
     uint64_t counts[TM_DISK_SIZE + 1];
@@ -528,7 +528,9 @@ static int64_t perform(struct tm_sim_disk *sd, struct tm_disk_op *op)
 {
     sd->counts[op->kind]++;
     trace(sd, op);
-    if (sd->die_after > 0 && --sd->die_after == 0)
+    bool named = op->kind == TM_DISK_RENAME || op->kind == TM_DISK_UNLINK;
+    if ((sd->die_after > 0 && --sd->die_after == 0) ||
+        (named && sd->die_at_name != NULL && strstr(op->name, sd->die_at_name) != NULL))
         sd->dead = sd->died = true;
     int64_t result = sd->fail_count[op->kind] > 0 ? fail(sd, op) : effect(sd, op);
     sd->tally->no_space += result == -ENOSPC;
@@ -748,6 +750,7 @@ static void forget_process(struct tm_sim_disk *sd, unsigned keep, bool whole)
     sd->queue = NULL;
     sd->stalled = sd->dead = false;
     sd->die_after = 0;
+    sd->die_at_name = NULL;
     for (unsigned i = 0; i < HANDLES_MAX; i++)
         sd->handles[i] = -1;
 }
@@ -856,9 +859,10 @@ void tm_sim_disk_misread(struct tm_sim_disk *sd, bool wanted)
     sd->misread = wanted;
 }
 
-void tm_sim_disk_die_after(struct tm_sim_disk *sd, uint64_t operations)
+void tm_sim_disk_die_after(struct tm_sim_disk *sd, uint64_t operations, const char *part)
 {
     sd->die_after = operations;
+    sd->die_at_name = part;
     sd->died = false;
 }
 
@@ -874,7 +878,7 @@ bool tm_sim_disk_is_dead(const struct tm_sim_disk *sd)
 
 bool tm_sim_disk_will_die(const struct tm_sim_disk *sd)
 {
-    return sd->die_after > 0;
+    return sd->die_after > 0 || sd->die_at_name != NULL;
 }
 
 /* A byte that is not zero, if one is found quickly. */

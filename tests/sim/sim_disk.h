@@ -74,13 +74,14 @@ uint64_t tm_sim_disk_used(const struct tm_sim_disk *sd);
 void tm_sim_disk_misdirect(struct tm_sim_disk *sd, bool wanted);
 void tm_sim_disk_misread(struct tm_sim_disk *sd, bool wanted);
 
-/* After that many more operations the disk stops as if the machine had: what comes then has no
- * effect and is not completed (`run` gives EIO), until a crash or kill.  dead: it has come so far.
- */
-void tm_sim_disk_die_after(struct tm_sim_disk *sd, uint64_t operations);
+/* After that many more operations (0: never), or with the next RENAME or UNLINK of a name that has
+ * `part` in it (NULL: not; kept as a pointer), which is done, the disk stops as if the machine had:
+ * what comes then has no effect and is not completed (`run` gives EIO), until a crash or kill.
+ * dead: it has come so far. */
+void tm_sim_disk_die_after(struct tm_sim_disk *sd, uint64_t operations, const char *part);
 bool tm_sim_disk_is_dead(const struct tm_sim_disk *sd);
 bool tm_sim_disk_will_die(const struct tm_sim_disk *sd); /* told to, and has not yet */
-bool tm_sim_disk_has_died(const struct tm_sim_disk *sd); /* since die_after was last said */
+bool tm_sim_disk_has_died(const struct tm_sim_disk *sd); /* since it was last told to */
 
 /* Rot: flips a bit, or spoils a sector, of what some file holds (drawn), as it is and as it would
  * be after a crash.  False: there is nothing.  what gets a word on it. */

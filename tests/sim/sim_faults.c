@@ -29,7 +29,10 @@ static uint64_t next_of(struct tm_sim_faults *f, unsigned kind)
         return UINT64_MAX;
     if (f->storm)
         mean /= f->config.haste;
-    return tm_sim_now(f->sim) + 1 + tm_sim_faults_draw(f, 2 * mean);
+    f->later_draws = kind >= TM_SIM_FAULT_LATER;
+    uint64_t next = tm_sim_now(f->sim) + 1 + tm_sim_faults_draw(f, 2 * mean);
+    f->later_draws = false;
+    return next;
 }
 
 static void begin(struct tm_sim_faults *f, enum tm_sim_fault kind)
@@ -38,6 +41,7 @@ static void begin(struct tm_sim_faults *f, enum tm_sim_fault kind)
     f->next[kind] = next_of(f, kind);
     if (f->active_count == TM_SIM_ACTIVE_MAX)
         return;
+    f->later_draws = kind >= TM_SIM_FAULT_LATER;
     struct tm_sim_active *a = &f->active[f->active_count++];
     *a = (struct tm_sim_active){
         .kind = kind, .until = now + 1 + tm_sim_faults_draw(f, f->config.rate[kind].most_ns)};
@@ -50,6 +54,7 @@ static void begin(struct tm_sim_faults *f, enum tm_sim_fault kind)
     }
     if (!did || ACTS[kind]->end == NULL)
         f->active_count--;
+    f->later_draws = false;
 }
 
 static void end_active(struct tm_sim_faults *f, unsigned i)
@@ -111,6 +116,7 @@ struct tm_sim_faults *tm_sim_faults_new(struct tm_sim *sim,
     f->config = *config;
     f->nodes = tm_sim_config_of(sim)->nodes;
     tm_rng_seed(&f->rng, config->seed);
+    tm_rng_seed(&f->later, ~config->seed);
     tm_sim_atlas_init(&f->atlas, sim);
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
         f->next[k] = UINT64_MAX;

@@ -50,7 +50,8 @@
     X(WIPE, "wipe", wipe, 15, 120, 2000)                                                           \
     X(TRANSFER, "transfer", transfer, 1, 30, 0)                                                    \
     X(SNAPSHOT, "snapshot", snapshot, 1, 30, 0)                                                    \
-    X(AMBUSH, "ambush", ambush, 1, 10, 20000)
+    X(AMBUSH, "ambush", ambush, 1, 10, 20000)                                                      \
+    X(NAME_CRASH, "name-crash", named, 2, 20, 8000)
 
 enum tm_sim_fault {
 #define X(kind, ...) TM_SIM_FAULT_##kind,
@@ -58,6 +59,10 @@ enum tm_sim_fault {
 #undef X
         TM_SIM_FAULT_COUNT
 };
+
+/* From here on kinds draw from generators of their own, so that a run that has none of them is
+ * what it was before there were any. */
+#define TM_SIM_FAULT_LATER TM_SIM_FAULT_NAME_CRASH
 
 const char *tm_sim_fault_name(enum tm_sim_fault kind);
 

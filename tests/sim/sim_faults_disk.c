@@ -161,7 +161,8 @@ const struct tm_sim_fault_acts tm_sim_misread_acts = {begin_misread, end_misread
 static bool begin_misdirect(struct tm_sim_faults *f, struct tm_sim_active *a)
 {
     if (!tm_sim_any_running(f, &a->node) || tm_sim_disk_is_stalled(disk_of(f, a)) ||
-        !tm_sim_atlas_may(&f->atlas, 1u << a->node) || !tm_sim_atlas_may_linger(&f->atlas, a->node))
+        tm_sim_disk_will_die(disk_of(f, a)) || !tm_sim_atlas_may(&f->atlas, 1u << a->node) ||
+        !tm_sim_atlas_may_linger(&f->atlas, a->node))
         return false;
     tm_sim_atlas_damage(&f->atlas, 1u << a->node);
     f->absence[a->node].fragile = true;

@@ -50,7 +50,7 @@ struct tm_sim_lone {
 struct tm_sim_faults {
     struct tm_sim *sim;
     struct tm_sim_faults_config config;
-    struct tm_rng rng;
+    struct tm_rng rng, later; /* of kinds from TM_SIM_FAULT_LATER on */
     struct tm_sim_atlas atlas;
     unsigned nodes;
     uint64_t next[TM_SIM_FAULT_COUNT];
@@ -61,6 +61,7 @@ struct tm_sim_faults {
     uint64_t review_at;
     uint64_t weather_at; /* a storm begins, or ends */
     bool storm;
+    bool later_draws; /* and so is what is drawn now */
     bool healing;
     uint64_t ambush_until;    /* one lies */
     uint32_t prey;            /* bit per node: into which it fell */
@@ -77,14 +78,14 @@ struct tm_sim_fault_acts {
 
 extern const struct tm_sim_fault_acts tm_sim_link_acts, tm_sim_cut_acts, tm_sim_rings_acts,
     tm_sim_slow_acts, tm_sim_pause_acts, tm_sim_jump_acts, tm_sim_rate_acts, tm_sim_end_acts,
-    tm_sim_stop_acts, tm_sim_boot_acts, tm_sim_wipe_acts, tm_sim_transfer_acts, tm_sim_relief_acts,
-    tm_sim_snapshot_acts, tm_sim_stall_acts, tm_sim_slow_disk_acts, tm_sim_fail_acts,
-    tm_sim_space_acts, tm_sim_rot_acts, tm_sim_misread_acts, tm_sim_misdirect_acts,
-    tm_sim_ambush_acts;
+    tm_sim_stop_acts, tm_sim_boot_acts, tm_sim_named_acts, tm_sim_wipe_acts, tm_sim_transfer_acts,
+    tm_sim_relief_acts, tm_sim_snapshot_acts, tm_sim_stall_acts, tm_sim_slow_disk_acts,
+    tm_sim_fail_acts, tm_sim_space_acts, tm_sim_rot_acts, tm_sim_misread_acts,
+    tm_sim_misdirect_acts, tm_sim_ambush_acts;
 
 static inline uint64_t tm_sim_faults_draw(struct tm_sim_faults *f, uint64_t bound)
 {
-    return tm_rng_below(&f->rng, bound);
+    return tm_rng_below(f->later_draws ? &f->later : &f->rng, bound);
 }
 
 static inline unsigned tm_sim_any_node(struct tm_sim_faults *f)

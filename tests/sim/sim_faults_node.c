@@ -180,11 +180,38 @@ static bool begin_boot(struct tm_sim_faults *f, struct tm_sim_active *a)
         return false;
     if (f->config.memory) /* it may be long up and whole by then */
         tm_sim_atlas_expect(&f->atlas, 1u << a->node);
-    tm_sim_disk_die_after(tm_sim_disk_of(f->sim, a->node), a->amount);
+    tm_sim_disk_die_after(tm_sim_disk_of(f->sim, a->node), a->amount, NULL);
     return true;
 }
 
 const struct tm_sim_fault_acts tm_sim_boot_acts = {begin_boot, NULL};
+
+/* The machine stops right when a file got another name, or lost its own.  Mostly its disk is slow
+ * until then, so that something else is under way: that has happened or has not. */
+static bool begin_named(struct tm_sim_faults *f, struct tm_sim_active *a)
+{
+    static const char *const parts[] = {".seg", ".seg", ".seg", ""};
+    if (f->config.memory || !tm_sim_any_running(f, &a->node) ||
+        tm_sim_disk_will_die(tm_sim_disk_of(f->sim, a->node)))
+        return false;
+    struct tm_sim_disk *disk = tm_sim_disk_of(f->sim, a->node);
+    if (draw(f, 4) != 0)
+        tm_sim_disk_set_latency(disk, TM_US(50), TM_MS(2) << draw(f, 6));
+    a->amount = draw(f, TM_ARRAY_LEN(parts));
+    tm_sim_disk_die_after(disk, 0, parts[a->amount]);
+    return true;
+}
+
+static void end_named(struct tm_sim_faults *f, struct tm_sim_active *a)
+{
+    const struct tm_sim_config *c = tm_sim_config_of(f->sim);
+    struct tm_sim_disk *disk = tm_sim_disk_of(f->sim, a->node);
+    if (!tm_sim_disk_has_died(disk))
+        tm_sim_disk_die_after(disk, 0, NULL);
+    tm_sim_disk_set_latency(disk, c->disk_min_ns, c->disk_max_ns);
+}
+
+const struct tm_sim_fault_acts tm_sim_named_acts = {begin_named, end_named};
 
 static void replace_disk(struct tm_sim_faults *f, unsigned node)
 {
@@ -265,7 +292,7 @@ static void come_back(struct tm_sim_faults *f, unsigned node)
         return;
     }
     tm_sim_say(f->sim, "%s does not start: %s", tm_sim_node_name(node), tm_sim_why(f->sim, node));
-    tm_sim_disk_die_after(disk, 0);
+    tm_sim_disk_die_after(disk, 0, NULL);
     tm_sim_end(f->sim, node, stopped && draw(f, 2) == 0 ? TM_SIM_POWER : TM_SIM_KILL);
     if (stopped)
         b->refusals = 0;

@@ -141,10 +141,23 @@ static void draw_ambush(struct tm_sim_plan *plan, uint64_t seed)
     plan->cluster.disk_max_ns = TM_MS(PICK(&rng, 5, 20, 40));
 }
 
+/* A quarter of all runs has each of the later kinds; by a generator of their own, too. */
+static void draw_later(struct tm_sim_faults_config *f, uint64_t seed)
+{
+    struct tm_rng rng;
+    tm_rng_seed(&rng, ~seed);
+    for (unsigned k = TM_SIM_FAULT_LATER; k < TM_SIM_FAULT_COUNT; k++) {
+        bool has = tm_rng_chance(&rng, 25, 100);
+        draw_rate(f, &rng, k);
+        if (!has)
+            f->rate[k].mean_ns = 0;
+    }
+}
+
 static void draw_faults(struct tm_sim_faults_config *f, struct tm_rng *rng)
 {
     uint64_t share = 5 + tm_rng_below(rng, 60); /* of 100 kinds */
-    TM_STATIC_ASSERT(TM_SIM_FAULT_AMBUSH + 1 == TM_SIM_FAULT_COUNT, "the last is drawn by itself");
+    TM_STATIC_ASSERT(TM_SIM_FAULT_AMBUSH + 1 == TM_SIM_FAULT_LATER, "drawn by itself");
     for (unsigned k = 0; k < TM_SIM_FAULT_AMBUSH; k++) {
         bool has = tm_rng_chance(rng, share, 100);
         draw_rate(f, rng, k);
@@ -176,6 +189,7 @@ void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
     plan->faults.memory = plan->cluster.options.durability == TM_DURABILITY_MEMORY;
     draw_faults(&plan->faults, &rng);
     draw_ambush(plan, seed);
+    draw_later(&plan->faults, seed);
     if (seed % 2 == 0) { /* not drawn: all else of a seed stays as it was */
         plan->cluster.options.scrub_interval_ms = 4000;
         plan->cluster.options.scrub_rate = TM_MIB(4);
