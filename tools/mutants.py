@@ -421,16 +421,6 @@ def hunt_all(args, mutants):
     return 1 if failed else 0
 
 
-def without_open(mutants):
-    """Those that are known not to be found yet are told, and left out."""
-    with open(os.path.join(TOP, MUTANTS, "open"), encoding="utf-8") as file:
-        names = {line.strip() for line in file if not line.startswith("#")}
-    for mutant in mutants:
-        if mutant.name in names:
-            print("open     %s: no seed is known to find it" % mutant.name)
-    return [m for m in mutants if m.name not in names]
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("name", nargs="*")
@@ -457,7 +447,7 @@ def main(argv=None):
         return 0
     if args.apply:
         return apply_only(mutants)
-    return hunt_all(args, mutants if args.name or args.fresh else without_open(mutants))
+    return hunt_all(args, mutants)
 
 
 if __name__ == "__main__":
