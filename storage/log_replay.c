@@ -14,6 +14,8 @@
 
 /* More records than this missing at the front are not entered one by one: a snapshot is lost. */
 #define LOST_SNAPSHOT 65536u
+/* Nor more than this anywhere: a snapshot has to bring them, and what lies before them. */
+#define LOST_RECORDS 4194304u
 
 static void note_place(struct tm_log *log, const struct tm_wal_found *found)
 {
@@ -32,7 +34,8 @@ static void lose_until(struct tm_log *log, uint64_t last, uint64_t last_hash)
     uint64_t first = log->last + 1;
     if (last < first)
         return;
-    if (log->last == log->base && last - first > LOST_SNAPSHOT) {
+    if (last - first > (log->last == log->base ? LOST_SNAPSHOT : LOST_RECORDS)) {
+        first = log->base + 1;
         tm_log_rebase(log, last, 0, last_hash);
         tm_log_add_fault(log, first, last);
         return;
