@@ -111,12 +111,12 @@ static void writer_moved(void *host, struct tm_snapshot_writer *writer)
     (void)writer;
 }
 
-void tm_keeper_end_writer(const struct tm_keeper *k, struct tm_snapshot_writer *writer)
+void tm_keeper_end_writer(struct tm_keeper *k, struct tm_snapshot_writer *writer)
 {
     if (writer != NULL && k->shard->abandoned)
         tm_snapshot_writer_abandon(writer);
     else if (writer != NULL)
-        tm_snapshot_writer_close(writer);
+        tm_snapshot_writer_close(writer, &k->closed);
 }
 
 static void take_drop(struct tm_keeper_taking *t)
@@ -434,6 +434,7 @@ void tm_keeper_free(struct tm_keeper *k)
         return;
     tm_keeper_stop(k);
     tm_keeper_send_free(k);
+    tm_snapshot_closed_free(&k->closed, k->shard->abandoned);
     for (uint32_t i = 0; k->found != NULL && i < k->shard->slots; i++)
         if (k->found[i].store != NULL)
             tm_store_delete(k->found[i].store);

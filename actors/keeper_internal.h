@@ -61,6 +61,7 @@ struct tm_keeper_receipt {
 struct tm_keeper {
     struct tm_shard *shard;
     struct tm_keeper_found *found; /* by id / workers */
+    struct tm_snapshot_closed closed;
     struct tm_keeper_taking takings[TM_KEEPER_TAKINGS];
     uint32_t next; /* slot whose turn it is to be taken */
     bool pressed;  /* something of the logs is to be given up, as far as is known */
@@ -109,7 +110,7 @@ void tm_keeper_note_published(struct tm_keeper *k, uint32_t partition,
                               const struct tm_snapshot_writer *writer);
 
 /* Closes the writer, which may be NULL, whatever it has come to. */
-void tm_keeper_end_writer(const struct tm_keeper *k, struct tm_snapshot_writer *writer);
+void tm_keeper_end_writer(struct tm_keeper *k, struct tm_snapshot_writer *writer);
 
 /* keeper_send.c: an answer of a receiver; begins what is wanted and gives up what does not move;
  * the end, when nothing is under way any more. */

@@ -6,7 +6,7 @@
 static void send_free(struct tm_keeper_sending *s)
 {
     if (s->reader != NULL)
-        tm_snapshot_reader_close(s->reader);
+        tm_snapshot_reader_close(s->reader, &s->keeper->closed);
     *s = (struct tm_keeper_sending){0};
 }
 
@@ -166,6 +166,6 @@ void tm_keeper_send_free(struct tm_keeper *k)
         if (reader != NULL && k->shard->abandoned)
             tm_snapshot_reader_abandon(reader);
         else if (reader != NULL)
-            tm_snapshot_reader_close(reader);
+            tm_snapshot_reader_close(reader, &k->closed);
     }
 }

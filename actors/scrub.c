@@ -22,6 +22,7 @@ struct tm_scrub {
     struct tm_log_scrub log;
     /* The snapshot that is being read. */
     struct tm_snapshot_reader *reader; /* NULL: the next one is looked for */
+    struct tm_snapshot_closed closed;
     struct tm_snapshot_info info;
     uint32_t partition;
     bool older, again;
@@ -102,7 +103,7 @@ static void read_log(struct tm_scrub *x)
 static void close_reader(struct tm_scrub *x)
 {
     if (x->reader != NULL)
-        tm_snapshot_reader_close(x->reader);
+        tm_snapshot_reader_close(x->reader, &x->closed);
     x->reader = NULL;
 }
 
@@ -242,7 +243,8 @@ void tm_scrub_free(struct tm_scrub *x)
     if (x->reader != NULL && x->shard->abandoned)
         tm_snapshot_reader_abandon(x->reader);
     else if (x->reader != NULL)
-        tm_snapshot_reader_close(x->reader);
+        tm_snapshot_reader_close(x->reader, &x->closed);
+    tm_snapshot_closed_free(&x->closed, x->shard->abandoned);
     tm_log_scrub_free(&x->log);
     free(x);
 }

@@ -396,3 +396,13 @@ enum tm_err tm_snapshot_load(const struct tm_ctx *ctx, const struct tm_snapshot_
         retire(ctx, info->partition, info->walked_from, info->walked_to);
     return err;
 }
+
+void tm_snapshot_closed_free(struct tm_snapshot_closed *list, bool abandon)
+{
+    while (list->first != NULL) {
+        struct tm_snapshot_end *end = list->first;
+        tm_snapshot_end_leave(end);
+        if (abandon)
+            end->abandon(end);
+    }
+}

@@ -105,9 +105,20 @@ void tm_snapshot_writer_publish(struct tm_snapshot_writer *writer);
 /* What was written; complete from state COMPLETE on. */
 const struct tm_snapshot_info *tm_snapshot_writer_info(const struct tm_snapshot_writer *writer);
 
+/* Writers and readers that were closed and still end something on the disk.  The caller's, all zero
+ * at first. */
+struct tm_snapshot_closed {
+    struct tm_snapshot_end *first;
+};
+
+/* The list ends: its members go on without it; or are freed, if nothing comes from the disk any
+ * more, as when the process dies (for the simulator). */
+void tm_snapshot_closed_free(struct tm_snapshot_closed *list, bool abandon);
+
 /* Ends a writer in any state.  Operations under way end by themselves; what is not published is
- * removed.  `changed` is not called any more. */
-void tm_snapshot_writer_close(struct tm_snapshot_writer *writer);
+ * removed.  `changed` is not called any more.  Until all is done it is in the list (may be NULL).
+ */
+void tm_snapshot_writer_close(struct tm_snapshot_writer *writer, struct tm_snapshot_closed *list);
 
 /* Frees the memory and nothing else, as when the process dies: for the simulator. */
 void tm_snapshot_writer_abandon(struct tm_snapshot_writer *writer);
@@ -129,8 +140,9 @@ enum tm_err tm_snapshot_read(struct tm_snapshot_reader *reader, uint64_t chunk,
                                           struct tm_bytes bytes),
                              void *host);
 
-/* `done` is not called any more; what is under way ends by itself. */
-void tm_snapshot_reader_close(struct tm_snapshot_reader *reader);
+/* `done` is not called any more; what is under way ends by itself.  Until then it is in the list
+ * (may be NULL). */
+void tm_snapshot_reader_close(struct tm_snapshot_reader *reader, struct tm_snapshot_closed *list);
 void tm_snapshot_reader_abandon(struct tm_snapshot_reader *reader); /* as the writer's */
 
 /* Walks the items of one chunk (as received) without a file: for a follower that loads while it

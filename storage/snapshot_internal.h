@@ -81,4 +81,32 @@ bool tm_snap_current_take(const uint8_t *bytes, size_t len, struct tm_snap_curre
 void tm_snap_info_of(const struct tm_snap_header *h, struct tm_snapshot_info *out);
 void tm_snap_header_of(const struct tm_snapshot_info *info, struct tm_snap_header *out);
 
+/* A member of a list of what was closed; all zero: of none. */
+struct tm_snapshot_end {
+    struct tm_snapshot_end *next, **at;
+    void (*abandon)(struct tm_snapshot_end *end);
+};
+
+static inline void tm_snapshot_end_join(struct tm_snapshot_end *end,
+                                        struct tm_snapshot_closed *list,
+                                        void (*abandon)(struct tm_snapshot_end *end))
+{
+    if (list == NULL)
+        return;
+    *end = (struct tm_snapshot_end){.next = list->first, .at = &list->first, .abandon = abandon};
+    if (end->next != NULL)
+        end->next->at = &end->next;
+    list->first = end;
+}
+
+static inline void tm_snapshot_end_leave(struct tm_snapshot_end *end)
+{
+    if (end->at == NULL)
+        return;
+    *end->at = end->next;
+    if (end->next != NULL)
+        end->next->at = end->at;
+    end->at = NULL;
+}
+
 #endif

@@ -14,6 +14,7 @@ struct tm_snapshot_reader {
     char name[TM_SNAP_NAME_MAX];
     int32_t file;
     bool closed;
+    struct tm_snapshot_end end; /* once it is closed */
     enum reading reading;
     struct tm_disk_op op;
     uint64_t *offsets; /* of chunks 0..known - 1 */
@@ -41,6 +42,7 @@ static void start(struct tm_snapshot_reader *r, enum reading reading, struct tm_
 
 void tm_snapshot_reader_abandon(struct tm_snapshot_reader *r)
 {
+    tm_snapshot_end_leave(&r->end);
     free(r->offsets);
     free(r->buf);
     free(r);
@@ -208,8 +210,14 @@ enum tm_err tm_snapshot_read(struct tm_snapshot_reader *r, uint64_t chunk,
     return TM_OK;
 }
 
-void tm_snapshot_reader_close(struct tm_snapshot_reader *r)
+static void abandon_end(struct tm_snapshot_end *end)
 {
+    tm_snapshot_reader_abandon(TM_CONTAINER_OF(end, struct tm_snapshot_reader, end));
+}
+
+void tm_snapshot_reader_close(struct tm_snapshot_reader *r, struct tm_snapshot_closed *list)
+{
+    tm_snapshot_end_join(&r->end, list, abandon_end);
     r->closed = true;
     if (r->reading == READ_NOTHING)
         close_file(r);

@@ -68,7 +68,8 @@ struct tm_snapshot_writer {
     struct tm_snapshot_info info;
     struct tm_snapshot_info expected;
     bool has_expected, closed;
-    bool replaces; /* a file of that name is there already */
+    struct tm_snapshot_end end; /* once it is closed */
+    bool replaces;              /* a file of that name is there already */
 
     enum step step;
     struct tm_disk_op op;
@@ -102,6 +103,7 @@ static void start(struct tm_snapshot_writer *w, enum step step, struct tm_disk_o
 
 void tm_snapshot_writer_abandon(struct tm_snapshot_writer *w)
 {
+    tm_snapshot_end_leave(&w->end);
     for (unsigned i = 0; i < 2; i++)
         free(w->buffers[i].bytes);
     free(w->page);
@@ -608,8 +610,14 @@ const struct tm_snapshot_info *tm_snapshot_writer_info(const struct tm_snapshot_
     return &w->info;
 }
 
-void tm_snapshot_writer_close(struct tm_snapshot_writer *w)
+static void abandon_end(struct tm_snapshot_end *end)
 {
+    tm_snapshot_writer_abandon(TM_CONTAINER_OF(end, struct tm_snapshot_writer, end));
+}
+
+void tm_snapshot_writer_close(struct tm_snapshot_writer *w, struct tm_snapshot_closed *list)
+{
+    tm_snapshot_end_join(&w->end, list, abandon_end);
     w->closed = true;
     if (w->state == TM_SNAPSHOT_PUBLISHED)
         w->unlink_name = NULL;

@@ -240,7 +240,7 @@ static void write_snapshot(struct fuzz_world *w, struct tm_sim_disk *sd, uint64_
     FUZZ_CHECK(tm_snapshot_writer_state(writer) == TM_SNAPSHOT_COMPLETE);
     tm_snapshot_writer_publish(writer);
     tm_sim_disk_drain(sd);
-    tm_snapshot_writer_close(writer);
+    tm_snapshot_writer_close(writer, NULL);
     tm_sim_disk_drain(sd);
     tm_store_delete(s);
 }

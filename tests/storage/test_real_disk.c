@@ -189,7 +189,7 @@ static void snapshots_are_written_and_loaded(void)
             tm_snapshot_writer_publish(w);
         turn(&r);
     }
-    tm_snapshot_writer_close(w);
+    tm_snapshot_writer_close(w, NULL);
     unsigned count;
     bool damaged;
     uint64_t items = 0;

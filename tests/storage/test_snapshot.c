@@ -77,7 +77,7 @@ static void write_one(struct fixture *f, uint64_t from, uint64_t n)
     tm_sim_disk_drain(f->env.sd);
     CU_ASSERT_FATAL(tm_snapshot_writer_state(w) == TM_SNAPSHOT_PUBLISHED);
     CU_ASSERT(tm_snapshot_writer_info(w)->items == n);
-    tm_snapshot_writer_close(w);
+    tm_snapshot_writer_close(w, NULL);
 }
 
 struct check {
@@ -169,7 +169,7 @@ static void the_pointer_flips_only_when_it_is_published(void)
     tm_sim_disk_drain(f.env.sd);
     CU_ASSERT(tm_snapshot_writer_state(w) == TM_SNAPSHOT_COMPLETE);
     CU_ASSERT(files_like(&f, "") == 2);
-    tm_snapshot_writer_close(w);
+    tm_snapshot_writer_close(w, NULL);
     tm_sim_disk_drain(f.env.sd);
     CU_ASSERT(files_like(&f, "") == 1); /* what is not published is removed */
     CU_ASSERT(load_newest(&f, 200, &damaged) == 100 && !damaged);
@@ -180,7 +180,7 @@ static void the_pointer_flips_only_when_it_is_published(void)
     tm_sim_disk_crash(f.env.sd, 100); /* complete, but never published: does not count */
     CU_ASSERT(load_newest(&f, 200, &damaged) == 100 && !damaged);
     CU_ASSERT(files_like(&f, "") == 1);
-    tm_snapshot_writer_close(w);
+    tm_snapshot_writer_close(w, NULL);
     tm_sim_disk_drain(f.env.sd);
     env_done(&f.env);
 }
@@ -259,10 +259,36 @@ static void a_writer_may_be_closed_at_any_step(void)
         struct fixture f;
         struct tm_snapshot_writer *w = write_second(&f, seed + steps);
         bool published = step_on(&f, w, steps);
-        tm_snapshot_writer_close(w);
+        struct tm_snapshot_closed list = {0};
+        tm_snapshot_writer_close(w, &list);
         tm_sim_disk_drain(f.env.sd);
+        CU_ASSERT_PTR_NULL(list.first);
         expect_one(&f, published);
     }
+}
+
+/* Two writers and a reader are closed, and before they are through the process dies. */
+static void what_was_closed_is_freed_when_the_process_dies(void)
+{
+    struct fixture f;
+    setup(&f, tm_test_seed());
+    write_one(&f, 100, 60);
+    struct tm_snapshot_closed list = {0};
+    struct tm_snapshot_info infos[2];
+    struct tm_snapshot_reader *r;
+    unsigned count;
+    bool damaged;
+    CU_ASSERT_FATAL(tm_snapshot_list(&f.env.ctx, 3, CLUSTER, infos, &count, &damaged) == TM_OK);
+    CU_ASSERT_FATAL(count == 1);
+    CU_ASSERT_FATAL(tm_snapshot_reader_new(&f.env.ctx, &infos[0], &r) == TM_OK);
+    for (unsigned i = 0; i < 2; i++)
+        tm_snapshot_writer_close(begin(&f, 200 + i), &list);
+    tm_snapshot_reader_close(r, &list);
+    CU_ASSERT_PTR_NOT_NULL(list.first);
+    tm_sim_disk_crash(f.env.sd, -1);
+    tm_snapshot_closed_free(&list, true); /* a leak but for that */
+    CU_ASSERT_PTR_NULL(list.first);
+    env_done(&f.env);
 }
 
 /* Taken again where nothing happened since: of the same range, under the same name. */
@@ -280,7 +306,7 @@ static void one_that_counts_outlives_another_of_its_range(void)
         for (unsigned i = 0; i < round / 2; i++)
             tm_sim_disk_step(f.env.sd);
         if (round % 2 == 0) {
-            tm_snapshot_writer_close(w);
+            tm_snapshot_writer_close(w, NULL);
             tm_sim_disk_drain(f.env.sd);
             CU_ASSERT_EQUAL(files_like(&f, ""), 1);
         } else {
@@ -352,7 +378,7 @@ static void a_full_or_failing_disk_leaves_the_last_one(void)
         bool failed = tm_snapshot_writer_state(w) == TM_SNAPSHOT_FAILED;
         CU_ASSERT(!failed ||
                   tm_snapshot_writer_error(w) == (with == 28 ? TM_ERR_NOSPACE : TM_ERR_IO));
-        tm_snapshot_writer_close(w);
+        tm_snapshot_writer_close(w, NULL);
         tm_sim_disk_drain(f.env.sd);
         tm_sim_disk_fail(f.env.sd, TM_DISK_OPEN, 5, 0);
         uint64_t got = load_newest(&f, 60, &damaged);
@@ -413,7 +439,7 @@ static void a_snapshot_is_sent_chunk_by_chunk_and_can_be_resumed(void)
     for (uint64_t i = 0; i < list[0].chunks; i++) {
         if (r == NULL || i % 4 == 3) { /* the leader changed: another reader goes on */
             if (r != NULL)
-                tm_snapshot_reader_close(r);
+                tm_snapshot_reader_close(r, NULL);
             CU_ASSERT_FATAL(tm_snapshot_reader_new(&from.env.ctx, &list[0], &r) == TM_OK);
         }
         uint64_t next = tm_snapshot_writer_chunks(t.writer);
@@ -423,14 +449,14 @@ static void a_snapshot_is_sent_chunk_by_chunk_and_can_be_resumed(void)
         CU_ASSERT_FATAL(t.done == i + 1 && t.err == TM_OK);
     }
     CU_ASSERT(tm_snapshot_read(r, list[0].chunks, on_chunk, &t) == TM_ERR_NOTFOUND);
-    tm_snapshot_reader_close(r);
+    tm_snapshot_reader_close(r, NULL);
     tm_sim_disk_drain(from.env.sd);
     tm_snapshot_writer_finish(t.writer, 0, &list[0]);
     tm_sim_disk_drain(to.env.sd);
     CU_ASSERT_FATAL(tm_snapshot_writer_state(t.writer) == TM_SNAPSHOT_COMPLETE);
     tm_snapshot_writer_publish(t.writer);
     tm_sim_disk_drain(to.env.sd);
-    tm_snapshot_writer_close(t.writer);
+    tm_snapshot_writer_close(t.writer, NULL);
     CU_ASSERT(load_newest(&to, 700, &damaged) == 500 && !damaged);
     CU_ASSERT(t.check.next == 700);
     env_done(&from.env);
@@ -450,7 +476,7 @@ static void a_transfer_that_ends_too_early_is_no_snapshot(void)
     tm_sim_disk_drain(f.env.sd);
     CU_ASSERT(tm_snapshot_writer_state(w) == TM_SNAPSHOT_FAILED);
     CU_ASSERT(tm_snapshot_writer_error(w) == TM_ERR_CORRUPT);
-    tm_snapshot_writer_close(w);
+    tm_snapshot_writer_close(w, NULL);
     tm_sim_disk_drain(f.env.sd);
     CU_ASSERT(load_newest(&f, 0, &damaged) == 0);
     env_done(&f.env);
@@ -474,7 +500,7 @@ static void a_rotten_chunk_is_never_sent(void)
     CU_ASSERT(tm_snapshot_read(r, 0, on_chunk, &t) == TM_OK);
     tm_sim_disk_drain(f.env.sd);
     CU_ASSERT(t.done == 1 && t.err == TM_ERR_CORRUPT);
-    tm_snapshot_reader_close(r);
+    tm_snapshot_reader_close(r, NULL);
     tm_sim_disk_drain(f.env.sd);
     env_done(&f.env);
 }
@@ -486,6 +512,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_crash_at_any_step_leaves_one_that_loads),
     TM_TEST(one_that_was_found_is_there_after_a_power_loss),
     TM_TEST(a_writer_may_be_closed_at_any_step),
+    TM_TEST(what_was_closed_is_freed_when_the_process_dies),
     TM_TEST(one_that_counts_outlives_another_of_its_range),
     TM_TEST(damage_is_found_reported_kept_and_the_older_one_serves),
     TM_TEST(a_full_or_failing_disk_leaves_the_last_one),
