@@ -17,15 +17,17 @@
 /* Nor more than this anywhere: a snapshot has to bring them, and what lies before them. */
 #define LOST_RECORDS 4194304u
 
+/* That a log is suspect is no place of it: it has not moved by that. */
 static void note_place(struct tm_log *log, const struct tm_wal_found *found)
 {
+    const struct tm_record *r = (const void *)found->record.data;
+    log->commit = tm_max_u64(log->commit, found->commit);
+    if (r->kind == TM_RECORD_SUSPECT)
+        return;
     log->replay_generation = found->generation;
     log->replay_worker = found->worker;
     log->replay_sequence = found->sequence;
-    log->commit = tm_max_u64(log->commit, found->commit);
-    uint16_t kind = ((const struct tm_record *)(const void *)found->record.data)->kind;
-    if (found->generation == log->set->config.wal.generation && kind != TM_RECORD_SUSPECT)
-        log->in_own = true;
+    log->in_own |= found->generation == log->set->config.wal.generation;
 }
 
 /* The log's records up to `last` exist but are lost. */
