@@ -70,11 +70,10 @@ enum tm_gather_how {
 
 struct tm_part {
     uint32_t partition;
-    uint32_t len;   /* of the kept reply */
-    uint32_t at;    /* how far it is used up */
-    uint64_t index; /* WAIT, and term */
-    uint64_t term;
-    bool again; /* WAIT: to be asked again when the router has room */
+    uint32_t len;         /* of the kept reply */
+    uint32_t at;          /* how far it is used up */
+    uint64_t index, term; /* WAIT: of the record */
+    bool again;           /* WAIT: to be asked again when the router has room */
     uint8_t *reply;
 };
 

@@ -12,13 +12,17 @@
  *
  * A leader is asked to wait for SLICE_MS at most, and then asked again: so nothing is left behind
  * at leaders when a client goes that waited for copies that never come. */
+#include "actors/directory.h"
 #include "actors/session_internal.h"
 
 #define FIRST_CAP 4
 #define TERMS_MAX 4 /* remembered of a partition; then the oldest goes */
 #define SLICE_MS  1000
+TM_STATIC_ASSERT((TM_DIRECTORY_PARTITIONS_MAX + 1) * TERMS_MAX <= 1 << TM_PART_BITS,
+                 "a part per record that is remembered");
 
-/* Where that is noted, or is to be: a free place, or that of an older term. */
+/* Where that is noted, or is to be: a free place or, if as many terms are noted as may be, that of
+ * the oldest of them, which may be later than `term`. */
 static struct tm_written *find(const struct tm_session *s, uint32_t partition, uint64_t term)
 {
     uint32_t mask = s->written_cap - 1, at = partition & mask, terms = 0;
