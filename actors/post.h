@@ -64,7 +64,7 @@ enum tm_err tm_post_send(struct tm_post *post, struct tm_place to, struct tm_mes
 /* A message from another worker of this node, as `local` of that one was given it; 8-aligned. */
 void tm_post_local(struct tm_post *post, unsigned worker, struct tm_bytes message);
 
-/* True if messages to that worker would be taken. */
+/* False where tm_post_send would answer TM_ERR_CLOSED. */
 bool tm_post_is_up(const struct tm_post *post, struct tm_place to);
 
 /* End of turn: frames leave, as far as the fabric takes them. */

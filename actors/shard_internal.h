@@ -1,12 +1,13 @@
 /* shard_internal.h: between the files of the shard.
  *
- *   shard.c         life, turns, messages
- *   shard_open.c    opening the log, making the partitions
+ *   shard.c            life, turns
+ *   shard_messages.c   what goes between this shard and others
+ *   shard_open.c       opening the log, making the partitions
  *   shard_directory.c  the directory: taking it, keeping it in the system partition
- *   shard_router.c  what sessions ask (struct tm_router)
- *   keeper.c        snapshots: taking, sending, installing them
- *   scrub.c         reading again what is at rest
- *   offer.c         eventual mode: what failovers cut off, and how it comes back */
+ *   shard_router.c     what sessions ask (struct tm_router)
+ *   keeper*.c          snapshots: taking, sending, installing them
+ *   scrub.c            reading again what is at rest
+ *   offer*.c           eventual mode: what failovers cut off, and how it comes back */
 #ifndef TM_ACTORS_SHARD_INTERNAL_H
 #define TM_ACTORS_SHARD_INTERNAL_H
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define GATHER_NS TM_US(1500) /* of the log, under load: some times what a flush takes */
+#define GATHER_NS TM_US(1500) /* of the log, under load: several times what a flush takes */
 
 static void on_durable(void *host, uint32_t partition, uint64_t index)
 {

@@ -6,8 +6,8 @@
  *
  * Both may ask at once.  A process is adopted only by an answer to a nonce of the present round, so
  * that a delayed frame of a dead process never replaces a living one.  A lost CONFIRM heals
- * itself: data of the asker are unknown to the answerer, which asks in turn, and so it does if it
- * waits in vain; what it sent meanwhile to the process before would be dropped.  A refused process
+ * itself: the answerer asks in turn if none comes, or as soon as data come of a process that it
+ * does not know.  (Until then it would send to the process before, in vain.)  A refused process
  * asks again every second, for the reason may go away. */
 #include "net/channel_internal.h"
 

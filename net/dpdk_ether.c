@@ -205,9 +205,10 @@ static enum tm_err bell_open(struct tm_dpdk *net, char *why, size_t size)
     return err == EADDRINUSE ? TM_ERR_LOCKED : tm_err_from_errno(err);
 }
 
-/* What DPDK calls a port that is given as af_packet:IFACE or af_xdp:IFACE; other texts are its own:
- * "name,args" of a virtual device, or a PCI address that EAL was told to take, and *iface is NULL.
- * False: an interface whose name would be taken for more arguments, or too long. */
+/* What DPDK calls a port that is given as af_packet:IFACE or af_xdp:IFACE, and *iface, within port.
+ * Other texts are its own: "name,args" of a virtual device, or a PCI address that EAL was told to
+ * take; *iface is NULL then.  False: an interface whose name would be taken for more arguments, or
+ * too long. */
 static bool device_text(const char *port, char *text, size_t size, const char **iface)
 {
     static const char *const drivers[] = {"af_packet", "af_xdp"};

@@ -45,7 +45,7 @@ struct tm_log {
 
     bool suspect_rot;     /* unknown blocks were lost; a record that links clears it */
     bool suspect_damaged; /* the tail was damaged; only tm_log_clear_suspect clears it */
-    bool suspect_older;   /* by what older generations hold, and the present one does not say so */
+    bool suspect_older;   /* replay: by older generations, and the present one does not say so */
     bool disowned;        /* no replica here will ever clear any of this */
     bool in_own;          /* a record of it lies in the present generation */
     uint64_t repaired;    /* places do not ascend up to this record; 0: they do */
@@ -81,7 +81,7 @@ struct tm_log_set {
     bool opened;
     bool failed;                         /* the WAL, or the hard state's file */
     bool maintain;                       /* something is needed no more: perhaps a segment can go */
-    uint64_t looked_in;                  /* the segment that was the current one then */
+    uint64_t looked_in;                  /* the current segment when that was last looked for */
     uint64_t release_to, release_floors; /* segments below go when that many floors are saved */
     uint64_t release_sequence;           /* and this block is durable; release_to 0: none noted */
     uint64_t refresh_after_ns;

@@ -3,7 +3,8 @@
  * each log that was carried over gets a MOVED record, which a later start checks against what it
  * finds in the older files.
  *
- * Giving up segments: after a compaction or a reset, at the end of a turn, the oldest segment that
+ * Giving up segments: at the end of a turn in which one may have become needless (a compaction, a
+ * reset, a cut, the last repair, damage declared harmless, another current segment) the oldest that
  * any log still needs is looked up.  If the hard state file does not cover the ones below it yet,
  * or does not have the floors of what was compacted, it is refreshed first, and the release follows
  * when that is done: else the loss of a snapshot would leave a log that looks empty.  What was

@@ -41,8 +41,8 @@ struct tm_snapshot_info {
     uint64_t bytes; /* of the whole file */
 };
 
-/* The snapshots of a partition that count, whatever happens from here on: newest first.  Boot only;
- * reads "current" and the headers, not the chunks.  *count is 0..2.  A header that does not verify
+/* The snapshots of a partition that count, newest first; made durable as such.  Boot only; reads
+ * "current" and the headers, not the chunks.  *count is 0..2.  A header that does not verify
  * is skipped and logged, and *damaged set.  TM_ERR_IO, TM_ERR_IDENTITY (another cluster). */
 enum tm_err tm_snapshot_list(const struct tm_ctx *ctx, uint32_t partition,
                              const uint8_t cluster[16], struct tm_snapshot_info out[2],

@@ -110,8 +110,8 @@ struct tm_wal_replay {
     void *host;
     /* A volume (one worker's files of one generation) begins; its first kept block has
      * first_sequence, 0 if it holds no block at all.  Oldest generation first, this WAL's own
-     * volume last.  True, of its own: more was here once; the first block of this start is to say
-     * so (a noted fault from then on). */
+     * volume last.  True, only for that one: it held more once.  The first block of this start
+     * then says so, and later starts are told of a DAMAGED fault that is noted. */
     bool (*volume)(void *host, uint32_t generation, uint32_t worker, uint64_t first_sequence);
     void (*record)(void *host, const struct tm_wal_found *found);
     void (*fault)(void *host, const struct tm_wal_fault *fault);

@@ -20,7 +20,8 @@ A mutant is tests/sim/mutants/NAME.patch: a head of lines "Word: text" (Breaks, 
 unified diff, applied with no fuzz to copies of the files that it names.  Says is a regular
 expression: what a run that found it says (if empty: anything but that nothing moves).  A seed finds
 a mutant if the run fails with it and is good without it.  Prints one line a mutant: its name, how
-many seeds it took, the seed, what it said.  Exit 1: a mutant was not found, a patch does not apply, or does not build.
+many seeds it took, the seed, what it said.  Exit 1: a mutant was not found, a patch does not apply,
+or does not build.
 """
 import argparse
 import concurrent.futures
