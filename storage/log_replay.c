@@ -95,18 +95,12 @@ static bool link_up(struct tm_log *log, uint64_t prev)
     return true;
 }
 
-static void replay_effect(struct tm_log *log, const struct tm_record *r, tm_wal_place place,
-                          struct tm_bytes bytes)
+/* The log goes on with that record, at the end or behind what is missing. */
+static void go_on_with(struct tm_log *log, const struct tm_record *r, tm_wal_place place,
+                       struct tm_bytes bytes)
 {
-    if (r->index <= log->base && r->index > log->root)
-        return;
-    if (r->index <= log->base)
-        tm_log_rebase(log, r->index - 1, 0, r->prev_hash);
-    else if (r->index <= log->last)
-        tm_log_truncate(log, r->index - 1);
     jump_to(log, r->index - 1, r->prev_hash);
     bool linked = link_up(log, r->prev_hash);
-    log->suspect_rot = false;
     if (tm_log_push(log, place, r->checksum, r->term) != TM_OK)
         return;
     if (!linked)
@@ -116,16 +110,43 @@ static void replay_effect(struct tm_log *log, const struct tm_record *r, tm_wal_
         log->set->config.found(log->set->config.callbacks.host, log->partition, bytes);
 }
 
-static void replay_repair(struct tm_log *log, const struct tm_record *outer, tm_wal_place place)
+static void replay_effect(struct tm_log *log, const struct tm_record *r, tm_wal_place place,
+                          struct tm_bytes bytes)
 {
-    const struct tm_record *r = (const void *)(outer + 1);
-    if (r->index <= log->base || r->index > log->last)
+    if (r->index <= log->base && r->index > log->root)
         return;
+    if (r->index <= log->base)
+        tm_log_rebase(log, r->index - 1, 0, r->prev_hash);
+    else if (r->index <= log->last)
+        tm_log_truncate(log, r->index - 1);
+    go_on_with(log, r, place, bytes);
+    log->suspect_rot = false;
+}
+
+/* What a repair brings back, if it is a record of the log. */
+static const struct tm_record *brought_back(const struct tm_record *repair)
+{
+    const struct tm_record *r = (const void *)(repair + 1);
+    if (repair->length < sizeof *repair + sizeof *r || r->length != repair->length - sizeof *repair)
+        return NULL;
+    return r->partition == repair->partition && r->kind < TM_RECORD_LOCAL_FIRST ? r : NULL;
+}
+
+/* Beyond the end: the segment of what it repairs was given up, for nothing else was in it. */
+static void replay_repair(struct tm_log *log, const struct tm_record *repair, tm_wal_place place)
+{
+    const struct tm_record *r = brought_back(repair);
+    if (r == NULL || r->index <= log->base)
+        return;
+    log->repaired = tm_max_u64(log->repaired, r->index);
+    if (r->index > log->last) {
+        go_on_with(log, r, place, tm_bytes_of(r, r->length));
+        return;
+    }
     if (tm_log_index_set_term(&log->index, r->index, r->term) != TM_OK)
         return;
     *tm_log_index_at(&log->index, r->index) = (struct tm_log_entry){place, r->checksum};
     tm_log_remove_fault(log, r->index);
-    log->repaired = tm_max_u64(log->repaired, r->index);
 }
 
 static void cut_from(struct tm_log *log, uint64_t from)
@@ -235,11 +256,13 @@ void tm_log_replay_record(struct tm_log *log, const struct tm_wal_found *found)
 }
 
 /* What a rotten block held of this partition, as the directory behind it says.  If blocks before
- * it are unknown, nothing links what it held to what came before them. */
+ * it are unknown, nothing links what it held to what came before them.  Without records it begins
+ * where the log ended: what is missing there was repaired by it. */
 static void lose_span(struct tm_log *log, const struct tm_wal_span *span)
 {
     bool ranged = span->last >= span->first, cut = (span->flags & TM_WAL_SPAN_CUT) != 0;
-    if ((span->flags & TM_WAL_SPAN_RESET) != 0)
+    bool reset = (span->flags & TM_WAL_SPAN_RESET) != 0;
+    if (reset)
         begin_after(log, span->first - 1, 0);
     else if (cut || (ranged && span->first <= log->last))
         cut_from(log, span->first);
@@ -249,6 +272,8 @@ static void lose_span(struct tm_log *log, const struct tm_wal_span *span)
         log->suspect_rot = false;
     if (ranged)
         lose_until(log, span->last, span->tail_hash);
+    else if (!cut && !reset)
+        lose_until(log, tm_max_u64(span->first, 1) - 1, 0);
     log->commit = tm_max_u64(log->commit, span->commit);
     log->replay_sure = tm_min_u64(log->commit, log->last);
 }

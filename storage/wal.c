@@ -134,8 +134,11 @@ static void join_span(struct tm_wal_span *to, const struct tm_wal_span *span)
     bool ranged = to->last >= to->first || (to->flags & removed) != 0;
     to->flags |= span->flags;
     to->commit = tm_max_u64(to->commit, span->commit);
-    if (span->last < span->first && (span->flags & removed) == 0)
+    if (span->last < span->first && (span->flags & removed) == 0) {
+        if (!ranged)
+            to->first = tm_max_u64(to->first, span->first);
         return;
+    }
     if ((span->flags & TM_WAL_SPAN_RESET) != 0 || !ranged)
         to->first = span->first;
     else

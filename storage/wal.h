@@ -57,7 +57,8 @@ enum tm_wal_span_flags {
 };
 
 /* What one block holds of one partition: an entry of the block's directory.  first..last are the
- * indexes of its records, in the log as it stands after this block; last < first: none. */
+ * indexes of its records, in the log as it stands after this block; last < first: none, and the log
+ * went at least up to first - 1. */
 struct tm_wal_span {
     uint32_t partition;
     uint32_t flags;

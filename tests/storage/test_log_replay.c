@@ -1,4 +1,4 @@
-/* What replay hands on as committed. */
+/* What replay takes over of what was repaired, and what it hands on as committed. */
 #include "tests/storage/log_set_fixture.h"
 
 /* Close behind, as in a partition that is served. */
@@ -31,7 +31,96 @@ static void replay_gives_all_that_it_knows_to_be_committed_though_little_is_kept
     teardown(f);
 }
 
+/* Each repair in a block of its own, behind a promise. */
+static void repair_in_turn(struct fixture *f, uint32_t p, bool backwards)
+{
+    _Alignas(8) uint8_t buf[4096];
+    uint64_t first, last;
+    while (tm_log_fault_count(log_at(f, p)) > 0) {
+        tm_log_fault_at(log_at(f, p), 0, &first, &last);
+        struct tm_record *r = build(f, buf, p, backwards ? last : first);
+        put(f, p);
+        CU_ASSERT_FATAL(tm_hs_commit(tm_log_set_hs(f->set), tm_log_set_wal(f->set)) == TM_OK);
+        CU_ASSERT_FATAL(tm_log_repair(log_at(f, p), tm_bytes_of(r, r->length)) == TM_OK);
+        settle(f);
+    }
+}
+
+static void begin_after_all(struct fixture *f, uint32_t p)
+{
+    struct model_log *m = &f->logs[p];
+    m->commit = m->base = m->last;
+    m->base_term = m->term[m->last];
+    m->base_hash = m->hash[m->last];
+    tm_log_set_commit(log_at(f, p), m->last);
+    tm_log_compact(log_at(f, p), m->last);
+}
+
+/* Three records rot, each in a block of its own, and are sent again; nobody needs their segment any
+ * more, and it goes. */
+static struct fixture *repaired(bool backwards)
+{
+    struct fixture *f = setup(tm_test_seed());
+    reopen(f);
+    for (unsigned i = 0; i < 6; i++) {
+        CU_ASSERT_FATAL(append(f, i % 2 == 0 ? 2 : 4) == TM_OK);
+        settle(f);
+    }
+    pass_idle(f);
+    for (uint64_t i = 1; i <= 3; i++)
+        flip_block_of(f, 2, i);
+    crash(f, -1);
+    reopen(f);
+    CU_ASSERT_FATAL(tm_log_last(log_at(f, 2)) == 3 && tm_log_durable(log_at(f, 2)) == 0);
+    uint64_t had = tm_wal_current_segment(tm_log_set_wal(f->set));
+    repair_in_turn(f, 2, backwards);
+    begin_after_all(f, 4);
+    for (unsigned i = 0; i < 20; i++)
+        pass_idle(f);
+    CU_ASSERT_FATAL(had > 1 && tm_wal_first_segment(tm_log_set_wal(f->set)) == had);
+    return f;
+}
+
+static void what_was_repaired_stands_without_what_it_replaced(void)
+{
+    for (unsigned backwards = 0; backwards < 2; backwards++) {
+        struct fixture *f = repaired(backwards == 1);
+        for (unsigned i = 0; i < 3; i++) {
+            CU_ASSERT_EQUAL(f->logs[2].durable, 3 + i);
+            crash(f, -1);
+            reopen(f);
+            CU_ASSERT_EQUAL(tm_log_last(log_at(f, 2)), 3 + i);
+            check_log(f, 2);
+            check_bytes(f, 2);
+            CU_ASSERT_FATAL(append(f, 2) == TM_OK);
+            settle(f);
+        }
+        teardown(f);
+    }
+}
+
+/* Rot takes the repair, too: the block behind it says that there was more than is found. */
+static void a_repair_that_rots_is_missed(void)
+{
+    for (uint64_t i = 1; i <= 3; i++) {
+        struct fixture *f = repaired(false);
+        flip_block_of(f, 2, i);
+        crash(f, -1);
+        reopen(f);
+        CU_ASSERT_EQUAL(tm_log_last(log_at(f, 2)), 3);
+        CU_ASSERT(tm_log_in_fault(log_at(f, 2), i));
+        repair_in_turn(f, 2, false);
+        crash(f, -1);
+        reopen(f);
+        check_log(f, 2);
+        check_bytes(f, 2);
+        teardown(f);
+    }
+}
+
 static const struct tm_test tests[] = {
+    TM_TEST(what_was_repaired_stands_without_what_it_replaced),
+    TM_TEST(a_repair_that_rots_is_missed),
     TM_TEST(replay_gives_all_that_it_knows_to_be_committed_though_little_is_kept),
 };
 
