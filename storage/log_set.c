@@ -340,12 +340,22 @@ static uint64_t oldest_needed(const struct tm_log *log)
     return oldest;
 }
 
+/* Some record lies in an older generation; as long as none was lost, the first one. */
+static bool reaches_back(const struct tm_log *log)
+{
+    bool ascend = log->fault_count == 0 && log->repaired <= log->base;
+    uint64_t last = ascend ? tm_min_u64(log->base + 1, log->last) : log->last;
+    for (uint64_t i = log->base + 1; i <= last; i++)
+        if (tm_wal_place_volume(tm_log_index_at(&log->index, i)->place) != 0)
+            return true;
+    return false;
+}
+
 bool tm_log_set_needs_older(const struct tm_log_set *set, uint32_t *partition)
 {
     for (uint32_t i = 0; i < set->log_count; i++) {
         const struct tm_log *log = set->logs[i];
-        if (log->disowned || log->last == log->base ||
-            tm_wal_place_volume(tm_log_index_at(&log->index, log->base + 1)->place) == 0)
+        if (log->disowned || !reaches_back(log))
             continue;
         *partition = log->partition;
         return true;

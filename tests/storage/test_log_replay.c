@@ -118,9 +118,36 @@ static void a_repair_that_rots_is_missed(void)
     }
 }
 
+/* The first record of a log in an older generation is lost, then repaired in this one: what follows
+ * lies where it was. */
+static void a_repair_makes_no_older_generation_needless(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    struct tm_wal_generation older[] = {{1, 1}};
+    uint32_t needed = 0;
+    reopen(f);
+    for (unsigned i = 0; i < 3; i++) {
+        CU_ASSERT_FATAL(append(f, 2) == TM_OK);
+        settle(f);
+    }
+    flip_block_of(f, 2, 1);
+    crash(f, -1);
+    f->config.wal.generation = 2;
+    f->config.wal.older = older;
+    f->config.wal.older_count = 1;
+    reopen(f);
+    CU_ASSERT(tm_log_set_needs_older(f->set, &needed) && needed == 2);
+    repair_in_turn(f, 2, false);
+    CU_ASSERT(tm_log_set_needs_older(f->set, &needed) && needed == 2);
+    begin_after_all(f, 2);
+    CU_ASSERT(!tm_log_set_needs_older(f->set, &needed));
+    teardown(f);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(what_was_repaired_stands_without_what_it_replaced),
     TM_TEST(a_repair_that_rots_is_missed),
+    TM_TEST(a_repair_makes_no_older_generation_needless),
     TM_TEST(replay_gives_all_that_it_knows_to_be_committed_though_little_is_kept),
 };
 
