@@ -5,9 +5,9 @@
  * LOADED sends it in pieces and waits for the answer, REMOVING unlinks the file.
  *
  * A replica asks before it cuts, and asks again.  A leader may change meanwhile: then the suffix is
- * another one, and what was gathered for nothing is dropped.  Should the next leader's log part
- * from this one's before a suffix that is already put aside, then the fork of that one is gone: it
- * gets the new fork before the cut may go ahead. */
+ * another one, or none goes, for it is committed after all; what was gathered for nothing is
+ * dropped.  Should the next leader's log part from this one's before a suffix that is already put
+ * aside, then the fork of that one is gone: it gets the new fork before the cut may go ahead. */
 #include "actors/offer_internal.h"
 
 #include <inttypes.h>
@@ -412,11 +412,18 @@ static void run_loaded(struct tm_offer *x)
     }
 }
 
+/* It was to be cut, and was committed instead. */
+static bool stays(const struct tm_offer *x, const struct tm_partition *p)
+{
+    return !x->cut && p != NULL && p->replica.commit >= x->from;
+}
+
 static void run(struct tm_offer *x)
 {
-    struct tm_partition *p;
+    struct tm_partition *p = tm_shard_find(x->owner->shard, x->head.partition);
     if (x->busy || x->fetching)
         return;
+    x->doomed = x->doomed || stays(x, p);
     if (x->doomed && x->filed && x->state != TM_OFFER_REMOVING) {
         if (x->state == TM_OFFER_LOADED)
             put_back(x, 0);
@@ -431,7 +438,6 @@ static void run(struct tm_offer *x)
     }
     switch (x->state) {
     case TM_OFFER_GATHERING:
-        p = tm_shard_find(x->owner->shard, x->head.partition);
         if (p != NULL && !p->stopping)
             gather(x, p);
         break;
