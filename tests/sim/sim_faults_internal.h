@@ -109,6 +109,10 @@ void tm_sim_gone(struct tm_sim_faults *f, unsigned node, uint64_t until);
 bool tm_sim_end_nodes(struct tm_sim_faults *f, uint32_t nodes, enum tm_sim_end how,
                       const struct tm_sim_active *a);
 
+/* Whether this fault, of a kind that cuts, keeps frames from going from one node to another. */
+bool tm_sim_fault_cuts(const struct tm_sim_faults *f, const struct tm_sim_active *a, unsigned from,
+                       unsigned to);
+
 /* Nodes that are to come back, that are asked to go, that went by themselves. */
 void tm_sim_attend(struct tm_sim_faults *f);
 uint64_t tm_sim_attend_at(const struct tm_sim_faults *f);

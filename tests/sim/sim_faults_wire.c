@@ -100,12 +100,19 @@ const struct tm_sim_fault_acts tm_sim_link_acts = {begin_link, end_link};
 
 /* ---- cuts ---- */
 
-/* Whether this fault cuts frames from one node to another. */
-static bool cuts(const struct tm_sim_faults *f, const struct tm_sim_active *a, unsigned from,
-                 unsigned to)
+/* The neighbours on each side that a node of a ring sees: with itself a majority. */
+static unsigned ring_reach(unsigned nodes)
+{
+    return (nodes / 2 + 1) / 2;
+}
+
+bool tm_sim_fault_cuts(const struct tm_sim_faults *f, const struct tm_sim_active *a, unsigned from,
+                       unsigned to)
 {
     bool here = (a->side >> from & 1) != 0, there = (a->side >> to & 1) != 0;
-    unsigned apart = (to + f->nodes - from) % f->nodes;
+    unsigned apart = (to + f->nodes - from) % f->nodes, reach = ring_reach(f->nodes);
+    if (from == to)
+        return false;
     switch (a->kind) {
     case TM_SIM_FAULT_CUT_ONE_WAY:
         return a->node == from && a->other == to;
@@ -119,7 +126,7 @@ static bool cuts(const struct tm_sim_faults *f, const struct tm_sim_active *a, u
     case TM_SIM_FAULT_BRIDGE: /* `node` alone reaches both sides */
         return here != there && a->node != from && a->node != to;
     case TM_SIM_FAULT_RING: /* each sees its neighbours, so that majorities differ */
-        return apart > f->nodes / 2 / 2 + 1 && f->nodes - apart > f->nodes / 2 / 2 + 1;
+        return apart > reach && f->nodes - apart > reach;
     default:
         return false;
     }
@@ -131,9 +138,19 @@ static void set_cuts(struct tm_sim_faults *f)
         for (unsigned k = 0; k < f->nodes; k++) {
             bool cut = false;
             for (unsigned n = 0; n < f->active_count; n++)
-                cut |= cuts(f, &f->active[n], i, k);
-            tm_sim_cut(f->sim, i, k, cut && i != k);
+                cut |= tm_sim_fault_cuts(f, &f->active[n], i, k);
+            tm_sim_cut(f->sim, i, k, cut);
         }
+}
+
+/* A bridge beside nobody, or to nobody, is none. */
+static bool cuts_any(const struct tm_sim_faults *f, const struct tm_sim_active *a)
+{
+    for (unsigned i = 0; i < f->nodes; i++)
+        for (unsigned k = 0; k < f->nodes; k++)
+            if (tm_sim_fault_cuts(f, a, i, k))
+                return true;
+    return false;
 }
 
 static bool begin_cut(struct tm_sim_faults *f, struct tm_sim_active *a)
@@ -144,6 +161,8 @@ static bool begin_cut(struct tm_sim_faults *f, struct tm_sim_active *a)
     a->node = tm_sim_any_node(f);
     a->other = (a->node + 1 + (unsigned)tm_sim_faults_draw(f, f->nodes - 1)) % f->nodes;
     a->side = (uint32_t)(1 + tm_sim_faults_draw(f, tm_sim_all_nodes(f) - 1));
+    if (!cuts_any(f, a))
+        return false;
     set_cuts(f);
     return true;
 }

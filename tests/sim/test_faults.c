@@ -97,9 +97,75 @@ static void an_ambush_takes_a_leader_that_has_just_committed_alone(void)
     tm_sim_free(sim);
 }
 
+/* Nodes that never run: who is cut off from whom is all that is asked. */
+static struct tm_sim_faults *faults_of(unsigned nodes, struct tm_sim **sim)
+{
+    struct tm_sim_faults_config config = {.seed = nodes, .haste = 1};
+    struct tm_sim_config c;
+    draw_config(&c, nodes < 3 ? nodes : 3);
+    c.nodes = nodes;
+    *sim = tm_sim_new(&c);
+    return tm_sim_faults_new(*sim, &config);
+}
+
+static void check_ring(const struct tm_sim_faults *f, const struct tm_sim_active *ring)
+{
+    uint32_t seen[TM_SIM_NODES_MAX] = {0};
+    for (unsigned i = 0; i < f->nodes; i++) {
+        for (unsigned k = 0; k < f->nodes; k++) {
+            bool cut = tm_sim_fault_cuts(f, ring, i, k);
+            CU_ASSERT_EQUAL(cut, tm_sim_fault_cuts(f, ring, k, i));
+            seen[i] |= (uint32_t)!cut << k;
+        }
+        CU_ASSERT((unsigned)__builtin_popcount(seen[i]) > f->nodes / 2);
+        CU_ASSERT(seen[i] != tm_sim_all_nodes(f));
+        for (unsigned k = 0; k < i; k++)
+            CU_ASSERT_NOT_EQUAL(seen[i], seen[k]);
+    }
+}
+
+static void in_a_ring_each_sees_a_majority_of_its_own(void)
+{
+    for (unsigned nodes = 4; nodes <= TM_SIM_NODES_MAX; nodes++) {
+        struct tm_sim *sim;
+        struct tm_sim_faults *f = faults_of(nodes, &sim);
+        struct tm_sim_active ring = {.kind = TM_SIM_FAULT_RING};
+        CU_ASSERT_TRUE(tm_sim_cut_acts.begin(f, &ring));
+        check_ring(f, &ring);
+        tm_sim_faults_free(f);
+        tm_sim_free(sim);
+    }
+}
+
+/* A bridge with nobody on one of its sides does not count. */
+static void a_cut_that_happened_cuts_something(void)
+{
+    unsigned refused = 0;
+    for (unsigned nodes = 1; nodes <= TM_SIM_NODES_MAX; nodes++) {
+        struct tm_sim *sim;
+        struct tm_sim_faults *f = faults_of(nodes, &sim);
+        for (unsigned i = 0; i < 100; i++)
+            for (enum tm_sim_fault kind = TM_SIM_FAULT_CUT_ONE_WAY; kind <= TM_SIM_FAULT_FLAP;
+                 kind++) {
+                struct tm_sim_active a = {.kind = kind};
+                bool did = tm_sim_cut_acts.begin(f, &a);
+                unsigned cut = 0;
+                for (unsigned k = 0; k < nodes * nodes; k++)
+                    cut += tm_sim_fault_cuts(f, &a, k / nodes, k % nodes);
+                CU_ASSERT(!did || cut > 0);
+                refused += nodes >= 3 && kind == TM_SIM_FAULT_BRIDGE && !did;
+            }
+        tm_sim_faults_free(f);
+        tm_sim_free(sim);
+    }
+    CU_ASSERT(refused > 0);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(a_dead_node_counts_as_one_that_forgot),
     TM_TEST(an_ambush_takes_a_leader_that_has_just_committed_alone),
+    TM_TEST(in_a_ring_each_sees_a_majority_of_its_own),
+    TM_TEST(a_cut_that_happened_cuts_something),
 };
 
 TM_TEST_MAIN("sim/faults", tests)
