@@ -453,6 +453,8 @@ static void wake(struct client *c)
 {
     struct tm_sim_census *s = c->census;
     c->wake_at = UINT64_MAX;
+    if (s->stopping && !c->last && c->what != NOTHING)
+        return; /* until it is answered, or the connection ends */
     if (c->conn != NULL && (c->what != NOTHING || draw(c, 200) == 0)) {
         tm_sim_disconnect(c->conn); /* it took too long, or long enough */
         c->conn = NULL;

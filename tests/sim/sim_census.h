@@ -47,7 +47,8 @@ struct tm_sim_census *tm_sim_census_new(struct tm_sim *sim, struct tm_sim_oracle
                                         const struct tm_sim_census_config *config);
 void tm_sim_census_free(struct tm_sim_census *c);
 
-/* No new calls; true once all under way are answered. */
+/* No new calls, and none under way is given up as long as its connection lives; true once all are
+ * answered. */
 bool tm_sim_census_stop(struct tm_sim_census *c);
 
 /* Of a cluster at rest, stopped: one more count, which must not fail. */

@@ -312,6 +312,8 @@ static bool connect(struct client *c)
 static void wake(struct client *c)
 {
     c->wake_at = UINT64_MAX;
+    if (c->what != NOTHING && c->load->stopping)
+        return;               /* until it is answered, or the connection ends */
     if (c->what != NOTHING) { /* it took too long */
         tm_sim_disconnect(c->conn);
         c->conn = NULL;

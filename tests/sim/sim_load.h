@@ -42,7 +42,8 @@ struct tm_sim_load_stats {
 struct tm_sim_load *tm_sim_load_new(struct tm_sim *sim, const struct tm_sim_load_config *config);
 void tm_sim_load_free(struct tm_sim_load *load);
 
-/* No new commands; true once all under way are answered. */
+/* No new commands, and none under way is given up as long as its connection lives; true once all
+ * are answered. */
 bool tm_sim_load_stop(struct tm_sim_load *load);
 
 /* Reads everything and compares; the cluster is at rest, the load stopped. */

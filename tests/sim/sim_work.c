@@ -323,10 +323,10 @@ static void wake(struct tm_sim_work_client *c)
 {
     struct tm_sim_work *w = c->work;
     schedule_next(c);
-    if (c->count > 0 && c->give_up_at <= tm_sim_now(w->sim))
-        hang_up(c);
     if (w->stopping)
         return;
+    if (c->count > 0 && c->give_up_at <= tm_sim_now(w->sim))
+        hang_up(c);
     if (c->conn != NULL && c->count == 0 && tm_sim_work_any(w, 500) == 0)
         hang_up(c);
     if (c->conn == NULL && !connect(c))

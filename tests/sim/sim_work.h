@@ -67,7 +67,8 @@ void tm_sim_work_free(struct tm_sim_work *w);
 /* Who hears of the calls; few. */
 void tm_sim_work_listen(struct tm_sim_work *w, const struct tm_sim_calls *calls);
 
-/* No new calls; true once all under way are answered. */
+/* No new calls, and none under way is given up as long as its connection lives; true once all are
+ * answered. */
 bool tm_sim_work_stop(struct tm_sim_work *w);
 
 /* Of a cluster at rest, with the work stopped: reads every register that was ever touched, by
