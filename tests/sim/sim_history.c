@@ -15,7 +15,7 @@ struct group {
     struct tm_sim_call *calls;
     unsigned count, cap;
     unsigned answered, judged; /* judged when so many were answered */
-    bool wrong;
+    bool wrong, undecided;     /* when it was judged last */
 };
 
 struct tm_sim_history {
@@ -93,7 +93,9 @@ static void judge(struct tm_sim_history *h, struct group *g)
     tm_sim_linear_check(h->joined, count, &h->config.linear, h->result);
     h->stats.judged++;
     h->stats.tries += h->result->tries;
-    h->stats.undecided += h->result->verdict == TM_SIM_LINEAR_UNDECIDED;
+    h->stats.undecided -= g->undecided;
+    g->undecided = h->result->verdict == TM_SIM_LINEAR_UNDECIDED;
+    h->stats.undecided += g->undecided;
     if (h->result->verdict != TM_SIM_LINEAR_NO)
         return;
     g->wrong = true;
@@ -190,9 +192,10 @@ static void check_at_rest(void *host)
         return;
     tm_sim_history_judge(h);
     tm_sim_say(h->config.host,
-               "history: %llu calls, %llu groups, judged %llu times, %llu undecided, %llu tries",
+               "history: %llu calls, %llu groups, %llu of them undecided, judged %llu times, "
+               "%llu tries",
                (unsigned long long)h->stats.calls, (unsigned long long)h->stats.groups,
-               (unsigned long long)h->stats.judged, (unsigned long long)h->stats.undecided,
+               (unsigned long long)h->stats.undecided, (unsigned long long)h->stats.judged,
                (unsigned long long)h->stats.tries);
 }
 

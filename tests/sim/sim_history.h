@@ -40,7 +40,7 @@ void tm_sim_history_judge(struct tm_sim_history *h);
     X(calls)                                                                                       \
     X(groups)                                                                                      \
     X(judged)    /* histories, as they grew and at the end */                                      \
-    X(undecided) /* of them */                                                                     \
+    X(undecided) /* groups, when they were judged last */                                          \
     X(tries)
 
 struct tm_sim_history_stats {

@@ -3,7 +3,6 @@
  * rule that is broken. */
 #include "tests/sim/sim_run.h"
 
-#include "tests/sim/sim_history.h"
 #include "tests/sim/sim_oracle.h"
 
 #include <stdlib.h>
@@ -14,7 +13,8 @@
 #define LOOK_NS    TM_MS(50)
 #define CHECKS_MAX 16
 
-#define ORACLE 0
+#define ORACLE  0
+#define HISTORY 1
 static const struct tm_sim_check *const CHECKS[] = {&tm_sim_oracle_check, &tm_sim_history_check,
                                                     NULL};
 
@@ -194,6 +194,8 @@ static void finish(struct run *r, struct tm_sim_result *result)
         result->work = tm_sim_work_stats(r->work);
     if (r->census != NULL)
         result->census = tm_sim_census_stats(r->census);
+    if (r->check[HISTORY] != NULL)
+        result->history = tm_sim_history_stats(r->check[HISTORY]);
     if (r->faults != NULL)
         memcpy(result->fired, tm_sim_faults_fired(r->faults), sizeof result->fired);
 }

@@ -6,6 +6,7 @@
 #ifndef TM_TESTS_SIM_SIM_RUN_H
 #define TM_TESTS_SIM_SIM_RUN_H
 
+#include "tests/sim/sim_history.h"
 #include "tests/sim/sim_plan.h"
 
 /* Somebody who judges a run; reports by tm_sim_wrong. */
@@ -74,6 +75,7 @@ struct tm_sim_result {
     struct tm_sim_load_stats load;
     struct tm_sim_work_stats work;
     struct tm_sim_census_stats census;
+    struct tm_sim_history_stats history; /* of a strong cluster */
     struct tm_sim_effects effects;
     uint64_t fired[TM_SIM_FAULT_COUNT];
 };

@@ -19,12 +19,17 @@ static void wrong(void *host, uint32_t group, const char *calls)
     w->group = group;
 }
 
-static void begin(struct world *w)
+static void begin_with(struct world *w, uint64_t tries)
 {
     *w = (struct world){.now = 1000};
     struct tm_sim_history_config c = {
-        .layout = LAYOUT, .linear = {.tries_max = 100000}, .host = w, .wrong = wrong};
+        .layout = LAYOUT, .linear = {.tries_max = tries}, .host = w, .wrong = wrong};
     w->history = tm_sim_history_new(&c);
+}
+
+static void begin(struct world *w)
+{
+    begin_with(w, 100000);
 }
 
 static struct tm_sim_call call_of(struct world *w, enum tm_sim_verb verb, uint32_t reg,
@@ -138,12 +143,32 @@ static void a_flush_counts_for_every_group_also_for_later_ones(void)
     }
 }
 
+/* Once for a group, however often it is judged. */
+static void a_group_that_stays_undecided_is_counted(void)
+{
+    struct world w;
+    begin_with(&w, 8);
+    writes(&w, 0, 1);
+    reads(&w, 0, 1);
+    for (uint64_t value = 2; value < 30; value++)
+        writes(&w, 1, value);
+    reads(&w, 1, 28); /* stale, if anybody had looked so far */
+    for (unsigned i = 0; i < 2; i++) {
+        tm_sim_history_judge(w.history);
+        CU_ASSERT_EQUAL(tm_sim_history_stats(w.history).groups, 2);
+        CU_ASSERT_EQUAL(tm_sim_history_stats(w.history).undecided, 1);
+        CU_ASSERT_EQUAL(w.wrongs, 0);
+    }
+    tm_sim_history_free(w.history);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(a_stale_read_is_seen_while_the_history_grows),
     TM_TEST(a_lost_write_is_seen_at_the_end),
     TM_TEST(what_is_under_way_may_have_happened),
     TM_TEST(the_next_registers_are_other_groups),
     TM_TEST(a_flush_counts_for_every_group_also_for_later_ones),
+    TM_TEST(a_group_that_stays_undecided_is_counted),
 };
 
 TM_TEST_MAIN("sim/history", tests)

@@ -18,7 +18,9 @@ case " $FAILING " in *" $2 "*)
     exit 1 ;;
 esac
 case " $UNABLE " in *" $2 "*) exit 2 ;; esac
-echo '{"seed": '$2', "good": true, "hash": "1", "simulated_s": 1, "fired": {"crash": '$CRASHES'}}'
+echo '{"seed": '$2', "good": true, "hash": "1", "simulated_s": 1,' \
+    '"history": {"groups": '$GROUPS_JUDGED', "undecided": '$UNDECIDED'},' \
+    '"fired": {"crash": '$CRASHES'}}'
 """
 
 
@@ -32,7 +34,8 @@ class Sim(unittest.TestCase):
             done = subprocess.run(
                 ["/usr/bin/python3", "-B", os.path.join(ROOT, "tools", "sim"), "--program", program,
                  "--keep", folder, *args], capture_output=True, text=True, timeout=60,
-                env={**os.environ, "FAILING": "", "UNABLE": "", "DYING": "", "CRASHES": "1", **env})
+                env={**os.environ, "FAILING": "", "UNABLE": "", "DYING": "", "CRASHES": "1",
+                     "GROUPS_JUDGED": "50", "UNDECIDED": "0", **env})
         self.said = done.stdout + done.stderr
         return done.returncode
 
@@ -57,6 +60,15 @@ class Sim(unittest.TestCase):
             self.assertEqual(self.run_sim("--seeds", "1..20", "--require-all", "--forgive", "20",
                                           FAILING=failing, CRASHES="0"), WRONG, self.said)
             self.assertIn("never fired: crash", self.said)
+
+    def test_undecided_histories_are_not_forgiven(self):
+        all_seeds = "--seeds", "1..20", "--forgive", "20"
+        self.assertEqual(self.run_sim(*all_seeds, UNDECIDED="1"), GOOD, self.said)
+        self.assertIn("history: groups 1000, undecided 20\n", self.said)
+        for groups, undecided, status in ((100, 1, GOOD), (99, 1, WRONG), (0, 0, WRONG)):
+            self.assertEqual(self.run_sim(*all_seeds, "--require-all", GROUPS_JUDGED=str(groups),
+                                          UNDECIDED=str(undecided)), status, self.said)
+        self.assertIn("of 0 histories 0 stayed undecided", self.said)
 
     def test_too_few_runs_are_not_forgiven(self):
         self.assertEqual(self.run_sim("--fresh", "1000000", "--minutes", "0.01", "--forgive", "20"),
