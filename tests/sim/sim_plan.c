@@ -113,6 +113,21 @@ static void draw_linger(struct tm_sim_work_config *w, uint64_t seed)
     w->share[TM_SIM_EXPECT] += 40;
 }
 
+/* What a failover may lose, and in half of those clusters values that fill it while a leader cannot
+ * commit; by a generator of its own, too. */
+static void draw_window(struct tm_sim_plan *plan, uint64_t seed)
+{
+    struct tm_options *o = &plan->cluster.options;
+    struct tm_rng rng;
+    tm_rng_seed(&rng, seed ^ 0x77000000);
+    if (!plan->cluster.eventual)
+        return;
+    o->async_window_bytes = TM_KIB(PICK(&rng, 64, 64, 64, 256, 1024, 16384));
+    o->async_window_ms = PICK(&rng, 100, 300, 1000, 3000, 10000);
+    if (tm_rng_chance(&rng, 1, 2))
+        plan->work.fill = 4000;
+}
+
 /* Of half of the eventual clusters it can be told what has to be there in the end. */
 static void simplify(struct tm_sim_work_config *w)
 {
@@ -184,6 +199,7 @@ void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
     draw_linger(&plan->work, seed);
     if (plan->cluster.eventual && tm_rng_chance(&rng, 1, 2))
         simplify(&plan->work);
+    draw_window(plan, seed);
     plan->born_in_peace = tm_rng_chance(&rng, 3, 4);
     plan->faults.seed = tm_rng_next(&rng);
     plan->faults.memory = plan->cluster.options.durability == TM_DURABILITY_MEMORY;
@@ -202,11 +218,14 @@ void tm_sim_plan_text(const struct tm_sim_plan *plan, char *text, size_t size)
     int n = snprintf(
         text, size,
         "nodes=%u copies=%u partitions=%u workers=%u %s %s solo=%s segment=%lluk "
-        "wal=%lluk clients=%u registers=%u fill=%u linger=%llums storms=%u faults:",
+        "wal=%lluk window=%lluk,%llums clients=%u registers=%u fill=%u linger=%llums storms=%u "
+        "faults:",
         c->nodes, c->copies, c->partitions, c->workers[0], c->eventual ? "eventual" : "strong",
         plan->faults.memory ? "memory" : "disk", c->options.solo == TM_SOLO_STOP ? "stop" : "serve",
         (unsigned long long)c->options.wal_segment_bytes / 1024,
-        (unsigned long long)c->options.wal_bytes / 1024, plan->work.clients, plan->work.registers,
+        (unsigned long long)c->options.wal_bytes / 1024,
+        (unsigned long long)c->options.async_window_bytes / 1024,
+        (unsigned long long)c->options.async_window_ms, plan->work.clients, plan->work.registers,
         plan->work.fill, (unsigned long long)(plan->work.linger_ns / TM_MS(1)), plan->faults.haste);
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
         if (plan->faults.rate[k].mean_ns != 0 && n > 0 && (size_t)n < size)

@@ -58,6 +58,7 @@ struct tm_sim_check {
     X(async_reoffered)                                                                             \
     X(async_merged)                                                                                \
     X(async_dropped)                                                                               \
+    X(async_window_waits)                                                                          \
     X(refused_diskfull)                                                                            \
     X(entities_expired)
 
