@@ -3,7 +3,7 @@
 
     tools/mutants.py [NAME...]      some, or all; also: tools/sim --mutant NAME
     tools/mutants.py --list         their names and the rules they break
-    tools/mutants.py --apply        only whether every patch applies
+    tools/mutants.py --apply        only whether every patch applies, and has its row in the table
 
   further:
     --seeds N       so many fresh seeds at most for each (200)
@@ -21,7 +21,7 @@ unified diff, applied with no fuzz to copies of the files that it names.  Says i
 expression: what a run that found it says (if empty: anything but that nothing moves).  A seed finds
 a mutant if the run fails with it and is good without it.  Prints one line a mutant: its name, how
 many seeds it took, the seed, what it said.  Exit 1: a mutant was not found, a patch does not apply,
-or does not build.
+or does not build; with --apply also one without its row, or a row without a patch.
 """
 import argparse
 import concurrent.futures
@@ -375,6 +375,22 @@ def write_doc():
 
 # ---- all of it ----
 
+def rows_of(text):
+    """Whom the table of docs/TESTING.md names."""
+    table = text.partition(DOC_BEGIN)[2].partition(DOC_END)[0]
+    return [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+
+
+def not_as_documented(names, rows):
+    """What is wrong between the patches there are and the rows of the table."""
+    return (["%s: no row in %s: tools/mutants.py --write %s" % (name, DOC, name)
+             for name in sorted(set(names) - set(rows))]
+            + ["%s: a row in %s, and no patch" % (name, DOC)
+               for name in sorted(set(rows) - set(names))]
+            + ["%s: more than one row in %s" % (name, DOC)
+               for name in sorted({n for n in rows if rows.count(n) > 1})])
+
+
 def apply_only(mutants):
     wrong = 0
     for mutant in mutants:
@@ -383,6 +399,10 @@ def apply_only(mutants):
             print("FAILED   %s: %s" % (mutant.name, said))
             wrong += 1
     print("%d patches apply" % (len(mutants) - wrong))
+    rows = rows_of(read(os.path.join(TOP, DOC)).decode())
+    for said in not_as_documented([m.name for m in all_mutants()], rows):
+        print("FAILED   " + said)
+        wrong += 1
     return 1 if wrong else 0
 
 
