@@ -148,4 +148,15 @@ static inline bool nobody_leads_for(uint64_t ns)
     return true;
 }
 
+/* A bit of that record flips, where the node has it on its disk. */
+static inline void spoil_record(unsigned node, uint64_t index)
+{
+    char name[TM_WAL_NAME_MAX];
+    tm_wal_place place = tm_log_index_at(&part(node, 0)->log->index, index)->place;
+    tm_wal_name_segment(name, "wal", 1, 0, tm_wal_place_segment(place));
+    struct tm_sim_disk *disk = tm_sim_disk_of(sim, node);
+    CU_ASSERT_TRUE_FATAL(tm_sim_disk_flip(disk, name, tm_wal_place_offset(place) + 600, 3));
+    tm_sim_harmed(sim, node, TM_SIM_HARM_ROT);
+}
+
 #endif

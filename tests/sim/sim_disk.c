@@ -20,6 +20,16 @@ uint64_t tm_sim_disk_draw(struct tm_sim_disk *sd, uint64_t n)
     return (draw(sd) >> 11) % n;
 }
 
+static void hold_if_told(struct tm_sim_disk *sd, struct tm_disk_op *op)
+{
+    if (sd->hold_name == NULL || op->kind != TM_DISK_WRITE ||
+        strstr(tm_sim_disk_name_of(sd, tm_sim_disk_inode(sd, op->file)), sd->hold_name) == NULL)
+        return;
+    op->scratch[0] = UINT64_MAX;
+    sd->held = op;
+    sd->hold_name = NULL;
+}
+
 static void submit(struct tm_disk *disk, struct tm_disk_op *op)
 {
     struct tm_sim_disk *sd = disk->host;
@@ -33,6 +43,7 @@ static void submit(struct tm_disk *disk, struct tm_disk_op *op)
     if (sd->max_ns > sd->min_ns)
         op->scratch[0] += tm_sim_disk_draw(sd, sd->max_ns - sd->min_ns);
     op->scratch[1] = op->kind == TM_DISK_SYNC;
+    hold_if_told(sd, op);
     if (op->kind == TM_DISK_SYNC) {
         struct tm_sim_inode *n = tm_sim_disk_inode(sd, op->file);
         for (uint64_t s = n->dirty_from; s < n->dirty_to; s++)
@@ -141,6 +152,7 @@ struct tm_disk *tm_sim_disk_table_of(struct tm_sim_disk *sd, unsigned user)
 static void complete(struct tm_sim_disk *sd, struct tm_disk_op **at)
 {
     struct tm_disk_op *op = *at;
+    TM_ASSERT(op != sd->held);
     *at = op->next;
     op->result = tm_sim_disk_perform(sd, op);
     sd->served |= UINT64_C(1) << op->scratch[2];

@@ -62,6 +62,12 @@ void tm_sim_disk_kill(struct tm_sim_disk *sd);
 void tm_sim_disk_stall(struct tm_sim_disk *sd, bool stalled);
 bool tm_sim_disk_is_stalled(const struct tm_sim_disk *sd);
 
+/* The next WRITE of a file that has `part` in its name (kept as a pointer) stays under way until a
+ * crash or kill, while the others go on: with tm_sim_disk_poll.  overtaken: how many writes behind
+ * it in the same file have been done since. */
+void tm_sim_disk_hold(struct tm_sim_disk *sd, const char *part);
+unsigned tm_sim_disk_overtaken(const struct tm_sim_disk *sd);
+
 /* The next `count` operations of kind fail with this errno, their effect undone or half done. */
 void tm_sim_disk_fail(struct tm_sim_disk *sd, enum tm_disk_kind kind, int errnum, unsigned count);
 

@@ -28,6 +28,8 @@ static void forget_process(struct tm_sim_disk *sd, unsigned keep, bool whole)
     sd->stalled = sd->dead = false;
     sd->die_after = 0;
     sd->die_at_name = NULL;
+    sd->hold_name = NULL;
+    sd->held = NULL;
     for (unsigned i = 0; i < TM_SIM_HANDLES_MAX; i++)
         sd->handles[i] = -1;
 }
@@ -110,6 +112,17 @@ void tm_sim_disk_stall(struct tm_sim_disk *sd, bool stalled)
 bool tm_sim_disk_is_stalled(const struct tm_sim_disk *sd)
 {
     return sd->stalled;
+}
+
+void tm_sim_disk_hold(struct tm_sim_disk *sd, const char *part)
+{
+    sd->hold_name = part;
+    sd->overtaken = 0;
+}
+
+unsigned tm_sim_disk_overtaken(const struct tm_sim_disk *sd)
+{
+    return sd->overtaken;
 }
 
 void tm_sim_disk_fail(struct tm_sim_disk *sd, enum tm_disk_kind kind, int errnum, unsigned count)

@@ -56,6 +56,9 @@ struct tm_sim_disk {
     bool stalled, misdirect, misread, dead, died;
     uint64_t die_after, capacity, used; /* operations, 0: never; bytes */
     const char *die_at_name;            /* NULL: at none */
+    const char *hold_name;              /* whose next write is to be held; NULL: nobody's */
+    const struct tm_disk_op *held;      /* NULL: none */
+    unsigned overtaken;
     struct tm_sim_hash *hash;
     struct tm_sim_disk_tally *tally, no_tally;
     int fail_errno[TM_DISK_SIZE + 1];

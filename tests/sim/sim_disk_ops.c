@@ -88,6 +88,8 @@ static int64_t do_write(struct tm_sim_disk *sd, const struct tm_disk_op *op)
     int err = tm_sim_disk_grow(sd, n, offset + op->len);
     if (err < 0)
         return err;
+    sd->overtaken +=
+        sd->held != NULL && n == tm_sim_disk_inode(sd, sd->held->file) && offset > sd->held->offset;
     bool clean = n->dirty_from == n->dirty_to;
     tm_sim_disk_write_sectors(sd, n, op, offset, 100);
     unsigned at = (unsigned)(sd->recent_count++ % TM_SIM_RECENT);

@@ -171,6 +171,20 @@ static void change_until_done(unsigned node)
     CU_FAIL("the directory cannot be changed");
 }
 
+/* A change whose answer is that of the partition: a node that has just come back knows no leader to
+ * ask. */
+static const char *decided(unsigned node, const struct tm_directory *now)
+{
+    const char *said = "";
+    for (unsigned tries = 0; tries < 50; tries++) {
+        said = change(node, now, TM_SECONDS(10));
+        if (strncmp(said, "-ERR", 4) == 0 || strncmp(said, "+OK", 3) == 0)
+            return said;
+        tm_sim_run_for(sim, TM_MS(200));
+    }
+    return said;
+}
+
 /* ---- the cluster ---- */
 
 static bool converged(void *arg)
@@ -240,9 +254,12 @@ static void a_change_that_does_not_follow_the_present_version_is_refused(void)
     end(c.nodes);
 }
 
+/* [a node that was down acts on what was changed meanwhile]  First it knows no better: what it is
+ * asked to write follows a version that is no more. */
 static void a_node_that_was_down_goes_by_what_it_missed(void)
 {
     struct tm_sim_config c;
+    static struct tm_directory older;
     tm_sim_config_default(&c, seed_of_test());
     c.nodes = 4;
     begin(&c);
@@ -251,7 +268,15 @@ static void a_node_that_was_down_goes_by_what_it_missed(void)
         change_until_done((away + 1) % c.nodes);
         change_until_done((away + 2) % c.nodes);
         expect_everywhere(c.nodes, 3 + 2 * away);
+        tm_sim_isolate(sim, away, true);
         CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, away));
+        tm_sim_run_for(sim, TM_SECONDS(1));
+        CU_ASSERT_TRUE_FATAL(directory_at(away, &older));
+        CU_ASSERT_FATAL(older.version < 3 + 2 * away); /* it acts on that */
+        CU_ASSERT_PTR_NULL(strstr(change(away, &older, TM_MS(500)), "+OK"));
+        tm_sim_isolate(sim, away, false);
+        expect_everywhere(c.nodes, 3 + 2 * away);
+        CU_ASSERT_PTR_NOT_NULL(strstr(decided(away, &older), "-ERR the directory is not"));
         expect_everywhere(c.nodes, 3 + 2 * away);
     }
     end(c.nodes);

@@ -86,16 +86,6 @@ static void a_cut_that_comes_after_a_restart_is_counted(void)
     close_cluster();
 }
 
-static void spoil_record(unsigned node, uint64_t index)
-{
-    char name[TM_WAL_NAME_MAX];
-    tm_wal_place place = tm_log_index_at(&part(node, 0)->log->index, index)->place;
-    tm_wal_name_segment(name, "wal", 1, 0, tm_wal_place_segment(place));
-    struct tm_sim_disk *disk = tm_sim_disk_of(sim, node);
-    CU_ASSERT_TRUE_FATAL(tm_sim_disk_flip(disk, name, tm_wal_place_offset(place) + 600, 3));
-    tm_sim_harmed(sim, node, TM_SIM_HARM_ROT);
-}
-
 /* Behind damage the log of a former leader has more than its replica knows of: what the next leader
  * has other records for is put aside, counted and offered like any other. */
 static void what_is_replaced_behind_damage_comes_back(void)

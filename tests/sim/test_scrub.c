@@ -155,6 +155,28 @@ static void a_leader_with_rot_hands_over_and_is_repaired(void)
     close_cluster();
 }
 
+/* [two copies rot one after the other, unread]  The same record, of both copies that there are: had
+ * the first not been repaired from the second, it would be nowhere. */
+static void what_rots_in_both_copies_one_after_the_other_is_not_lost(void)
+{
+    open_cluster(3, 2);
+    unsigned repaired = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        if (part(i)->witness)
+            continue;
+        CU_ASSERT_FATAL(tm_log_first(part(i)->log) <= 20); /* no snapshot has it */
+        spoil_record(i, 20);
+        tm_sim_run_for(sim, TM_SECONDS(10));
+        repaired += counted(i, TM_COUNTER_records_repaired) > 0;
+    }
+    CU_ASSERT_EQUAL(repaired, 2);
+    for (unsigned i = 0; i < 3; i++)
+        tm_sim_end(sim, i, TM_SIM_POWER);
+    for (unsigned i = 0; i < 3; i++)
+        CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, i));
+    close_cluster();
+}
+
 static void the_only_copy_saves_itself_by_a_snapshot(void)
 {
     unsigned node = 0;
@@ -236,6 +258,7 @@ static const struct tm_test tests[] = {
     TM_TEST(rot_in_a_followers_log_is_found_and_repaired),
     TM_TEST(rot_before_two_configurations_is_repaired),
     TM_TEST(a_leader_with_rot_hands_over_and_is_repaired),
+    TM_TEST(what_rots_in_both_copies_one_after_the_other_is_not_lost),
     TM_TEST(the_only_copy_saves_itself_by_a_snapshot),
     TM_TEST(a_leader_that_is_needed_stays),
     TM_TEST(a_rotten_snapshot_is_taken_anew),
