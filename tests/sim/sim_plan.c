@@ -124,8 +124,10 @@ static void draw_window(struct tm_sim_plan *plan, uint64_t seed)
         return;
     o->async_window_bytes = TM_KIB(PICK(&rng, 64, 64, 64, 256, 1024, 16384));
     o->async_window_ms = PICK(&rng, 100, 300, 1000, 3000, 10000);
-    if (tm_rng_chance(&rng, 1, 2))
-        plan->work.fill = 4000;
+    if (!tm_rng_chance(&rng, 1, 2))
+        return;
+    plan->work.fill = 4000;
+    plan->work.calls_per_s = 300;
 }
 
 /* Of half of the eventual clusters it can be told what has to be there in the end. */
