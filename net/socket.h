@@ -23,7 +23,7 @@ struct tm_socket_hub;
 
 #define TM_SOCKET_COMING 32 /* connections that one call of `coming` tells of */
 
-/* What the owner of connections is told.  Every callback but input and closed may be NULL. */
+/* What the owner of connections is told.  input and closed are needed, all others may be NULL. */
 struct tm_socket_handler {
     void *host;
 
@@ -34,8 +34,8 @@ struct tm_socket_handler {
      * tm_socket_pause_reading within it no further call follows until resume. */
     void (*input)(void *host, struct tm_conn *conn, uint8_t *data, size_t len);
 
-    /* This input of several connections (up to TM_SOCKET_COMING) is about to be
-     * handed out: time to fetch what it needs.  A hint; some of it may not be. */
+    /* This input of several connections (up to TM_SOCKET_COMING) is about to be handed out: time to
+     * fetch what it needs.  A hint; some of it may not be. */
     void (*coming)(void *host, struct tm_conn *const *conns, const struct tm_bytes *data,
                    unsigned count);
 
