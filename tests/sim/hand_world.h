@@ -5,11 +5,15 @@
 #ifndef TM_TESTS_SIM_HAND_WORLD_H
 #define TM_TESTS_SIM_HAND_WORLD_H
 
+#include "actors/keeper.h"
 #include "actors/partition.h"
+#include "actors/shard_internal.h"
+#include "runtime/counters.h"
 #include "storage/log_internal.h"
+#include "storage/snapshot_internal.h"
+#include "tests/sim/settle.h"
 #include "tests/sim/sim_hand.h"
 #include "tests/sim/sim_oracle.h"
-#include "tests/test.h"
 
 #define NOBODY TM_SIM_NODES_MAX
 
@@ -17,24 +21,10 @@ static struct tm_sim *sim;
 static struct tm_sim_oracle *oracle;
 static struct tm_sim_config config;
 
-static inline bool converged(void *arg)
-{
-    char why[512];
-    (void)arg;
-    return tm_sim_converged(sim, why, sizeof why);
-}
-
-static inline bool whole(void *arg)
-{
-    char why[512];
-    (void)arg;
-    return tm_sim_whole(sim, why, sizeof why);
-}
-
 static inline void settle(bool (*how)(void *arg))
 {
     char why[512] = "";
-    bool good = tm_sim_run_until(sim, how, NULL, TM_SECONDS(60));
+    bool good = tm_sim_run_until(sim, how, sim, TM_SECONDS(60));
     if (!good) {
         (void)tm_sim_converged(sim, why, sizeof why);
         printf("  %s\n", why);
@@ -54,9 +44,7 @@ static inline void open_cluster(void)
 {
     sim = tm_sim_new(&config);
     oracle = tm_sim_oracle_new(sim);
-    for (unsigned i = 0; i < config.nodes; i++)
-        CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, i));
-    settle(converged);
+    create(sim);
 }
 
 /* All is well, and nothing was seen that may not be. */
@@ -76,6 +64,12 @@ static inline const struct tm_partition *part(unsigned node, uint32_t id)
     if (!tm_sim_is_up(sim, node))
         return NULL;
     return tm_shard_partition(tm_sim_shard(sim, node, id % tm_sim_workers(sim, node)), id);
+}
+
+/* What worker 0 of the node has counted. */
+static inline uint64_t counted(unsigned node, enum tm_counter counter)
+{
+    return tm_counter_get(tm_sim_counters(sim, node, 0), counter);
 }
 
 /* The node that leads in the highest term, or NOBODY. */
@@ -156,6 +150,18 @@ static inline void spoil_record(unsigned node, uint64_t index)
     tm_wal_name_segment(name, "wal", 1, 0, tm_wal_place_segment(place));
     struct tm_sim_disk *disk = tm_sim_disk_of(sim, node);
     CU_ASSERT_TRUE_FATAL(tm_sim_disk_flip(disk, name, tm_wal_place_offset(place) + 600, 3));
+    tm_sim_harmed(sim, node, TM_SIM_HARM_ROT);
+}
+
+/* A bit of its newest snapshot flips. */
+static inline void spoil_snapshot(unsigned node)
+{
+    char name[TM_SNAP_NAME_MAX];
+    struct tm_snapshot_info info;
+    CU_ASSERT_TRUE_FATAL(tm_keeper_snapshot(tm_sim_shard(sim, node, 0)->keeper, 0, false, &info));
+    tm_snap_name_file(name, 0, info.walked_from, info.walked_to);
+    struct tm_sim_disk *disk = tm_sim_disk_of(sim, node);
+    CU_ASSERT_TRUE_FATAL(tm_sim_disk_flip(disk, name, TM_SNAP_PAGE + 200, 5));
     tm_sim_harmed(sim, node, TM_SIM_HARM_ROT);
 }
 

@@ -1,18 +1,12 @@
 /* The census counts right in a cluster that works, and sees one that does not. */
 #include "tests/sim/sim_census.h"
+#include "tests/sim/settle.h"
 #include "tests/sim/sim_hand.h"
-#include "tests/test.h"
 
 static struct tm_sim *sim;
 static struct tm_sim *blind; /* another cluster, that never runs, and its oracle; or NULL */
 static struct tm_sim_oracle *oracle, *other;
 static struct tm_sim_census *census;
-
-static bool converged(void *arg)
-{
-    char why[512];
-    return tm_sim_converged(arg, why, sizeof why);
-}
 
 static void begin(bool seeing)
 {
@@ -21,9 +15,7 @@ static void begin(bool seeing)
     c.partitions = 4;
     sim = tm_sim_new(&c);
     oracle = tm_sim_oracle_new(sim);
-    for (unsigned i = 0; i < c.nodes; i++)
-        CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, i));
-    CU_ASSERT_TRUE_FATAL(tm_sim_run_until(sim, converged, sim, TM_SECONDS(10)));
+    create(sim);
     struct tm_sim_census_config config = {
         .clients = 2, .keys = 24, .pause_ns = TM_MS(2), .patience_ns = TM_SECONDS(5)};
     blind = seeing ? NULL : tm_sim_new(&c);

@@ -1,56 +1,13 @@
 /* What clients are told by the workers of a cluster: of the whole node, whichever worker they ask.
  */
-#include "tests/sim/sim_cluster.h"
-#include "tests/test.h"
-
-#include <stdio.h>
-#include <stdlib.h>
+#include "tests/sim/raw_client.h"
+#include "tests/sim/settle.h"
 
 static struct tm_sim *sim;
 
-struct client {
-    struct tm_sim_conn *conn;
-    char text[65536]; /* the last reply */
-    unsigned replies;
-    bool closed;
-};
-
-static void on_reply(void *host, struct tm_sim_conn *conn, struct tm_bytes reply)
-{
-    struct client *c = host;
-    (void)conn;
-    c->replies++;
-    snprintf(c->text, sizeof c->text, "%.*s", (int)reply.len, (const char *)reply.data);
-}
-
-static void on_closed(void *host, struct tm_sim_conn *conn)
-{
-    struct client *c = host;
-    (void)conn;
-    c->closed = true;
-    c->conn = NULL;
-}
-
 static struct client *connect_to(unsigned node, unsigned worker)
 {
-    struct client *c = calloc(1, sizeof *c);
-    struct tm_sim_client callbacks = {.host = c, .reply = on_reply, .closed = on_closed};
-    c->conn = tm_sim_connect(sim, node, worker, &callbacks);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(c->conn);
-    return c;
-}
-
-static void leave(struct client *c)
-{
-    if (!c->closed)
-        tm_sim_disconnect(c->conn);
-    free(c);
-}
-
-static bool answered(void *arg)
-{
-    const struct client *c = arg;
-    return c->replies > 0 || c->closed;
+    return client_of(sim, node, worker);
 }
 
 /* The reply to one command line. */
@@ -58,11 +15,9 @@ static const char *ask(struct client *c, const char *line)
 {
     char text[512];
     int n = snprintf(text, sizeof text, "%s\r\n", line);
-    c->replies = 0;
-    c->text[0] = '\0';
-    tm_sim_send(c->conn, tm_bytes_of(text, (size_t)n));
+    client_send(c, tm_bytes_of(text, (size_t)n));
     CU_ASSERT_TRUE(tm_sim_run_until(sim, answered, c, TM_SECONDS(10)));
-    return c->text;
+    return c->reply;
 }
 
 static uint64_t number_after(const char *text, const char *name)
@@ -80,12 +35,6 @@ static unsigned lines_with(const char *text, const char *word)
     return n;
 }
 
-static bool converged(void *arg)
-{
-    char why[512];
-    return tm_sim_converged(arg, why, sizeof why);
-}
-
 static void begin(unsigned nodes)
 {
     struct tm_sim_config c;
@@ -93,9 +42,7 @@ static void begin(unsigned nodes)
     c.nodes = nodes;
     c.copies = nodes < 3 ? 1 : 3;
     sim = tm_sim_new(&c);
-    for (unsigned i = 0; i < nodes; i++)
-        CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, i));
-    CU_ASSERT_TRUE_FATAL(tm_sim_run_until(sim, converged, sim, TM_SECONDS(10)));
+    create(sim);
 }
 
 static void end(void)
@@ -113,9 +60,9 @@ static void lists_and_kills_reach_the_clients_of_every_worker(void)
     ask(b, "CLIENT SETNAME second");
     uint64_t id = number_after(ask(c, "CLIENT ID"), ":");
     CU_ASSERT_EQUAL(lines_with(ask(a, "CLIENT LIST"), "id="), 3);
-    CU_ASSERT_PTR_NOT_NULL(strstr(a->text, " name=second "));
+    CU_ASSERT_PTR_NOT_NULL(strstr(a->reply, " name=second "));
     CU_ASSERT_EQUAL(lines_with(ask(b, "CLIENT LIST"), "id="), 3);
-    CU_ASSERT_PTR_NOT_NULL(strstr(b->text, " name=first "));
+    CU_ASSERT_PTR_NOT_NULL(strstr(b->reply, " name=first "));
     snprintf(line, sizeof line, "CLIENT LIST ID %llu", (unsigned long long)id);
     CU_ASSERT_EQUAL(lines_with(ask(a, line), "id="), 1);
     CU_ASSERT_STRING_EQUAL(ask(a, "CLIENT LIST NONSENSE"), "-ERR syntax error\r\n");
@@ -151,9 +98,9 @@ static void info_counts_what_all_workers_do(void)
         CU_ASSERT_STRING_EQUAL(ask(i % 2 == 0 ? a : b, line), "+OK\r\n");
     }
     CU_ASSERT_PTR_NOT_NULL(strstr(info(a, "keyspace"), "\r\ndb0:keys=40,expires=10,avg_ttl=0\r\n"));
-    CU_ASSERT_STRING_EQUAL(info(b, "keyspace"), a->text);
+    CU_ASSERT_STRING_EQUAL(info(b, "keyspace"), a->reply);
     CU_ASSERT_EQUAL(number_after(info(a, "replication"), "partitions_led:"), 12);
-    CU_ASSERT_EQUAL(number_after(a->text, "partitions_held:"), 12);
+    CU_ASSERT_EQUAL(number_after(a->reply, "partitions_held:"), 12);
 
     ask(a, "CONFIG RESETSTAT");
     for (unsigned i = 0; i < 50; i++) {
@@ -161,22 +108,22 @@ static void info_counts_what_all_workers_do(void)
         ask(a, line);
     }
     CU_ASSERT_EQUAL(number_after(info(b, "stats"), "keyspace_hits:"), 40);
-    CU_ASSERT_EQUAL(number_after(b->text, "keyspace_misses:"), 10);
-    CU_ASSERT_EQUAL(number_after(b->text, "expired_keys:"), 0);
+    CU_ASSERT_EQUAL(number_after(b->reply, "keyspace_misses:"), 10);
+    CU_ASSERT_EQUAL(number_after(b->reply, "expired_keys:"), 0);
     ask(a, "MGET key:1 key:2 nosuch");
     ask(b, "EXISTS key:3");
     ask(b, "SETNX key:3 y"); /* looks it up, but reads nothing */
     ask(b, "EXPIRE key:0 -1");
     CU_ASSERT_EQUAL(number_after(info(a, "stats"), "keyspace_hits:"), 43);
-    CU_ASSERT_EQUAL(number_after(a->text, "keyspace_misses:"), 11);
+    CU_ASSERT_EQUAL(number_after(a->reply, "keyspace_misses:"), 11);
     CU_ASSERT_EQUAL(number_after(info(a, "keyspace"), "keys="), 39);
-    CU_ASSERT_EQUAL(number_after(a->text, "expires="), 9);
+    CU_ASSERT_EQUAL(number_after(a->reply, "expires="), 9);
 
     CU_ASSERT_STRING_EQUAL(ask(b, "CONFIG RESETSTAT"), "+OK\r\n");
     CU_ASSERT_EQUAL(number_after(info(a, "stats"), "keyspace_hits:"), 0);
-    CU_ASSERT_EQUAL(number_after(a->text, "keyspace_misses:"), 0);
+    CU_ASSERT_EQUAL(number_after(a->reply, "keyspace_misses:"), 0);
     CU_ASSERT(number_after(info(a, "tidemill"), "keyspace_hits:") >= 43); /* never goes back */
-    CU_ASSERT_EQUAL(number_after(a->text, "wal_segments:"), 2);
+    CU_ASSERT_EQUAL(number_after(a->reply, "wal_segments:"), 2);
     leave(a);
     leave(b);
     end();
@@ -212,7 +159,7 @@ static void every_worker_knows_which_member_it_is(void)
             snprintf(mine, sizeof mine, " 10.0.0.%u:%u@%u myself,master ", n + 1, 7001 + w,
                      17001 + w);
             CU_ASSERT_PTR_NOT_NULL(strstr(ask(c, "CLUSTER NODES"), mine));
-            CU_ASSERT_EQUAL(lines_with(c->text, "\n"), 6 + 2); /* two of RESP */
+            CU_ASSERT_EQUAL(lines_with(c->reply, "\n"), 6 + 2); /* two of RESP */
             leave(c);
         }
     end();

@@ -1,61 +1,22 @@
 /* Whole clusters in virtual time: whatever happens to nodes, disks and wires, nothing acknowledged
  * is lost, nothing refused happens, and in the end all copies are equal. */
-#include "tests/sim/sim_cluster.h"
-#include "tests/sim/sim_load.h"
+#include "tests/sim/settle.h"
 #include "tests/sim/sim_oracle.h"
-#include "tests/test.h"
 
 static const struct tm_sim_load_config LOAD = {
     .clients = 6, .registers = 6, .counters = 4, .pause_ns = TM_MS(8), .value_bytes = 200};
 static const struct tm_sim_load_config HEAVY = {
     .clients = 12, .registers = 6, .counters = 4, .pause_ns = TM_MS(2), .value_bytes = 400};
 
-static bool converged(void *arg)
-{
-    char why[512];
-    return tm_sim_converged(arg, why, sizeof why);
-}
-
-static void start_all(struct tm_sim *sim, unsigned nodes)
-{
-    for (unsigned i = 0; i < nodes; i++)
-        if (!tm_sim_is_up(sim, i)) {
-            bool started = tm_sim_start(sim, i);
-            if (!started)
-                printf("  node %u does not start: %s\n", i, tm_sim_why(sim, i));
-            CU_ASSERT_TRUE_FATAL(started);
-        }
-}
-
-static bool load_stopped(void *arg)
-{
-    return tm_sim_load_stop(arg);
-}
-
 /* Everything is well again, so everything must be there. */
-static void expect_whole(struct tm_sim *sim, struct tm_sim_load *load, unsigned nodes)
+static void expect_whole(struct tm_sim *sim, struct tm_sim_load *load)
 {
-    char why[512] = "";
-    for (unsigned i = 0; i < nodes; i++) {
+    for (unsigned i = 0; i < tm_sim_config_of(sim)->nodes; i++) {
         tm_sim_isolate(sim, i, false);
         tm_sim_pause(sim, i, false);
     }
-    start_all(sim, nodes);
-    CU_ASSERT_TRUE(tm_sim_run_until(sim, load_stopped, load, TM_SECONDS(30)));
-    bool good = tm_sim_run_until(sim, converged, sim, TM_SECONDS(60));
-    if (!good)
-        (void)tm_sim_converged(sim, why, sizeof why);
-    else if (tm_sim_differences(sim, why, sizeof why) != 0)
-        good = false;
-    if (good)
-        tm_sim_load_verify(load);
-    else
-        printf("  %s\n", why);
-    CU_ASSERT_TRUE(good);
-    if (tm_sim_load_wrongs(load) > 0)
-        printf("  %s\n", tm_sim_load_wrong(load));
-    CU_ASSERT_EQUAL(tm_sim_load_wrongs(load), 0);
-    CU_ASSERT_EQUAL(tm_sim_fatal(sim), 0);
+    start_all(sim);
+    expect_sound(sim, load);
 }
 
 static void report(const struct tm_sim *sim, const struct tm_sim_load *load)
@@ -100,14 +61,13 @@ static void begin(struct storm *s, const struct tm_sim_config *c,
 {
     *s = (struct storm){.sim = tm_sim_new(c), .nodes = c->nodes};
     s->oracle = tm_sim_oracle_new(s->sim);
-    start_all(s->sim, s->nodes);
-    CU_ASSERT_TRUE_FATAL(tm_sim_run_until(s->sim, converged, s->sim, TM_SECONDS(10)));
+    create(s->sim);
     s->load = tm_sim_load_new(s->sim, load);
 }
 
 static void end(struct storm *s)
 {
-    expect_whole(s->sim, s->load, s->nodes);
+    expect_whole(s->sim, s->load);
     report(s->sim, s->load);
     if (tm_sim_wrongs(s->sim) > 0)
         printf("  %s\n", tm_sim_wrong_text(s->sim));
@@ -132,16 +92,10 @@ static void power_of_all(struct storm *s)
     }
 }
 
-static bool whole(void *arg)
-{
-    char why[512];
-    return tm_sim_whole(arg, why, sizeof why);
-}
-
 /* Wiped only while all others are whole, and waited for. */
 static void wipe(struct storm *s, unsigned node)
 {
-    start_all(s->sim, s->nodes);
+    start_all(s->sim);
     tm_sim_run_for(s->sim, TM_SECONDS(1)); /* whoever is gone is missed by then */
     if (!tm_sim_run_until(s->sim, whole, s->sim, TM_SECONDS(20)))
         return;

@@ -1,85 +1,28 @@
 /* The directory of a whole cluster: a new version is written through the system partition, and
  * every node comes to go by it, whatever happens to nodes meanwhile. */
-#include "tests/sim/sim_cluster.h"
-#include "tests/test.h"
-
-#include <stdio.h>
-#include <stdlib.h>
+#include "tests/sim/raw_client.h"
+#include "tests/sim/settle.h"
 
 static struct tm_sim *sim;
 
 /* ---- a client ---- */
 
-struct client {
-    struct tm_sim_conn *conn;
-    uint8_t *reply; /* the last one */
-    size_t len;
-    unsigned replies;
-    bool closed;
-};
-
-static void on_reply(void *host, struct tm_sim_conn *conn, struct tm_bytes reply)
-{
-    struct client *c = host;
-    (void)conn;
-    c->replies++;
-    free(c->reply);
-    c->reply = malloc(reply.len + 1);
-    TM_ASSERT(c->reply != NULL);
-    memcpy(c->reply, reply.data, reply.len);
-    c->reply[reply.len] = '\0';
-    c->len = reply.len;
-}
-
-static void on_closed(void *host, struct tm_sim_conn *conn)
-{
-    struct client *c = host;
-    (void)conn;
-    c->closed = true;
-    c->conn = NULL;
-}
-
-static struct client *connect_to_worker(unsigned node, unsigned worker)
-{
-    struct client *c = calloc(1, sizeof *c);
-    struct tm_sim_client callbacks = {.host = c, .reply = on_reply, .closed = on_closed};
-    TM_ASSERT(c != NULL);
-    c->conn = tm_sim_connect(sim, node, worker, &callbacks);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(c->conn);
-    return c;
-}
-
 static struct client *connect_to(unsigned node)
 {
-    return connect_to_worker(node, 0);
-}
-
-static void leave(struct client *c)
-{
-    if (!c->closed)
-        tm_sim_disconnect(c->conn);
-    free(c->reply);
-    free(c);
-}
-
-static bool answered(void *arg)
-{
-    const struct client *c = arg;
-    return c->replies > 0 || c->closed;
+    return client_of(sim, node, 0);
 }
 
 static void send_words(struct client *c, const struct tm_bytes *words, unsigned count)
 {
     char head[32];
     int n = snprintf(head, sizeof head, "*%u\r\n", count);
-    tm_sim_send(c->conn, tm_bytes_of(head, (size_t)n));
+    client_send(c, tm_bytes_of(head, (size_t)n));
     for (unsigned i = 0; i < count; i++) {
         n = snprintf(head, sizeof head, "$%zu\r\n", words[i].len);
         tm_sim_send(c->conn, tm_bytes_of(head, (size_t)n));
         tm_sim_send(c->conn, words[i]);
         tm_sim_send(c->conn, tm_bytes_str("\r\n"));
     }
-    c->replies = 0;
 }
 
 /* ---- the directory ---- */
@@ -94,7 +37,7 @@ static bool directory_at(unsigned node, struct tm_directory *d)
     const char *at = NULL;
     for (size_t i = 0; good && i + 7 < c->len && at == NULL; i++)
         if (memcmp(c->reply + i, "bytes\r\n$", 8) == 0)
-            at = (const char *)c->reply + i + 8;
+            at = c->reply + i + 8;
     if (at != NULL) {
         char *bytes;
         size_t len = strtoul(at, &bytes, 10);
@@ -152,7 +95,7 @@ static const char *change(unsigned node, const struct tm_directory *now, uint64_
     send_words(c, words, 2);
     text[0] = '\0';
     if (tm_sim_run_until(sim, answered, c, patience) && !c->closed)
-        snprintf(text, sizeof text, "%s", (const char *)c->reply);
+        snprintf(text, sizeof text, "%s", c->reply);
     leave(c);
     free(bytes);
     return text;
@@ -187,18 +130,10 @@ static const char *decided(unsigned node, const struct tm_directory *now)
 
 /* ---- the cluster ---- */
 
-static bool converged(void *arg)
-{
-    char why[512];
-    return tm_sim_converged(arg, why, sizeof why);
-}
-
 static void begin(struct tm_sim_config *c)
 {
     sim = tm_sim_new(c);
-    for (unsigned i = 0; i < c->nodes; i++)
-        CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, i));
-    CU_ASSERT_TRUE_FATAL(tm_sim_run_until(sim, converged, sim, TM_SECONDS(10)));
+    create(sim);
     expect_everywhere(c->nodes, 1);
 }
 
@@ -248,7 +183,7 @@ static void a_change_that_does_not_follow_the_present_version_is_refused(void)
     const struct tm_bytes words[] = {tm_bytes_str("TIDEMILL.CHANGE"), tm_bytes_str("nonsense")};
     send_words(cl, words, 2);
     CU_ASSERT_TRUE(tm_sim_run_until(sim, answered, cl, TM_SECONDS(10)));
-    CU_ASSERT_PTR_NOT_NULL(strstr((const char *)cl->reply, "are no directory"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(cl->reply, "are no directory"));
     leave(cl);
     expect_everywhere(c.nodes, 2);
     end(c.nodes);
@@ -415,14 +350,14 @@ static void a_version_that_a_forced_recovery_lost_is_written_back(void)
             tm_sim_wipe(sim, i);
         }
     CU_ASSERT_EQUAL(version_at(behind), 2);
-    struct client *cl = connect_to_worker(behind, c.partitions % tm_sim_workers(sim, behind));
+    struct client *cl = client_of(sim, behind, c.partitions % tm_sim_workers(sim, behind));
     char partition[16];
     snprintf(partition, sizeof partition, "%u", c.partitions);
     const struct tm_bytes words[] = {tm_bytes_str("TIDEMILL"), tm_bytes_str("RECOVER"),
                                      tm_bytes_str(partition)};
     send_words(cl, words, 3);
     CU_ASSERT_TRUE(tm_sim_run_until(sim, answered, cl, TM_SECONDS(10)));
-    CU_ASSERT_STRING_EQUAL((const char *)cl->reply, "+OK\r\n");
+    CU_ASSERT_STRING_EQUAL(cl->reply, "+OK\r\n");
     leave(cl);
     tm_sim_isolate(sim, behind, false);
     expect_everywhere(c.nodes, 3);

@@ -2,20 +2,12 @@
  * when some nodes stay dead and others still have to be restarted.  What waits for its moment meets
  * it. */
 #include "tests/sim/sim_faults_internal.h"
-#include "tests/sim/sim_load.h"
-#include "tests/test.h"
-
-static bool whole(void *arg)
-{
-    char why[512];
-    return tm_sim_whole(arg, why, sizeof why);
-}
+#include "tests/sim/settle.h"
 
 static struct tm_sim *started(const struct tm_sim_config *c)
 {
     struct tm_sim *sim = tm_sim_new(c);
-    for (unsigned i = 0; i < c->nodes; i++)
-        CU_ASSERT_TRUE(tm_sim_start(sim, i));
+    start_all(sim);
     CU_ASSERT_TRUE_FATAL(tm_sim_run_until(sim, whole, sim, TM_SECONDS(30)));
     return sim;
 }

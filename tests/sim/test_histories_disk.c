@@ -1,16 +1,7 @@
 /* The histories of docs/PROTOCOL.md that logs, disks and snapshots play in. */
-#include "actors/keeper.h"
-#include "actors/shard_internal.h"
-#include "runtime/counters.h"
-#include "storage/snapshot_internal.h"
 #include "tests/sim/hand_world.h"
 
 #include <errno.h>
-
-static uint64_t counted(unsigned node, enum tm_counter counter)
-{
-    return tm_counter_get(tm_sim_counters(sim, node, 0), counter);
-}
 
 /* ---- log and disk ---- */
 
@@ -196,17 +187,6 @@ static void a_write_that_failed_once_is_not_tried_again(void)
     fails_once(TM_WAL_DSYNC, TM_DISK_WRITE);
     fails_once(TM_WAL_FSYNC, TM_DISK_WRITE);
     fails_once(TM_WAL_FSYNC, TM_DISK_SYNC);
-}
-
-static void spoil_snapshot(unsigned node)
-{
-    char name[TM_SNAP_NAME_MAX];
-    struct tm_snapshot_info info;
-    CU_ASSERT_TRUE_FATAL(tm_keeper_snapshot(tm_sim_shard(sim, node, 0)->keeper, 0, false, &info));
-    tm_snap_name_file(name, 0, info.walked_from, info.walked_to);
-    struct tm_sim_disk *disk = tm_sim_disk_of(sim, node);
-    CU_ASSERT_TRUE_FATAL(tm_sim_disk_flip(disk, name, TM_SNAP_PAGE + 200, 5));
-    tm_sim_harmed(sim, node, TM_SIM_HARM_ROT);
 }
 
 /* Looks for rot until the log of the node begins behind that record. */

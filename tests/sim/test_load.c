@@ -1,17 +1,10 @@
 /* Clients that are stopping wait for their answers: one that never comes is seen. */
 #include "tests/sim/sim_census.h"
-#include "tests/sim/sim_load.h"
+#include "tests/sim/settle.h"
 #include "tests/sim/sim_work.h"
-#include "tests/test.h"
 
 static struct tm_sim *sim;
 static struct tm_sim_oracle *oracle;
-
-static bool converged(void *arg)
-{
-    char why[512];
-    return tm_sim_converged(arg, why, sizeof why);
-}
 
 static void begin(void)
 {
@@ -20,9 +13,7 @@ static void begin(void)
     c.partitions = 2;
     sim = tm_sim_new(&c);
     oracle = tm_sim_oracle_new(sim);
-    for (unsigned i = 0; i < c.nodes; i++)
-        CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, i));
-    CU_ASSERT_TRUE_FATAL(tm_sim_run_until(sim, converged, sim, TM_SECONDS(10)));
+    create(sim);
 }
 
 static void pause_all(bool paused)
@@ -50,18 +41,13 @@ static void end(void)
     tm_sim_free(sim);
 }
 
-static bool stop_load(void *load)
-{
-    return tm_sim_load_stop(load);
-}
-
 static void registers_and_counters_wait_for_their_answers(void)
 {
     static const struct tm_sim_load_config config = {
         .clients = 8, .registers = 4, .counters = 2, .pause_ns = TM_MS(1), .value_bytes = 20};
     begin();
     struct tm_sim_load *load = tm_sim_load_new(sim, &config);
-    check_stop(stop_load, load);
+    check_stop(load_stopped, load);
     CU_ASSERT_EQUAL(tm_sim_load_wrongs(load), 0);
     tm_sim_load_free(load);
     end();

@@ -2,9 +2,7 @@
  * partition has a leader that serves; after restarts, and while a disk is full. */
 #include "actors/partition.h"
 #include "runtime/counters.h"
-#include "tests/sim/sim_cluster.h"
-#include "tests/sim/sim_load.h"
-#include "tests/test.h"
+#include "tests/sim/settle.h"
 
 #define PARTITIONS 48
 #define OLDEST     "wal/g0001/w00-00000001.seg"
@@ -19,23 +17,6 @@ struct world {
     struct tm_sim_load *load;
     unsigned nodes;
 };
-
-static bool converged(void *arg)
-{
-    char why[512];
-    return tm_sim_converged(arg, why, sizeof why);
-}
-
-static bool whole(void *arg)
-{
-    char why[512];
-    return tm_sim_whole(arg, why, sizeof why);
-}
-
-static bool load_stopped(void *arg)
-{
-    return tm_sim_load_stop(arg);
-}
 
 static void slow_world(struct tm_sim_config *c, unsigned workers)
 {
@@ -56,42 +37,17 @@ static void small_log(struct tm_sim_config *c, unsigned workers)
     c->options.max_entity_bytes = TM_KIB(64);
 }
 
-static void start(struct world *w, unsigned node)
-{
-    bool started = tm_sim_start(w->sim, node);
-    if (!started)
-        printf("  node %u does not start: %s\n", node, tm_sim_why(w->sim, node));
-    CU_ASSERT_TRUE_FATAL(started);
-}
-
 static void begin(struct world *w, const struct tm_sim_config *c,
                   const struct tm_sim_load_config *load)
 {
     *w = (struct world){.sim = tm_sim_new(c), .nodes = c->nodes};
-    for (unsigned i = 0; i < w->nodes; i++)
-        start(w, i);
-    CU_ASSERT_TRUE_FATAL(tm_sim_run_until(w->sim, converged, w->sim, TM_SECONDS(10)));
+    create(w->sim);
     w->load = tm_sim_load_new(w->sim, load);
 }
 
 static void end(struct world *w)
 {
-    char why[512] = "";
-    CU_ASSERT_TRUE(tm_sim_run_until(w->sim, load_stopped, w->load, TM_SECONDS(30)));
-    bool good = tm_sim_run_until(w->sim, converged, w->sim, TM_SECONDS(60));
-    if (!good)
-        (void)tm_sim_converged(w->sim, why, sizeof why);
-    else if (tm_sim_differences(w->sim, why, sizeof why) != 0)
-        good = false;
-    if (good)
-        tm_sim_load_verify(w->load);
-    else
-        printf("  %s\n", why);
-    CU_ASSERT_TRUE(good);
-    if (tm_sim_load_wrongs(w->load) > 0)
-        printf("  %s\n", tm_sim_load_wrong(w->load));
-    CU_ASSERT_EQUAL(tm_sim_load_wrongs(w->load), 0);
-    CU_ASSERT_EQUAL(tm_sim_fatal(w->sim), 0);
+    expect_sound(w->sim, w->load);
     tm_sim_load_free(w->load);
     tm_sim_free(w->sim);
 }
@@ -105,11 +61,11 @@ static void stop_all(struct world *w)
         CU_ASSERT_TRUE(tm_sim_stop(w->sim, i, TM_SECONDS(10)));
 }
 
-static void start_all(struct world *w, unsigned workers, uint64_t apart_ms)
+static void start_with(struct world *w, unsigned workers, uint64_t apart_ms)
 {
     for (unsigned i = 0; i < w->nodes; i++) {
         tm_sim_set_workers(w->sim, i, workers);
-        start(w, i);
+        start_node(w->sim, i);
         tm_sim_run_for(w->sim, TM_MS(tm_sim_draw(w->sim, apart_ms)));
     }
 }
@@ -129,7 +85,7 @@ static void restart_with(struct world *w, unsigned workers)
 {
     tm_sim_run_for(w->sim, TM_SECONDS(1));
     stop_all(w);
-    start_all(w, workers, 1000);
+    start_with(w, workers, 1000);
     CU_ASSERT_TRUE(tm_sim_run_until(w->sim, whole, w->sim, TM_SECONDS(20)));
     uint64_t changes = sum(w, TM_COUNTER_leader_changes);
     tm_sim_run_for(w->sim, TM_SECONDS(8));
@@ -234,7 +190,7 @@ static void a_copy_that_is_away_for_long_stops_no_writes(void)
         CU_ASSERT(tm_sim_load_stats(w.load).acked > acked + 500);
     }
     CU_ASSERT_EQUAL(sum(&w, TM_COUNTER_refused_diskfull), refused);
-    start(&w, 2);
+    start_node(w.sim, 2);
     CU_ASSERT_TRUE(tm_sim_run_until(w.sim, whole, w.sim, TM_SECONDS(20)));
     CU_ASSERT(sum(&w, TM_COUNTER_snapshots_sent) > 0);
     end(&w);
@@ -260,7 +216,7 @@ static void a_full_disk_gets_back_what_snapshots_hold(void)
     tm_sim_run_for(w.sim, TM_SECONDS(5));
     CU_ASSERT(tm_wal_held_bytes(wal_of(&w, 0)) < held / 2);
     tm_sim_disk_set_capacity(disk, 0);
-    start(&w, 2);
+    start_node(w.sim, 2);
     CU_ASSERT_TRUE(tm_sim_run_until(w.sim, whole, w.sim, TM_SECONDS(20)));
     end(&w);
 }
