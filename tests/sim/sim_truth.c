@@ -224,13 +224,6 @@ void tm_sim_truth_reset(struct tm_sim_truth *t, struct tm_id id, uint32_t partit
     c->hash = hash;
 }
 
-static int order(const struct tm_insync *a, const struct tm_insync *b)
-{
-    if (a->term != b->term)
-        return a->term < b->term ? -1 : 1;
-    return a->epoch == b->epoch ? 0 : a->epoch < b->epoch ? -1 : 1;
-}
-
 void tm_sim_truth_promise(struct tm_sim_truth *t, struct tm_id id, uint32_t partition,
                           const struct tm_promise *promise)
 {
@@ -244,7 +237,7 @@ void tm_sim_truth_promise(struct tm_sim_truth *t, struct tm_id id, uint32_t part
         tm_sim_truth_wrong(
             t, partition, "node %u voted for node %u in term %llu, then for node %u (invariant 1)",
             id.node, had->vote.node, (unsigned long long)had->term, promise->vote.node);
-    if (promise->insync.count > 0 && order(&promise->insync, &had->insync) < 0)
+    if (promise->insync.count > 0 && tm_sim_truth_set_order(&promise->insync, &had->insync) < 0)
         tm_sim_truth_wrong(
             t, partition, "node %u went back to in-sync set %llu.%llu from %llu.%llu", id.node,
             (unsigned long long)promise->insync.term, (unsigned long long)promise->insync.epoch,

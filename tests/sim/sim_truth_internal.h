@@ -101,6 +101,14 @@ struct tm_sim_entry *tm_sim_truth_find(const struct tm_sim_truth *t, uint32_t pa
 struct tm_sim_entry *tm_sim_truth_entry(struct tm_sim_truth *t, uint32_t partition, uint64_t index,
                                         uint64_t term, uint64_t hash);
 
+/* Below 0, 0 or above: the set a is older than b, as old, newer. */
+static inline int tm_sim_truth_set_order(const struct tm_insync *a, const struct tm_insync *b)
+{
+    if (a->term != b->term)
+        return a->term < b->term ? -1 : 1;
+    return a->epoch == b->epoch ? 0 : a->epoch < b->epoch ? -1 : 1;
+}
+
 /* Notes that `prev` is the hash of the record before e.  where: for the message. */
 void tm_sim_truth_link(struct tm_sim_truth *t, uint32_t partition, struct tm_sim_entry *e,
                        uint64_t prev, unsigned node);

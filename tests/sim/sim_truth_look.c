@@ -180,13 +180,6 @@ static void check_set(const struct look *l)
     check_members_of_set(l, s);
 }
 
-static int set_order(const struct tm_insync *a, const struct tm_insync *b)
-{
-    if (a->term != b->term)
-        return a->term < b->term ? -1 : 1;
-    return a->epoch == b->epoch ? 0 : a->epoch < b->epoch ? -1 : 1;
-}
-
 static bool votes(enum tm_member_role role)
 {
     return role == TM_MEMBER_VOTER || role == TM_MEMBER_WITNESS;
@@ -205,7 +198,7 @@ static bool witness_knows(const struct look *l, const struct tm_member *w)
 {
     const struct tm_insync *s = &l->r->hs.insync;
     const struct tm_insync *there = &tm_sim_truth_copy(l->t, w->id, l->partition)->promise.insync;
-    int o = set_order(there, s);
+    int o = tm_sim_truth_set_order(there, s);
     return o > 0 || (o == 0 && same_set(there, s));
 }
 
