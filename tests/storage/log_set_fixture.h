@@ -362,6 +362,23 @@ static inline void pass_idle(struct fixture *f)
     settle(f);
 }
 
+static inline uint64_t first_segment(const struct fixture *f)
+{
+    return tm_wal_first_segment(tm_log_set_wal(f->set));
+}
+
+/* Crashes (keep: tm_sim_disk_crash) and starts as the second generation, after one of one worker.
+ */
+static inline void reopen_as_second(struct fixture *f, int keep)
+{
+    static const struct tm_wal_generation first = {1, 1};
+    crash(f, keep);
+    f->config.wal.generation = 2;
+    f->config.wal.older = &first;
+    f->config.wal.older_count = 1;
+    reopen(f);
+}
+
 static inline void flip_block_of(struct fixture *f, uint32_t p, uint64_t i)
 {
     char name[TM_WAL_NAME_MAX];

@@ -123,7 +123,6 @@ static void a_repair_that_rots_is_missed(void)
 static void a_repair_makes_no_older_generation_needless(void)
 {
     struct fixture *f = setup(tm_test_seed());
-    struct tm_wal_generation older[] = {{1, 1}};
     uint32_t needed = 0;
     reopen(f);
     for (unsigned i = 0; i < 3; i++) {
@@ -131,11 +130,7 @@ static void a_repair_makes_no_older_generation_needless(void)
         settle(f);
     }
     flip_block_of(f, 2, 1);
-    crash(f, -1);
-    f->config.wal.generation = 2;
-    f->config.wal.older = older;
-    f->config.wal.older_count = 1;
-    reopen(f);
+    reopen_as_second(f, -1);
     CU_ASSERT(tm_log_set_needs_older(f->set, &needed) && needed == 2);
     repair_in_turn(f, 2, false);
     CU_ASSERT(tm_log_set_needs_older(f->set, &needed) && needed == 2);

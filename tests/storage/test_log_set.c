@@ -298,16 +298,11 @@ static void a_lost_wal_is_not_an_empty_one(void)
 static void suspicion_outlives_the_generation_that_was_damaged(void)
 {
     struct fixture *f = setup(tm_test_seed());
-    struct tm_wal_generation older[] = {{1, 1}};
     reopen(f);
     CU_ASSERT_FATAL(append(f, 2) == TM_OK);
     settle(f);
     flip_block_of(f, 2, 1);
-    crash(f, -1);
-    f->config.wal.generation = 2;
-    f->config.wal.older = older;
-    f->config.wal.older_count = 1;
-    reopen(f);
+    reopen_as_second(f, -1);
     crash(f, 0);
     reopen(f);
     settle(f);
@@ -361,7 +356,7 @@ static void a_vote_is_not_forgotten_with_the_segment_that_held_it(void)
     settle(f);
     struct model_log *m = &f->logs[0];
     CU_ASSERT(m->put_durable == m->put_count);
-    uint64_t first = tm_wal_first_segment(tm_log_set_wal(f->set));
+    uint64_t first = first_segment(f);
     for (unsigned i = 0; i < 600; i++) { /* segments come and go */
         uint32_t p = partition_at(i % MINE);
         CU_ASSERT_FATAL(append(f, p) == TM_OK);
@@ -372,7 +367,7 @@ static void a_vote_is_not_forgotten_with_the_segment_that_held_it(void)
         tm_log_set_flush(f->set);
     }
     settle(f);
-    CU_ASSERT(tm_wal_first_segment(tm_log_set_wal(f->set)) > first + 2);
+    CU_ASSERT(first_segment(f) > first + 2);
     crash(f, -1);
     reopen(f);
     for (unsigned i = 0; i < MINE; i++) {
@@ -578,7 +573,7 @@ static void a_fault_keeps_the_segment_that_shows_it(void)
     crash(f, -1);
     reopen(f);
     CU_ASSERT(tm_log_fault_count(log_at(f, 2)) > 0);
-    uint64_t first = tm_wal_first_segment(tm_log_set_wal(f->set));
+    uint64_t first = first_segment(f);
     for (unsigned i = 0; i < 300; i++) {
         uint32_t p = i % 2 * 4; /* 0 and 4 */
         if (append(f, p) != TM_OK)
@@ -588,7 +583,7 @@ static void a_fault_keeps_the_segment_that_shows_it(void)
             compact_all(f, p);
         f->env.now_ns += TM_MS(10);
     }
-    CU_ASSERT(tm_wal_first_segment(tm_log_set_wal(f->set)) == first);
+    CU_ASSERT(first_segment(f) == first);
     CU_ASSERT(tm_wal_current_segment(tm_log_set_wal(f->set)) > first + 1);
     teardown(f);
 }
@@ -597,17 +592,12 @@ static void a_fault_keeps_the_segment_that_shows_it(void)
 static void a_log_in_an_older_generation_keeps_its_moved_record(void)
 {
     struct fixture *f = filled(tm_test_seed(), 60);
-    struct tm_wal_generation older[] = {{1, 1}};
     for (unsigned i = 0; i < MINE; i++)
         while (f->logs[partition_at(i)].last == 0) {
             append(f, partition_at(i));
             settle(f);
         }
-    crash(f, 100);
-    f->config.wal.generation = 2;
-    f->config.wal.older = older;
-    f->config.wal.older_count = 1;
-    reopen(f);
+    reopen_as_second(f, 100);
     for (unsigned i = 0; i < 400; i++) {
         uint32_t p = i % 2 * 2; /* 0 and 2 */
         while (append(f, p) != TM_OK)
@@ -616,7 +606,7 @@ static void a_log_in_an_older_generation_keeps_its_moved_record(void)
         compact_all(f, p);
         f->env.now_ns += TM_MS(10);
     }
-    CU_ASSERT(tm_wal_first_segment(tm_log_set_wal(f->set)) == 1);
+    CU_ASSERT(first_segment(f) == 1);
     CU_ASSERT(tm_wal_current_segment(tm_log_set_wal(f->set)) > 3);
     crash(f, 100);
     char name[TM_WAL_NAME_MAX];
@@ -639,7 +629,7 @@ static void segments_stay_until_the_floor_is_saved(void)
     for (unsigned round = 0; round < 60; round++) {
         struct fixture *f = filled(seed + round, 60);
         struct model_log *m = &f->logs[2];
-        uint64_t first = tm_wal_first_segment(tm_log_set_wal(f->set));
+        uint64_t first = first_segment(f);
         for (unsigned k = 0; k < MINE; k++) {
             struct model_log *other = &f->logs[partition_at(k)];
             other->commit = other->last;
@@ -662,7 +652,7 @@ static void segments_stay_until_the_floor_is_saved(void)
             tm_log_set_flush(f->set);
             tm_sim_disk_step(f->env.sd);
         }
-        released += tm_wal_first_segment(tm_log_set_wal(f->set)) > first;
+        released += first_segment(f) > first;
         crash(f, -1);
         reopen(f); /* on the snapshots before */
         faults += tm_log_fault_count(log_at(f, 2)) > 0;
@@ -672,9 +662,9 @@ static void segments_stay_until_the_floor_is_saved(void)
     CU_ASSERT(released > 0 && faults > 0 && faults < 60);
 }
 
-/* Damage of which nobody knows what it held makes suspects of all logs, those too that no replica
- * is here to clear. */
-static void a_disowned_log_keeps_no_segment(void)
+/* Damage behind all that is provably durable, of which nobody knows what it held: every log is
+ * suspect. */
+static struct fixture *all_suspect(void)
 {
     struct fixture *f = filled(tm_test_seed(), 100);
     CU_ASSERT_FATAL(append(f, 2) == TM_OK);
@@ -682,30 +672,38 @@ static void a_disowned_log_keeps_no_segment(void)
     flip_block_of(f, 2, f->logs[2].last);
     crash(f, -1);
     reopen(f);
-    uint64_t first = tm_wal_first_segment(tm_log_set_wal(f->set));
+    for (unsigned k = 0; k < MINE; k++)
+        CU_ASSERT(tm_log_suspect(log_at(f, partition_at(k))));
+    return f;
+}
+
+static void give_up_all(struct tm_log *log)
+{
+    tm_log_set_commit(log, tm_log_last(log));
+    tm_log_compact(log, tm_log_last(log));
+}
+
+/* Also those that no replica is here to clear. */
+static void a_disowned_log_keeps_no_segment(void)
+{
+    struct fixture *f = all_suspect();
+    uint64_t first = first_segment(f);
     for (unsigned k = 0; k < MINE; k++) {
         uint32_t p = partition_at(k);
         struct tm_log *log = log_at(f, p);
-        CU_ASSERT(tm_log_suspect(log));
         if (p == 0) /* whatever there was of it */
             continue;
         CU_ASSERT(tm_log_clear_suspect(log) == TM_OK);
-        tm_log_set_commit(log, tm_log_last(log));
-        tm_log_compact(log, tm_log_last(log));
+        give_up_all(log);
     }
     for (unsigned i = 0; i < 40; i++)
         settle(f);
-    CU_ASSERT(tm_wal_first_segment(tm_log_set_wal(f->set)) == first);
+    CU_ASSERT(first_segment(f) == first);
     tm_log_disown(log_at(f, 0));
     for (unsigned i = 0; i < 40; i++)
         settle(f);
-    CU_ASSERT(tm_wal_first_segment(tm_log_set_wal(f->set)) > first);
+    CU_ASSERT(first_segment(f) > first);
     teardown(f);
-}
-
-static uint64_t first_segment(const struct fixture *f)
-{
-    return tm_wal_first_segment(tm_log_set_wal(f->set));
 }
 
 static uint64_t current_segment(const struct fixture *f)
@@ -846,19 +844,10 @@ static void what_was_repaired_keeps_no_segment(void)
 /* Damage of which nobody knows what it held holds nothing any more when it is declared harmless. */
 static void what_is_whole_again_keeps_no_segment(void)
 {
-    struct fixture *f = filled(tm_test_seed(), 100);
-    CU_ASSERT_FATAL(append(f, 2) == TM_OK);
-    settle(f);
-    flip_block_of(f, 2, f->logs[2].last);
-    crash(f, -1);
-    reopen(f);
+    struct fixture *f = all_suspect();
     uint64_t first = first_segment(f);
-    for (unsigned k = 0; k < MINE; k++) {
-        struct tm_log *log = log_at(f, partition_at(k));
-        CU_ASSERT(tm_log_suspect(log));
-        tm_log_set_commit(log, tm_log_last(log));
-        tm_log_compact(log, tm_log_last(log));
-    }
+    for (unsigned k = 0; k < MINE; k++)
+        give_up_all(log_at(f, partition_at(k)));
     for (unsigned i = 0; i < 40; i++)
         settle(f);
     CU_ASSERT_EQUAL(first_segment(f), first);
