@@ -39,6 +39,10 @@ struct tm_load_result {
 enum tm_err tm_load_run(struct tm_load_result *result, const struct tm_load_spec *spec, double rate,
                         char *why);
 
+/* Whether somebody listens at spec->address: one connection, opened and closed.  On failure why
+ * (TM_LOAD_WHY_MAX bytes) gets one line. */
+enum tm_err tm_load_reach(const struct tm_load_spec *spec, char *why);
+
 /* Counts one failure. */
 void tm_load_errors_add(struct tm_load_errors *e, const char *text, size_t len, uint64_t times);
 

@@ -29,8 +29,8 @@ static enum tm_err dial(const char *address, int *fd, char *why)
     struct tm_addr addr;
     enum tm_err err = tm_addr_resolve(&addr, address);
     if (err != TM_OK) {
-        snprintf(why, TM_LOAD_WHY_MAX, "\"%.150s\" is no address: host:port or unix:/path",
-                 address);
+        snprintf(why, TM_LOAD_WHY_MAX, "%.150s: %s", address,
+                 err == TM_ERR_NOTFOUND ? "no such host" : tm_err_text(err));
         return err;
     }
     *fd = socket(addr.sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -88,6 +88,15 @@ static enum tm_err ask_slots(struct tm_load *l, char *why)
     snprintf(host, sizeof host, "%.*s", (int)tm_min_u64(len, sizeof host - 1), l->spec->address);
     err = read_slots(l->map, fd, host, why);
     close(fd);
+    return err;
+}
+
+enum tm_err tm_load_reach(const struct tm_load_spec *spec, char *why)
+{
+    int fd = -1;
+    enum tm_err err = dial(spec->address, &fd, why);
+    if (err == TM_OK)
+        close(fd);
     return err;
 }
 

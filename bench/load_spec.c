@@ -1,6 +1,8 @@
 /* load_spec.c: one reader for each option, found by its name in the table. */
 #include "bench/load_spec.h"
 
+#include "net/addr.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -266,8 +268,11 @@ static enum tm_err take(struct tm_load_spec *spec, int argc, char **argv, int *t
 /* What no single option can say. */
 static enum tm_err check(const struct tm_load_spec *s, char *why)
 {
+    struct tm_addr addr;
     if (s->address == NULL)
         return bad(why, "which server? give its address, like 127.0.0.1:6379");
+    if (tm_addr_parse(&addr, s->address) == TM_ERR_INVALID)
+        return bad(why, "\"%.150s\" is no address: host:port or unix:/path", s->address);
     if (s->sweep_count > 0 && s->schedule.rate > 0)
         return bad(why, "--sweep chooses the rates itself: leave out --rate");
     if (s->then_per > 1 && (s->schedule.rate > 0 || s->sweep_count > 0))

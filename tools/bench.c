@@ -103,6 +103,8 @@ static int bench_resp(int argc, char **argv)
     char why[TM_LOAD_WHY_MAX];
     if (tm_load_spec_parse(&spec, argc, argv, why) != TM_OK)
         return tm_usage_error("bench", "%s", why);
+    if (tm_load_reach(&spec, why) != TM_OK)
+        return tm_fail("bench resp: %s", why); /* before the head says what is measured */
     struct tm_load_result *r = calloc(1, sizeof *r);
     struct tm_histogram *hiccups = calloc(1, sizeof *hiccups);
     json_t *json = spec.json ? json_object() : NULL;

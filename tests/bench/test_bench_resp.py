@@ -271,7 +271,8 @@ class BenchResp(unittest.TestCase):
         self.assertGreaterEqual(r["flushes"]["total"], 0)
 
     def test_bad_usage_is_one_line_and_status_2(self):
-        for args in ([], ["h:1", "--wrong"], ["h:1", "--size", "0"], ["h:1", "--op", "frob"]):
+        for args in ([], ["nope"], ["127.0.0.1"], ["h:1", "--wrong"], ["h:1", "--size", "0"],
+                     ["h:1", "--op", "frob"]):
             done = bench(*args)
             self.assertEqual(done.returncode, 2, args)
             self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
@@ -280,11 +281,13 @@ class BenchResp(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1))
 
     def test_what_cannot_be_reached_is_one_line_and_status_1(self):
-        for address in ("127.0.0.1:1", "127.0.0.1", "unix:/nowhere/at.all"):
-            done = bench(address, "--json")
-            self.assertEqual(done.returncode, 1, done.stdout)
-            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
-            self.assertEqual(done.stdout, "")
+        for address in ("127.0.0.1:1", "no.such.host.invalid:1", "unix:/nowhere/at.all"):
+            for words in (), ("--json",):
+                done = bench(address, *words)
+                self.assertEqual(done.returncode, 1, done.stdout)
+                self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+                self.assertIn(address, done.stderr)
+                self.assertEqual(done.stdout, "")
 
 
 if __name__ == "__main__":

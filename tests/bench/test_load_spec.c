@@ -64,6 +64,7 @@ static void bad_values_are_refused_by_name(void)
 {
     REFUSED("address", "--json");
     REFUSED("one address", "a:1", "b:2");
+    REFUSED("\"nope\" is no address", "nope");
     REFUSED("--wrong", "h:1", "--wrong", "1");
     REFUSED("no option -x", "h:1", "-x");
     REFUSED("--size", "h:1", "--size");
