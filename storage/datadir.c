@@ -90,6 +90,13 @@ static void read_holder(int fd, char *out, size_t cap)
     out[strcspn(out, " \n")] = '\0';
 }
 
+/* By a holder that took back what it had made: who opened it before locks nothing. */
+static bool was_removed(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
 /* Always as long, so that it can be written over on a full disk.  Only for people to read; a
  * failure takes nothing from the lock. */
 static void write_holder(int fd)
@@ -123,6 +130,10 @@ enum tm_err tm_datadir_lock(const char *path, int *fd, struct tm_datadir_error *
     if (opened < 0)
         return cannot_open(name, errno, error);
     if (flock(opened, LOCK_EX | LOCK_NB) == 0) {
+        if (was_removed(opened)) {
+            close(opened);
+            return tm_datadir_lock(path, fd, error);
+        }
         write_holder(opened);
         *fd = opened;
         return TM_OK;
@@ -141,6 +152,28 @@ enum tm_err tm_datadir_lock(const char *path, int *fd, struct tm_datadir_error *
 void tm_datadir_unlock(int fd)
 {
     close(fd);
+}
+
+static bool has_logs(const char *path)
+{
+    char name[4200];
+    snprintf(name, sizeof name, "%s/" TM_DATADIR_WAL, path);
+    return access(name, F_OK) == 0;
+}
+
+bool tm_datadir_discard(const char *path, const struct tm_datadir_identity *id)
+{
+    static const uint8_t no_token[sizeof id->creation_token];
+    static const char *const names[] = {"identity.tmp", "identity", "lock"};
+    char name[4200];
+    if (id->created || memcmp(id->creation_token, no_token, sizeof no_token) != 0 || has_logs(path))
+        return false;
+    for (size_t i = 0; i < TM_ARRAY_LEN(names); i++) {
+        snprintf(name, sizeof name, "%s/%s", path, names[i]);
+        if (unlink(name) != 0 && errno != ENOENT)
+            return false;
+    }
+    return true;
 }
 
 /* --- identity --- */

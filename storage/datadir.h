@@ -45,6 +45,11 @@ struct tm_datadir_error {
 enum tm_err tm_datadir_lock(const char *path, int *fd, struct tm_datadir_error *error);
 void tm_datadir_unlock(int fd);
 
+/* Takes back what a start that was refused has made of an empty directory: identity and lock.  Held
+ * by this process, which found neither there.  False, and all stays: a cluster was created or was
+ * about to be, or there is a log. */
+bool tm_datadir_discard(const char *path, const struct tm_datadir_identity *id);
+
 /* Reads the identity.  TM_ERR_NOTFOUND: unformatted (no identity and nothing that looks like
  * data); TM_ERR_VERSION: newer format; TM_ERR_CORRUPT: unreadable, or data without an identity;
  * TM_ERR_IO. */

@@ -38,6 +38,7 @@ struct serve {
     int lock_fd, dir_fd, stop_fd;
     struct tm_datadir_identity identity;
     bool was_clean, was_created;
+    bool is_new, made; /* the data directory: nobody has had it; it was not there */
     struct tm_host *host;
     char why[TM_HOST_WHY_MAX];
 };
@@ -219,9 +220,31 @@ static enum tm_err lock_data_dir(struct serve *s, struct tm_datadir_error *err)
     }
 }
 
+static bool is_there(const char *folder, const char *name)
+{
+    char path[sizeof((struct serve *)0)->path + 16];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, F_OK) == 0;
+}
+
+/* A start that was refused leaves nothing behind of a data directory that it made itself.  What
+ * else lies there stays, and the folder with it. */
+static void take_back(const struct serve *s)
+{
+    char path[sizeof s->path + 16];
+    if (!s->is_new || s->path[0] == '\0' || !tm_datadir_discard(s->path, &s->identity))
+        return;
+    snprintf(path, sizeof path, "%s/node.json", s->path);
+    unlink(path);
+    if (s->made)
+        rmdir(s->path);
+}
+
 static enum tm_err open_data_dir(struct serve *s)
 {
     struct tm_datadir_error err;
+    s->made = !is_there(s->data_dir, "");
+    s->is_new = !is_there(s->data_dir, "lock") && !is_there(s->data_dir, "identity");
     enum tm_err e = lock_data_dir(s, &err);
     if (e != TM_OK) {
         snprintf(s->why, sizeof s->why, "%s", err.text);
@@ -379,16 +402,20 @@ int tm_main_serve(int argc, char **argv)
         return tm_usage_error("serve", "%s", s.why);
     if (e == TM_OK)
         e = prepare(&s);
-    if (e != TM_OK)
+    if (e != TM_OK) {
+        take_back(&s);
         return tm_fail("node %s of %s does not start: %s", s.node_name, s.cluster_name, s.why);
+    }
     write_node_file(&s, "starting");
     struct tm_host_events events = {.arg = &s, .running = running, .waiting = waiting};
     e = tm_host_wait(s.host, s.stop_fd, &events, s.why);
     write_node_file(&s, "stopping");
     char why[TM_HOST_WHY_MAX];
     bool clean = end(&s, why);
-    if (e != TM_OK)
+    if (e != TM_OK) {
+        take_back(&s);
         return tm_fail("node %s of %s ends: %s", s.node_name, s.cluster_name, s.why);
+    }
     if (!clean)
         return tm_fail("node %s of %s ends: %s", s.node_name, s.cluster_name, why);
     return TM_EXIT_DONE;

@@ -281,6 +281,16 @@ static unsigned report_failures(const struct tm_up *up)
     return failed;
 }
 
+/* Nodes that said why they do not start leave nothing behind; one that was killed keeps its log. */
+static void take_back_refused(const struct tm_up *up)
+{
+    for (unsigned i = up->count; i > 0; i--) {
+        const struct tm_up_member *m = &up->members[i - 1];
+        if (m->ended && WIFEXITED(m->status) && WEXITSTATUS(m->status) != 0)
+            tm_up_take_back(m);
+    }
+}
+
 /* In the foreground: until it is told to stop, or no node is left. */
 static int supervise(struct tm_up *up)
 {
@@ -321,8 +331,10 @@ static int run(struct tm_up *up)
     bool told_to_stop = status == TM_EXIT_DONE && !wait_ready(up);
     if (status == TM_EXIT_DONE && !told_to_stop) {
         print_members(up);
-        if (report_failures(up) > 0)
+        if (report_failures(up) > 0) {
             status = TM_EXIT_FAILED;
+            take_back_refused(up);
+        }
         if (status == TM_EXIT_DONE && !up->detach && started(up) > 0)
             return supervise(up);
     }

@@ -20,6 +20,7 @@ struct tm_up_member {
     bool ended;         /* the child has ended */
     int status;         /* how, as of waitpid */
     uint64_t log_from;  /* size of its log before this start */
+    size_t made;        /* so long is the first folder on the way to its own that was made; or 0 */
     bool listens;       /* it takes connections */
     bool ready;         /* its cluster answers writes, as this node sees it */
 };
@@ -56,6 +57,10 @@ bool tm_up_reap(struct tm_up *up);
 
 /* Why a member's node ended: the last error line of its log, or how the process ended. */
 void tm_up_reason(const struct tm_up *up, const struct tm_up_member *m, char *text, size_t size);
+
+/* After a child was refused: removes what tm_up_start made for it, if nothing else is in it.  In
+ * the opposite order of the starts. */
+void tm_up_take_back(const struct tm_up_member *m);
 
 /* Stops the children: SIGTERM, and SIGKILL to what is left after a second SIGINT or SIGTERM. */
 void tm_up_stop(struct tm_up *up);

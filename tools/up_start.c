@@ -7,6 +7,7 @@
 #include "tools/machine.h"
 #include "tools/up_internal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -128,17 +129,49 @@ static _Noreturn void become(const struct tm_up *up, const struct tm_up_member *
 }
 
 /* Makes DIR/<cluster>/<node>. */
-static enum tm_err make_folders(const char *path)
+static enum tm_err make_folders(struct tm_up_member *m)
 {
     char part[TM_NODEDIR_PATH_MAX + 1];
-    snprintf(part, sizeof part, "%s", path);
-    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(part, 0755) != 0 && errno != EEXIST)
+    m->made = 0;
+    for (const char *end = m->dir.path; *end != '\0';) {
+        end += 1 + strcspn(end + 1, "/");
+        snprintf(part, sizeof part, "%.*s", (int)(end - m->dir.path), m->dir.path);
+        bool made = mkdir(part, *end == '\0' ? 0700 : 0755) == 0;
+        if (!made && errno != EEXIST)
             return tm_err_from_errno(errno);
-        *slash = '/';
+        if (made && m->made == 0)
+            m->made = strlen(part);
     }
-    return mkdir(part, 0700) == 0 || errno == EEXIST ? TM_OK : tm_err_from_errno(errno);
+    return TM_OK;
+}
+
+/* Whether there is nothing in the folder but, perhaps, its log. */
+static bool holds_nothing(const char *path)
+{
+    struct dirent **names;
+    int n = scandir(path, &names, NULL, NULL);
+    bool nothing = n >= 0;
+    for (int i = 0; i < n; i++) {
+        const char *name = names[i]->d_name;
+        nothing &=
+            strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "node.log") == 0;
+        free(names[i]);
+    }
+    if (n >= 0)
+        free(names);
+    return nothing;
+}
+
+void tm_up_take_back(const struct tm_up_member *m)
+{
+    char path[TM_NODEDIR_PATH_MAX + 16];
+    if (m->made == 0 || !holds_nothing(m->dir.path))
+        return;
+    snprintf(path, sizeof path, "%s/node.log", m->dir.path);
+    unlink(path);
+    snprintf(path, sizeof path, "%s", m->dir.path);
+    while (strlen(path) >= m->made && rmdir(path) == 0)
+        *strrchr(path, '/') = '\0';
 }
 
 static enum tm_err may_append(const char *path)
@@ -152,7 +185,7 @@ static enum tm_err may_append(const char *path)
 
 enum tm_err tm_up_start(struct tm_up *up, struct tm_up_member *m, char *why)
 {
-    enum tm_err err = make_folders(m->dir.path);
+    enum tm_err err = make_folders(m);
     if (err != TM_OK) {
         snprintf(why, TM_NODEDIR_WHY, "cannot make %s: %s; give another folder with --dir",
                  m->dir.path, strerror(errno));

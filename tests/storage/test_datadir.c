@@ -1,6 +1,7 @@
 /* The data directory's identity over the simulated disk; the lock over a real folder. */
 #include "storage/datadir.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -257,6 +258,40 @@ static void a_second_process_is_kept_out_and_told_who_is_in(void)
     CU_ASSERT(strstr(error.text, "/proc/nowhere/x") != NULL);
 }
 
+static bool is_there(const char *folder, const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, F_OK) == 0;
+}
+
+/* What a refused start made goes again, unless it may be somebody's data. */
+static void only_what_holds_nothing_is_discarded(void)
+{
+    static const struct tm_datadir_identity fresh, created = {.created = true},
+                                                   about_to_be = {.creation_token = {[15] = 1}};
+    char path[64], wal[80], identity[80];
+    snprintf(path, sizeof path, "%s/fresh", tm_scratch());
+    snprintf(wal, sizeof wal, "%s/wal", path);
+    snprintf(identity, sizeof identity, "%s/identity", path);
+    int fd = -1, late = -1;
+    CU_ASSERT_FATAL(tm_datadir_lock(path, &fd, &error) == TM_OK);
+    CU_ASSERT_FATAL(mkdir(wal, 0700) == 0);
+    int file = open(identity, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    CU_ASSERT_FATAL(file >= 0 && close(file) == 0);
+    CU_ASSERT_FALSE(tm_datadir_discard(path, &fresh));
+    CU_ASSERT_FATAL(rmdir(wal) == 0);
+    CU_ASSERT_FALSE(tm_datadir_discard(path, &created));
+    CU_ASSERT_FALSE(tm_datadir_discard(path, &about_to_be));
+    CU_ASSERT(is_there(path, "identity") && is_there(path, "lock"));
+    CU_ASSERT_TRUE(tm_datadir_discard(path, &fresh));
+    CU_ASSERT(!is_there(path, "identity") && !is_there(path, "lock"));
+    CU_ASSERT_EQUAL(tm_datadir_lock(path, &late, &error), TM_OK); /* the old one holds nobody up */
+    CU_ASSERT_TRUE(is_there(path, "lock"));
+    tm_datadir_unlock(late);
+    tm_datadir_unlock(fd);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(an_identity_is_written_once_and_read_back),
     TM_TEST(a_directory_of_another_node_or_cluster_is_refused_by_name),
@@ -269,6 +304,7 @@ static const struct tm_test tests[] = {
     TM_TEST(files_of_generations_not_listed_are_swept),
     TM_TEST(there_is_always_one_whole_identity),
     TM_TEST(a_second_process_is_kept_out_and_told_who_is_in),
+    TM_TEST(only_what_holds_nothing_is_discarded),
 };
 
 TM_TEST_MAIN("storage/datadir", tests)
