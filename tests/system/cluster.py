@@ -17,11 +17,10 @@ A busy machine may make nodes elect leaders anew at any time, and answers may th
 what asking once does; a test that is about such answers takes connect()."""
 import json
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -30,8 +29,10 @@ from redis.crc import key_slot
 
 from harness import Failed, No, on_failure, wait_until
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools"))
+from measuring import PORTS_PER_NODE, free_ports  # noqa: E402
+
 TIDEMILL = os.environ.get("TIDEMILL", "build/tidemill")
-PORTS_PER_NODE = 32
 PATIENCE = 60  # seconds in which a cluster that nobody hurts has leaders again
 LOG_LINES, DIGEST_LINES = 40, 5  # of each node, of a test that failed
 # Small logs, so that many clusters fit on a small disk and start quickly.
@@ -47,24 +48,6 @@ def nodes_text(name, nodes, **options):
     return "defineCluster(%s, %s);\n" % (json.dumps(name), json.dumps(dict(options, nodes=nodes)))
 
 
-def free_base_port(nodes):
-    """A base port whose blocks of 32 are free at the moment, below the ephemeral ports."""
-    for _ in range(200):
-        base = random.SystemRandom().randrange(8000, 32000 - PORTS_PER_NODE * nodes)
-        if all(port_is_free(p) for p in range(base, base + PORTS_PER_NODE * nodes)):
-            return base
-    raise RuntimeError("no free range of ports")
-
-
-def port_is_free(port):
-    with socket.socket() as s:
-        try:
-            s.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
 class Cluster:
     """All clusters of one topology file, in one folder."""
 
@@ -77,7 +60,7 @@ class Cluster:
         self.write_topology(topology)
         plan = json.loads(self.tidemill("plan", self.topology, "--json").stdout)
         self.nodes = [(c["name"], n["name"]) for c in plan["clusters"] for n in c["nodes"]]
-        self.base_port = free_base_port(len(self.nodes))
+        self.base_port = free_ports(PORTS_PER_NODE * len(self.nodes))
         self.options = (SMALL if small else []) + list(options)
         self.told = None  # of a failure
 

@@ -4,7 +4,6 @@ has, and say what differs; a node that the cluster does not know is told so at o
 import os
 import shutil
 import sys
-import time
 
 from cluster import Cluster, nodes_text, three_nodes
 from harness import main, wait_until
@@ -28,16 +27,17 @@ def expect_filled(c, node):
 
 
 def refuses_node_4(c):
-    """up fails because of node-4 alone, names it and says why, and waits for nothing."""
-    began = time.monotonic()
+    """up fails because of node-4 alone, names it and says why, and waits for nothing once the others
+    are ready."""
     done = c.up(check=False)
-    took = time.monotonic() - began
     assert done.returncode == 1, done
-    assert "node-4" in done.stderr and "not part of cluster c" in done.stderr, done.stderr
-    assert "node-1, node-2, node-3" in done.stderr, done.stderr
-    assert len(done.stderr.splitlines()) < 5, done.stderr
-    assert took < 60, took  # not the two minutes that it waits for what might still come
-    assert c.row("node-4")["pid"] is None, c.ps()
+    lines = done.stderr.splitlines()
+    progress = [line for line in lines if " nodes ready, " in line]
+    assert sum("3 of 4 nodes ready, 1 ended" in line for line in progress) < 2, done.stderr
+    assert len(lines) == len(progress) + 1, done.stderr
+    for words in "node-4", "not part of cluster c", "node-1, node-2, node-3":
+        assert words in lines[-1], done.stderr
+    assert all(row["node"] != "node-4" for row in c.ps()), c.ps()
 
 
 def with_node_4(*options):
