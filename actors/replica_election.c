@@ -199,9 +199,12 @@ static void campaign_if_leave(struct tm_replica *r)
         tm_replica_campaign(r, false);
 }
 
+/* Soon at first: whoever refused may just not have noticed yet that the leader is gone. */
 static uint64_t retry_after(struct tm_replica *r)
 {
     uint64_t pace = r->prevote_tries < 8 ? r->opt->retry_ns : r->timeout_ns;
+    if (r->prevote_tries < 3)
+        pace >>= 3 - r->prevote_tries;
     return pace + tm_ctx_random(r->ctx) % (pace / 2 + 1);
 }
 

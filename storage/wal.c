@@ -236,7 +236,7 @@ void tm_wal_tick(struct tm_wal *wal)
         tm_wal_stage_marker(wal);
         tm_wal_flush(wal);
     }
-    if (wal->starved && now >= wal->retry_ns)
+    if ((wal->starved && now >= wal->retry_ns) || wal->spare_count > 0)
         tm_wal_work(wal);
     tm_wal_tell_space(wal);
 }

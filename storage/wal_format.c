@@ -209,6 +209,14 @@ void tm_wal_name_new(char *out, const char *folder, uint32_t generation, uint32_
     TM_ASSERT(n > 0 && n < TM_WAL_NAME_MAX);
 }
 
+void tm_wal_name_spare(char *out, const char *folder, uint32_t generation, uint32_t worker,
+                       uint64_t number)
+{
+    int n = snprintf(out, TM_WAL_NAME_MAX, "%s/g%04" PRIu32 "/w%02" PRIu32 "-%08" PRIu64 ".spare",
+                     folder, generation, worker, number);
+    TM_ASSERT(n > 0 && n < TM_WAL_NAME_MAX);
+}
+
 void tm_wal_name_hard(char *out, const char *folder, uint32_t generation, uint32_t worker)
 {
     int n = snprintf(out, TM_WAL_NAME_MAX, "%s/g%04" PRIu32 "/w%02" PRIu32 ".hard", folder,
@@ -220,6 +228,14 @@ bool tm_wal_name_parse(const char *name, uint32_t *worker, uint64_t *segment)
 {
     int end = 0;
     if (sscanf(name, "w%" SCNu32 "-%" SCNu64 ".seg%n", worker, segment, &end) != 2)
+        return false;
+    return end > 0 && name[end] == '\0';
+}
+
+bool tm_wal_name_parse_spare(const char *name, uint32_t *worker, uint64_t *number)
+{
+    int end = 0;
+    if (sscanf(name, "w%" SCNu32 "-%" SCNu64 ".spare%n", worker, number, &end) != 2)
         return false;
     return end > 0 && name[end] == '\0';
 }

@@ -150,7 +150,8 @@ static inline uint64_t tm_wal_place_record(tm_wal_place place)
 #define TM_WAL_NAME_MAX 128
 
 /* File names, written into `out`, which has room for TM_WAL_NAME_MAX bytes; folder has fewer than
- * 64.  The generation's folder, a segment, a segment that is being made, the hard state. */
+ * 64.  The generation's folder, a segment, a segment that is being made, one kept for reuse, the
+ * hard state. */
 void tm_wal_name_generation(char *out, const char *folder, uint32_t generation);
 /* As above. */
 void tm_wal_name_segment(char *out, const char *folder, uint32_t generation, uint32_t worker,
@@ -158,9 +159,13 @@ void tm_wal_name_segment(char *out, const char *folder, uint32_t generation, uin
 /* As above. */
 void tm_wal_name_new(char *out, const char *folder, uint32_t generation, uint32_t worker);
 /* As above. */
+void tm_wal_name_spare(char *out, const char *folder, uint32_t generation, uint32_t worker,
+                       uint64_t number);
+/* As above. */
 void tm_wal_name_hard(char *out, const char *folder, uint32_t generation, uint32_t worker);
 
-/* Reads a segment's file name (without folder); false: it is none. */
+/* Reads a segment's or a spare's file name (without folder); false: it is none. */
 bool tm_wal_name_parse(const char *name, uint32_t *worker, uint64_t *segment);
+bool tm_wal_name_parse_spare(const char *name, uint32_t *worker, uint64_t *number);
 
 #endif

@@ -78,6 +78,7 @@ enum tm_wal_job {
     TM_WAL_JOB_SYNC,     /* making it durable */
     TM_WAL_JOB_RENAME,   /* naming it, or giving an old segment its new name */
     TM_WAL_JOB_SYNC_DIR, /* making the name durable: then it is ready */
+    TM_WAL_JOB_SPARE,    /* giving an old segment the name of a spare */
     TM_WAL_JOB_ABORT_CLOSE,
     TM_WAL_JOB_ABORT_UNLINK,
     TM_WAL_JOB_DROP_CLOSE,
@@ -139,6 +140,10 @@ struct tm_wal {
     uint64_t next_id;
     struct tm_wal_segment *doomed; /* given up, to be recycled or removed */
     unsigned doomed_count, doomed_cap;
+    struct tm_wal_segment *spares; /* kept for reuse; the id is the number in the name */
+    unsigned spare_count, spare_cap;
+    uint64_t next_spare;
+    uint64_t spare_look_ns;    /* when to look whether there are too many */
     bool lost;                 /* this volume held more once, as the receiver of replay knows */
     uint64_t lost_from;        /* rot begins with this segment, and is not released; 0: none */
     uint64_t release_sequence; /* the first block that knows of the release: durable before them */
@@ -189,6 +194,17 @@ enum tm_err tm_wal_segment_push(struct tm_wal_segment **list, unsigned *count, u
                                 struct tm_wal_segment segment);
 uint64_t tm_wal_take_id(struct tm_wal *wal);
 void tm_wal_work(struct tm_wal *wal); /* begins the next job if there is one */
+
+/* wal_spare.c */
+#define TM_WAL_SPARES_MAX 64
+/* Whether a segment that was given up is worth keeping. */
+bool tm_wal_spare_keeps(const struct tm_wal *wal, const struct tm_wal_segment *segment);
+enum tm_err tm_wal_spare_push(struct tm_wal *wal, struct tm_wal_segment segment);
+/* Takes one off the list, and writes its name (TM_WAL_NAME_MAX); false: there is none. */
+bool tm_wal_spare_take(struct tm_wal *wal, struct tm_wal_segment *out, char *name);
+/* One has to go; asks the disk now and then only. */
+bool tm_wal_spare_due(struct tm_wal *wal);
+enum tm_err tm_wal_spare_open(struct tm_wal *wal); /* those that are there at a start */
 
 /* wal_read.c */
 struct tm_wal_segment *tm_wal_find_segment(struct tm_wal *wal, unsigned volume, uint64_t low);

@@ -57,6 +57,7 @@ static void close_files(struct tm_wal *wal)
 {
     close_segments(wal, wal->segments, wal->segment_count);
     close_segments(wal, wal->doomed, wal->doomed_count);
+    close_segments(wal, wal->spares, wal->spare_count);
     for (unsigned i = 1; i < wal->volume_count; i++)
         close_segments(wal, wal->volumes[i].segments, wal->volumes[i].count);
 }
@@ -75,6 +76,7 @@ void tm_wal_abandon(struct tm_wal *wal)
     free(wal->stream);
     free(wal->segments);
     free(wal->doomed);
+    free(wal->spares);
     free(wal->volumes);
     free(wal->span_of);
     free(wal->prev_spans);
@@ -261,24 +263,38 @@ static int64_t zero_file(struct tm_wal *wal, int32_t file)
     return n < 0 ? n : tm_disk_run_sync(wal->disk, file);
 }
 
-/* Makes a segment at boot, when no ready one was found. */
+/* A file full of zeros for a segment, under the name of one that is being made. */
+static enum tm_err make_file(struct tm_wal *wal, struct tm_wal_segment *segment, char *name)
+{
+    uint64_t room = wal->disk->free_bytes(wal->disk);
+    if (room != 0 && room < segment->bytes)
+        return TM_ERR_NOSPACE;
+    tm_wal_name_new(name, wal->folder, wal->config.generation, wal->config.worker);
+    int64_t n = tm_disk_run_open(wal->disk, name, TM_DISK_CREATE | TM_DISK_DIRECT | TM_DISK_ALONE);
+    if (n < 0)
+        return err_of(n);
+    segment->file = (int32_t)n;
+    n = zero_file(wal, segment->file);
+    if (n >= 0)
+        return TM_OK;
+    tm_disk_run_close(wal->disk, segment->file);
+    tm_disk_run_unlink(wal->disk, name);
+    return err_of(n);
+}
+
+/* Makes a segment at boot, when no ready one was found: of a spare, if there is one. */
 static enum tm_err make_segment(struct tm_wal *wal)
 {
     char from[TM_WAL_NAME_MAX], to[TM_WAL_NAME_MAX];
-    struct tm_wal_segment segment = {.id = tm_wal_take_id(wal), .bytes = wal->config.segment_bytes};
-    uint64_t room = wal->disk->free_bytes(wal->disk);
-    if (room != 0 && room < segment.bytes)
-        return TM_ERR_NOSPACE;
-    tm_wal_name_new(from, wal->folder, wal->config.generation, wal->config.worker);
+    struct tm_wal_segment segment = {.bytes = wal->config.segment_bytes};
+    if (!tm_wal_spare_take(wal, &segment, from)) {
+        enum tm_err err = make_file(wal, &segment, from);
+        if (err != TM_OK)
+            return err;
+    }
+    segment.id = tm_wal_take_id(wal);
     tm_wal_name_segment(to, wal->folder, wal->config.generation, wal->config.worker, segment.id);
-    int64_t file =
-        tm_disk_run_open(wal->disk, from, TM_DISK_CREATE | TM_DISK_DIRECT | TM_DISK_ALONE);
-    if (file < 0)
-        return err_of(file);
-    segment.file = (int32_t)file;
-    int64_t n = zero_file(wal, segment.file);
-    if (n >= 0)
-        n = tm_disk_run_rename(wal->disk, from, to);
+    int64_t n = tm_disk_run_rename(wal->disk, from, to);
     if (n >= 0)
         n = tm_disk_run_sync_dir(wal->disk, wal->dir_name);
     if (n >= 0)
@@ -377,6 +393,8 @@ static enum tm_err start_own(struct tm_wal *wal)
     if (r.torn && wal->ctx->counters != NULL)
         tm_counter_add(wal->ctx->counters, TM_COUNTER_wal_torn_tails, 1);
     err = open_own(wal, &r);
+    if (err == TM_OK)
+        err = tm_wal_spare_open(wal);
     if (err == TM_OK)
         err = sync_accepted(wal, &r, wal->segments, wal->segment_count);
     if (err == TM_OK) /* names too: a segment that was made ready may be used from here on */

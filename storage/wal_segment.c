@@ -1,12 +1,13 @@
 /* Segments.  One job runs at a time, each step one disk operation:
  *
  *   new:      OPEN temporary -> ZERO in pieces -> SYNC -> RENAME to its name -> SYNC_DIR -> ready
- *   recycle:  RENAME a given-up segment to the new id -> SYNC_DIR -> ready
+ *   recycle:  RENAME a given-up segment or a spare to the new id -> SYNC_DIR -> ready
+ *   spare:    RENAME a given-up segment (wal_spare.c)
  *   drop:     CLOSE -> UNLINK
  *
  * One segment is kept ready.  A segment that is given up becomes the next ready one if one is
- * needed, else it is removed; so is one in which rot was found, for behind the end of a log it
- * would be taken for damage to what may have been acknowledged.  Its name is durable before
+ * needed, else a spare.  One in which rot was found is removed, for behind the end of a log it
+ * would be taken for damage to what may have been acknowledged.  A segment's name is durable before
  * anything is written into it: a block under the new id in a file that went back to its old name
  * would be lost.  Removals need no flush: blocks say which segment is the first that is needed, and
  * nothing given up is touched before such a block is durable, or a start would take it for lost.
@@ -120,22 +121,44 @@ static bool take_doomed(struct tm_wal *wal, struct tm_wal_segment *out)
     return false;
 }
 
+static void start_drop(struct tm_wal *wal)
+{
+    start(wal, TM_WAL_JOB_DROP_CLOSE,
+          (struct tm_disk_op){.kind = TM_DISK_CLOSE, .file = wal->job_segment.file});
+}
+
+/* The segment of the job was given up. */
+static void start_reuse(struct tm_wal *wal, bool need)
+{
+    const struct tm_wal_segment *s = &wal->job_segment;
+    tm_wal_name_segment(wal->job_name, wal->folder, wal->config.generation, wal->config.worker,
+                        s->id);
+    if (need && !s->bad && s->bytes == wal->config.segment_bytes) {
+        start_rename(wal);
+    } else if (tm_wal_spare_keeps(wal, s)) {
+        tm_wal_name_spare(wal->job_name2, wal->folder, wal->config.generation, wal->config.worker,
+                          wal->next_spare);
+        start(wal, TM_WAL_JOB_SPARE,
+              (struct tm_disk_op){
+                  .kind = TM_DISK_RENAME, .name = wal->job_name, .name2 = wal->job_name2});
+    } else {
+        start_drop(wal);
+    }
+}
+
 void tm_wal_work(struct tm_wal *wal)
 {
     if (wal->job != TM_WAL_JOB_NONE || wal->failed)
         return;
     bool need = tm_wal_ready(wal) == 0;
-    if (take_doomed(wal, &wal->job_segment)) {
-        tm_wal_name_segment(wal->job_name, wal->folder, wal->config.generation, wal->config.worker,
-                            wal->job_segment.id);
-        if (need && !wal->job_segment.bad && wal->job_segment.bytes == wal->config.segment_bytes)
-            start_rename(wal);
-        else
-            start(wal, TM_WAL_JOB_DROP_CLOSE,
-                  (struct tm_disk_op){.kind = TM_DISK_CLOSE, .file = wal->job_segment.file});
-    } else if (need) {
+    if (take_doomed(wal, &wal->job_segment))
+        start_reuse(wal, need);
+    else if (need && tm_wal_spare_take(wal, &wal->job_segment, wal->job_name))
+        start_rename(wal);
+    else if (need)
         start_new(wal);
-    }
+    else if (tm_wal_spare_due(wal) && tm_wal_spare_take(wal, &wal->job_segment, wal->job_name))
+        start_drop(wal);
 }
 
 /* A step of preparing failed: without space we try again, anything else is the device's end. */
@@ -191,6 +214,19 @@ static void step_new(struct tm_wal *wal, int64_t result)
     }
 }
 
+/* The segment has got a spare's name; where that failed it is removed. */
+static void spare_named(struct tm_wal *wal, int64_t result)
+{
+    wal->job = TM_WAL_JOB_NONE;
+    wal->job_segment.id = wal->next_spare;
+    if (result < 0 || tm_wal_spare_push(wal, wal->job_segment) != TM_OK) {
+        start_drop(wal);
+        return;
+    }
+    wal->next_spare++;
+    tm_wal_work(wal);
+}
+
 static void job_done(struct tm_disk_op *op)
 {
     struct tm_wal *wal = op->owner;
@@ -202,6 +238,9 @@ static void job_done(struct tm_disk_op *op)
     case TM_WAL_JOB_ABORT_UNLINK:
         wal->job = TM_WAL_JOB_NONE;
         starve(wal);
+        return;
+    case TM_WAL_JOB_SPARE:
+        spare_named(wal, op->result);
         return;
     case TM_WAL_JOB_DROP_CLOSE:
         start(wal, TM_WAL_JOB_DROP_UNLINK,
@@ -297,5 +336,6 @@ uint64_t tm_wal_disk_bytes(const struct tm_wal *wal)
         sum += wal->segments[i].bytes;
     for (unsigned i = 0; i < wal->doomed_count; i++)
         sum += wal->doomed[i].bytes;
+    sum += wal->spare_count * wal->config.segment_bytes;
     return sum + (wal->job == TM_WAL_JOB_NONE ? 0 : wal->job_segment.bytes);
 }

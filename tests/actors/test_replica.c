@@ -100,6 +100,38 @@ static void a_prevote_changes_no_term_and_waits_for_the_leader_to_fall_silent(vo
     cluster_free(c);
 }
 
+static unsigned prevotes_asked(struct cluster *c, unsigned of, unsigned ms)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < ms; i++) {
+        cluster_run(c, TM_MS(1));
+        n += puppet_answer(c, of, TM_MSG_PREVOTE) != NULL;
+    }
+    return n;
+}
+
+/* Two that saw the leader die need not have seen it at the same moment. */
+static void leave_that_was_refused_is_asked_for_again_soon_and_then_slower(void)
+{
+    struct cluster *c = puppet_new(3, false);
+    struct chain k;
+    chain_begin(&k, (struct tm_tail){0});
+    chain_add(&k, 1, 0);
+    puppet_append(c, 1, 1, &k, 0);
+    cluster_run(c, TM_MS(5));
+    tm_beat_peer_down(&c->node[0].beat, 1);
+    sim_turn(&c->node[0]);
+    unsigned waited = 0;
+    while (waited < 20 && prevotes_asked(c, 2, 1) == 0)
+        waited++;
+    CU_ASSERT_EQUAL_FATAL(replica_of(c, 0)->role, TM_ROLE_PRECANDIDATE);
+    CU_ASSERT_EQUAL(prevotes_asked(c, 2, 8), 1);
+    CU_ASSERT_EQUAL(prevotes_asked(c, 2, 16), 1);
+    unsigned later = prevotes_asked(c, 2, 90);
+    CU_ASSERT(later >= 2 && later <= 5);
+    cluster_free(c);
+}
+
 static void votes_and_acknowledgements_of_another_disk_do_not_count(void)
 {
     struct cluster *c = puppet_new(3, false);
@@ -812,6 +844,7 @@ static const struct tm_test tests[] = {
     TM_TEST(one_vote_per_term_also_across_a_crash),
     TM_TEST(no_vote_for_a_shorter_log),
     TM_TEST(a_prevote_changes_no_term_and_waits_for_the_leader_to_fall_silent),
+    TM_TEST(leave_that_was_refused_is_asked_for_again_soon_and_then_slower),
     TM_TEST(votes_and_acknowledgements_of_another_disk_do_not_count),
     TM_TEST(an_acknowledgement_names_only_what_is_durable),
     TM_TEST(a_gap_is_refused_with_where_to_go_back_to),
