@@ -168,6 +168,9 @@ void tm_sim_atlas_review(struct tm_sim_atlas *a)
         if (here != 0 && (here & still) != here && !is_whole(a, p))
             still |= here;
     }
+    for (unsigned i = 0; i < TM_SIM_NODES_MAX; i++)
+        if (((a->damaged & ~still) >> i & 1) != 0)
+            tm_sim_harmed(a->sim, i, TM_SIM_HARM_OVER);
     a->doubt = still;
     a->damaged &= still;
 }

@@ -76,11 +76,12 @@ enum tm_sim_event {
 };
 const char *tm_sim_event_name(enum tm_sim_event event);
 
-/* What was done to the disk of a node behind its back. */
+/* What was done to the disk of a node behind its back, or that it is over. */
 enum tm_sim_harm {
     TM_SIM_HARM_ROT, /* bits changed: the node has to notice, and to say so */
-    TM_SIM_HARM_LIE  /* a write was reported and did not happen, or elsewhere: if it was the newest
+    TM_SIM_HARM_LIE, /* a write was reported and did not happen, or elsewhere: if it was the newest
                         one of a log, that cannot be noticed */
+    TM_SIM_HARM_OVER /* since then it has started anew, and was seen whole */
 };
 
 /* Any of them may be NULL.  They may look at everything and change nothing. */
@@ -89,6 +90,9 @@ struct tm_sim_watcher {
     void (*turned)(void *host, unsigned node, unsigned worker); /* a turn of this worker is over */
     void (*node)(void *host, unsigned node, enum tm_sim_event event);
     void (*harmed)(void *host, unsigned node, enum tm_sim_harm harm);
+    /* The node says that it gave up so many records of the partition that a failover had cut off;
+     * UINT64_MAX: some. */
+    void (*dropped)(void *host, unsigned node, uint32_t partition, uint64_t records);
 };
 void tm_sim_watch(struct tm_sim *sim, const struct tm_sim_watcher *watcher);
 

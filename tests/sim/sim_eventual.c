@@ -1,49 +1,13 @@
 /* Values that clients write are numbers that are written once, so that a value in a record tells
- * whose it is. */
-#include "tests/sim/sim_eventual.h"
+ * whose it is.  Of counters records tell the running total of each leadership's component, of sets
+ * their members.  Judging is in sim_eventual_judge.c. */
+#include "tests/sim/sim_eventual_internal.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define RECORDS_MAX 6
-#define ULL(x)      ((unsigned long long)(x))
-
-/* A record that holds a value, its own or merged. */
-struct where {
-    uint32_t partition;
-    uint64_t index, hash;
-};
-
-/* One write of a string or field. */
-struct write {
-    uint32_t reg;
-    bool asked, told;     /* it returned; as done */
-    uint64_t term, index; /* its version; index 0: seen in no record */
-    struct where at[RECORDS_MAX];
-    unsigned records;
-};
-
-struct reg {
-    bool touched, read, found; /* in the newest read */
-    bool member;               /* a write of a member was acknowledged */
-    uint64_t value, read_ns;
-    int64_t sum, more, less; /* of a counter: acknowledged; at most and least beside it */
-    uint64_t newest;         /* the write of the latest version that has to be there, 0: none */
-};
-
-struct tm_sim_eventual {
-    struct tm_sim_eventual_config config;
-    struct write *writes; /* by value */
-    size_t write_cap;
-    struct reg *regs;
-    size_t reg_cap;
-};
-
-static void wrong(const struct tm_sim_eventual *e, uint32_t reg, const char *fmt, ...)
-    TM_PRINTF(3, 4);
-
-static void wrong(const struct tm_sim_eventual *e, uint32_t reg, const char *fmt, ...)
+void tm_sim_ev_wrong(const struct tm_sim_eventual *e, uint32_t reg, const char *fmt, ...)
 {
     struct tm_sim_register r = tm_sim_register(reg, &e->config.layout);
     char text[512];
@@ -67,7 +31,13 @@ void tm_sim_eventual_free(struct tm_sim_eventual *e)
 {
     free(e->writes);
     free(e->regs);
+    free(e->sights);
     free(e);
+}
+
+struct tm_sim_eventual_stats tm_sim_eventual_stats(const struct tm_sim_eventual *e)
+{
+    return e->stats;
 }
 
 static void *reach(void *array, size_t *cap, size_t at, size_t each)
@@ -84,13 +54,13 @@ static void *reach(void *array, size_t *cap, size_t at, size_t each)
     return grown;
 }
 
-static struct write *write_of(struct tm_sim_eventual *e, uint64_t value)
+struct tm_sim_ev_write *tm_sim_ev_write_of(struct tm_sim_eventual *e, uint64_t value)
 {
     e->writes = reach(e->writes, &e->write_cap, value, sizeof *e->writes);
     return &e->writes[value];
 }
 
-static struct reg *reg_of(struct tm_sim_eventual *e, uint32_t reg)
+struct tm_sim_ev_reg *tm_sim_ev_reg_of(struct tm_sim_eventual *e, uint32_t reg)
 {
     e->regs = reach(e->regs, &e->reg_cap, reg, sizeof *e->regs);
     return &e->regs[reg];
@@ -98,7 +68,8 @@ static struct reg *reg_of(struct tm_sim_eventual *e, uint32_t reg)
 
 /* ---- what clients were told ---- */
 
-static void take_read(struct reg *r, const struct tm_sim_step *s, const struct tm_sim_call *c)
+static void take_read(struct tm_sim_ev_reg *r, const struct tm_sim_step *s,
+                      const struct tm_sim_call *c)
 {
     if (c->outcome != TM_SIM_DONE || c->called_ns < r->read_ns)
         return;
@@ -108,7 +79,7 @@ static void take_read(struct reg *r, const struct tm_sim_step *s, const struct t
     r->value = s->result;
 }
 
-static void take_add(struct reg *r, const struct tm_sim_step *s, bool done)
+static void take_add(struct tm_sim_ev_reg *r, const struct tm_sim_step *s, bool done)
 {
     int64_t by = (int64_t)s->value;
     if (done)
@@ -122,10 +93,10 @@ static void take_add(struct reg *r, const struct tm_sim_step *s, bool done)
 static void take_write(struct tm_sim_eventual *e, const struct tm_sim_step *s, bool done)
 {
     if (tm_sim_register(s->reg, &e->config.layout).kind == TM_SIM_MEMBER) {
-        reg_of(e, s->reg)->member |= done;
+        tm_sim_ev_reg_of(e, s->reg)->told |= done;
         return;
     }
-    struct write *w = write_of(e, s->value);
+    struct tm_sim_ev_write *w = tm_sim_ev_write_of(e, s->value);
     w->reg = s->reg;
     w->asked = true;
     w->told = done;
@@ -137,11 +108,11 @@ void tm_sim_eventual_returned(struct tm_sim_eventual *e, const struct tm_sim_cal
         return;
     for (unsigned i = 0; i < call->count; i++) {
         const struct tm_sim_step *s = &call->step[i];
-        reg_of(e, s->reg)->touched = true;
+        tm_sim_ev_reg_of(e, s->reg)->touched = true;
         if (s->verb == TM_SIM_READ)
-            take_read(reg_of(e, s->reg), s, call);
+            take_read(tm_sim_ev_reg_of(e, s->reg), s, call);
         else if (s->verb == TM_SIM_ADD)
-            take_add(reg_of(e, s->reg), s, call->outcome == TM_SIM_DONE);
+            take_add(tm_sim_ev_reg_of(e, s->reg), s, call->outcome == TM_SIM_DONE);
         else if (s->verb == TM_SIM_WRITE)
             take_write(e, s, call->outcome == TM_SIM_DONE);
     }
@@ -159,29 +130,71 @@ static uint64_t value_in(struct tm_bytes text)
     return i > 0 && i < text.len && text.data[i] == '.' ? value : 0;
 }
 
-static void take_value(struct tm_sim_eventual *e, uint64_t value, const struct tm_record *r,
-                       const struct tm_op_source *source)
+static void take_value(struct tm_sim_eventual *e, const struct tm_sim_ev_sight *s)
 {
-    struct write *w = write_of(e, value);
-    uint64_t term = source->index != 0 ? source->term : r->term;
-    uint64_t index = source->index != 0 ? source->index : r->index;
-    if (w->index != 0 && (w->term != term || w->index != index))
-        wrong(e, w->reg,
-              "value %llu was written by record %llu of term %llu, and again by %llu of %llu",
-              ULL(value), ULL(w->index), ULL(w->term), ULL(index), ULL(term));
-    w->term = term;
-    w->index = index;
-    for (unsigned i = 0; i < w->records; i++)
-        if (w->at[i].hash == r->checksum)
-            return;
-    if (w->records < RECORDS_MAX)
-        w->at[w->records++] = (struct where){r->partition, r->index, r->checksum};
+    struct tm_sim_ev_write *w = tm_sim_ev_write_of(e, s->value);
+    if (w->index != 0 && (w->term != s->term || w->index != s->index))
+        tm_sim_ev_wrong(
+            e, w->reg,
+            "value %llu was written by record %llu of term %llu, and again by %llu of %llu",
+            (unsigned long long)s->value, (unsigned long long)w->index, (unsigned long long)w->term,
+            (unsigned long long)s->index, (unsigned long long)s->term);
+    w->term = s->term;
+    w->index = s->index;
 }
 
-void tm_sim_eventual_record(struct tm_sim_eventual *e, const struct tm_record *record)
+/* Of several totals of one component in one record the last counts. */
+static bool goes_on(struct tm_sim_eventual *e, const struct tm_sim_ev_sight *s)
+{
+    for (size_t i = e->sight_count; s->what == TM_SIM_EV_TOTAL && i > 0; i--) {
+        struct tm_sim_ev_sight *before = &e->sights[i - 1];
+        if (before->hash != s->hash)
+            return false;
+        if (before->what != s->what || before->reg != s->reg || before->term != s->term ||
+            before->index != s->index)
+            continue;
+        before->value = s->value;
+        return true;
+    }
+    return false;
+}
+
+static void take_sight(struct tm_sim_eventual *e, const struct tm_sim_ev_sight *s)
+{
+    if (s->what == TM_SIM_EV_VALUE)
+        take_value(e, s);
+    if (goes_on(e, s))
+        return;
+    e->sights = reach(e->sights, &e->sight_cap, e->sight_count, sizeof *e->sights);
+    e->sights[e->sight_count++] = *s;
+    tm_sim_ev_reg_of(e, s->reg)->partition = s->partition;
+}
+
+/* What the operation says of a register; false: nothing. */
+static bool read_op(const struct tm_sim_eventual *e, const struct tm_change *change,
+                    const struct tm_op *op, struct tm_sim_ev_sight *s)
+{
+    struct tm_counter_component c;
+    if (op->code != TM_OP_SET_FIELD && op->code != TM_OP_COUNTER)
+        return false;
+    if (!tm_sim_register_named(&e->config.layout, change->key, op->name, &s->reg))
+        return false;
+    if (op->code == TM_OP_COUNTER) {
+        memcpy(&c, op->value.data, sizeof c);
+        s->what = TM_SIM_EV_TOTAL;
+        s->value = (uint64_t)c.total;
+        return true;
+    }
+    s->what = change->type == TM_ENTITY_SET ? TM_SIM_EV_MEMBER : TM_SIM_EV_VALUE;
+    s->value = s->what == TM_SIM_EV_MEMBER ? 1 : value_in(op->value);
+    return s->value != 0;
+}
+
+void tm_sim_eventual_record(struct tm_sim_eventual *e, const struct tm_record *record,
+                            uint64_t now_ns)
 {
     struct tm_bytes body = tm_record_body(record);
-    struct tm_op_source source = {0};
+    struct tm_op_source source = {.term = record->term, .index = record->index};
     struct tm_change change;
     struct tm_op op;
     if (record->kind != TM_RECORD_EFFECT)
@@ -190,84 +203,16 @@ void tm_sim_eventual_record(struct tm_sim_eventual *e, const struct tm_record *r
         while (tm_op_next(&change.ops, &op)) {
             if (op.code == TM_OP_MERGED)
                 memcpy(&source, op.value.data, sizeof source);
-            uint64_t value = op.code == TM_OP_SET_FIELD ? value_in(op.value) : 0;
-            if (value != 0)
-                take_value(e, value, record, &source);
+            struct tm_sim_ev_sight s = {.partition = record->partition,
+                                        .term = source.term,
+                                        .index = source.index,
+                                        .record = record->index,
+                                        .hash = record->checksum,
+                                        .length = record->length,
+                                        .seen_ns = now_ns,
+                                        .merged = source.index != record->index ||
+                                                  source.term != record->term};
+            if (read_op(e, &change, &op, &s))
+                take_sight(e, &s);
         }
-}
-
-/* ---- judging ---- */
-
-static bool is_committed(const struct write *w, const struct tm_sim_truth *truth)
-{
-    for (unsigned i = 0; i < w->records; i++)
-        if (tm_sim_truth_is_committed(truth, w->at[i].partition, w->at[i].index, w->at[i].hash))
-            return true;
-    return false;
-}
-
-static bool later(const struct write *a, const struct write *b)
-{
-    return a->term != b->term ? a->term > b->term : a->index > b->index;
-}
-
-/* Finds for each register the latest version that has to be there. */
-static void find_newest(struct tm_sim_eventual *e, const struct tm_sim_truth *truth, bool lost)
-{
-    for (size_t v = 0; v < e->write_cap; v++) {
-        const struct write *w = &e->writes[v];
-        if (!w->asked)
-            continue;
-        if (w->told && w->index == 0 && !lost)
-            wrong(e, w->reg, "value %llu was acknowledged and is in no record", ULL(v));
-        if (w->index == 0 || !(is_committed(w, truth) || (w->told && !lost)))
-            continue;
-        struct reg *r = reg_of(e, w->reg);
-        if (r->newest == 0 || later(w, &e->writes[r->newest]))
-            r->newest = v;
-    }
-}
-
-static void judge_value(struct tm_sim_eventual *e, uint32_t reg)
-{
-    const struct reg *r = &e->regs[reg];
-    if (!r->found) {
-        if (r->newest != 0)
-            wrong(e, reg, "holds nothing, though %llu was written", ULL(r->newest));
-        return;
-    }
-    const struct write *has = write_of(e, r->value);
-    if (!has->asked || has->reg != reg)
-        wrong(e, reg, "holds %llu, which nobody wrote there, or was told to have written",
-              ULL(r->value));
-    else if (r->newest != 0 && later(&e->writes[r->newest], has))
-        wrong(e, reg, "holds %llu, version (%llu, %llu); %llu has (%llu, %llu)", ULL(r->value),
-              ULL(has->term), ULL(has->index), ULL(r->newest), ULL(e->writes[r->newest].term),
-              ULL(e->writes[r->newest].index));
-}
-
-static void judge_counter(const struct tm_sim_eventual *e, uint32_t reg)
-{
-    const struct reg *r = &e->regs[reg];
-    int64_t total = r->found ? (int64_t)r->value : 0;
-    if (total < r->sum + r->less || total > r->sum + r->more)
-        wrong(e, reg, "counts %lld; %lld was acknowledged, from %lld to %lld beside it is unknown",
-              (long long)total, (long long)r->sum, (long long)r->less, (long long)r->more);
-}
-
-void tm_sim_eventual_judge(struct tm_sim_eventual *e, const struct tm_sim_truth *truth, bool lost)
-{
-    find_newest(e, truth, lost);
-    for (uint32_t i = 0; i < e->reg_cap; i++) {
-        const struct reg *r = &e->regs[i];
-        if (!r->touched || !r->read)
-            continue;
-        enum tm_sim_kind kind = tm_sim_register(i, &e->config.layout).kind;
-        if (kind == TM_SIM_STRING || kind == TM_SIM_FIELD)
-            judge_value(e, i);
-        else if (kind != TM_SIM_MEMBER && !lost)
-            judge_counter(e, i);
-        else if (kind == TM_SIM_MEMBER && r->member && !r->found && !lost)
-            wrong(e, i, "is not there, though it was acknowledged");
-    }
 }

@@ -68,16 +68,47 @@ static uint64_t w_random(void *host)
 static void w_log(void *host, enum tm_log_level level, const char *event, const char *fmt, ...)
     TM_PRINTF(4, 5);
 
+/* What a node gives up it says: each with its partition, and mostly how many. */
+static bool tells_of_drop(const char *event)
+{
+    return strcmp(event, "records_lost") == 0 || strcmp(event, "offer_refused") == 0 ||
+           strcmp(event, "offer_damaged") == 0;
+}
+
+static void tell_drop(const struct tm_sim_worker *w, const char *event, const char *text)
+{
+    unsigned partition, count;
+    unsigned long long from, to;
+    uint64_t records = UINT64_MAX;
+    if (sscanf(text, "partition=%u", &partition) != 1)
+        return;
+    if (sscanf(text, "partition=%u records=%u", &partition, &count) == 2)
+        records = count;
+    else if (sscanf(text, "partition=%u from=%llu to=%llu", &partition, &from, &to) == 3)
+        records = to - from + 1;
+    else if (strcmp(event, "offer_refused") == 0)
+        return; /* the leader says so, too */
+    for (unsigned i = 0; i < w->sim->watcher_count; i++)
+        if (w->sim->watchers[i].dropped != NULL)
+            w->sim->watchers[i].dropped(w->sim->watchers[i].host, w->node->number, partition,
+                                        records);
+}
+
 static void w_log(void *host, enum tm_log_level level, const char *event, const char *fmt, ...)
 {
     const struct tm_sim_worker *w = host;
-    if (w->sim->log == NULL)
+    bool drop = tells_of_drop(event);
+    if (w->sim->log == NULL && !drop)
         return;
     char text[1024];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    if (drop)
+        tell_drop(w, event, text);
+    if (w->sim->log == NULL)
+        return;
     fprintf(w->sim->log, "%12.6f %s%u %c %s %s\n", (double)w->sim->now / 1e9,
             tm_sim_names[w->node->number], w->number, "DIWE"[level], event, text);
 }

@@ -25,6 +25,7 @@ struct watched {
     struct tm_sim_truth_boot boot;
     enum looks *looked; /* by partition: at this process's */
     uint64_t cut;       /* of its logs, so many records as was seen last */
+    bool harmed;        /* its disk, and it was not seen whole since then */
 };
 
 struct tm_sim_oracle {
@@ -38,9 +39,10 @@ struct tm_sim_oracle {
     struct tm_sim_call answered[ANSWERED_MAX]; /* reads, in the present turn */
     unsigned answered_count;
     struct tm_sim_eventual *eventual; /* NULL: of a strong cluster, or its history is too free */
-    bool memory, lost;                /* a disk was wiped, or lied */
+    bool memory;
     void (*hear)(void *host, const struct tm_record *record);
     void *hearer;
+    uint64_t *dropped; /* by partition: records that nodes said they gave up */
     struct watched nodes[TM_SIM_NODES_MAX];
 };
 
@@ -74,7 +76,17 @@ static void harmed(void *host, unsigned node, enum tm_sim_harm harm)
     struct tm_sim_truth_boot *b = &o->nodes[node].boot;
     b->rotten |= harm == TM_SIM_HARM_ROT;
     b->lied |= harm == TM_SIM_HARM_LIE;
-    o->lost = true;
+    o->nodes[node].harmed = harm != TM_SIM_HARM_OVER;
+    if (harm != TM_SIM_HARM_OVER)
+        tm_sim_truth_lose(o->truth, node);
+}
+
+static void dropped(void *host, unsigned node, uint32_t partition, uint64_t records)
+{
+    struct tm_sim_oracle *o = host;
+    (void)node;
+    TM_ASSERT(partition < o->partitions);
+    o->dropped[partition] = records < UINT64_MAX ? o->dropped[partition] + records : records;
 }
 
 /* ---- looking ---- */
@@ -176,20 +188,25 @@ static void turned(void *host, unsigned node, unsigned worker)
 static void befell(void *host, unsigned node, enum tm_sim_event event)
 {
     struct tm_sim_oracle *o = host;
-    o->lost |= event == TM_SIM_WIPED;
+    struct watched *w = &o->nodes[node];
+    bool dies = event == TM_SIM_KILLED || event == TM_SIM_POWERED_OFF;
+    /* A start of one that was harmed tells what of it is there. */
+    if (event == TM_SIM_WIPED || (o->memory && dies) || (w->harmed && event == TM_SIM_STARTED))
+        tm_sim_truth_lose(o->truth, node);
     if (event == TM_SIM_WIPED)
         listen(o, node);
     else if (event == TM_SIM_STARTED)
-        memset(o->nodes[node].looked, 0, o->partitions * sizeof(enum looks));
+        memset(w->looked, 0, o->partitions * sizeof(enum looks));
     else
-        o->nodes[node].boot.unclean = event != TM_SIM_STOPPED;
+        w->boot.unclean = event != TM_SIM_STOPPED;
+    w->harmed = w->harmed && event != TM_SIM_WIPED;
 }
 
 static void appeared(void *host, const struct tm_record *record)
 {
     struct tm_sim_oracle *o = host;
     if (o->eventual != NULL)
-        tm_sim_eventual_record(o->eventual, record);
+        tm_sim_eventual_record(o->eventual, record, tm_sim_now(o->sim));
     if (o->hear != NULL)
         o->hear(o->hearer, record);
 }
@@ -241,8 +258,12 @@ struct tm_sim_oracle *tm_sim_oracle_new(struct tm_sim *sim)
         TM_ASSERT(w->looked != NULL);
         listen(o, i);
     }
-    tm_sim_watch(sim, &(struct tm_sim_watcher){
-                          .host = o, .turned = turned, .node = befell, .harmed = harmed});
+    o->dropped = calloc(o->partitions, sizeof *o->dropped);
+    TM_ASSERT(o->dropped != NULL);
+    tm_sim_watch(
+        sim,
+        &(struct tm_sim_watcher){
+            .host = o, .turned = turned, .node = befell, .harmed = harmed, .dropped = dropped});
     return o;
 }
 
@@ -254,6 +275,7 @@ void tm_sim_oracle_free(struct tm_sim_oracle *o)
     }
     if (o->eventual != NULL)
         tm_sim_eventual_free(o->eventual);
+    free(o->dropped);
     tm_sim_rounds_free(o->rounds);
     tm_sim_blocks_free(o->blocks);
     tm_sim_truth_free(o->truth);
@@ -310,29 +332,37 @@ static void *check_begin(struct tm_sim *sim, const struct tm_sim_plan *plan,
         w->share[TM_SIM_WRITE_NEW] != 0 || w->share[TM_SIM_EXPECT] != 0 ||
         w->share[TM_SIM_EXPIRE] != 0 || w->ttl != 0 || w->flush != 0)
         return o;
-    struct tm_sim_eventual_config c = {.layout = o->layout, .host = o, .wrong = wrong};
+    const struct tm_options *opt = &plan->cluster.options;
+    struct tm_sim_eventual_config c = {.layout = o->layout,
+                                       .window_bytes = opt->async_window_bytes,
+                                       .window_ns = TM_MS(opt->async_window_ms),
+                                       .host = o,
+                                       .wrong = wrong};
     o->eventual = tm_sim_eventual_new(&c);
     *calls = (struct tm_sim_calls){.host = o, .returned = returned};
     return o;
 }
 
-/* Whether somebody lost what nobody had: a node that stays away, records that were counted. */
-static bool something_lost(const struct tm_sim_oracle *o)
+/* Nobody has what only disks had that are away, or were harmed and not seen whole since. */
+static void judge_eventual(struct tm_sim_oracle *o)
 {
-    bool lost = o->lost || o->memory;
-    for (unsigned i = 0; i < o->node_count; i++) {
-        lost |= !tm_sim_is_up(o->sim, i);
-        for (unsigned k = 0; k < TM_SIM_WORKERS_MAX; k++)
-            lost |= tm_counter_get(tm_sim_counters(o->sim, i, k), TM_COUNTER_async_dropped) != 0;
-    }
-    return lost;
+    for (unsigned i = 0; i < o->node_count; i++)
+        if (!tm_sim_is_up(o->sim, i) || o->nodes[i].harmed)
+            tm_sim_truth_lose(o->truth, i);
+    tm_sim_eventual_judge(o->eventual, o->truth, o->dropped);
+}
+
+struct tm_sim_eventual_stats tm_sim_oracle_eventual(const struct tm_sim_oracle *o)
+{
+    return o->eventual != NULL ? tm_sim_eventual_stats(o->eventual)
+                               : (struct tm_sim_eventual_stats){0};
 }
 
 static void check_at_rest(void *host)
 {
     struct tm_sim_oracle *o = host;
     if (o->eventual != NULL)
-        tm_sim_eventual_judge(o->eventual, o->truth, something_lost(o));
+        judge_eventual(o);
     if (tm_sim_truth_stats(o->truth).forgiven > 0)
         wrong(o, "committed records were lost, though enough copies had them");
 }

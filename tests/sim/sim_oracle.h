@@ -13,6 +13,7 @@
 #define TM_TESTS_SIM_SIM_ORACLE_H
 
 #include "tests/sim/sim_cluster.h"
+#include "tests/sim/sim_eventual.h"
 
 struct tm_sim_oracle;
 struct tm_record;
@@ -28,6 +29,9 @@ void tm_sim_oracle_hear(struct tm_sim_oracle *o,
 /* On how many nodes' disks this very record was at some time, in a log or in a snapshot. */
 unsigned tm_sim_oracle_copies(const struct tm_sim_oracle *o, uint32_t partition, uint64_t index,
                               uint64_t hash);
+
+/* What was judged of what an eventual cluster owes; zero of others. */
+struct tm_sim_eventual_stats tm_sim_oracle_eventual(const struct tm_sim_oracle *o);
 
 /* The same as a check of a run (sim_run.h). */
 struct tm_sim_check;

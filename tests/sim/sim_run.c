@@ -194,6 +194,7 @@ static void finish(struct run *r, struct tm_sim_result *result)
         result->work = tm_sim_work_stats(r->work);
     if (r->census != NULL)
         result->census = tm_sim_census_stats(r->census);
+    result->eventual = tm_sim_oracle_eventual(r->check[ORACLE]);
     if (r->check[HISTORY] != NULL)
         result->history = tm_sim_history_stats(r->check[HISTORY]);
     if (r->faults != NULL)

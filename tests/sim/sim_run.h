@@ -6,6 +6,7 @@
 #ifndef TM_TESTS_SIM_SIM_RUN_H
 #define TM_TESTS_SIM_SIM_RUN_H
 
+#include "tests/sim/sim_eventual.h"
 #include "tests/sim/sim_history.h"
 #include "tests/sim/sim_plan.h"
 
@@ -77,6 +78,7 @@ struct tm_sim_result {
     struct tm_sim_work_stats work;
     struct tm_sim_census_stats census;
     struct tm_sim_history_stats history; /* of a strong cluster */
+    struct tm_sim_eventual_stats eventual;
     struct tm_sim_effects effects;
     uint64_t fired[TM_SIM_FAULT_COUNT];
 };

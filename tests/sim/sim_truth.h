@@ -109,6 +109,18 @@ bool tm_sim_truth_is_committed(const struct tm_sim_truth *t, uint32_t partition,
 unsigned tm_sim_truth_copies(const struct tm_sim_truth *t, uint32_t partition, uint64_t index,
                              uint64_t hash);
 
+/* ---- what may be lost (sim_truth_lost.c) ---- */
+
+/* What this node's disks hold, and what they keep aside of it, may be gone, and the product is not
+ * to blame: a disk that was wiped or damaged or stays away, memory of a process that was killed.
+ * What a later start finds in a log is there again. */
+void tm_sim_truth_lose(struct tm_sim_truth *t, unsigned node);
+
+/* Whether somebody has to have this very record: it is committed, or was durable on a disk that has
+ * not lost it. */
+bool tm_sim_truth_is_kept(const struct tm_sim_truth *t, uint32_t partition, uint64_t index,
+                          uint64_t hash);
+
 /* Committed records of it were lost as --durability memory may lose them. */
 bool tm_sim_truth_forgave(const struct tm_sim_truth *t, uint32_t partition);
 

@@ -2,6 +2,7 @@
  *
  *   sim_truth.c        its tables, and what is durable
  *   sim_truth_look.c   replicas held against them
+ *   sim_truth_lost.c   what disks may lose
  *
  * Thread and ownership as in sim_truth.h. */
 #ifndef TM_TESTS_SIM_SIM_TRUTH_INTERNAL_H
@@ -19,6 +20,7 @@ struct tm_sim_entry {
     bool prev_known, committed, has_state;
     uint64_t durable, looked; /* bit per disk: it was durable there; it was in that log */
     uint64_t cut;             /* bit per disk: it was, and was cut off */
+    uint64_t gone;            /* bit per disk: it was, and may be lost */
     uint64_t committed_in;    /* the term in which a leader first committed it */
     uint64_t state;           /* hash of what it leads to */
     uint64_t bytes;

@@ -637,8 +637,10 @@ static void take_found(const struct look *l)
     uint64_t term, hash, end = tm_min_u64(l->r->durable, l->r->last.index);
     for (uint64_t i = tm_max_u64(l->v->first - 1, 1); i <= end; i++) { /* its base, too */
         struct tm_sim_entry *e = own_entry(l, i);
-        if (e != NULL)
-            e->durable |= l->bit;
+        if (e == NULL)
+            continue;
+        e->durable |= l->bit;
+        e->gone &= ~l->bit;
     }
     /* Behind a fault the log has more than the replica. */
     end = l->r->last.index < l->v->last && l->r->hs.health != TM_HEALTH_WHOLE ? l->v->last : end;

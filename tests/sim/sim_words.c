@@ -27,6 +27,30 @@ struct tm_sim_register tm_sim_register(uint32_t reg, const struct tm_sim_layout 
     return r;
 }
 
+static bool is_text(struct tm_bytes bytes, const char *text)
+{
+    return bytes.len == strlen(text) && memcmp(bytes.data, text, bytes.len) == 0;
+}
+
+bool tm_sim_register_named(const struct tm_sim_layout *layout, struct tm_bytes key,
+                           struct tm_bytes field, uint32_t *reg)
+{
+    char text[48], part[17];
+    unsigned type, group, number;
+    char kind;
+    snprintf(text, sizeof text, "%.*s", (int)tm_min_u64(key.len, sizeof text - 1),
+             (char *)key.data);
+    snprintf(part, sizeof part, "%.*s", (int)tm_min_u64(field.len, sizeof part - 1),
+             (char *)field.data);
+    if (sscanf(text, "T%u:{g%u}%c%u", &type, &group, &kind, &number) != 4 ||
+        (field.len > 0 && sscanf(part, "f%u", &number) != 1))
+        return false;
+    *reg = group / layout->groups * layout->registers + number * layout->groups +
+           group % layout->groups;
+    struct tm_sim_register r = tm_sim_register(*reg, layout);
+    return is_text(key, r.key) && is_text(field, r.field);
+}
+
 bool tm_sim_register_takes(enum tm_sim_kind kind, enum tm_sim_verb verb)
 {
     bool counter = kind == TM_SIM_COUNTER || kind == TM_SIM_COUNTER_FIELD;

@@ -39,6 +39,10 @@ static inline uint32_t tm_sim_group_of(const struct tm_sim_layout *l, uint32_t r
 
 struct tm_sim_register tm_sim_register(uint32_t reg, const struct tm_sim_layout *layout);
 
+/* The register of that key, and of that part of it (empty: of no part); false: there is none. */
+bool tm_sim_register_named(const struct tm_sim_layout *layout, struct tm_bytes key,
+                           struct tm_bytes field, uint32_t *reg);
+
 /* Whether a register of this kind can take the step. */
 bool tm_sim_register_takes(enum tm_sim_kind kind, enum tm_sim_verb verb);
 

@@ -52,6 +52,25 @@ static void parts_are_those_of_one_entity(void)
     CU_ASSERT_EQUAL(tm_sim_words_parts(0, &LAYOUT, parts), 1); /* a string */
 }
 
+static void a_register_is_found_by_its_name(void)
+{
+    static const struct tm_sim_layout layout = {.groups = 4, .registers = 48};
+    uint32_t reg;
+    for (uint32_t i = 0; i < 200; i++) {
+        struct tm_sim_register r = tm_sim_register(i, &layout);
+        CU_ASSERT_TRUE(
+            tm_sim_register_named(&layout, tm_bytes_str(r.key), tm_bytes_str(r.field), &reg));
+        CU_ASSERT_EQUAL(reg, i);
+    }
+    CU_ASSERT_FALSE(
+        tm_sim_register_named(&layout, tm_bytes_str("T1:{g1}s1"), tm_bytes_str(""), &reg));
+    CU_ASSERT_FALSE(
+        tm_sim_register_named(&layout, tm_bytes_str("T2:{g1}s0"), tm_bytes_str(""), &reg));
+    CU_ASSERT_FALSE(
+        tm_sim_register_named(&layout, tm_bytes_str("T1:{g1}s0"), tm_bytes_str("f0"), &reg));
+    CU_ASSERT_FALSE(tm_sim_register_named(&layout, tm_bytes_str("K1:1"), tm_bytes_str(""), &reg));
+}
+
 static void every_kind_is_asked_about_in_some_way(void)
 {
     for (unsigned kind = TM_SIM_STRING; kind <= TM_SIM_COUNTER_FIELD; kind++) {
@@ -169,6 +188,7 @@ static void times_that_are_left(void)
 
 static const struct tm_test tests[] = {
     TM_TEST(parts_are_those_of_one_entity),
+    TM_TEST(a_register_is_found_by_its_name),
     TM_TEST(every_kind_is_asked_about_in_some_way),
     TM_TEST(commands_name_what_they_are_about),
     TM_TEST(what_a_map_does_not_name_was_absent),
