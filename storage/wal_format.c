@@ -98,6 +98,14 @@ void tm_wal_block_encode(uint8_t *image, struct tm_wal_block *header, const stru
     stamp_all(image, header);
 }
 
+/* Whether a block can say that of what was before it. */
+static bool is_possible(const struct tm_wal_block *h)
+{
+    uint64_t prev = h->sequence == h->life_first ? h->life_prev : h->sequence - 1;
+    return h->life_prev < h->life_first && h->life_first <= h->sequence &&
+           h->prev_sequence == prev && h->durable < h->sequence && h->first_segment <= h->segment;
+}
+
 enum tm_err tm_wal_block_header(const uint8_t *image, uint64_t segment, uint64_t offset,
                                 uint64_t limit, struct tm_wal_block *out)
 {
@@ -112,7 +120,7 @@ enum tm_err tm_wal_block_header(const uint8_t *image, uint64_t segment, uint64_t
     if (out->disk_bytes > limit || out->disk_bytes != tm_wal_disk_bytes_of(out->length) ||
         out->length < tm_wal_stream_bytes(0, spans))
         return TM_ERR_CORRUPT;
-    return TM_OK;
+    return is_possible(out) ? TM_OK : TM_ERR_CORRUPT;
 }
 
 enum tm_err tm_wal_block_decode(const uint8_t *image, const struct tm_wal_block *header,

@@ -88,7 +88,8 @@ void tm_wal_block_encode(uint8_t *image, struct tm_wal_block *header, const stru
 
 /* The header at image (at least 512 bytes), if it is one for (segment, offset): TM_OK,
  * TM_ERR_VERSION, TM_ERR_CORRUPT.  Lengths have been checked against `limit`, the bytes from there
- * to the end of the segment. */
+ * to the end of the segment; and that what it says of sequences and segments before it can be: one
+ * that gives up its own segment, say, would take all blocks there with it. */
 enum tm_err tm_wal_block_header(const uint8_t *image, uint64_t segment, uint64_t offset,
                                 uint64_t limit, struct tm_wal_block *out);
 

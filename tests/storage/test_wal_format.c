@@ -28,6 +28,11 @@ static size_t encode(struct store_env *env, struct tm_wal_block *h, unsigned cou
     *h = (struct tm_wal_block){.segment = 12,
                                .offset = 8192,
                                .sequence = 0x1234567890ull + count,
+                               .prev_sequence = 0x123456788full + count,
+                               .life_first = 0x1234567000ull,
+                               .life_prev = 0x1234566fffull - 60,
+                               .durable = 0x123456788full + env_below(env, count + 1),
+                               .first_segment = 1 + env_below(env, 12),
                                .own_spans = (uint32_t)env_below(env, 17),
                                .prev_spans = (uint32_t)env_below(env, 17),
                                .records = count};
@@ -115,6 +120,50 @@ static void a_block_found_elsewhere_is_not_valid(void)
     env_done(&env);
 }
 
+static bool is_taken(struct tm_wal_block h)
+{
+    struct tm_wal_block out;
+    tm_wal_block_encode(image, &h, own, prev, tm_bytes_of(records, 0));
+    return tm_wal_block_header(image, h.segment, h.offset, IMAGE_MAX, &out) == TM_OK;
+}
+
+/* All its checksums are good. */
+static void a_block_that_says_what_cannot_be_is_none(void)
+{
+    struct store_env env;
+    struct tm_wal_block h, x;
+    env_init(&env, tm_test_seed());
+    encode(&env, &h, 5);
+    x = h;
+    CU_ASSERT(is_taken(x));
+    x.first_segment = 12; /* its own: all before it was given up */
+    CU_ASSERT(is_taken(x));
+    x.first_segment = 13;
+    CU_ASSERT(!is_taken(x));
+    x = h;
+    x.durable = h.sequence - 1;
+    CU_ASSERT(is_taken(x));
+    x.durable = h.sequence;
+    CU_ASSERT(!is_taken(x));
+    x = h;
+    x.prev_sequence = h.sequence - 2;
+    CU_ASSERT(!is_taken(x));
+    x.prev_sequence = h.sequence;
+    CU_ASSERT(!is_taken(x));
+    x = h;
+    x.life_first = h.sequence; /* the first of its start follows the last that was accepted */
+    CU_ASSERT(!is_taken(x));
+    x.prev_sequence = h.life_prev;
+    CU_ASSERT(is_taken(x));
+    x = h;
+    x.life_first = h.sequence + 1;
+    CU_ASSERT(!is_taken(x));
+    x = h;
+    x.life_prev = h.life_first;
+    CU_ASSERT(!is_taken(x));
+    env_done(&env);
+}
+
 static void a_torn_block_shows_which_sectors_are_whose(void)
 {
     static uint8_t older[IMAGE_MAX];
@@ -192,6 +241,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_block_comes_back_as_it_went),
     TM_TEST(any_flipped_bit_is_found_and_blamed_on_its_sector),
     TM_TEST(a_block_found_elsewhere_is_not_valid),
+    TM_TEST(a_block_that_says_what_cannot_be_is_none),
     TM_TEST(a_torn_block_shows_which_sectors_are_whose),
     TM_TEST(a_newer_format_says_so),
     TM_TEST(places_keep_their_parts_apart),
