@@ -290,6 +290,7 @@ void tm_gather_answer(struct tm_session *s, struct tm_entry *e, uint32_t part,
         }
     } else if (g->how >= TM_GATHER_WAIT) {
         g->copies = (uint32_t)tm_min_u64(g->copies, a->copies);
+        g->part[part].gone = a->err == TM_ERR_NOTFOUND;
     } else {
         take_reply(s, g, &g->part[part], a);
     }
@@ -381,6 +382,7 @@ static void write_joined(struct tm_session *s, struct tm_entry *e)
             tm_resp_integer(w, g->copies > 0);
         }
         tm_resp_integer(w, others);
+        tm_session_wait_told(s, g);
     }
     tm_session_count_reply(s, tm_resp_writer_bytes(w));
     tm_session_out(s, tm_resp_writer_bytes(w));

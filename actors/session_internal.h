@@ -74,6 +74,7 @@ struct tm_part {
     uint32_t at;          /* how far it is used up */
     uint64_t index, term; /* WAIT: of the record */
     bool again;           /* WAIT: to be asked again when the router has room */
+    bool gone;            /* WAIT: its leader cannot tell of that record (any more) */
     uint8_t *reply;
 };
 
@@ -112,7 +113,10 @@ struct tm_multi {
     size_t reply_len, reply_at;
 };
 
-/* A partition this connection wrote to, and the last record there. */
+/* A partition this connection wrote to, and the last record there that the leader of `term` took (0
+ * in strong mode: whatever the leader).  At most TM_WRITTEN_TERMS of a partition: then a later
+ * term takes the place of the earliest, of which WAIT says no more. */
+#define TM_WRITTEN_TERMS 4
 struct tm_written {
     uint32_t partition;
     bool used;
@@ -364,8 +368,12 @@ bool tm_session_wait_resume(struct tm_session *s, uint64_t number);
  * bytes (it is not there if the arguments were bad). */
 void tm_session_compose_wait(struct tm_resp_writer *w, const struct tm_bytes *argv, unsigned argc);
 
-/* Notes that this connection wrote record (index, term) of the partition. */
+/* Notes that this connection wrote record (index, term) of the partition: as struct tm_written
+ * says.  Dooms the session if memory is short. */
 void tm_session_note_write(struct tm_session *s, uint32_t partition, uint64_t index, uint64_t term);
+/* The client was told the copies that g counted: a record of which its leader cannot tell is
+ * forgotten, so that the next WAIT is about what was written besides. */
+void tm_session_wait_told(struct tm_session *s, const struct tm_gather *g);
 void tm_session_written_free(struct tm_session *s);
 
 /* ---- session_connection.c, session_client.c ---- */

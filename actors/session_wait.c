@@ -8,7 +8,7 @@
  *
  * In eventual mode a failover may cut off what was answered.  There the last record of each leader
  * is remembered, by its term; one that the present leader has not is on no copy, and will be on
- * none: what an offer brings back is another record.
+ * none: what an offer brings back is another record.  Once the client was told so it is forgotten.
  *
  * A leader is asked to wait for SLICE_MS at most, and then asked again: so nothing is left behind
  * at leaders when a client goes that waited for copies that never come. */
@@ -16,9 +16,8 @@
 #include "actors/session_internal.h"
 
 #define FIRST_CAP 4
-#define TERMS_MAX 4 /* remembered of a partition; then the oldest goes */
 #define SLICE_MS  1000
-TM_STATIC_ASSERT((TM_DIRECTORY_PARTITIONS_MAX + 1) * TERMS_MAX <= 1 << TM_PART_BITS,
+TM_STATIC_ASSERT((TM_DIRECTORY_PARTITIONS_MAX + 1) * TM_WRITTEN_TERMS <= 1 << TM_PART_BITS,
                  "a part per record that is remembered");
 
 /* Where that is noted, or is to be: a free place or, if as many terms are noted as may be, that of
@@ -37,7 +36,7 @@ static struct tm_written *find(const struct tm_session *s, uint32_t partition, u
             oldest = w;
         terms++;
     }
-    return terms < TERMS_MAX ? &s->written[at] : oldest;
+    return terms < TM_WRITTEN_TERMS ? &s->written[at] : oldest;
 }
 
 static bool grow(struct tm_session *s)
@@ -70,6 +69,31 @@ void tm_session_note_write(struct tm_session *s, uint32_t partition, uint64_t in
     uint64_t last = w->used && w->term == term ? w->index : 0;
     *w = (struct tm_written){
         .partition = partition, .used = true, .index = tm_max_u64(last, index), .term = term};
+}
+
+/* Takes the entry out; those behind it that it had pushed on move up. */
+static void forget(struct tm_session *s, struct tm_written *w)
+{
+    uint32_t mask = s->written_cap - 1, hole = (uint32_t)(w - s->written);
+    for (uint32_t at = (hole + 1) & mask; s->written[at].used; at = (at + 1) & mask) {
+        uint32_t home = s->written[at].partition & mask;
+        if (((at - home) & mask) < ((at - hole) & mask))
+            continue; /* its home lies behind the hole */
+        s->written[hole] = s->written[at];
+        hole = at;
+    }
+    s->written[hole] = (struct tm_written){0};
+    s->written_count--;
+}
+
+void tm_session_wait_told(struct tm_session *s, const struct tm_gather *g)
+{
+    for (uint32_t i = 0; i < g->parts && s->written_count > 0; i++) {
+        const struct tm_part *part = &g->part[i];
+        struct tm_written *w = part->gone ? find(s, part->partition, part->term) : NULL;
+        if (w != NULL && w->used && w->term == part->term && w->index == part->index)
+            forget(s, w);
+    }
 }
 
 void tm_session_written_free(struct tm_session *s)

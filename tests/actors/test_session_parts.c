@@ -360,6 +360,106 @@ static void wait_asks_for_what_each_leader_took(void)
     fix_delete(f);
 }
 
+/* Answers each WAIT that waits: of a record of `term`, or of any if that is 0, no copy is known. */
+static unsigned answer_but(struct fix *f, uint64_t term)
+{
+    unsigned gone = 0;
+    struct fix_request *q;
+    while ((q = fix_waiting(f, 0)) != NULL) {
+        bool is_gone = term == 0 || q->r.term == term;
+        struct tm_answer a = {.id = q->r.id,
+                              .status = TM_ANSWER_DONE,
+                              .err = is_gone ? TM_ERR_NOTFOUND : TM_OK,
+                              .copies = is_gone ? 0 : 3};
+        q->taken = true;
+        gone += is_gone;
+        tm_sessions_answer(f->all, q->session, &a);
+    }
+    return gone;
+}
+
+/* Else a connection would be told 0 for good once a failover cut one of its writes off, or once the
+ * leader's log begins behind it. */
+static void what_wait_told_to_be_gone_is_asked_for_no_more(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    char text[40];
+    for (f->term = 3; f->term <= 6; f->term++)
+        for (int i = 0; i < 100; i++) {
+            snprintf(text, sizeof text, "set k%d v\r\n", i);
+            fix_send(s, text);
+            fix_answer_all(f);
+        }
+    fix_output(f, s);
+    for (uint64_t left = 4; left > 0; left--) {
+        f->submitted = 0;
+        fix_send(s, "wait 2 0\r\n");
+        CU_ASSERT_EQUAL(f->submitted, left * FIX_PARTITIONS);
+        for (unsigned i = 0; i < f->submitted; i++)
+            CU_ASSERT_EQUAL(f->requests[i].r.index,
+                            f->index[f->requests[i].r.partition] / 4 * (f->requests[i].r.term - 2));
+        CU_ASSERT_EQUAL(answer_but(f, 2 + left), FIX_PARTITIONS);
+        CU_ASSERT_STRING_EQUAL(fix_output(f, s), ":0\r\n");
+    }
+    f->submitted = 0;
+    fix_send(s, "wait 2 0\r\n");
+    CU_ASSERT_EQUAL(f->submitted, 1); /* nothing is written any more, as far as is remembered */
+    fix_answer_all(f);
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), ":2\r\n");
+    fix_delete(f);
+}
+
+/* A client that was told something else, or nothing, is yet to hear of it. */
+static void what_is_gone_is_told_before_it_is_forgotten(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    f->term = 3;
+    FIX_EXPECT(f, s, "set a 1\r\nset b 1\r\n", "+OK\r\n+OK\r\n");
+    f->submitted = 0;
+    fix_send(s, "wait 1 0\r\n");
+    fix_refuse(f, fix_waiting(f, 0), TM_ANSWER_REFUSED, TM_ERR_NOTLEADER);
+    CU_ASSERT_EQUAL(answer_but(f, 0), 1);
+    CU_ASSERT_EQUAL(fix_output(f, s)[0], '-');
+    f->submitted = 0;
+    fix_send(s, "client reply skip\r\nwait 1 0\r\n");
+    CU_ASSERT_EQUAL(answer_but(f, 0), 2);
+    CU_ASSERT_STRING_EQUAL(fix_output(f, s), "");
+    f->submitted = 0;
+    fix_send(s, "multi\r\nwait 1 0\r\n");
+    CU_ASSERT_EQUAL(answer_but(f, 0), 2);
+    FIX_EXPECT(f, s, "discard\r\n", "+OK\r\n+QUEUED\r\n+OK\r\n");
+    f->submitted = 0;
+    fix_send(s, "wait 1 0\r\n");
+    CU_ASSERT_EQUAL(f->submitted, 2);
+    FIX_EXPECT(f, s, "", ":2\r\n");
+    fix_delete(f);
+}
+
+/* What is written while the answer is on its way is not what it speaks of. */
+static void a_write_after_what_is_gone_is_not_forgotten_with_it(void)
+{
+    struct fix *f = fix_new();
+    struct tm_session *s = fix_open(f);
+    f->term = 3;
+    FIX_EXPECT(f, s, "set a 1\r\n", "+OK\r\n");
+    f->submitted = 0;
+    fix_send(s, "wait 1 0\r\nset a 2\r\n");
+    struct fix_request *wait = fix_waiting(f, 0);
+    if (f->submitted > 1)
+        fix_answer(f, fix_waiting(f, 1)); /* its reply stands behind that of WAIT */
+    struct tm_answer none = {
+        .id = wait->r.id, .status = TM_ANSWER_DONE, .err = TM_ERR_NOTFOUND, .copies = 0};
+    wait->taken = true;
+    tm_sessions_answer(f->all, wait->session, &none);
+    FIX_EXPECT(f, s, "", ":0\r\n+OK\r\n");
+    f->submitted = 0;
+    fix_send(s, "wait 1 0\r\n");
+    CU_ASSERT(f->submitted == 1 && f->requests[0].r.index == 2 && f->requests[0].r.term == 3);
+    fix_delete(f);
+}
+
 static void a_long_wait_is_asked_again_as_long_as_its_client_is_there(void)
 {
     struct fix *f = fix_new();
@@ -480,6 +580,9 @@ static const struct tm_test tests[] = {
     TM_TEST(bad_cursors_are_refused),
     TM_TEST(wait_asks_the_partitions_written_to),
     TM_TEST(wait_asks_for_what_each_leader_took),
+    TM_TEST(what_wait_told_to_be_gone_is_asked_for_no_more),
+    TM_TEST(what_is_gone_is_told_before_it_is_forgotten),
+    TM_TEST(a_write_after_what_is_gone_is_not_forgotten_with_it),
     TM_TEST(a_long_wait_is_asked_again_as_long_as_its_client_is_there),
     TM_TEST(a_wait_goes_on_when_the_router_was_full),
     TM_TEST(wait_waits_for_what_came_before_it),
