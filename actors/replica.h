@@ -222,7 +222,8 @@ struct tm_tail {
     uint64_t hash;
 };
 
-/* A point of the leader's log: `bytes` had been appended up to index by then. */
+/* A point of the leader's log: `bytes` had been appended up to index; what follows the point before
+ * was appended from `at` on. */
 struct tm_win_mark {
     uint64_t index;
     uint64_t bytes;
@@ -281,6 +282,8 @@ struct tm_replica {
     uint64_t own_progress_at;
     uint64_t appended_bytes, committed_bytes;
     unsigned mark_head, marks;
+    uint64_t unmarked_at; /* when the first record after the newest mark was appended; 0: there is
+                             none */
     struct tm_replica_read *rounds, **rounds_end; /* wait for a round, in order */
     struct tm_replica_read *indexed;              /* wait for a commit, by index */
     struct tm_members members;                    /* the latest in the log, committed or not */

@@ -33,6 +33,8 @@ void tm_replica_append_own(struct tm_replica *r, const struct tm_record *record)
     r->last = (struct tm_tail){record->index, record->term, record->checksum};
     r->verified = record->index;
     r->appended_bytes += record->length;
+    if (r->unmarked_at == 0)
+        r->unmarked_at = now;
     uint64_t soon = tm_replica_grid(now + r->opt->retry_ns / 4, r->opt->retry_ns / 2);
     if (r->deadline > soon)
         tm_replica_set_deadline(r, soon);
@@ -93,8 +95,8 @@ enum tm_err tm_replica_next(struct tm_replica *r, struct tm_replica_slot *slot)
         return TM_ERR_NOSPACE;
     if (tm_replica_window_bytes(r) >= r->opt->window_bytes_max)
         return TM_ERR_FULL;
-    if (r->opt->window_ns_max != 0 && r->marks > 0 &&
-        now - r->mark[r->mark_head].at >= r->opt->window_ns_max)
+    if (r->opt->window_ns_max != 0 &&
+        now - tm_replica_window_since(r, now) >= r->opt->window_ns_max)
         return TM_ERR_FULL;
     *slot = (struct tm_replica_slot){r->last.index + 1, r->hs.term, r->last.hash};
     return TM_OK;

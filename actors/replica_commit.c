@@ -45,6 +45,7 @@ static void window_committed(struct tm_replica *r)
 {
     if (r->commit >= r->last.index) {
         r->marks = 0;
+        r->unmarked_at = 0;
         r->committed_bytes = r->appended_bytes;
         return;
     }
@@ -71,6 +72,7 @@ void tm_replica_window_reset(struct tm_replica *r)
 {
     r->marks = 0;
     r->mark_head = 0;
+    r->unmarked_at = 0;
     r->appended_bytes = 0;
     r->committed_bytes = 0;
 }
@@ -80,7 +82,8 @@ void tm_replica_window_mark(struct tm_replica *r)
 {
     if (r->commit >= r->last.index)
         return;
-    struct tm_win_mark mark = {r->last.index, r->appended_bytes, tm_replica_now(r)};
+    struct tm_win_mark mark = {r->last.index, r->appended_bytes, r->unmarked_at};
+    r->unmarked_at = 0;
     if (r->marks == TM_WIN_MARKS) {
         unsigned newest = (r->mark_head + r->marks - 1) % TM_WIN_MARKS;
         mark.at = r->mark[newest].at;
@@ -88,6 +91,13 @@ void tm_replica_window_mark(struct tm_replica *r)
         return;
     }
     r->mark[(r->mark_head + r->marks++) % TM_WIN_MARKS] = mark;
+}
+
+uint64_t tm_replica_window_since(const struct tm_replica *r, uint64_t now)
+{
+    if (r->marks > 0)
+        return r->mark[r->mark_head].at;
+    return r->unmarked_at != 0 ? r->unmarked_at : now;
 }
 
 uint64_t tm_replica_window_bytes(const struct tm_replica *r)

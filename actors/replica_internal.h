@@ -122,7 +122,11 @@ void tm_replica_tell_lost(struct tm_replica *r);
 void tm_replica_commit_to(struct tm_replica *r, uint64_t index);
 void tm_replica_commit_count(struct tm_replica *r);
 void tm_replica_window_reset(struct tm_replica *r);
+/* What was appended is shipped: it is marked from here. */
 void tm_replica_window_mark(struct tm_replica *r);
+/* When the oldest record that is not committed was appended here, or some before it; now: there is
+ * none. */
+uint64_t tm_replica_window_since(const struct tm_replica *r, uint64_t now);
 void tm_replica_heal_check(struct tm_replica *r);
 
 /* --- replica_members.c --- */

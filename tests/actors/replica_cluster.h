@@ -429,8 +429,8 @@ static inline int cluster_await_leader(struct cluster *c, uint64_t ns)
         leader = cluster_leader(c, 0);
     return leader;
 }
-/* Appends one record at node and ships it; its index, or 0. */
-static inline uint64_t cluster_propose(struct cluster *c, unsigned node, unsigned part)
+/* Appends one record at node, whose turn goes on: it is not shipped yet; its index, or 0. */
+static inline uint64_t cluster_append(struct cluster *c, unsigned node, unsigned part)
 {
     struct sim_part *p = &c->node[node].part[part];
     struct tm_replica_slot slot;
@@ -452,8 +452,15 @@ static inline uint64_t cluster_propose(struct cluster *c, unsigned node, unsigne
     tm_record_seal(&u.head);
     CHECK(c, io_append(p, &u.head) == TM_OK);
     tm_replica_appended(&p->replica, &u.head);
-    sim_turn(&c->node[node]);
     return slot.index;
+}
+/* Appends one record at node and ships it; its index, or 0. */
+static inline uint64_t cluster_propose(struct cluster *c, unsigned node, unsigned part)
+{
+    uint64_t index = cluster_append(c, node, part);
+    if (index != 0)
+        sim_turn(&c->node[node]);
+    return index;
 }
 static inline bool cluster_committed(struct cluster *c, uint64_t index)
 {

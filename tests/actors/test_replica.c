@@ -556,6 +556,34 @@ static void the_window_of_uncommitted_records_is_bounded(void)
     cluster_free(c);
 }
 
+/* A leader may gather for long before it ships. */
+static void the_window_counts_from_the_append_not_from_the_shipping(void)
+{
+    struct cluster *c = cluster_up(7, 3, false);
+    unsigned leader = (unsigned)cluster_await_leader(c, AN_ELECTION);
+    struct tm_replica *r = replica_of(c, leader);
+    struct tm_replica_slot slot;
+    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(1)));
+    cluster_run(c, TM_MS(50));
+    cluster_isolate(c, leader, true);
+    c->opt.window_ns_max = TM_MS(10);
+    CU_ASSERT(cluster_append(c, leader, 0) != 0);
+    c->now += TM_MS(6);
+    CU_ASSERT_EQUAL(tm_replica_next(r, &slot), TM_OK);
+    CU_ASSERT(cluster_append(c, leader, 0) != 0);
+    c->now += TM_MS(4);
+    CU_ASSERT_EQUAL(tm_replica_next(r, &slot), TM_ERR_FULL); /* of what is not shipped yet */
+    tm_replica_ship(r);
+    CU_ASSERT_EQUAL(tm_replica_next(r, &slot), TM_ERR_FULL);
+    cluster_isolate(c, leader, false);
+    cluster_run(c, TM_MS(200));
+    CU_ASSERT_EQUAL(tm_replica_window_bytes(r), 0);
+    CU_ASSERT_EQUAL(tm_replica_next(r, &slot), TM_OK);
+    CU_ASSERT(cluster_append(c, leader, 0) != 0); /* what was committed is not counted any more */
+    CU_ASSERT_EQUAL(tm_replica_next(r, &slot), TM_OK);
+    cluster_free(c);
+}
+
 static void set_full(struct cluster *c, unsigned node, bool full)
 {
     c->node[node].part[0].full = full;
@@ -866,6 +894,7 @@ static const struct tm_test tests[] = {
     TM_TEST(the_preferred_leader_takes_over_once_in_sync),
     TM_TEST(leadership_leaves_a_disk_that_stalls),
     TM_TEST(the_window_of_uncommitted_records_is_bounded),
+    TM_TEST(the_window_counts_from_the_append_not_from_the_shipping),
     TM_TEST(a_write_that_no_quorum_has_room_for_is_refused_at_once),
     TM_TEST(a_copy_that_is_full_is_not_pressed_and_catches_up_when_it_has_room),
     TM_TEST(a_returning_leader_loses_what_was_not_committed),
