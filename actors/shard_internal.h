@@ -15,6 +15,7 @@
 #include "actors/heartbeat.h"
 #include "actors/partition.h"
 #include "actors/request_wire.h"
+#include "actors/seen_members.h"
 #include "actors/shard.h"
 
 struct tm_keeper;
@@ -26,11 +27,6 @@ struct tm_backlog {
     struct tm_place to;
     uint32_t len;
     uint8_t bytes[];
-};
-
-/* CONFIG records seen at replay: the last two of each partition. */
-struct tm_seen_members {
-    struct tm_members last, before;
 };
 
 struct tm_shard {

@@ -79,25 +79,20 @@ static bool base_of(void *host, uint32_t partition, struct tm_log_base *out)
     return tm_keeper_base(s->keeper, partition, out);
 }
 
-/* Keeps the newest two CONFIG records; what a record of this index replaces is gone. */
 static void note_record(void *host, uint32_t partition, struct tm_bytes bytes)
 {
     struct tm_shard *s = host;
     const struct tm_record *r = (const struct tm_record *)(const void *)bytes.data;
-    struct tm_seen_members *seen = &s->seen[partition / s->node->workers];
     tm_hlc_observe(&s->hlc, r->hlc);
-    if (seen->last.index >= r->index) {
-        seen->last = seen->before;
-        seen->before = (struct tm_members){0};
-        if (seen->last.index >= r->index)
-            seen->last = (struct tm_members){0};
-    }
-    struct tm_members m;
-    if (r->kind != TM_RECORD_CONFIG || tm_members_decode(tm_record_body(r), &m) != TM_OK)
-        return;
-    m.index = r->index;
-    seen->before = seen->last;
-    seen->last = m;
+    tm_seen_members_found(&s->seen[partition / s->node->workers], r);
+}
+
+static void note_restored(void *host, uint32_t partition, struct tm_bytes bytes)
+{
+    struct tm_shard *s = host;
+    const struct tm_record *r = (const struct tm_record *)(const void *)bytes.data;
+    tm_hlc_observe(&s->hlc, r->hlc);
+    tm_seen_members_restored(&s->seen[partition / s->node->workers], r);
 }
 
 /* Applied as it is found, while it is in memory: afterwards each would have to be read again, from
@@ -148,6 +143,7 @@ static enum tm_err open_logs(struct tm_shard *s)
                       .space = on_space},
         .base = base_of,
         .found = note_record,
+        .restored = note_restored,
         .committed = apply_record,
     };
     memcpy(c.wal.cluster, d->uuid, 16);
@@ -203,7 +199,8 @@ static bool promises_proven(const struct tm_shard *s, uint32_t id)
 static enum tm_err make_partition(struct tm_shard *s, uint32_t id)
 {
     const struct tm_holders *h = &s->directory->placement[id];
-    const struct tm_seen_members *seen = &s->seen[id / s->node->workers];
+    struct tm_seen_members *seen = &s->seen[id / s->node->workers];
+    tm_seen_members_end(seen, tm_log_last(tm_log_set_log(s->logs, id)));
     if (!tm_holders_include(h, s->node->self)) {
         tm_log_disown(tm_log_set_log(s->logs, id));
         return TM_OK;

@@ -147,6 +147,9 @@ static void replay_repair(struct tm_log *log, const struct tm_record *repair, tm
         return;
     *tm_log_index_at(&log->index, r->index) = (struct tm_log_entry){place, r->checksum};
     tm_log_remove_fault(log, r->index);
+    if (log->set->config.restored != NULL && r->index > log->root)
+        log->set->config.restored(log->set->config.callbacks.host, log->partition,
+                                  tm_bytes_of(r, r->length));
 }
 
 static void cut_from(struct tm_log *log, uint64_t from)

@@ -56,6 +56,11 @@ struct tm_log_set_config {
      * at that moment (a later cut may remove it again): for checks and tools. */
     void (*found)(void *host, uint32_t partition, struct tm_bytes record);
 
+    /* May be NULL.  As `found`, but of a record that was lost and given back (tm_log_repair), while
+     * what follows it was there all the time: it comes after those, and takes its place before
+     * them. */
+    void (*restored)(void *host, uint32_t partition, struct tm_bytes record);
+
     /* May be NULL.  Each record that replay knows to be committed, in order and without a gap from
      * the log's base on: what is known only later, and what follows something that was lost, is
      * not among them. */

@@ -99,6 +99,56 @@ static void what_was_repaired_stands_without_what_it_replaced(void)
     }
 }
 
+static struct {
+    uint64_t found, restored; /* bit i: the record of index i */
+    uint64_t found_last;
+} told;
+
+static void note_found(void *host, uint32_t partition, struct tm_bytes bytes)
+{
+    const struct tm_record *r = (const void *)bytes.data;
+    (void)host;
+    if (partition != 2)
+        return;
+    CU_ASSERT(r->index > told.found_last);
+    told.found |= 1u << r->index;
+    told.found_last = r->index;
+}
+
+static void note_restored(void *host, uint32_t partition, struct tm_bytes bytes)
+{
+    const struct tm_record *r = (const void *)bytes.data;
+    struct fixture *f = host;
+    CU_ASSERT(partition == 2 && r->length == bytes.len);
+    CU_ASSERT_EQUAL(r->checksum, f->logs[2].hash[r->index]);
+    CU_ASSERT(r->index < told.found_last);
+    told.restored |= 1u << r->index;
+}
+
+/* Who keeps what only some records say (the members) has to hear of each. */
+static void what_was_repaired_in_the_middle_is_told(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    reopen(f);
+    for (unsigned i = 0; i < 6; i++) {
+        CU_ASSERT_FATAL(append(f, 2) == TM_OK);
+        settle(f);
+    }
+    pass_idle(f);
+    flip_block_of(f, 2, 3);
+    for (unsigned starts = 0; starts < 3; starts++) {
+        crash(f, -1);
+        told.found = told.restored = told.found_last = 0;
+        f->config.found = note_found;
+        f->config.restored = note_restored;
+        reopen(f);
+        CU_ASSERT_EQUAL(told.found, 1u << 1 | 1u << 2 | 1u << 4 | 1u << 5 | 1u << 6);
+        CU_ASSERT_EQUAL(told.restored, starts == 0 ? 0 : 1u << 3);
+        repair_in_turn(f, 2, false);
+    }
+    teardown(f);
+}
+
 /* Rot takes the repair, too: the block behind it says that there was more than is found. */
 static void a_repair_that_rots_is_missed(void)
 {
@@ -141,6 +191,7 @@ static void a_repair_makes_no_older_generation_needless(void)
 
 static const struct tm_test tests[] = {
     TM_TEST(what_was_repaired_stands_without_what_it_replaced),
+    TM_TEST(what_was_repaired_in_the_middle_is_told),
     TM_TEST(a_repair_that_rots_is_missed),
     TM_TEST(a_repair_makes_no_older_generation_needless),
     TM_TEST(replay_gives_all_that_it_knows_to_be_committed_though_little_is_kept),
