@@ -353,12 +353,7 @@ static bool lies_below(const struct tm_log *log, uint64_t index, uint64_t segmen
 
 uint64_t tm_log_last_below(const struct tm_log *log, uint64_t segment)
 {
-    uint64_t low = log->base, high = log->last;
-    if (log->fault_count > 0 || log->repaired > log->base) { /* places do not ascend */
-        while (high > low && !lies_below(log, high, segment))
-            high--;
-        return high;
-    }
+    uint64_t low = tm_log_ragged(log), high = log->last;
     while (low < high) {
         uint64_t mid = low + (high - low + 1) / 2;
         if (lies_below(log, mid, segment))
@@ -366,6 +361,8 @@ uint64_t tm_log_last_below(const struct tm_log *log, uint64_t segment)
         else
             high = mid - 1;
     }
+    while (low > log->base && !lies_below(log, low, segment))
+        low--;
     return low;
 }
 

@@ -48,7 +48,7 @@ struct tm_log {
     bool suspect_older;   /* replay: by older generations, and the present one does not say so */
     bool disowned;        /* no replica here will ever clear any of this */
     bool in_own;          /* a record of it lies in the present generation */
-    uint64_t repaired;    /* places do not ascend up to this record; 0: they do */
+    uint64_t repaired;    /* the highest record that was; 0: none */
     tm_wal_place moved;   /* of its MOVED record in the present generation; 0 = none */
 
     uint64_t root, root_term, root_hash;       /* where its snapshot ended when it was opened */
@@ -96,6 +96,15 @@ struct tm_log_set {
 static inline uint64_t tm_log_segment_of(const struct tm_log *log, uint64_t index)
 {
     return tm_wal_segment_of(log->set->wal, tm_log_index_at(&log->index, index)->place);
+}
+
+/* Behind this index, at least base, places ascend: up to it some are lost or were written anew. */
+static inline uint64_t tm_log_ragged(const struct tm_log *log)
+{
+    uint64_t index = tm_max_u64(log->base, tm_min_u64(log->repaired, log->last));
+    if (log->fault_count > 0)
+        index = tm_max_u64(index, log->faults[log->fault_count - 1].last);
+    return index;
 }
 
 static inline struct tm_log *tm_log_of(const struct tm_log_set *set, uint32_t partition)

@@ -321,30 +321,25 @@ static uint64_t oldest_needed(const struct tm_log *log)
         return oldest;
     if (tm_log_suspect(log) || log->fault_count > 0)
         return tm_wal_first_segment(wal);
-    bool older = false, ascend = log->repaired <= log->base;
-    uint64_t first = log->base + 1;
-    if (ascend) {
-        first = tm_log_last_below(log, 1) + 1;
-        older = first > log->base + 1;
-    }
-    for (uint64_t i = first; i <= log->last; i++) {
+    uint64_t ragged = tm_log_ragged(log), before = tm_max_u64(ragged, tm_log_last_below(log, 1));
+    bool older = before > ragged;
+    for (uint64_t i = log->base + 1; i <= ragged; i++) {
         uint64_t segment = tm_log_segment_of(log, i);
         older |= segment == 0;
         if (segment != 0)
             oldest = tm_min_u64(oldest, segment);
-        if (ascend)
-            break;
     }
+    if (before < log->last)
+        oldest = tm_min_u64(oldest, tm_log_segment_of(log, before + 1));
     if (older && log->moved != 0)
         oldest = tm_min_u64(oldest, tm_wal_segment_of(wal, log->moved));
     return oldest;
 }
 
-/* Some record lies in an older generation; as long as none was lost, the first one. */
+/* Some record lies in an older generation: the first one, if none was lost or written anew. */
 static bool reaches_back(const struct tm_log *log)
 {
-    bool ascend = log->fault_count == 0 && log->repaired <= log->base;
-    uint64_t last = ascend ? tm_min_u64(log->base + 1, log->last) : log->last;
+    uint64_t last = tm_min_u64(tm_log_ragged(log) + 1, log->last);
     for (uint64_t i = log->base + 1; i <= last; i++)
         if (tm_wal_place_volume(tm_log_index_at(&log->index, i)->place) != 0)
             return true;

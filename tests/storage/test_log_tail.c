@@ -68,17 +68,64 @@ static void a_log_begins_where_the_oldest_segment_that_is_left_does(void)
     teardown(f);
 }
 
-static void repair(struct fixture *f, uint32_t p)
+/* The first record that is lost. */
+static void repair_one(struct fixture *f, uint32_t p)
 {
     _Alignas(8) uint8_t buf[4096];
     uint64_t first, last;
-    while (tm_log_fault_count(log_at(f, p)) > 0) {
-        tm_log_fault_at(log_at(f, p), 0, &first, &last);
-        struct tm_record *r = build(f, buf, p, first);
-        enum tm_err e = tm_log_repair(log_at(f, p), tm_bytes_of(r, r->length));
-        CU_ASSERT_FATAL(e == TM_OK || e == TM_ERR_FULL);
-        settle(f);
+    tm_log_fault_at(log_at(f, p), 0, &first, &last);
+    struct tm_record *r = build(f, buf, p, first);
+    enum tm_err e = tm_log_repair(log_at(f, p), tm_bytes_of(r, r->length));
+    CU_ASSERT_FATAL(e == TM_OK || e == TM_ERR_FULL);
+    settle(f);
+}
+
+static void repair(struct fixture *f, uint32_t p)
+{
+    while (tm_log_fault_count(log_at(f, p)) > 0)
+        repair_one(f, p);
+}
+
+static void check_last_below(struct fixture *f, uint32_t p)
+{
+    const struct tm_log *log = log_at(f, p);
+    uint64_t newest = tm_wal_current_segment(tm_log_set_wal(f->set)) + 1;
+    for (uint64_t segment = 1; segment <= newest; segment++) {
+        uint64_t last = tm_log_last(log);
+        while (last >= tm_log_first(log) && tm_log_segment_of(log, last) >= segment)
+            last--;
+        CU_ASSERT_EQUAL(tm_log_last_below(log, segment), last);
     }
+}
+
+static void what_lies_below_a_segment_is_found_past_faults_and_repairs(void)
+{
+    struct fixture *f = filled(tm_test_seed(), 30);
+    fill(f, 2, 600);
+    uint64_t last = f->logs[2].last;
+    CU_ASSERT(tm_wal_current_segment(tm_log_set_wal(f->set)) > 4);
+    check_last_below(f, 2);
+    flip_block_of(f, 2, 2);
+    flip_block_of(f, 2, last / 2);
+    crash(f, -1);
+    reopen(f);
+    CU_ASSERT(tm_log_fault_count(log_at(f, 2)) > 1);
+    check_last_below(f, 2);
+    repair_one(f, 2);
+    CU_ASSERT(tm_log_fault_count(log_at(f, 2)) > 0);
+    check_last_below(f, 2);
+    repair(f, 2);
+    check_last_below(f, 2);
+    fill(f, 2, 200);
+    check_last_below(f, 2);
+    uint64_t until = last - 40;
+    snapshot_of_all(f, 2);
+    tm_log_compact(log_at(f, 2), until);
+    check_last_below(f, 2);
+    crash(f, -1);
+    reopen(f);
+    check_last_below(f, 2);
+    teardown(f);
 }
 
 /* It lies where it was written anew, behind all that follows it: that can go, with it. */
@@ -137,6 +184,7 @@ static void damage_before_the_snapshot_is_none(void)
 static const struct tm_test tests[] = {
     TM_TEST(a_log_keeps_what_the_wal_has_of_what_its_snapshot_holds),
     TM_TEST(a_log_begins_where_the_oldest_segment_that_is_left_does),
+    TM_TEST(what_lies_below_a_segment_is_found_past_faults_and_repairs),
     TM_TEST(what_was_repaired_keeps_nothing_that_follows_it),
     TM_TEST(a_snapshot_that_another_log_led_to_stands_alone),
     TM_TEST(damage_before_the_snapshot_is_none),
