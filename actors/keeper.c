@@ -104,13 +104,6 @@ enum tm_err tm_keeper_load(struct tm_keeper *k, uint32_t partition, struct tm_st
 
 /* ---- taking ---- */
 
-static void writer_moved(void *host, struct tm_snapshot_writer *writer)
-{
-    /* Looked at by the next turn. */
-    (void)host;
-    (void)writer;
-}
-
 void tm_keeper_end_writer(struct tm_keeper *k, struct tm_snapshot_writer *writer)
 {
     if (writer != NULL && k->shard->abandoned)
@@ -173,7 +166,7 @@ bool tm_keeper_take_begin(struct tm_keeper *k, struct tm_partition *p)
     t->cap = SLICE_BYTES;
     t->buf = malloc(sizeof(struct tm_keeper_item) + t->cap);
     if (t->buf == NULL ||
-        tm_snapshot_writer_new(k->shard->ctx, &info, writer_moved, k, &t->writer) != TM_OK) {
+        tm_snapshot_writer_new(k->shard->ctx, &info, NULL, NULL, &t->writer) != TM_OK) {
         free(t->buf);
         *t = (struct tm_keeper_taking){0};
         return false;

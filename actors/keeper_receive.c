@@ -50,13 +50,6 @@ static void receipt_fail(struct tm_keeper_receipt *r)
     receipt_end(r);
 }
 
-static void receipt_moved(void *host, struct tm_snapshot_writer *writer)
-{
-    /* Looked at by the next turn. */
-    (void)host;
-    (void)writer;
-}
-
 /* While the log has no room, a snapshot is taken in only where it frees some: it costs a record in
  * reserved room, and the partitions that hold the oldest segments have to get theirs. */
 static bool worth_it(const struct tm_keeper *k, const struct tm_partition *p)
@@ -81,7 +74,7 @@ static struct tm_keeper_receipt *receipt_begin(struct tm_keeper *k, struct tm_pa
         return NULL;
     *r = (struct tm_keeper_receipt){
         .keeper = k, .info = *info, .from = {.node = head->node, .worker = head->worker}};
-    if (tm_snapshot_writer_new(k->shard->ctx, info, receipt_moved, k, &r->writer) != TM_OK)
+    if (tm_snapshot_writer_new(k->shard->ctx, info, NULL, NULL, &r->writer) != TM_OK)
         return NULL;
     r->p = p;
     k->receiving++;

@@ -30,7 +30,7 @@ struct tm_post {
     uint64_t due[LINKS_MAX]; /* of each in the list: deadline, as of when it was last looked at */
     uint64_t touched[LINKS_MAX / 64]; /* a bit for each: due[] does not hold any more */
     uint64_t again[LINKS_MAX / 64]; /* to be tried each turn: frame not taken, or short of memory */
-    uint64_t boot[TM_NODES_MAX];    /* of the newest process that is known of each node */
+    uint64_t boot[TM_NODES_MAX];    /* of the process of each node that a channel met last */
     unsigned count;
     uint8_t *scratch; /* for messages that arrive misaligned */
     size_t scratch_cap;
@@ -203,7 +203,9 @@ static struct link *link_new(struct tm_post *post, struct tm_place peer)
     return l;
 }
 
-/* Once another process of the node is known, what leads to the one before leads nowhere. */
+/* Once another process of the node is known, what leads to the one before leads nowhere.  Boot ids
+ * have no order: a channel that meets the one before late, by a welcome that was long under way,
+ * brings all others down until it meets the present one, which says hello to it meanwhile. */
 static bool link_up(const struct link *l)
 {
     return l != NULL && tm_channel_is_up(l->channel) &&

@@ -68,8 +68,8 @@ enum tm_snapshot_state {
     TM_SNAPSHOT_FAILED     /* tm_snapshot_writer_error says why; what was written is removed */
 };
 
-/* Starts a snapshot.  `changed` (with `host`) is called from disk completions whenever the state
- * changes or room came back.  TM_ERR_NOMEM. */
+/* Starts a snapshot.  `changed` (with `host`; may be NULL, for who looks each turn) is called from
+ * disk completions whenever the state changes or room came back.  TM_ERR_NOMEM. */
 enum tm_err tm_snapshot_writer_new(const struct tm_ctx *ctx, const struct tm_snapshot_info *info,
                                    void (*changed)(void *host, struct tm_snapshot_writer *writer),
                                    void *host, struct tm_snapshot_writer **out);

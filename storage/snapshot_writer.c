@@ -113,7 +113,7 @@ void tm_snapshot_writer_abandon(struct tm_snapshot_writer *w)
 
 static void tell(struct tm_snapshot_writer *w)
 {
-    if (!w->closed)
+    if (!w->closed && w->changed != NULL)
         w->changed(w->host, w);
 }
 
