@@ -3,7 +3,8 @@
 
     tools/mutants.py [NAME...]      some, or all; also: tools/sim --mutant NAME
     tools/mutants.py --list         their names and the rules they break
-    tools/mutants.py --apply        only whether every patch applies, and has its row in the table
+    tools/mutants.py --apply        only whether every patch applies, has seeds that find it, and
+                                    its row in the table
 
   further:
     --seeds N       so many fresh seeds at most for each (200)
@@ -21,7 +22,8 @@ unified diff, applied with no fuzz to copies of the files that it names.  Says i
 expression: what a run that found it says (if empty: anything but that nothing moves).  A seed finds
 a mutant if the run fails with it and is good without it.  Prints one line a mutant: its name, how
 many seeds it took, the seed, what it said.  Exit 1: a mutant was not found, a patch does not apply,
-or does not build; with --apply also one without its row, or a row without a patch.
+or does not build; with --apply also one that no seed is known of, or whose row is missing or says
+something else, and a row or seeds without a patch.
 """
 import argparse
 import concurrent.futures
@@ -355,18 +357,21 @@ def write_seeds(found):
             file.write("%s %d %s # %s\n" % (name, k.needed, " ".join(map(str, k.seeds)), k.said))
 
 
+def row_of(mutant, known):
+    """Its line of the table."""
+    elsewhere = mutant.head.get("Known")
+    return "| %s | %s%s | %s | %s |\n" % (
+        mutant.name, mutant.head["Breaks"], " *%s*" % elsewhere if elsewhere else "",
+        known.needed or "", known.said)
+
+
 def write_doc():
     path = os.path.join(TOP, DOC)
     with open(path, encoding="utf-8") as file:
         text = file.read()
     known = all_known()
     rows = ["| mutant | breaks | found by seed | says |\n", "| --- | --- | --- | --- |\n"]
-    for mutant in all_mutants():
-        elsewhere = mutant.head.get("Known")
-        k = known.get(mutant.name, Known())
-        rows.append("| %s | %s%s | %s | %s |\n" % (
-            mutant.name, mutant.head["Breaks"], " *%s*" % elsewhere if elsewhere else "",
-            k.needed or "", k.said))
+    rows += [row_of(mutant, known.get(mutant.name, Known())) for mutant in all_mutants()]
     before, _, rest = text.partition(DOC_BEGIN)
     after = rest.partition(DOC_END)[2]
     with open(path, "w", encoding="utf-8") as file:
@@ -376,19 +381,31 @@ def write_doc():
 # ---- all of it ----
 
 def rows_of(text):
-    """Whom the table of docs/TESTING.md names."""
+    """Whom the table of docs/TESTING.md names, and the line of each."""
     table = text.partition(DOC_BEGIN)[2].partition(DOC_END)[0]
-    return [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    return [(line.split("|")[1].strip(), line) for line in table.splitlines(True)[2:]]
 
 
-def not_as_documented(names, rows):
-    """What is wrong between the patches there are and the rows of the table."""
-    return (["%s: no row in %s: tools/mutants.py --write %s" % (name, DOC, name)
-             for name in sorted(set(names) - set(rows))]
-            + ["%s: a row in %s, and no patch" % (name, DOC)
-               for name in sorted(set(rows) - set(names))]
-            + ["%s: more than one row in %s" % (name, DOC)
-               for name in sorted({n for n in rows if rows.count(n) > 1})])
+def not_as_documented(mutants, known, rows):
+    """What is wrong between the patches there are, the seeds that find them, and the table."""
+    names, named = {m.name for m in mutants}, [name for name, _ in rows]
+    lines = dict(rows)
+    wrong = ["%s: a row in %s, and no patch" % (name, DOC) for name in sorted(set(named) - names)]
+    wrong += ["%s: more than one row in %s" % (name, DOC)
+              for name in sorted({n for n in named if named.count(n) > 1})]
+    wrong += ["%s: seeds in %s, and no patch" % (name, SEEDS) for name in sorted(set(known) - names)]
+    for mutant in mutants:
+        seeds = known.get(mutant.name, Known())
+        said = ""
+        if not seeds.needed or not seeds.seeds:
+            said = "no seed that finds it in " + SEEDS
+        elif mutant.name not in lines:
+            said = "no row in " + DOC
+        elif lines[mutant.name] != row_of(mutant, seeds):
+            said = "its row in %s is not what its patch and %s say" % (DOC, SEEDS)
+        if said:
+            wrong.append("%s: %s: tools/mutants.py --write %s" % (mutant.name, said, mutant.name))
+    return wrong
 
 
 def apply_only(mutants):
@@ -400,7 +417,7 @@ def apply_only(mutants):
             wrong += 1
     print("%d patches apply" % (len(mutants) - wrong))
     rows = rows_of(read(os.path.join(TOP, DOC)).decode())
-    for said in not_as_documented([m.name for m in all_mutants()], rows):
+    for said in not_as_documented(all_mutants(), all_known(), rows):
         print("FAILED   " + said)
         wrong += 1
     return 1 if wrong else 0
