@@ -137,14 +137,19 @@ const char *tm_sim_why(const struct tm_sim *sim, unsigned node);
 /* Fatal errors that nodes reported since the last call; such a node is down. */
 unsigned tm_sim_fatal(struct tm_sim *sim);
 
-/* SIGSTOP and SIGCONT: nothing of the node moves meanwhile, what is sent to it is lost. */
+/* SIGSTOP and SIGCONT: nothing of the node moves meanwhile, what is sent to it is lost.  Its clocks
+ * go on. */
 void tm_sim_pause(struct tm_sim *sim, unsigned node, bool paused);
 bool tm_sim_is_paused(const struct tm_sim *sim, unsigned node);
 
-/* The wall clock of a node jumps; its monotonic clock runs that many millionths faster. */
+/* The wall clock of a node jumps; how far it is ahead (ms); it gains that many millionths.  Its
+ * monotonic clock runs that many millionths faster; it stands still, as that of a machine that is
+ * suspended (of a paused node; a start ends that). */
 void tm_sim_clock_jump(struct tm_sim *sim, unsigned node, int64_t ms);
-int64_t tm_sim_clock_ahead(const struct tm_sim *sim, unsigned node); /* wall clock, ms */
+int64_t tm_sim_clock_ahead(const struct tm_sim *sim, unsigned node);
+void tm_sim_clock_drift(struct tm_sim *sim, unsigned node, int64_t ppm);
 void tm_sim_clock_rate(struct tm_sim *sim, unsigned node, int64_t ppm);
+void tm_sim_clock_stop(struct tm_sim *sim, unsigned node, bool stopped);
 
 /* A turn of this node's workers takes up to that much longer. */
 void tm_sim_slow(struct tm_sim *sim, unsigned node, uint64_t turn_ns);

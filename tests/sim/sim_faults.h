@@ -51,7 +51,10 @@
     X(TRANSFER, "transfer", transfer, 1, 30, 0)                                                    \
     X(SNAPSHOT, "snapshot", snapshot, 1, 30, 0)                                                    \
     X(AMBUSH, "ambush", ambush, 1, 10, 20000)                                                      \
-    X(NAME_CRASH, "name-crash", named, 2, 20, 8000)
+    X(NAME_CRASH, "name-crash", named, 2, 20, 8000)                                                \
+    X(LONG_PAUSE, "long-pause", pause, 10, 120, 300000)                                            \
+    X(SUSPEND, "suspend", suspend, 5, 90, 120000)                                                  \
+    X(DRIFT, "drift", drift, 5, 90, 60000)
 
 enum tm_sim_fault {
 #define X(kind, ...) TM_SIM_FAULT_##kind,

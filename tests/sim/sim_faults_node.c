@@ -1,7 +1,6 @@
-/* Processes that end and come back, machines that are slow or have odd clocks, and what operators
- * do.  A node that is down was put down here, or is excused because its disk failed: everything
- * else is a bug.  A node whose damaged disk will not serve again gets a new one, as an operator
- * would do. */
+/* Processes that end and come back, machines that are slow, and what operators do.  A node that is
+ * down was put down here, or is excused because its disk failed: everything else is a bug.  A node
+ * whose damaged disk will not serve again gets a new one, as an operator would do. */
 #include "tests/sim/sim_faults_internal.h"
 
 #define STOP_PATIENCE   TM_SECONDS(8)
@@ -53,47 +52,6 @@ static void end_rings(struct tm_sim_faults *f, struct tm_sim_active *a)
 }
 
 const struct tm_sim_fault_acts tm_sim_rings_acts = {begin_rings, end_rings};
-
-static bool begin_pause(struct tm_sim_faults *f, struct tm_sim_active *a)
-{
-    if (!tm_sim_any_running(f, &a->node) || tm_sim_is_paused(f->sim, a->node))
-        return false;
-    tm_sim_pause(f->sim, a->node, true);
-    return true;
-}
-
-static void end_pause(struct tm_sim_faults *f, struct tm_sim_active *a)
-{
-    if (tm_sim_is_up(f->sim, a->node))
-        tm_sim_pause(f->sim, a->node, false);
-}
-
-const struct tm_sim_fault_acts tm_sim_pause_acts = {begin_pause, end_pause};
-
-static bool begin_jump(struct tm_sim_faults *f, struct tm_sim_active *a)
-{
-    int64_t ms = (int64_t)(1ULL << draw(f, 20));
-    a->node = tm_sim_any_node(f);
-    tm_sim_clock_jump(f->sim, a->node, draw(f, 2) == 0 ? ms : -ms);
-    return true;
-}
-
-const struct tm_sim_fault_acts tm_sim_jump_acts = {begin_jump, NULL};
-
-static bool begin_rate(struct tm_sim_faults *f, struct tm_sim_active *a)
-{
-    int64_t ppm = (int64_t)(10ULL << draw(f, 15));
-    a->node = tm_sim_any_node(f);
-    tm_sim_clock_rate(f->sim, a->node, draw(f, 2) == 0 ? ppm : -ppm);
-    return true;
-}
-
-static void end_rate(struct tm_sim_faults *f, struct tm_sim_active *a)
-{
-    tm_sim_clock_rate(f->sim, a->node, 0);
-}
-
-const struct tm_sim_fault_acts tm_sim_rate_acts = {begin_rate, end_rate};
 
 /* ---- processes ---- */
 

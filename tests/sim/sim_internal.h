@@ -2,6 +2,7 @@
  *
  *   sim_cluster.c  time: events, turns, drivers, watchers
  *   sim_node.c     a node: its world, start and end, what may be done to it
+ *   sim_clock.c    its clocks
  *   sim_conn.c     connections of clients
  *   sim_rest.c     whether a cluster at rest is as it should be */
 #ifndef TM_TESTS_SIM_SIM_INTERNAL_H
@@ -41,12 +42,14 @@ struct tm_sim_worker {
     uint64_t deadline;   /* of the shard, as of its last turn; time of the cluster */
 };
 
-/* A machine's clocks.  The monotonic one runs `ppm` millionths faster than the cluster's; the wall
- * clock is `wall_ms` ahead. */
+/* A machine's clocks. */
 struct tm_sim_clock {
-    uint64_t since, base; /* at `since` it said `base` */
-    int64_t ppm;
-    int64_t wall_ms;
+    uint64_t since, base; /* monotonic: at `since` it said `base`, */
+    int64_t ppm;          /* runs so many millionths faster than the cluster's, */
+    bool stopped;         /* or stands still */
+    uint64_t wall_since;  /* wall clock: so far ahead then, */
+    int64_t wall_ns;
+    int64_t wall_ppm; /* and gains so many millionths */
 };
 
 struct tm_sim_node {
@@ -111,6 +114,7 @@ static inline void tm_sim_wake(struct tm_sim_worker *w)
 /* A node's monotonic time, and the first moment at which it is at least `local`. */
 uint64_t tm_sim_node_time(const struct tm_sim_node *n);
 uint64_t tm_sim_time_of(const struct tm_sim_node *n, uint64_t local);
+uint64_t tm_sim_node_wall(const struct tm_sim_node *n); /* ms */
 
 /* Makes what a node needs before its first start. */
 void tm_sim_node_init(struct tm_sim *sim, unsigned node);

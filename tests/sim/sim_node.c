@@ -1,51 +1,12 @@
 /* A node is its disk, which lives for ever, and at times a process on it: shards that reach the
- * world through the functions here.  Its clocks are its own: a monotonic one that may run fast or
- * slow, and a wall clock that may say anything. */
+ * world through the functions here.  Its clocks are its own (sim_clock.c). */
 #include "tests/sim/sim_internal.h"
 
 #include <stdarg.h>
 
 #define RING_BYTES TM_MIB(4)
-#define CLOCK_BASE 1700000000000LL /* ms */
 
 const char *const tm_sim_names[TM_SIM_NODES_MAX] = {"a", "b", "c", "d", "e", "f", "g"};
-
-/* ---- clocks ---- */
-
-static uint64_t stretch(uint64_t ns, int64_t ppm)
-{
-    return ppm == 0 ? ns : ns + (uint64_t)((__int128)ns * ppm / 1000000);
-}
-
-uint64_t tm_sim_node_time(const struct tm_sim_node *n)
-{
-    const struct tm_sim_clock *c = &n->clock;
-    return c->base + stretch(n->sim->now - c->since, c->ppm);
-}
-
-uint64_t tm_sim_time_of(const struct tm_sim_node *n, uint64_t local)
-{
-    const struct tm_sim_clock *c = &n->clock;
-    if (local <= c->base)
-        return c->since;
-    if (local - c->base > TM_SECONDS(1000000))
-        return UINT64_MAX;
-    if (c->ppm == 0)
-        return c->since + (local - c->base);
-    uint64_t ns = (uint64_t)((__int128)(local - c->base) * 1000000 / (1000000 + c->ppm));
-    while (stretch(ns, c->ppm) < local - c->base)
-        ns++;
-    return c->since + ns;
-}
-
-static void set_rate(struct tm_sim_node *n, int64_t ppm)
-{
-    n->clock.base = tm_sim_node_time(n);
-    n->clock.since = n->sim->now;
-    n->clock.ppm = ppm;
-    for (unsigned i = 0; i < n->count; i++) /* their deadlines have moved */
-        tm_sim_wake(&n->workers[i]);
-}
 
 /* ---- a worker's world ---- */
 
@@ -56,8 +17,7 @@ static uint64_t w_now(void *host)
 
 static uint64_t w_wall(void *host)
 {
-    const struct tm_sim_worker *w = host;
-    return (uint64_t)(CLOCK_BASE + w->node->clock.wall_ms) + w->sim->now / 1000000;
+    return tm_sim_node_wall(((struct tm_sim_worker *)host)->node);
 }
 
 static uint64_t w_random(void *host)
@@ -283,6 +243,7 @@ bool tm_sim_start(struct tm_sim *sim, unsigned node)
     n->why[0] = '\0';
     n->count = sim->config.workers[node] != 0 ? sim->config.workers[node] : sim->config.workers[0];
     n->failed = n->paused = n->stopping = false;
+    tm_sim_clock_stop(sim, node, false);
     tm_sim_disk_set_latency(n->disk, sim->config.disk_min_ns, sim->config.disk_max_ns);
     tm_sim_disk_poll(n->disk, sim->now);
     for (unsigned i = 0; i < n->count; i++)
@@ -423,7 +384,7 @@ void tm_sim_node_init(struct tm_sim *sim, unsigned node)
     n->disk = tm_sim_disk_new(tm_rng_next(&sim->rng));
     tm_sim_disk_trace(n->disk, &sim->hash, &sim->disks);
     n->clock.base = TM_SECONDS(1) + tm_rng_below(&sim->rng, TM_SECONDS(100));
-    n->clock.wall_ms = (int64_t)tm_rng_below(&sim->rng, 50);
+    n->clock.wall_ns = (int64_t)TM_MS(tm_rng_below(&sim->rng, 50));
     for (unsigned k = 0; k < TM_SIM_WORKERS_MAX; k++) {
         struct tm_sim_worker *w = &n->workers[k];
         *w = (struct tm_sim_worker){.sim = sim, .node = n, .number = k, .ring_end = &w->ring};
@@ -497,22 +458,6 @@ void tm_sim_isolate(struct tm_sim *sim, unsigned node, bool cut)
         tm_sim_wire_cut(sim->wire, node, i, cut);
         tm_sim_wire_cut(sim->wire, i, node, cut);
     }
-}
-
-void tm_sim_clock_jump(struct tm_sim *sim, unsigned node, int64_t ms)
-{
-    sim->nodes[node].clock.wall_ms += ms;
-}
-
-int64_t tm_sim_clock_ahead(const struct tm_sim *sim, unsigned node)
-{
-    return sim->nodes[node].clock.wall_ms;
-}
-
-void tm_sim_clock_rate(struct tm_sim *sim, unsigned node, int64_t ppm)
-{
-    TM_ASSERT(ppm > -900000 && ppm < 10000000);
-    set_rate(&sim->nodes[node], ppm);
 }
 
 void tm_sim_slow(struct tm_sim *sim, unsigned node, uint64_t turn_ns)

@@ -112,7 +112,7 @@ static void look(struct tm_sim_oracle *o, unsigned node, const struct tm_partiti
 {
     struct tm_sim_view v = {.replica = &p->replica,
                             .witness = p->witness,
-                            .now_ns = tm_sim_now(o->sim),
+                            .clock_ns = tm_ctx_now(p->env->ctx),
                             .first = p->rootless ? p->base.index + 1 : tm_log_first(p->log),
                             .last = p->rootless ? p->base.index : tm_log_last(p->log),
                             .log = (void *)(uintptr_t)p,
@@ -129,7 +129,7 @@ static void look(struct tm_sim_oracle *o, unsigned node, const struct tm_partiti
     else
         tm_sim_truth_booted(o->truth, &v, &o->nodes[node].boot);
     *looked = p->stopping ? FOR_THE_LAST_TIME : BEFORE;
-    tm_sim_rounds_look(o->rounds, &p->replica, v.now_ns);
+    tm_sim_rounds_look(o->rounds, &p->replica, tm_sim_now(o->sim));
     if (p->witness && v.last > 0)
         wrong(o, "a witness has records");
 }

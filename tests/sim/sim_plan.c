@@ -158,14 +158,16 @@ static void draw_ambush(struct tm_sim_plan *plan, uint64_t seed)
     plan->cluster.disk_max_ns = TM_MS(PICK(&rng, 5, 20, 40));
 }
 
-/* A quarter of all runs has each of the later kinds; by a generator of their own, too. */
-static void draw_later(struct tm_sim_faults_config *f, uint64_t seed)
+/* A quarter of all runs has each of the later kinds; by a generator of their own, too.  None lasts
+ * longer than most of the run. */
+static void draw_later(struct tm_sim_faults_config *f, uint64_t seed, uint64_t run_ns)
 {
     struct tm_rng rng;
     tm_rng_seed(&rng, ~seed);
     for (unsigned k = TM_SIM_FAULT_LATER; k < TM_SIM_FAULT_COUNT; k++) {
         bool has = tm_rng_chance(&rng, 25, 100);
         draw_rate(f, &rng, k);
+        f->rate[k].most_ns = tm_min_u64(f->rate[k].most_ns, run_ns / 5 * 4);
         if (!has)
             f->rate[k].mean_ns = 0;
     }
@@ -207,7 +209,7 @@ void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
     plan->faults.memory = plan->cluster.options.durability == TM_DURABILITY_MEMORY;
     draw_faults(&plan->faults, &rng);
     draw_ambush(plan, seed);
-    draw_later(&plan->faults, seed);
+    draw_later(&plan->faults, seed, run_ns);
     if (seed % 2 == 0) { /* not drawn: all else of a seed stays as it was */
         plan->cluster.options.scrub_interval_ms = 4000;
         plan->cluster.options.scrub_rate = TM_MIB(4);

@@ -49,8 +49,8 @@ void tm_sim_truth_promise(struct tm_sim_truth *t, struct tm_id id, uint32_t part
 
 struct tm_sim_view {
     const struct tm_replica *replica; /* only to be looked at */
-    bool witness; /* by placement, also before it knows its members: never has a log */
-    uint64_t now_ns;
+    bool witness;      /* by placement, also before it knows its members: never has a log */
+    uint64_t clock_ns; /* what the node's monotonic clock says */
     /* The log: first..last as tm_log_first and tm_log_last; at: term and hash of first-1..last,
      * false where it cannot be told; record: NULL if it is not in memory. */
     uint64_t first, last;

@@ -24,7 +24,7 @@ struct tm_sim_entry {
     uint64_t committed_in;    /* the term in which a leader first committed it */
     uint64_t state;           /* hash of what it leads to */
     uint64_t bytes;
-    uint64_t seen_ns; /* first */
+    uint64_t seen_ns; /* first; by the clock of who had it */
 };
 
 struct tm_sim_leadership {

@@ -48,7 +48,7 @@ static void take_new(const struct look *l, struct tm_sim_entry *e)
 {
     const struct tm_sim_truth_config *c = &l->t->config;
     const struct tm_record *record = l->v->record(l->v->log, e->index);
-    e->seen_ns = l->v->now_ns;
+    e->seen_ns = l->v->clock_ns;
     e->bytes = record != NULL ? record->length : 0;
     if (record != NULL && c->appeared != NULL)
         c->appeared(c->host, record);
@@ -513,7 +513,7 @@ static void check_window(const struct look *l)
     if (!c->eventual || l->r->role != TM_ROLE_LEADER ||
         l->r->last.index <= tm_max_u64(l->was->last.index, l->r->commit + 1))
         return;
-    uint64_t bytes = 0, oldest = l->v->now_ns;
+    uint64_t bytes = 0, oldest = l->v->clock_ns;
     for (uint64_t i = l->r->last.index - 1; i > l->r->commit; i--) {
         const struct tm_sim_entry *e = own_entry(l, i);
         if (e == NULL || e->term != l->r->hs.term)
@@ -524,7 +524,7 @@ static void check_window(const struct look *l)
     if (bytes >= c->window_bytes + TM_KIB(1))
         WRONG(l, "node %u has %llu bytes that a failover may cut off, %llu were declared", l->node,
               ULL(bytes), ULL(c->window_bytes));
-    uint64_t age = l->v->now_ns - oldest;
+    uint64_t age = l->v->clock_ns - oldest;
     if (age > c->window_ns + c->window_ns / 10 + TM_MS(50))
         WRONG(l, "node %u took a write with one not committed for %llu ms, %llu were declared",
               l->node, ULL(age / 1000000), ULL(c->window_ns / 1000000));

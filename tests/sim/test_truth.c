@@ -49,7 +49,7 @@ static struct tm_sim_view view_of(const struct world *w, struct node *n)
 {
     return (struct tm_sim_view){.replica = &n->r,
                                 .witness = n->witness,
-                                .now_ns = w->now,
+                                .clock_ns = w->now,
                                 .first = n->first,
                                 .last = n->r.last.index,
                                 .log = n,
