@@ -68,7 +68,8 @@ bool tm_sim_disk_is_stalled(const struct tm_sim_disk *sd);
 void tm_sim_disk_hold(struct tm_sim_disk *sd, const char *part);
 unsigned tm_sim_disk_overtaken(const struct tm_sim_disk *sd);
 
-/* The next `count` operations of kind fail with this errno, their effect undone or half done. */
+/* The next `count` operations of kind fail with this errno, their effect undone or half done; of
+ * those of names undone, or with EIO done. */
 void tm_sim_disk_fail(struct tm_sim_disk *sd, enum tm_disk_kind kind, int errnum, unsigned count);
 
 /* Bytes the disk has; writes that would allocate more fail with ENOSPC.  0: no bound. */
@@ -98,6 +99,7 @@ struct tm_sim_disk_tally {
     uint64_t torn; /* writes under way at a crash of which a part stayed */
     uint64_t lost; /* crashes that took unsynced sectors away */
     uint64_t failed_reads, failed_writes, failed_syncs, no_space, misdirected, misread;
+    uint64_t failed_names; /* OPEN, RENAME, UNLINK, SYNC_DIR */
 };
 
 /* Flips one bit of a file, as it is and as it would be after a crash.  false: no such byte. */

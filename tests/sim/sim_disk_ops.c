@@ -209,7 +209,21 @@ static void trace(struct tm_sim_disk *sd, const struct tm_disk_op *op)
         tm_sim_hash_bytes(sd->hash, op->buf, op->len);
 }
 
-static int64_t fail(struct tm_sim_disk *sd, const struct tm_disk_op *op)
+static bool is_of_names(enum tm_disk_kind kind)
+{
+    return kind == TM_DISK_OPEN || kind == TM_DISK_RENAME || kind == TM_DISK_UNLINK ||
+           kind == TM_DISK_SYNC_DIR;
+}
+
+/* What it was to do with names has happened, though it is said to have failed. */
+static void change_names(struct tm_sim_disk *sd, struct tm_disk_op *op)
+{
+    int64_t result = tm_sim_disk_effect(sd, op);
+    if (op->kind == TM_DISK_OPEN && result >= 0)
+        tm_sim_disk_close(sd, (int)result);
+}
+
+static int64_t fail(struct tm_sim_disk *sd, struct tm_disk_op *op)
 {
     sd->fail_count[op->kind]--;
     if (op->kind == TM_DISK_WRITE &&
@@ -219,6 +233,11 @@ static int64_t fail(struct tm_sim_disk *sd, const struct tm_disk_op *op)
     sd->tally->failed_reads += op->kind == TM_DISK_READ;
     sd->tally->failed_writes += op->kind == TM_DISK_WRITE;
     sd->tally->failed_syncs += op->kind == TM_DISK_SYNC;
+    if (is_of_names(op->kind)) {
+        sd->tally->failed_names++;
+        if (sd->fail_errno[op->kind] == EIO && tm_sim_disk_draw(sd, 2) == 0)
+            change_names(sd, op);
+    }
     return -sd->fail_errno[op->kind];
 }
 

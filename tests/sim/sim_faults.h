@@ -54,7 +54,8 @@
     X(NAME_CRASH, "name-crash", named, 2, 20, 8000)                                                \
     X(LONG_PAUSE, "long-pause", pause, 10, 120, 300000)                                            \
     X(SUSPEND, "suspend", suspend, 5, 90, 120000)                                                  \
-    X(DRIFT, "drift", drift, 5, 90, 60000)
+    X(DRIFT, "drift", drift, 5, 90, 60000)                                                         \
+    X(EIO_NAME, "eio-name", fail_name, 3, 60, 3000)
 
 enum tm_sim_fault {
 #define X(kind, ...) TM_SIM_FAULT_##kind,

@@ -112,6 +112,37 @@ static void end_fail(struct tm_sim_faults *f, struct tm_sim_active *a)
 
 const struct tm_sim_fault_acts tm_sim_fail_acts = {begin_fail, end_fail};
 
+/* What concerns files' names fails.  A file that does not open is one that cannot be read. */
+static bool begin_fail_name(struct tm_sim_faults *f, struct tm_sim_active *a)
+{
+    static const enum tm_disk_kind kinds[] = {TM_DISK_OPEN, TM_DISK_RENAME, TM_DISK_UNLINK,
+                                              TM_DISK_SYNC_DIR};
+    if (!tm_sim_any_running(f, &a->node))
+        return false;
+    a->amount = kinds[draw(f, TM_ARRAY_LEN(kinds))];
+    bool costs = a->amount == TM_DISK_OPEN || f->config.memory;
+    if (costs && !tm_sim_atlas_may(&f->atlas, 1u << a->node))
+        return false;
+    if (draw(f, 3) == 0 && !tm_sim_end_nodes(f, 1u << a->node, TM_SIM_KILL, a))
+        return false;
+    if (costs)
+        tm_sim_atlas_damage(&f->atlas, 1u << a->node);
+    if (a->amount == TM_DISK_OPEN)
+        tm_sim_harmed(f->sim, a->node, TM_SIM_HARM_ROT);
+    f->absence[a->node].excused_until = a->until + EXCUSE;
+    tm_sim_disk_fail(disk_of(f, a), (enum tm_disk_kind)a->amount, EIO, 1 + (unsigned)draw(f, 3));
+    return true;
+}
+
+static void end_fail_name(struct tm_sim_faults *f, struct tm_sim_active *a)
+{
+    tm_sim_disk_fail(disk_of(f, a), (enum tm_disk_kind)a->amount, EIO, 0);
+    if (tm_sim_is_up(f->sim, a->node))
+        f->absence[a->node].scrub_at = tm_sim_now(f->sim) + draw(f, TM_SECONDS(20));
+}
+
+const struct tm_sim_fault_acts tm_sim_fail_name_acts = {begin_fail_name, end_fail_name};
+
 /* ---- damage ---- */
 
 /* A node that may be damaged: it is put in doubt, and ended if it must notice at once. */

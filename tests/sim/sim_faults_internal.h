@@ -82,7 +82,8 @@ extern const struct tm_sim_fault_acts tm_sim_link_acts, tm_sim_cut_acts, tm_sim_
     tm_sim_stop_acts, tm_sim_boot_acts, tm_sim_named_acts, tm_sim_wipe_acts, tm_sim_transfer_acts,
     tm_sim_relief_acts, tm_sim_snapshot_acts, tm_sim_stall_acts, tm_sim_slow_disk_acts,
     tm_sim_fail_acts, tm_sim_space_acts, tm_sim_rot_acts, tm_sim_misread_acts,
-    tm_sim_misdirect_acts, tm_sim_ambush_acts, tm_sim_suspend_acts, tm_sim_drift_acts;
+    tm_sim_misdirect_acts, tm_sim_ambush_acts, tm_sim_suspend_acts, tm_sim_drift_acts,
+    tm_sim_fail_name_acts;
 
 static inline uint64_t tm_sim_faults_draw(struct tm_sim_faults *f, uint64_t bound)
 {

@@ -170,6 +170,7 @@ static struct tm_sim_effects effects_of(struct tm_sim *sim)
                                    .eio_reads = d->failed_reads,
                                    .eio_writes = d->failed_writes,
                                    .eio_syncs = d->failed_syncs,
+                                   .eio_names = d->failed_names,
                                    .no_space = d->no_space,
                                    .misdirected = d->misdirected,
                                    .misread = d->misread,

@@ -37,6 +37,7 @@ struct tm_sim_check {
     X(eio_reads)                                                                                   \
     X(eio_writes)                                                                                  \
     X(eio_syncs)                                                                                   \
+    X(eio_names)                                                                                   \
     X(no_space)                                                                                    \
     X(misdirected)                                                                                 \
     X(misread)

@@ -4,6 +4,8 @@
 #include "tests/sim/sim_faults_internal.h"
 #include "tests/sim/settle.h"
 
+#include <errno.h>
+
 static struct tm_sim *started(const struct tm_sim_config *c)
 {
     struct tm_sim *sim = tm_sim_new(c);
@@ -153,7 +155,37 @@ static void a_cut_that_happened_cuts_something(void)
     CU_ASSERT(refused > 0);
 }
 
+/* How often of 100 the new name is there though the rename is said to have failed. */
+static unsigned renamed_all_the_same(int errnum)
+{
+    struct tm_sim_disk *sd = tm_sim_disk_new(tm_test_seed());
+    struct tm_disk *disk = tm_sim_disk_table(sd);
+    unsigned renamed = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        struct tm_disk_op open = {.kind = TM_DISK_OPEN, .name = "old", .flags = TM_DISK_CREATE},
+                          rename = {.kind = TM_DISK_RENAME, .name = "old", .name2 = "new"};
+        int64_t file = disk->run(disk, &open);
+        CU_ASSERT_FATAL(file >= 0);
+        struct tm_disk_op close = {.kind = TM_DISK_CLOSE, .file = (int32_t)file};
+        CU_ASSERT_EQUAL(disk->run(disk, &close), 0);
+        tm_sim_disk_fail(sd, TM_DISK_RENAME, errnum, 1);
+        CU_ASSERT_EQUAL(disk->run(disk, &rename), -errnum);
+        CU_ASSERT_NOT_EQUAL(tm_sim_disk_exists(sd, "old"), tm_sim_disk_exists(sd, "new"));
+        renamed += tm_sim_disk_remove(sd, "new");
+    }
+    tm_sim_disk_free(sd);
+    return renamed;
+}
+
+static void a_name_that_failed_to_change_may_have_changed(void)
+{
+    unsigned renamed = renamed_all_the_same(EIO);
+    CU_ASSERT(renamed > 0 && renamed < 100);
+    CU_ASSERT_EQUAL(renamed_all_the_same(ENOSPC), 0);
+}
+
 static const struct tm_test tests[] = {
+    TM_TEST(a_name_that_failed_to_change_may_have_changed),
     TM_TEST(a_dead_node_counts_as_one_that_forgot),
     TM_TEST(an_ambush_takes_a_leader_that_has_just_committed_alone),
     TM_TEST(in_a_ring_each_sees_a_majority_of_its_own),
