@@ -173,6 +173,20 @@ static void draw_later(struct tm_sim_faults_config *f, uint64_t seed, uint64_t r
     }
 }
 
+/* One in ten of strong clusters of several nodes is flushed about twice in three seconds, while
+ * leaders are cut off from the others: what one of them flushed alone has to come back.  By a
+ * generator of its own, too. */
+static void draw_flushes(struct tm_sim_plan *plan, uint64_t seed)
+{
+    struct tm_rng rng;
+    tm_rng_seed(&rng, seed ^ 0xf1000000);
+    if (plan->cluster.eventual || plan->cluster.nodes < 3 || !tm_rng_chance(&rng, 1, 10))
+        return;
+    plan->work.flush = 1000;
+    for (unsigned k = TM_SIM_FAULT_ISOLATE; k <= TM_SIM_FAULT_SPLIT; k++)
+        draw_rate(&plan->faults, &rng, k);
+}
+
 static void draw_faults(struct tm_sim_faults_config *f, struct tm_rng *rng)
 {
     uint64_t share = 5 + tm_rng_below(rng, 60); /* of 100 kinds */
@@ -209,6 +223,7 @@ void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
     plan->faults.memory = plan->cluster.options.durability == TM_DURABILITY_MEMORY;
     draw_faults(&plan->faults, &rng);
     draw_ambush(plan, seed);
+    draw_flushes(plan, seed);
     draw_later(&plan->faults, seed, run_ns);
     if (seed % 2 == 0) { /* not drawn: all else of a seed stays as it was */
         plan->cluster.options.scrub_interval_ms = 4000;
@@ -222,7 +237,8 @@ void tm_sim_plan_text(const struct tm_sim_plan *plan, char *text, size_t size)
     int n = snprintf(
         text, size,
         "nodes=%u copies=%u partitions=%u workers=%u %s %s solo=%s segment=%lluk "
-        "wal=%lluk window=%lluk,%llums clients=%u registers=%u fill=%u linger=%llums storms=%u "
+        "wal=%lluk window=%lluk,%llums clients=%u registers=%u fill=%u linger=%llums flush=%u "
+        "storms=%u "
         "faults:",
         c->nodes, c->copies, c->partitions, c->workers[0], c->eventual ? "eventual" : "strong",
         plan->faults.memory ? "memory" : "disk", c->options.solo == TM_SOLO_STOP ? "stop" : "serve",
@@ -230,7 +246,8 @@ void tm_sim_plan_text(const struct tm_sim_plan *plan, char *text, size_t size)
         (unsigned long long)c->options.wal_bytes / 1024,
         (unsigned long long)c->options.async_window_bytes / 1024,
         (unsigned long long)c->options.async_window_ms, plan->work.clients, plan->work.registers,
-        plan->work.fill, (unsigned long long)(plan->work.linger_ns / TM_MS(1)), plan->faults.haste);
+        plan->work.fill, (unsigned long long)(plan->work.linger_ns / TM_MS(1)), plan->work.flush,
+        plan->faults.haste);
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
         if (plan->faults.rate[k].mean_ns != 0 && n > 0 && (size_t)n < size)
             n += snprintf(text + n, size - (size_t)n, " %s", tm_sim_fault_name(k));
