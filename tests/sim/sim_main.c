@@ -129,6 +129,7 @@ static void print_result(const struct tm_sim_plan *plan, const struct tm_sim_res
     PRINT_COUNTS(r, census, TM_SIM_CENSUS_STATS);
     PRINT_COUNTS(r, history, TM_SIM_HISTORY_STATS);
     PRINT_COUNTS(r, eventual, TM_SIM_EVENTUAL_STATS);
+    PRINT_COUNTS(r, snapshots, TM_SIM_SNAPSHOTS_STATS);
     PRINT_COUNTS(r, effects, EFFECTS);
     printf(", \"fired\": {");
     for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)

@@ -25,6 +25,7 @@ struct run {
     struct tm_sim_work *work;
     struct tm_sim_census *census; /* NULL: as load */
     struct tm_sim_faults *faults;
+    struct tm_sim_snapshots_stats snapshots;
     void *check[CHECKS_MAX];
     struct tm_sim_calls calls[CHECKS_MAX];
 };
@@ -110,6 +111,13 @@ static void all_over_again(struct run *r)
     await(r, converged, r->plan->rest_ns);
 }
 
+static void compare_snapshots(struct run *r)
+{
+    r->snapshots = tm_sim_snapshots_compare(r->sim);
+    if (well(r) && r->snapshots.compared == 0 && !r->plan->faults.memory)
+        tm_sim_wrong(r->sim, "no snapshot was compared with its table");
+}
+
 static void come_to_rest(struct run *r)
 {
     char why[512];
@@ -127,6 +135,8 @@ static void come_to_rest(struct run *r)
         tm_sim_work_read_all(r->work);
     if (well(r) && r->census != NULL)
         tm_sim_census_count(r->census);
+    if (well(r))
+        compare_snapshots(r);
     for (unsigned i = 0; well(r) && CHECKS[i] != NULL; i++)
         if (CHECKS[i]->at_rest != NULL)
             CHECKS[i]->at_rest(r->check[i]);
@@ -189,6 +199,7 @@ static void finish(struct run *r, struct tm_sim_result *result)
     result->hash = tm_sim_hash_of(r->sim);
     result->simulated_ns = tm_sim_now(r->sim);
     result->effects = effects_of(r->sim);
+    result->snapshots = r->snapshots;
     if (r->load != NULL)
         result->load = tm_sim_load_stats(r->load);
     if (r->work != NULL)

@@ -9,6 +9,7 @@
 #include "tests/sim/sim_eventual.h"
 #include "tests/sim/sim_history.h"
 #include "tests/sim/sim_plan.h"
+#include "tests/sim/sim_snapshots.h"
 
 /* Somebody who judges a run; reports by tm_sim_wrong. */
 struct tm_sim_check {
@@ -54,6 +55,7 @@ struct tm_sim_check {
     X(wal_rotten_blocks)                                                                           \
     X(records_repaired)                                                                            \
     X(snapshots_written)                                                                           \
+    X(snapshots_loaded)                                                                            \
     X(snapshots_sent)                                                                              \
     X(snapshots_failed)                                                                            \
     X(async_cut)                                                                                   \
@@ -80,6 +82,7 @@ struct tm_sim_result {
     struct tm_sim_census_stats census;
     struct tm_sim_history_stats history; /* of a strong cluster */
     struct tm_sim_eventual_stats eventual;
+    struct tm_sim_snapshots_stats snapshots; /* at the end */
     struct tm_sim_effects effects;
     uint64_t fired[TM_SIM_FAULT_COUNT];
 };
