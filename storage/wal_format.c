@@ -82,6 +82,7 @@ void tm_wal_block_encode(uint8_t *image, struct tm_wal_block *header, const stru
     header->length = (uint32_t)length;
     header->disk_bytes = (uint32_t)tm_wal_disk_bytes_of(length);
     XXH3_state_t sum;
+    XXH3_INITSTATE(&sum); /* else one left on the stack, of the same seed, passes for initialised */
     XXH3_64bits_reset_withSeed(&sum, place_seed(header->segment, header->offset));
     uint64_t at = sizeof *header;
     for (unsigned i = 0; i < TM_ARRAY_LEN(pieces); i++) {

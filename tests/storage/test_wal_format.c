@@ -1,6 +1,7 @@
 /* The bytes of a block. */
 #include "storage/wal_format.h"
 
+#define XXH_STATIC_LINKING_ONLY /* for where a state has its seed */
 #include <xxhash.h>
 
 #include "tests/storage/store_env.h"
@@ -82,6 +83,29 @@ static void a_block_comes_back_as_it_went(void)
         CU_ASSERT(!tm_wal_record_next(&all, &one) && all.len == 0);
     }
     env_done(&env);
+}
+
+/* What a checksum of that seed could have left on the stack, if the rest was used since. */
+static __attribute__((noinline)) void leave_on_the_stack(uint64_t seed)
+{
+    _Alignas(64) volatile uint64_t left[8192];
+    TM_STATIC_ASSERT(_Alignof(XXH3_state_t) == 64, "so that each eighth word may be its seed");
+    for (unsigned i = 0; i < TM_ARRAY_LEN(left); i++) {
+        left[i] = 0xa5a5a5a5a5a5a5a5ull;
+        if (i % 8 == offsetof(XXH3_state_t, seed) % 64 / 8)
+            left[i] = seed;
+        else if (i % 8 == offsetof(XXH3_state_t, extSecret) % 64 / 8)
+            left[i] = 0;
+    }
+}
+
+static void a_checksum_does_not_depend_on_what_is_on_the_stack(void)
+{
+    struct tm_wal_block h = {.segment = 12, .offset = 8192, .sequence = 7};
+    memset(records, 0x5a, 4096);
+    leave_on_the_stack(12 * 0x9e3779b97f4a7c15ull ^ 8192);
+    tm_wal_block_encode(image, &h, NULL, NULL, tm_bytes_of(records, 4096));
+    CU_ASSERT(decode(image, 12, 8192) == TM_OK);
 }
 
 static void any_flipped_bit_is_found_and_blamed_on_its_sector(void)
@@ -239,6 +263,7 @@ static void names_say_worker_and_segment(void)
 static const struct tm_test tests[] = {
     TM_TEST(the_header_lies_where_it_always_will),
     TM_TEST(a_block_comes_back_as_it_went),
+    TM_TEST(a_checksum_does_not_depend_on_what_is_on_the_stack),
     TM_TEST(any_flipped_bit_is_found_and_blamed_on_its_sector),
     TM_TEST(a_block_found_elsewhere_is_not_valid),
     TM_TEST(a_block_that_says_what_cannot_be_is_none),
