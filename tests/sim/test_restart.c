@@ -210,11 +210,14 @@ static void a_full_disk_gets_back_what_snapshots_hold(void)
         while (!tm_sim_snapshot(w.sim, 0, id)) /* as many as may be are being taken */
             tm_sim_run_for(w.sim, TM_MS(5));
     tm_sim_run_for(w.sim, TM_MS(200));
-    uint64_t held = tm_wal_held_bytes(wal_of(&w, 0));
+    uint64_t held = tm_wal_held_bytes(wal_of(&w, 0)), lowest = held;
     struct tm_sim_disk *disk = tm_sim_disk_of(w.sim, 0);
     tm_sim_disk_set_capacity(disk, tm_sim_disk_used(disk));
-    tm_sim_run_for(w.sim, TM_SECONDS(5));
-    CU_ASSERT(tm_wal_held_bytes(wal_of(&w, 0)) < held / 2);
+    for (unsigned i = 0; i < 500; i++) { /* what it gets back is used again */
+        tm_sim_run_for(w.sim, TM_MS(10));
+        lowest = tm_min_u64(lowest, tm_wal_held_bytes(wal_of(&w, 0)));
+    }
+    CU_ASSERT(lowest < held / 2);
     tm_sim_disk_set_capacity(disk, 0);
     start_node(w.sim, 2);
     CU_ASSERT_TRUE(tm_sim_run_until(w.sim, whole, w.sim, TM_SECONDS(20)));
