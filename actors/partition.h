@@ -61,6 +61,7 @@ struct tm_partition_env {
     bool out_of_memory; /* --memory-limit is reached: the worker looks now and then */
 
     struct tm_resp_writer reply; /* of the evaluation under way */
+    uint64_t reply_bytes;        /* of evaluations in this turn; the worker begins anew each turn */
     uint8_t *record;             /* TM_RECORD_MAX bytes, 8-aligned, for the same */
     struct tm_partition *dirty;  /* partitions with something to ship this turn */
     bool flush_now;              /* the log holds what somebody waits for on disk */

@@ -164,6 +164,7 @@ static void evaluate(struct tm_partition *p, void *arg)
         tm_counter_add(counters, TM_COUNTER_keyspace_hits, ev->exec.hits);
         tm_counter_add(counters, TM_COUNTER_keyspace_misses, ev->exec.misses);
     }
+    p->env->reply_bytes += reply->len;
 }
 
 /* Whether all commands may be evaluated here, and what they are. */

@@ -19,7 +19,7 @@
 #define OUTPUT_PAUSE    TM_MIB(1)
 #define OUTPUT_SLACK    TM_MIB(256) /* for replies under way when reading pauses */
 #define STALL_MS        60000
-#define UNDER_WAY_BYTES TM_MIB(8) /* of replies asked for, as large as those of late */
+#define UNDER_WAY_BYTES TM_MIB(2) /* of replies asked for, as large as those of late */
 #define UNDER_WAY_FIRST 64 /* requests of a connection; one more for each that was answered */
 #define TOTAL_BYTES     TM_MIB(1024)
 

@@ -116,6 +116,7 @@ struct tm_shard *tm_shard_new(const struct tm_shard_config *config)
     s->self =
         (struct tm_place){.node = (uint8_t)config->node->self, .worker = (uint8_t)config->worker};
     s->backlog_end = &s->backlog;
+    s->put_off_end = &s->put_off;
     s->post = tm_shard_post_new(s);
     tm_shard_router_init(s);
     s->sessions = tm_sessions_new(s->ctx, &s->router, &config->limits, config->worker);
@@ -226,6 +227,7 @@ void tm_shard_turn(struct tm_shard *s)
     if (s->directory != NULL)
         s->directory = tm_node_take(s->node, s->self.worker);
     check_running(s);
+    tm_shard_go_on(s);
     if (s->running) {
         tm_partition_apply_behind(&s->env);
         give_due(s);
@@ -318,7 +320,8 @@ uint64_t tm_shard_next_deadline(const struct tm_shard *s)
 
 bool tm_shard_idle(const struct tm_shard *s)
 {
-    return s->env.due == NULL && (s->env.dirty == NULL || s->ship_at != 0) && !s->keeper_busy;
+    return s->env.due == NULL && s->put_off == NULL && (s->env.dirty == NULL || s->ship_at != 0) &&
+           !s->keeper_busy;
 }
 
 /* ---- the end ---- */
@@ -400,6 +403,7 @@ void tm_shard_free(struct tm_shard *s)
     tm_post_free(s->post);
     tm_creation_end(&s->creation);
     tm_request_words_free(&s->words);
+    tm_shard_drop_put_off(s);
     while (s->backlog != NULL) {
         struct tm_backlog *b = s->backlog;
         s->backlog = b->next;

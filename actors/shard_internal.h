@@ -2,6 +2,7 @@
  *
  *   shard.c            life, turns
  *   shard_messages.c   what goes between this shard and others
+ *   shard_later.c      requests for its partitions, and how much of them one turn does
  *   shard_open.c       opening the log, making the partitions
  *   shard_directory.c  the directory: taking it, keeping it in the system partition
  *   shard_router.c     what sessions ask (struct tm_router)
@@ -19,6 +20,7 @@
 #include "actors/shard.h"
 
 struct tm_keeper;
+struct tm_put_off;
 struct tm_scrub;
 
 /* An answer that found its channel full, to be sent when there is room. */
@@ -75,6 +77,9 @@ struct tm_shard {
     struct tm_backlog *backlog, **backlog_end;
     uint64_t backlog_bytes;
 
+    struct tm_put_off *put_off, **put_off_end; /* requests for later turns */
+    uint64_t put_off_bytes;
+
     uint64_t read_session; /* of a read being answered from here (shard_router.c) */
 
     uint64_t tell_owed; /* nodes that did not get all our LEADER messages: their ways were full */
@@ -123,6 +128,14 @@ bool tm_shard_post(struct tm_shard *s, struct tm_place to, const struct tm_messa
 
 /* Sends what was kept, as far as the way is free. */
 void tm_shard_drain_backlog(struct tm_shard *s);
+
+/* A request for a partition of this worker, whose answer goes to `from`: evaluated now, or in a
+ * later turn after those that were put off before.  rq is borrowed. */
+void tm_shard_request(struct tm_shard *s, struct tm_place from, const struct tm_request *rq);
+
+/* A turn begins: goes on with what was put off, as far as one turn goes. */
+void tm_shard_go_on(struct tm_shard *s);
+void tm_shard_drop_put_off(struct tm_shard *s);
 
 /* Tells other nodes what is led here and asks them, where that is owed. */
 void tm_shard_settle_leaders(struct tm_shard *s);

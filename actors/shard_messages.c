@@ -196,23 +196,10 @@ static struct tm_place d_leader(void *host, uint32_t partition)
                                  (uint8_t)tm_node_worker_of(s->node, s->self.node, partition)};
 }
 
-/* A request for a partition that is here: by its leader, or, in eventual mode, by any replica. */
-static void evaluate(struct tm_partition *p, struct tm_place from, const struct tm_request *rq)
-{
-    if (!p->eventual || p->leading || !tm_partition_read_here(p, from, rq))
-        tm_partition_request(p, from, rq);
-}
-
 static void d_local(void *host, const struct tm_request *rq)
 {
     struct tm_shard *s = host;
-    struct tm_partition *p = tm_shard_find(s, rq->partition);
-    if (p != NULL && !s->stopping) {
-        evaluate(p, s->self, rq);
-        return;
-    }
-    struct tm_answer a = {.id = rq->id, .status = TM_ANSWER_REFUSED, .err = TM_ERR_NOTLEADER};
-    tm_dispatch_answer(s->dispatch, s->self, &a);
+    tm_shard_request(s, s->self, rq);
 }
 
 static enum tm_err d_remote(void *host, struct tm_place to, struct tm_bytes request)
@@ -252,15 +239,8 @@ static void on_request(struct tm_shard *s, const struct tm_message_head *head, s
 {
     struct tm_request rq;
     struct tm_place from = {.node = head->node, .worker = head->worker};
-    if (tm_request_decode(body, &s->words, &rq) != TM_OK)
-        return;
-    struct tm_partition *p = tm_shard_find(s, rq.partition);
-    if (p != NULL && !s->stopping) {
-        evaluate(p, from, &rq);
-        return;
-    }
-    struct tm_answer a = {.id = rq.id, .status = TM_ANSWER_REFUSED, .err = TM_ERR_NOTLEADER};
-    tm_shard_answer(s, from, &a);
+    if (tm_request_decode(body, &s->words, &rq) == TM_OK)
+        tm_shard_request(s, from, &rq);
 }
 
 static void on_answer(struct tm_shard *s, const struct tm_message_head *head, struct tm_bytes body)

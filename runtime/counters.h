@@ -101,6 +101,8 @@
     X(keyspace_hits, COUNT, "keys", "keys that reading commands looked for and found")             \
     X(keyspace_misses, COUNT, "keys", "keys that reading commands looked for in vain")             \
     X(commands_forwarded, COUNT, "commands", "commands passed to another worker or node")          \
+    X(requests_put_off, COUNT, "requests",                                                         \
+      "requests that waited for a later turn of their worker, since replies were large")           \
     X(replies, COUNT, "replies", "replies given to clients")                                       \
     X(replies_error, COUNT, "replies", "error replies among them")                                 \
     X(refused_diskfull, COUNT, "commands", "writes refused because the disk is full")              \

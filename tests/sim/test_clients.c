@@ -1,5 +1,6 @@
 /* What clients are told by the workers of a cluster: of the whole node, whichever worker they ask.
  */
+#include "runtime/counters.h"
 #include "tests/sim/raw_client.h"
 #include "tests/sim/settle.h"
 
@@ -165,11 +166,105 @@ static void every_worker_knows_which_member_it_is(void)
     end();
 }
 
+/* ---- large replies ---- */
+
+#define ASKERS 6
+#define ROUNDS 20
+#define LARGE  (200u << 10)
+
+/* One that asks, in turn, for its counter's next value and for a large one, all at once. */
+struct asker {
+    struct tm_sim_conn *conn;
+    unsigned replies, wrong;
+};
+
+static void on_turn(void *host, struct tm_sim_conn *conn, struct tm_bytes reply)
+{
+    struct asker *a = host;
+    char number[32];
+    (void)conn;
+    snprintf(number, sizeof number, ":%u\r\n", a->replies / 2 + 1);
+    if (a->replies++ % 2 == 0)
+        a->wrong += !tm_bytes_equal(reply, tm_bytes_str(number));
+    else
+        a->wrong += reply.len != LARGE + strlen("$204800\r\n\r\n");
+}
+
+static void on_end(void *host, struct tm_sim_conn *conn)
+{
+    (void)conn;
+    ((struct asker *)host)->wrong++;
+}
+
+static bool all_replied(void *arg)
+{
+    const struct asker *a = arg;
+    unsigned replies = 0;
+    for (unsigned i = 0; i < ASKERS; i++)
+        replies += a[i].replies;
+    return replies == ASKERS * 2 * ROUNDS;
+}
+
+static uint64_t put_off(void)
+{
+    return tm_counter_get(tm_sim_counters(sim, 0, 0), TM_COUNTER_requests_put_off) +
+           tm_counter_get(tm_sim_counters(sim, 0, 1), TM_COUNTER_requests_put_off);
+}
+
+static void set_large(const char *key)
+{
+    static char text[LARGE + 100];
+    struct client *c = connect_to(0, 0);
+    int n = snprintf(text, sizeof text, "*3\r\n$3\r\nSET\r\n$%zu\r\n%s\r\n$%u\r\n", strlen(key),
+                     key, LARGE);
+    memset(text + n, 'x', LARGE);
+    memcpy(text + n + LARGE, "\r\n", 2);
+    client_send(c, tm_bytes_of(text, (size_t)n + LARGE + 2));
+    CU_ASSERT_TRUE_FATAL(tm_sim_run_until(sim, answered, c, TM_SECONDS(10)));
+    CU_ASSERT_STRING_EQUAL(c->reply, "+OK\r\n");
+    leave(c);
+}
+
+static void ask_much(unsigned worker)
+{
+    struct asker a[ASKERS] = {{NULL}};
+    for (unsigned i = 0; i < ASKERS; i++) {
+        struct tm_sim_client callbacks = {.host = &a[i], .reply = on_turn, .closed = on_end};
+        char line[64], text[ROUNDS * sizeof line] = "";
+        snprintf(line, sizeof line, "INCR {t}%u.%u\r\nGET {t}large\r\n", worker, i);
+        for (unsigned k = 0; k < ROUNDS; k++)
+            strcat(text, line);
+        a[i].conn = tm_sim_connect(sim, 0, worker, &callbacks);
+        tm_sim_send(a[i].conn, tm_bytes_str(text));
+    }
+    CU_ASSERT_TRUE(tm_sim_run_until(sim, all_replied, a, TM_SECONDS(20)));
+    for (unsigned i = 0; i < ASKERS; i++) {
+        CU_ASSERT_EQUAL(a[i].wrong, 0);
+        tm_sim_disconnect(a[i].conn);
+    }
+}
+
+/* Asked of the worker that has them, and of the other one: in order, and not in one turn. */
+static void large_replies_are_spread_over_turns(void)
+{
+    begin(1);
+    set_large("{t}large");
+    CU_ASSERT_EQUAL(put_off(), 0);
+    for (unsigned worker = 0; worker < 2; worker++) {
+        uint64_t before = put_off();
+        ask_much(worker);
+        printf("  worker %u: %llu put off\n", worker, (unsigned long long)(put_off() - before));
+        CU_ASSERT(put_off() > before);
+    }
+    end();
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(lists_and_kills_reach_the_clients_of_every_worker),
     TM_TEST(info_counts_what_all_workers_do),
     TM_TEST(keys_of_a_slot_are_found_from_everywhere),
     TM_TEST(every_worker_knows_which_member_it_is),
+    TM_TEST(large_replies_are_spread_over_turns),
 };
 
 TM_TEST_MAIN("sim/clients", tests)

@@ -220,7 +220,7 @@ def a_client_that_never_reads_is_held_back():
         after = {node: memory(c, node) for node in before}
         print("%d replies of 256 KiB asked for; MiB before and after: %r" % (
             asked, {n: (round(before[n]), round(after[n])) for n in before}))
-        for node in before:  # 16 MiB under way for each, here and at the leader, and what is held
+        for node in before:  # 2 MiB under way for each, here and at the leader, and what is held
             assert after[node] - before[node] < 400, (node, before, after)
         for s in greedy:
             s.close()
