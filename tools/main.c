@@ -154,7 +154,7 @@ static int help(void)
 {
     puts("tidemill: stores typed entities, keeps copies of them, moves them between clusters\n");
     for (size_t i = 0; i < TM_ARRAY_LEN(subcommands); i++)
-        printf("  tidemill %-58s %s\n", subcommands[i].usage, subcommands[i].summary);
+        printf("  tidemill %s\n      %s\n", subcommands[i].usage, subcommands[i].summary);
     puts("  tidemill help [COMMAND]\n  tidemill --version");
     return TM_EXIT_DONE;
 }

@@ -252,11 +252,14 @@ static bool wait_ready(struct tm_up *up)
 
 static void print_members(const struct tm_up *up)
 {
-    printf("%-20s %-16s %8s  %s\n", "CLUSTER", "NODE", "PID", "ADDRESS");
+    bool head = false;
     for (unsigned i = 0; i < up->count; i++) {
         const struct tm_up_member *m = &up->members[i];
         if (m->ended || !m->listens)
             continue;
+        if (!head)
+            printf("%-20s %-16s %8s  %s\n", "CLUSTER", "NODE", "PID", "ADDRESS");
+        head = true;
         printf("%-20s %-16s %8lld  %s%s\n", m->cluster->name, tm_up_name(m),
                (long long)m->dir.file.pid, m->dir.file.listen,
                m->child == 0 ? "  (was running)" : "");

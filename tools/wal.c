@@ -160,7 +160,8 @@ static int walk(const char *dir, bool dump)
                        "peers",
                        dir, job.bad, job.volumes);
     if (!dump)
-        printf("%u volumes, %" PRIu64 " records: all well\n", job.volumes, job.records);
+        printf("%u volume%s, %" PRIu64 " records: all well\n", job.volumes,
+               job.volumes == 1 ? "" : "s", job.records);
     return TM_EXIT_DONE;
 }
 
