@@ -101,7 +101,7 @@ static __attribute__((noinline)) void leave_on_the_stack(uint64_t seed)
 
 static void a_checksum_does_not_depend_on_what_is_on_the_stack(void)
 {
-    struct tm_wal_block h = {.segment = 12, .offset = 8192, .sequence = 7};
+    struct tm_wal_block h = {.segment = 12, .offset = 8192, .sequence = 7, .life_first = 7};
     memset(records, 0x5a, 4096);
     leave_on_the_stack(12 * 0x9e3779b97f4a7c15ull ^ 8192);
     tm_wal_block_encode(image, &h, NULL, NULL, tm_bytes_of(records, 4096));
