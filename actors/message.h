@@ -27,7 +27,9 @@
     X(20, OFFER, "a piece, from byte arg2 on, of what a failover cut off; arg = its id")           \
     X(21, OFFERED, "arg = id: merged and committed, or (arg2 = 1) refused")                        \
     X(22, ASK, "a client's local command for a sibling worker too; arg = its session")             \
-    X(23, TOLD, "the sibling's answer to that session (actors/request_wire.h)")
+    X(23, TOLD, "the sibling's answer to that session (actors/request_wire.h)")                    \
+    X(24, WANT, "records arg..arg2 are missing here; body: the hash of the last one")              \
+    X(25, GIVE, "one of them, arg = its index")
 
 enum tm_message_type {
 #define X(number, name, text) TM_MESSAGE_##name = number,

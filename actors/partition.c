@@ -114,10 +114,10 @@ void tm_partition_fault(struct tm_partition *p)
         return;
     tm_log_fault_at(p->log, 0, &first, &last);
     tm_ctx_log(p->env->ctx, TM_LOG_ERROR, "log_damaged",
-               "partition=%u first=%llu last=%llu action=\"repair from the leader\"", p->id,
+               "partition=%u first=%llu last=%llu action=\"repair from a peer\"", p->id,
                (unsigned long long)first, (unsigned long long)last);
     tm_counter_add(p->env->ctx->counters, TM_COUNTER_wal_rotten_blocks, 1);
-    tm_replica_damaged(&p->replica, first);
+    tm_replica_damaged(&p->replica, first, tm_partition_holes_known(p));
 }
 
 void tm_partition_message(struct tm_partition *p, unsigned node, struct tm_bytes bytes)
@@ -127,7 +127,7 @@ void tm_partition_message(struct tm_partition *p, unsigned node, struct tm_bytes
         msg.from.node != node)
         return;
     tm_replica_receive(&p->replica, &msg);
-    if (p->replica.hs.health == TM_HEALTH_FAULTY)
+    if (p->replica.hs.health >= TM_HEALTH_HOLED)
         tm_partition_durable(p, tm_log_durable(p->log)); /* what lay behind the fault is durable */
     if (p->waits != NULL)
         tm_partition_due(p); /* copies may have moved */
@@ -159,6 +159,7 @@ void tm_partition_tick(struct tm_partition *p)
     if (p->reads != NULL)
         tm_replica_reads_expire(&p->replica);
     tm_partition_watch_clock(p);
+    tm_partition_seek(p);
     if (p->store != NULL)
         tm_store_tidy(p->store, TIDY_BLOBS);
     if (p->leading && now >= p->next_expiry_look) {
@@ -189,7 +190,8 @@ static void boot_state(struct tm_partition *p, const struct tm_partition_boot *b
     if (tm_log_fault_count(p->log) > 0) {
         tm_log_fault_at(p->log, 0, &first_lost, &last_lost);
         last = first_lost - 1;
-        rb->health = TM_HEALTH_FAULTY;
+        bool known = rb->health == TM_HEALTH_WHOLE && tm_partition_holes_known(p);
+        rb->health = known ? TM_HEALTH_HOLED : TM_HEALTH_FAULTY;
     }
     if (last + 1 < tm_log_first(p->log)) {
         p->rootless = true;
@@ -246,7 +248,7 @@ void tm_partition_stop(struct tm_partition *p)
 
 bool tm_partition_quiet(const struct tm_partition *p)
 {
-    return !p->apply_fetching && !p->ship_fetching;
+    return !p->apply_fetching && !p->ship_fetching && !p->giving;
 }
 
 void tm_partition_free(struct tm_partition *p)

@@ -15,6 +15,7 @@
 #define TM_ACTORS_PARTITION_H
 
 #include "actors/dispatch.h"
+#include "actors/message.h"
 #include "actors/replica.h"
 #include "actors/watch.h"
 #include "net/resp.h"
@@ -31,6 +32,9 @@ struct tm_partition_ops {
     /* A replica's message to the same partition on node; may be lost. */
     void (*send)(void *host, struct tm_partition *p, unsigned node, const struct tm_bytes *pieces,
                  unsigned count);
+    /* A message of that head, its partition filled in, to the same worker; may be lost. */
+    void (*tell)(void *host, struct tm_partition *p, unsigned node,
+                 const struct tm_message_head *head, const struct tm_bytes *pieces, unsigned count);
     /* The answer of a request that came from `to`. */
     void (*answer)(void *host, struct tm_place to, const struct tm_answer *answer);
     /* This node leads the partition in that term, and may serve. */
@@ -104,7 +108,7 @@ struct tm_partition {
     bool leading;     /* role LEADER and everything inherited applied: requests are taken */
     bool announced;   /* ops.leads was called for this term */
     bool clock_ahead; /* of a quorum's: nothing is written here */
-    bool apply_fetching, ship_fetching;
+    bool apply_fetching, ship_fetching, giving;
     bool stopping;
     bool rootless; /* the log begins after a snapshot that is lost: the replica stands at `base`,
                       and what a leader sends takes the place of the log */
@@ -131,6 +135,11 @@ struct tm_partition {
     uint64_t persist_seq;  /* of the newest hard state put */
     uint64_t persist_told; /* of the newest told durable */
     uint64_t next_expiry_look;
+
+    /* What is missing is asked for, of one member after the other; what others miss is given. */
+    uint64_t seek_at, seek_to; /* next; up to that record something was missing */
+    unsigned seek_turn, give_to;
+    struct tm_log_fetch give_fetch;
 };
 
 /* What it is made from. */
@@ -181,6 +190,12 @@ static inline void tm_partition_prefetch(const struct tm_partition *p)
 
 /* A replica's message, bytes from outside. */
 void tm_partition_message(struct tm_partition *p, unsigned node, struct tm_bytes bytes);
+
+/* Another node misses records, or gives some that are missing here (TM_MESSAGE_WANT, GIVE). */
+void tm_partition_wanted(struct tm_partition *p, const struct tm_message_head *head,
+                         struct tm_bytes body);
+void tm_partition_given(struct tm_partition *p, const struct tm_message_head *head,
+                        struct tm_bytes body);
 
 /* A durable snapshot up to `tail`, loaded into `store`, takes the place of log and state.  The
  * replica wants it (tm_replica_snapshot_wanted) and nothing is being fetched.  store is taken over

@@ -5,6 +5,7 @@
  *   partition_io.c      the replica's log, hard state and messages (struct tm_replica_io)
  *   partition_exec.c    evaluating requests
  *   partition_clock.c   clocks that are wrong
+ *   partition_repair.c  records that are missing, from whoever has them
  *   partition_answer.c  replies that wait: for commit, for a round, for copies */
 #ifndef TM_ACTORS_PARTITION_INTERNAL_H
 #define TM_ACTORS_PARTITION_INTERNAL_H
@@ -65,6 +66,14 @@ void tm_partition_drop_answers(struct tm_partition *p);
 
 /* Leader: stops writing and hands over if its clock is too far ahead.  Some ten times a second. */
 void tm_partition_watch_clock(struct tm_partition *p);
+
+/* Whether all that is damaged is known by its hash, so that anybody who has it can bring it back.
+ */
+bool tm_partition_holes_known(const struct tm_partition *p);
+
+/* A replica that is HOLED asks for what is missing; once it has all it is whole.  Some ten times a
+ * second. */
+void tm_partition_seek(struct tm_partition *p);
 
 /* Takes note of a record's stamp, as far as it may be true. */
 void tm_partition_observe(struct tm_partition *p, uint64_t stamp);

@@ -47,6 +47,14 @@ static enum tm_err io_meta(void *host, uint64_t index, uint64_t *term, uint64_t 
     return TM_ERR_NOTFOUND;
 }
 
+static bool io_end(void *host, struct tm_tail *end)
+{
+    const struct tm_log *log = self(host)->log;
+    end->index = tm_log_last(log);
+    return tm_log_term_at(log, end->index, &end->term) &&
+           tm_log_hash_at(log, end->index, &end->hash);
+}
+
 static bool ship_record(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record)
 {
     struct tm_ship_read *read = &((struct tm_partition *)fetch->owner)->ship_read;
@@ -302,6 +310,7 @@ static void io_note(void *host, enum tm_replica_note note, uint64_t a, uint64_t 
 const struct tm_replica_io tm_partition_io = {
     .first = io_first,
     .meta = io_meta,
+    .end = io_end,
     .record = io_record,
     .append = io_append,
     .cut = io_cut,

@@ -436,15 +436,17 @@ void tm_replica_resign(struct tm_replica *r)
 }
 
 /* Asks the log anew for its end, which lies before `from` now. */
-void tm_replica_damaged(struct tm_replica *r, uint64_t from)
+void tm_replica_damaged(struct tm_replica *r, uint64_t from, bool known)
 {
     tm_replica_resign(r);
     if (r->role != TM_ROLE_FOLLOWER)
         tm_replica_become(r, TM_ROLE_FOLLOWER);
-    tm_replica_set_health(r, TM_HEALTH_FAULTY);
+    known = known && (r->hs.health == TM_HEALTH_WHOLE || r->hs.health == TM_HEALTH_HOLED);
+    tm_replica_set_health(r, known ? TM_HEALTH_HOLED : TM_HEALTH_FAULTY);
     if (from > r->last.index)
         return;
-    if (r->previous.index < from) /* else both are among what is lost, and still are the members */
+    /* What comes back has the same members; if both are among what is lost they still are. */
+    if (!known && r->previous.index < from)
         tm_replica_members_cut(r, from);
     r->last = (struct tm_tail){.index = from - 1};
     if (from > 1) {
@@ -456,6 +458,21 @@ void tm_replica_damaged(struct tm_replica *r, uint64_t from)
     r->commit = tm_min_u64(r->commit, r->last.index);
     r->lost = true;
     tm_replica_tell_lost(r);
+    tm_replica_arm_election(r);
+}
+
+void tm_replica_repaired(struct tm_replica *r, const struct tm_tail *last, uint64_t durable)
+{
+    TM_ASSERT(r->role == TM_ROLE_FOLLOWER && r->hs.health == TM_HEALTH_HOLED);
+    TM_ASSERT(last->index >= r->last.index && durable <= last->index);
+    if (last->term > r->hs.term) { /* promises are missing, too */
+        tm_replica_set_health(r, TM_HEALTH_FAULTY);
+        return;
+    }
+    r->last = *last;
+    r->durable = durable;
+    r->lost = false;
+    tm_replica_set_health(r, TM_HEALTH_WHOLE);
     tm_replica_arm_election(r);
 }
 

@@ -87,6 +87,12 @@ struct tm_replica_read {
     struct tm_replica_read *next;
 };
 
+struct tm_tail {
+    uint64_t index;
+    uint64_t term;
+    uint64_t hash;
+};
+
 /* The world.  host is the one given to tm_replica_init.  Bytes lent to a function here live until
  * it returns. */
 struct tm_replica_io {
@@ -99,6 +105,10 @@ struct tm_replica_io {
     /* Term and hash of record `index`, first - 1 <= index <= last (first - 1 is the record that
      * the snapshot ends with; index 0 is not asked).  Other than TM_OK: it is damaged here. */
     enum tm_err (*meta)(void *host, uint64_t index, uint64_t *term, uint64_t *hash);
+
+    /* The last record of the log, behind holes, too (r is HOLED).  False: it is among what is
+     * missing. */
+    bool (*end)(void *host, struct tm_tail *end);
 
     /* The record `index`, valid until the next call of the replica returns.  TM_ERR_AGAIN: only on
      * disk; reading of it and what follows begins, and tm_replica_log_available is called then, or
@@ -214,12 +224,6 @@ struct tm_peer {
     unsigned flights, flight_head;
     uint64_t flight_bytes;
     struct tm_flight flight[TM_FLIGHTS];
-};
-
-struct tm_tail {
-    uint64_t index;
-    uint64_t term;
-    uint64_t hash;
 };
 
 /* A point of the leader's log: `bytes` had been appended up to index; what follows the point before
@@ -343,9 +347,9 @@ struct tm_replica_boot {
     struct tm_members
         previous; /* those before it: needed if members.index > commit, else count 0 */
     /* Worse than hs.health if recovery found something: a damaged tail or an unclean end in memory
-     * durability is SUSPECT, rot below the durable point is FAULTY.  The log is then presented as
-     * ending before the damage; what is damaged is kept until note HEALED.  A hard state that
-     * cannot be proven is no case of this: only a new disk id helps. */
+     * durability is SUSPECT, rot below the durable point is HOLED or FAULTY.  The log is then
+     * presented as ending before the damage; what is damaged is kept until note HEALED.  A hard
+     * state that cannot be proven is no case of this: only a new disk id helps. */
     enum tm_health health;
 };
 
@@ -356,8 +360,18 @@ void tm_replica_start(struct tm_replica *r, const struct tm_replica_boot *boot);
 void tm_replica_stop(struct tm_replica *r);
 
 /* The log was found damaged from `from` on while running, and now ends before it: r gives up
- * leadership and is FAULTY until a leader has brought it back (note HEALED). */
-void tm_replica_damaged(struct tm_replica *r, uint64_t from);
+ * leadership and is HOLED (if what is missing is known by its hash) or FAULTY until a leader has
+ * brought it back (note HEALED). */
+void tm_replica_damaged(struct tm_replica *r, uint64_t from, bool known);
+
+/* All that was missing from the log of a HOLED replica has been brought back, durably, by whoever
+ * had it: the log ends with `last` and is durable up to `durable`, as before the damage.  r is
+ * WHOLE (note HEALED). */
+void tm_replica_repaired(struct tm_replica *r, const struct tm_tail *last, uint64_t durable);
+
+/* One of the records brought back is a CONFIG: if no newer one is known it says who the members
+ * are. */
+void tm_replica_config_back(struct tm_replica *r, const struct tm_record *record);
 
 /* The node is about to end: leadership that another hands over is not taken any more. */
 void tm_replica_leave(struct tm_replica *r);

@@ -468,6 +468,15 @@ static bool cut(struct tm_replica *r, uint64_t from)
     return true;
 }
 
+/* Behind damage the log may have had members that the leader does not know of. */
+static void drop_members(struct tm_replica *r, const struct tm_record *record)
+{
+    bool replaced = record->kind == TM_RECORD_CONFIG ? r->members.index >= record->index
+                                                     : r->members.index == record->index;
+    if (replaced && r->previous.index < record->index)
+        tm_replica_members_cut(r, record->index);
+}
+
 static bool take_record(struct tm_replica *r, const struct tm_record *record)
 {
     struct tm_members members;
@@ -476,6 +485,7 @@ static bool take_record(struct tm_replica *r, const struct tm_record *record)
     if (r->io->append(r->host, record) != TM_OK)
         return false;
     r->last = (struct tm_tail){record->index, record->term, record->checksum};
+    drop_members(r, record);
     if (record->kind == TM_RECORD_CONFIG)
         tm_replica_members_set(r, &members);
     return true;

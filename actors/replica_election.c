@@ -17,7 +17,7 @@ bool tm_replica_eligible(const struct tm_replica *r)
 {
     if (r->own < 0 || r->members.at[r->own].role != TM_MEMBER_VOTER)
         return false;
-    if (r->hs.health == TM_HEALTH_FAULTY)
+    if (r->hs.health >= TM_HEALTH_HOLED)
         return false;
     return !tm_replica_has_witness(r) || tm_replica_insync_has(&r->hs.insync, r->self);
 }
@@ -69,11 +69,15 @@ bool tm_replica_leader_alive(const struct tm_replica *r)
     return tm_replica_now(r) < heard + promise + r->opt->election_min_ns;
 }
 
+/* A log with holes ends where it always did. */
 static bool log_reaches_mine(const struct tm_replica *r, const struct tm_replica_msg *msg)
 {
-    if (msg->index_term != r->last.term)
-        return msg->index_term > r->last.term;
-    return msg->index >= r->last.index;
+    struct tm_tail mine = r->last;
+    if (r->hs.health == TM_HEALTH_HOLED && !r->io->end(r->host, &mine))
+        return false;
+    if (msg->index_term != mine.term)
+        return msg->index_term > mine.term;
+    return msg->index >= mine.index;
 }
 
 /* Whether the candidate may have this replica's vote as far as log, health and in-sync set go.  The
@@ -266,7 +270,7 @@ static void answer_vote(struct tm_replica *r, unsigned node, uint64_t asked, uin
     msg.index = r->last.index;
     msg.index_term = r->last.term;
     msg.commit = asked;
-    if (r->hs.health != TM_HEALTH_WHOLE)
+    if (r->hs.health != TM_HEALTH_WHOLE && r->hs.health != TM_HEALTH_HOLED)
         msg.flags |= TM_MSG_SUSPECT;
     if (r->hs.insync.count > 0) {
         msg.flags |= TM_MSG_WITH_SET;

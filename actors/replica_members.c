@@ -130,6 +130,14 @@ void tm_replica_members_cut(struct tm_replica *r, uint64_t from)
     r->previous = (struct tm_members){.count = 0};
 }
 
+void tm_replica_config_back(struct tm_replica *r, const struct tm_record *record)
+{
+    struct tm_members members;
+    TM_ASSERT(record->kind == TM_RECORD_CONFIG);
+    if (record->index > r->members.index && tm_replica_members_of(record, &members))
+        tm_replica_members_set(r, &members);
+}
+
 bool tm_replica_peer_heard(struct tm_replica *r, struct tm_peer *p, uint64_t disk)
 {
     bool other = p->disk != 0 && p->disk != disk;

@@ -6,6 +6,22 @@
  * records only: what it ends with fits every later leader's log. */
 #include "actors/replica_internal.h"
 
+static bool is_useful(struct tm_replica *r, const struct tm_tail *tail)
+{
+    if (r->role == TM_ROLE_LEADER)
+        return false;
+    if (tail->index > r->last.index)
+        return true;
+    if (tail->index <= r->commit)
+        return false;
+    uint64_t own_term = r->last.term, hash = r->last.hash;
+    if (tail->index < r->last.index && r->io->meta(r->host, tail->index, &own_term, &hash) != TM_OK)
+        return true;
+    return hash != tail->hash; /* what follows an equal record may have been acknowledged */
+}
+
+/* What lies behind holes may have been acknowledged, too, and will be given up with them: that it
+ * is missing has to be written down before. */
 bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t term,
                                 const struct tm_tail *tail)
 {
@@ -19,21 +35,19 @@ bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t te
         return false; /* nobody sends that who leads */
     tm_replica_follow(r, term, from);
     r->heard_at = tm_replica_now(r);
-    return tm_replica_snapshot_useful(r, tail);
+    if (!is_useful(r, tail))
+        return false;
+    if (r->hs.health == TM_HEALTH_HOLED)
+        tm_replica_set_health(r, TM_HEALTH_FAULTY);
+    return true;
 }
 
 bool tm_replica_snapshot_useful(struct tm_replica *r, const struct tm_tail *tail)
 {
-    if (r->role == TM_ROLE_LEADER)
+    if (r->hs.health == TM_HEALTH_HOLED ||
+        (r->hs.health == TM_HEALTH_FAULTY && !tm_replica_settled(r)))
         return false;
-    if (tail->index > r->last.index)
-        return true;
-    if (tail->index <= r->commit)
-        return false;
-    uint64_t own_term = r->last.term, hash = r->last.hash;
-    if (tail->index < r->last.index && r->io->meta(r->host, tail->index, &own_term, &hash) != TM_OK)
-        return true;
-    return hash != tail->hash; /* what follows an equal record may have been acknowledged */
+    return is_useful(r, tail);
 }
 
 void tm_replica_snapshot_installed(struct tm_replica *r, const struct tm_tail *tail,

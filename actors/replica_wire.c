@@ -131,7 +131,7 @@ void tm_promise_to_hard_state(const struct tm_promise *p, struct tm_hard_state *
         out->vote = p->vote.node;
         out->vote_disk = p->vote.disk;
     }
-    if (p->health != TM_HEALTH_WHOLE)
+    if (p->health == TM_HEALTH_SUSPECT || p->health == TM_HEALTH_FAULTY)
         out->flags |= TM_HARD_LEARNER;
     if (p->health == TM_HEALTH_FAULTY)
         out->flags |= TM_HARD_FAULTY;

@@ -66,7 +66,11 @@ enum tm_health {
     TM_HEALTH_SUSPECT, /* its tail is gone or damaged past the durable point, or it kept its log in
                           memory: votes only as docs/PROTOCOL.md says for denials, never as a denial
                         */
-    TM_HEALTH_FAULTY   /* acknowledged records are damaged: no vote until repaired */
+    TM_HEALTH_HOLED,   /* acknowledged records are damaged, but known by their hashes, and so is the
+                          end of the log: it votes, and does not lead until it is repaired, by a
+                          leader or by whoever has them.  Not written down: a start finds the same
+                          damage again */
+    TM_HEALTH_FAULTY /* acknowledged records are damaged: no vote until a leader has repaired it */
 };
 
 /* Term, vote, health and in-sync set: always written as one.  A replica shows nothing of a term or
@@ -100,7 +104,8 @@ enum tm_msg_flags {
     TM_MSG_GRANTED = 1 << 0,  /* VOTE_REPLY */
     TM_MSG_PRE = 1 << 1,      /* VOTE_REPLY: to a PREVOTE */
     TM_MSG_FORCED = 1 << 2,   /* VOTE: by a transfer, whether or not a leader was heard */
-    TM_MSG_SUSPECT = 1 << 3,  /* replies and votes: the sender's health is not WHOLE */
+    TM_MSG_SUSPECT = 1 << 3,  /* replies and votes: the sender's health is not WHOLE (of votes: and
+                                 not HOLED) */
     TM_MSG_REJECT = 1 << 4,   /* APPEND_REPLY: does not fit; index/index_term say where to go on */
     TM_MSG_FIRM = 1 << 5,     /* APPEND: the leader has committed a record of its term */
     TM_MSG_WITH_SET = 1 << 6, /* an in-sync set follows the head */

@@ -148,6 +148,18 @@ static void p_send(void *host, struct tm_partition *p, unsigned node, const stru
     tm_post_send(s->post, to, head, pieces, count);
 }
 
+static void p_tell(void *host, struct tm_partition *p, unsigned node,
+                   const struct tm_message_head *head, const struct tm_bytes *pieces,
+                   unsigned count)
+{
+    struct tm_shard *s = host;
+    struct tm_place to = {.node = (uint8_t)node,
+                          .worker = (uint8_t)tm_node_worker_of(s->node, node, p->id)};
+    struct tm_message_head filled = *head;
+    filled.partition = p->id;
+    tm_post_send(s->post, to, filled, pieces, count);
+}
+
 static void p_leads(void *host, struct tm_partition *p, uint64_t term)
 {
     struct tm_shard *s = host;
@@ -171,6 +183,7 @@ static bool p_lost(void *host, struct tm_partition *p, uint64_t from, uint64_t t
 
 const struct tm_partition_ops tm_shard_partition_ops = {
     .send = p_send,
+    .tell = p_tell,
     .answer = tm_shard_answer,
     .leads = p_leads,
     .snapshot_needed = p_snapshot_needed,
@@ -235,6 +248,18 @@ static void on_raft(struct tm_shard *s, const struct tm_message_head *head, stru
         tm_partition_message(p, head->node, body);
 }
 
+/* About records that one of two copies misses. */
+static void on_missing(struct tm_shard *s, const struct tm_message_head *head, struct tm_bytes body)
+{
+    struct tm_partition *p = tm_shard_find(s, head->partition);
+    if (p == NULL || p->stopping)
+        return;
+    if (head->type == TM_MESSAGE_WANT)
+        tm_partition_wanted(p, head, body);
+    else
+        tm_partition_given(p, head, body);
+}
+
 static void on_request(struct tm_shard *s, const struct tm_message_head *head, struct tm_bytes body)
 {
     struct tm_request rq;
@@ -263,6 +288,10 @@ static void on_message(void *host, const struct tm_message_head *head, struct tm
     switch (head->type) {
     case TM_MESSAGE_RAFT:
         on_raft(s, head, body);
+        break;
+    case TM_MESSAGE_WANT:
+    case TM_MESSAGE_GIVE:
+        on_missing(s, head, body);
         break;
     case TM_MESSAGE_HEARTBEAT:
         if (s->running)

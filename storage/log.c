@@ -203,6 +203,14 @@ void tm_log_fault_at(const struct tm_log *log, unsigned i, uint64_t *first, uint
     *last = log->faults[i].last;
 }
 
+uint64_t tm_log_fault_hash(const struct tm_log *log, unsigned i)
+{
+    TM_ASSERT(i < log->fault_count);
+    struct tm_log_range r = log->faults[i];
+    bool here = r.first > log->base && r.last <= log->last;
+    return here ? tm_log_index_at(&log->index, r.last)->hash : 0;
+}
+
 /* --- changing --- */
 
 enum tm_err tm_log_push(struct tm_log *log, tm_wal_place place, uint64_t hash, uint64_t term)

@@ -8,9 +8,10 @@
  * A log can have *faults*: ranges whose records were acknowledged but cannot be read any more, and
  * a *suspect* tail (records past the last one may have been acknowledged, and are lost).  Until
  * they are repaired (tm_log_repair) or denied by enough others (tm_log_clear_suspect) the replica
- * neither votes nor acknowledges on that range.  A repaired record is appended to the WAL anew:
- * the rotten block held other partitions' records and a header that nobody else has, so it cannot
- * be made again byte by byte, and the hash of a different block would break the chain after it.
+ * acknowledges nothing on that range, and votes only if it knows where its log ended.  A repaired
+ * record is appended to the WAL anew: the rotten block held other partitions' records and a header
+ * that nobody else has, so it cannot be made again byte by byte, and the hash of a different block
+ * would break the chain after it.
  *
  * Logs are made by a tm_log_set (log_set.h).  One thread: the worker's. */
 #ifndef TM_STORAGE_LOG_H
@@ -104,6 +105,10 @@ enum tm_err tm_log_forget(struct tm_log *log, uint64_t index, uint64_t term, uin
  */
 unsigned tm_log_fault_count(const struct tm_log *log);
 void tm_log_fault_at(const struct tm_log *log, unsigned i, uint64_t *first, uint64_t *last);
+
+/* The hash of fault i's last record, which tells all of them apart from any others; 0: not known,
+ * or it is a snapshot that is lost. */
+uint64_t tm_log_fault_hash(const struct tm_log *log, unsigned i);
 
 /* first..last were found to be rotten on disk: a fault of the log now, as when a fetch finds it. */
 void tm_log_lose(struct tm_log *log, uint64_t first, uint64_t last);

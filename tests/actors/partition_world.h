@@ -22,7 +22,7 @@
 struct pw_message {
     struct pw_message *next;
     unsigned from, to;
-    bool beat;
+    struct tm_message_head head;
     size_t len;
     uint8_t bytes[] __attribute__((aligned(8)));
 };
@@ -104,8 +104,9 @@ static inline void pw_log(void *host, enum tm_log_level level, const char *event
     va_end(args);
 }
 
-static inline void pw_post(struct pw *w, unsigned from, unsigned to, bool beat,
-                           const struct tm_bytes *pieces, unsigned count)
+static inline void pw_post(struct pw *w, unsigned from, unsigned to,
+                           const struct tm_message_head *head, const struct tm_bytes *pieces,
+                           unsigned count)
 {
     size_t len = 0;
     for (unsigned i = 0; i < count; i++)
@@ -114,7 +115,8 @@ static inline void pw_post(struct pw *w, unsigned from, unsigned to, bool beat,
         return;
     struct pw_message *m = malloc(sizeof *m + len);
     CU_ASSERT_PTR_NOT_NULL_FATAL(m);
-    *m = (struct pw_message){.from = from, .to = to, .beat = beat};
+    *m = (struct pw_message){.from = from, .to = to, .head = *head};
+    m->head.node = (uint8_t)from;
     for (unsigned i = 0; i < count; m->len += pieces[i].len, i++)
         if (pieces[i].len > 0)
             memcpy(m->bytes + m->len, pieces[i].data, pieces[i].len);
@@ -127,14 +129,24 @@ static inline void pw_send(void *host, struct tm_partition *p, unsigned node,
 {
     struct pw_node *n = host;
     (void)p;
-    pw_post(n->w, n->id, node, false, pieces, count);
+    pw_post(n->w, n->id, node, &(struct tm_message_head){.type = TM_MESSAGE_RAFT}, pieces, count);
+}
+
+static inline void pw_tell(void *host, struct tm_partition *p, unsigned node,
+                           const struct tm_message_head *head, const struct tm_bytes *pieces,
+                           unsigned count)
+{
+    struct pw_node *n = host;
+    (void)p;
+    pw_post(n->w, n->id, node, head, pieces, count);
 }
 
 static inline void pw_beat_send(void *host, unsigned node, unsigned worker, struct tm_bytes message)
 {
     struct pw_node *n = host;
     (void)worker;
-    pw_post(n->w, n->id, node, true, &message, 1);
+    pw_post(n->w, n->id, node, &(struct tm_message_head){.type = TM_MESSAGE_HEARTBEAT}, &message,
+            1);
 }
 
 static inline uint64_t pw_flush_age(void *host)
@@ -184,6 +196,7 @@ static inline void pw_snapshot_needed(void *host, struct tm_partition *p, unsign
 }
 
 static const struct tm_partition_ops pw_ops = {.send = pw_send,
+                                               .tell = pw_tell,
                                                .answer = pw_answered,
                                                .leads = pw_leads,
                                                .lost = pw_lost,
@@ -346,6 +359,19 @@ static inline void pw_turn(struct pw_node *n)
     tm_log_set_flush(n->env.logs);
 }
 
+static inline void pw_take(struct pw_node *to, const struct pw_message *m)
+{
+    struct tm_bytes body = tm_bytes_of(m->bytes, m->len);
+    if (m->head.type == TM_MESSAGE_HEARTBEAT)
+        tm_beat_receive(&to->beat, m->from, 0, body);
+    else if (m->head.type == TM_MESSAGE_WANT)
+        tm_partition_wanted(to->p, &m->head, body);
+    else if (m->head.type == TM_MESSAGE_GIVE)
+        tm_partition_given(to->p, &m->head, body);
+    else
+        tm_partition_message(to->p, m->from, body);
+}
+
 static inline void pw_deliver(struct pw *w)
 {
     struct pw_message *m = w->queue;
@@ -354,10 +380,8 @@ static inline void pw_deliver(struct pw *w)
     while (m != NULL) {
         struct pw_message *next = m->next;
         struct pw_node *to = &w->node[m->to];
-        if (to->up && m->beat)
-            tm_beat_receive(&to->beat, m->from, 0, tm_bytes_of(m->bytes, m->len));
-        else if (to->up)
-            tm_partition_message(to->p, m->from, tm_bytes_of(m->bytes, m->len));
+        if (to->up)
+            pw_take(to, m);
         free(m);
         m = next;
     }

@@ -273,7 +273,7 @@ static void a_log_found_damaged_while_running_is_brought_back(void)
         c->harmed = true;
         p->log.last = p->disk.last = from - 1;
         p->applied = from - 1;
-        tm_replica_damaged(&p->replica, from);
+        tm_replica_damaged(&p->replica, from, false);
         sim_turn(p->node);
         CU_ASSERT_NOT_EQUAL(p->replica.role, TM_ROLE_LEADER);
         CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(2)));
@@ -303,7 +303,7 @@ static void members_outlive_the_damage_of_their_records(void)
     c->harmed = true;
     p->log.last = p->disk.last = from - 1;
     p->applied = from - 1;
-    tm_replica_damaged(&p->replica, from);
+    tm_replica_damaged(&p->replica, from, false);
     CU_ASSERT_EQUAL(p->replica.members.count, 4);
     sim_turn(p->node);
     cluster_run(c, TM_SECONDS(1));

@@ -84,6 +84,16 @@ static bool all_whole(const struct tm_sim_atlas *a)
     return true;
 }
 
+bool tm_sim_atlas_is_clear(const struct tm_sim_atlas *a)
+{
+    return a->born && a->doubt == 0 && all_whole(a);
+}
+
+void tm_sim_atlas_scatter(struct tm_sim_atlas *a, uint32_t nodes)
+{
+    a->apart |= nodes;
+}
+
 bool tm_sim_atlas_may(const struct tm_sim_atlas *a, uint32_t nodes)
 {
     if (!a->born)
@@ -144,7 +154,7 @@ bool tm_sim_atlas_may_replace(const struct tm_sim_atlas *a, unsigned node)
         if ((v.there & other) == 0 || (v.set_nodes & other) == 0)
             return false;
     }
-    return (a->damaged >> node & 1) != 0;
+    return ((a->damaged & ~a->apart) >> node & 1) != 0;
 }
 
 bool tm_sim_atlas_may_linger(const struct tm_sim_atlas *a, unsigned node)
@@ -173,6 +183,7 @@ void tm_sim_atlas_review(struct tm_sim_atlas *a)
             tm_sim_harmed(a->sim, i, TM_SIM_HARM_OVER);
     a->doubt = still;
     a->damaged &= still;
+    a->apart &= still;
 }
 
 bool tm_sim_atlas_spares(const struct tm_sim_atlas *a, uint32_t dead)

@@ -6,6 +6,9 @@
  * seen whole again.  Of the R copies of a partition at most (R - 1) / 2 may be in doubt at a time;
  * of two copies one, and only while both are in sync.
  *
+ * That holds by node.  Bits of logs may rot on any number of copies at a time if a map by record
+ * says that each has a good copy left (sim_faults_apart.c): then none of these gets another disk.
+ *
  * Plain data; one thread. */
 #ifndef TM_TESTS_SIM_SIM_ATLAS_H
 #define TM_TESTS_SIM_SIM_ATLAS_H
@@ -18,6 +21,7 @@ struct tm_sim_atlas {
     uint32_t doubt;   /* bit per node */
     uint32_t damaged; /* of them, those whose disk was damaged */
     uint32_t latent;  /* of them, those that may not have noticed */
+    uint32_t apart;   /* of them, those of which any may be the only one that has something */
 };
 
 void tm_sim_atlas_init(struct tm_sim_atlas *a, struct tm_sim *sim);
@@ -34,6 +38,12 @@ void tm_sim_atlas_expect(struct tm_sim_atlas *a, uint32_t nodes);
 /* The nodes' disks are damaged: in doubt, and not seen whole before they have started anew. */
 void tm_sim_atlas_damage(struct tm_sim_atlas *a, uint32_t nodes);
 void tm_sim_atlas_started(struct tm_sim_atlas *a, unsigned node);
+
+/* Nobody is in doubt, and all is whole. */
+bool tm_sim_atlas_is_clear(const struct tm_sim_atlas *a);
+
+/* The nodes are damaged in different places: none may be replaced until it was seen whole. */
+void tm_sim_atlas_scatter(struct tm_sim_atlas *a, uint32_t nodes);
 
 /* Whether some partition of the node, which is up, waits for repair. */
 bool tm_sim_atlas_is_faulty(const struct tm_sim_atlas *a, unsigned node);

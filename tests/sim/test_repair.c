@@ -1,0 +1,152 @@
+/* Rot in several copies of one partition at a time, found when all start anew: as long as one good
+ * copy of each record is left they mend each other, though none of them may lead before it has;
+ * what no copy has any more is never served, and said. */
+#include "tests/sim/hand_world.h"
+
+#define KEYS 60
+
+static bool at_rest(void *arg)
+{
+    return whole(arg) && converged(arg);
+}
+
+/* A cluster of one partition with something in it, at rest; nothing looks for rot. */
+static void open_filled(unsigned nodes, unsigned copies)
+{
+    char line[64];
+    fflush(stdout); /* an assertion of the product ends the process */
+    prepare();
+    config.nodes = nodes;
+    config.copies = copies;
+    config.options.scrub_rate = 0;
+    open_cluster();
+    for (unsigned i = 0; i < KEYS; i++) {
+        snprintf(line, sizeof line, "SET k%u value%u", i, i);
+        CU_ASSERT_STRING_EQUAL(ask(0, line), "OK");
+    }
+    settle(at_rest);
+}
+
+static void restart_all(void)
+{
+    for (unsigned i = 0; i < config.nodes; i++)
+        tm_sim_end(sim, i, TM_SIM_POWER);
+    start_all(sim);
+    tm_sim_run_for(sim, TM_MS(1)); /* before anybody asks */
+}
+
+static void close_filled(void)
+{
+    char line[64], value[64];
+    settle(at_rest);
+    for (unsigned i = 0; i < KEYS; i++) {
+        snprintf(line, sizeof line, "GET k%u", i);
+        snprintf(value, sizeof value, "value%u", i);
+        CU_ASSERT_STRING_EQUAL(ask(config.nodes - 1, line), value);
+    }
+    CU_ASSERT_EQUAL(tm_sim_fatal(sim), 0);
+    close_cluster();
+}
+
+/* Of each copy some records, of no two the same. */
+static void spoil_apart(void)
+{
+    for (unsigned i = 0; i < config.nodes; i++) {
+        if (part(i, 0)->witness)
+            continue;
+        CU_ASSERT_FATAL(tm_log_first(part(i, 0)->log) <= 5); /* no snapshot has it */
+        for (unsigned k = 0; k < 3; k++)
+            spoil_record(i, 5 + 3 * i + 15 * k);
+    }
+}
+
+static void copies_mend_each_other(unsigned nodes, unsigned copies)
+{
+    unsigned holed = 0;
+    open_filled(nodes, copies);
+    spoil_apart();
+    restart_all();
+    for (unsigned i = 0; i < nodes; i++)
+        holed += part(i, 0)->replica.hs.health == TM_HEALTH_HOLED;
+    CU_ASSERT_EQUAL(holed, copies); /* so none of them could be elected */
+    settle(at_rest);
+    for (unsigned i = 0; i < nodes; i++)
+        CU_ASSERT(part(i, 0)->witness || counted(i, TM_COUNTER_records_repaired) >= 3);
+    restart_all(); /* what was mended is durable */
+    for (unsigned i = 0; i < nodes; i++)
+        CU_ASSERT_EQUAL(part(i, 0)->replica.hs.health, TM_HEALTH_WHOLE);
+    close_filled();
+}
+
+static void three_copies_with_holes_mend_each_other(void)
+{
+    copies_mend_each_other(3, 3);
+}
+
+static void two_copies_with_holes_mend_each_other(void)
+{
+    copies_mend_each_other(3, 2);
+    copies_mend_each_other(2, 2);
+}
+
+/* Found while they run: no leader has to step down for good. */
+static void copies_that_scrub_mend_each_other(void)
+{
+    open_filled(3, 3);
+    spoil_apart();
+    config.options.scrub_interval_ms = 500;
+    config.options.scrub_rate = TM_MIB(16);
+    for (unsigned i = 0; i < 3; i++)
+        tm_shard_options(tm_sim_shard(sim, i, 0), &config.options);
+    tm_sim_run_for(sim, TM_SECONDS(5));
+    settle(at_rest);
+    for (unsigned i = 0; i < 3; i++)
+        CU_ASSERT(counted(i, TM_COUNTER_scrub_damaged) > 0);
+    restart_all();
+    close_filled();
+}
+
+/* Its reader is told nothing, and the node says which partition waits. */
+static void what_no_copy_has_is_never_served(unsigned nodes, unsigned copies)
+{
+    char answer[64];
+    open_filled(nodes, copies);
+    for (unsigned i = 0; i < nodes; i++)
+        if (!part(i, 0)->witness)
+            spoil_record(i, 20);
+    restart_all();
+    CU_ASSERT_TRUE(nobody_leads_for(TM_SECONDS(20)));
+    snprintf(answer, sizeof answer, "%.60s", ask(0, "GET k3"));
+    CU_ASSERT(strncmp(answer, "value", 5) != 0 && strcmp(answer, "(nil)") != 0);
+    for (unsigned i = 0; i < nodes; i++)
+        CU_ASSERT(part(i, 0)->witness || part(i, 0)->replica.hs.health == TM_HEALTH_HOLED);
+    CU_ASSERT_EQUAL(tm_sim_wrongs(sim), 0);
+    tm_sim_oracle_free(oracle);
+    tm_sim_free(sim);
+}
+
+static void what_three_copies_lost_is_never_served(void)
+{
+    what_no_copy_has_is_never_served(3, 3);
+}
+
+static void what_two_copies_lost_is_never_served(void)
+{
+    what_no_copy_has_is_never_served(3, 2);
+}
+
+static void what_the_only_copy_lost_is_never_served(void)
+{
+    what_no_copy_has_is_never_served(1, 1);
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(three_copies_with_holes_mend_each_other),
+    TM_TEST(two_copies_with_holes_mend_each_other),
+    TM_TEST(copies_that_scrub_mend_each_other),
+    TM_TEST(what_three_copies_lost_is_never_served),
+    TM_TEST(what_two_copies_lost_is_never_served),
+    TM_TEST(what_the_only_copy_lost_is_never_served),
+};
+
+TM_TEST_MAIN("sim/repair", tests)
