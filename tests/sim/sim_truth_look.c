@@ -21,7 +21,6 @@ struct look {
     uint32_t partition;
     uint64_t bit;
     unsigned node;
-    bool first; /* of this process */
 };
 
 #define WRONG(l, ...) tm_sim_truth_wrong((l)->t, (l)->partition, __VA_ARGS__)
@@ -471,7 +470,7 @@ static void commit_anew(const struct look *l, uint64_t to, uint64_t leading)
 static void check_commit(const struct look *l)
 {
     uint64_t to = l->r->commit;
-    if (to <= l->was->commit && !l->first)
+    if (to <= l->was->commit)
         return;
     uint64_t agreed = tm_min_u64(to, l->part->committed), term, hash;
     const struct tm_sim_entry *e = tm_sim_truth_committed_at(l->t, l->partition, agreed);
@@ -492,7 +491,7 @@ static void check_commit(const struct look *l)
 /* Equal index, equal state (invariant 11). */
 static void check_state(const struct look *l)
 {
-    if (!l->v->has_state || (l->v->applied == l->was->applied && !l->first))
+    if (!l->v->has_state || l->v->applied == l->was->applied)
         return;
     struct tm_sim_entry *e = tm_sim_truth_committed_at(l->t, l->partition, l->v->applied);
     if (e == NULL)
@@ -668,7 +667,6 @@ void tm_sim_truth_booted(struct tm_sim_truth *t, const struct tm_sim_view *v,
 {
     struct look l = look_at(t, v);
     const struct tm_promise had = l.copy->promise;
-    l.first = true;
     l.copy->seen = (struct tm_sim_seen){.role = TM_ROLE_FOLLOWER, .hs = had, .first = v->first};
     check_kept(&l, boot);
     note_owed(&l);
