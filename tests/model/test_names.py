@@ -11,9 +11,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 # What the model has of its own.
 OWN_FUNCTIONS = {
-    "append_record", "begin", "begin_all", "clear_leading", "clear_msg", "copy_msg", "copy_set",
-    "crash", "disk_catches_up", "forget_leaders", "forget_messages", "lost_again", "make",
-    "make_answer", "make_append", "make_insync", "make_vote", "take_second", "tidy",
+    "append_record", "begin", "begin_all", "clear_leading", "clear_msg", "copy_msg", "copy_replica",
+    "copy_set", "crash", "disk_catches_up", "forget_leaders", "forget_messages", "forget_vote",
+    "look_late", "lost_again", "make", "make_answer", "make_append", "make_insync", "make_vote",
+    "rename_in_late", "rename_in_msg", "rename_in_replica", "rename_nodes", "take_second", "tidy",
 }
 OWN_FIELDS = {
     "tm_replica": {"disk_insync", "log", "match"},

@@ -37,6 +37,10 @@
  * Not here at all: health (suspect and faulty logs), members that change, wiped disks, snapshots,
  * --solo stop, eventual mode.  The simulator has them.
  *
+ * States that differ in nothing that can matter any more are one: who led or voted in a term that is
+ * over (tidy), which of the two copies is called A (rename_nodes).  A late message that is lost in
+ * the end is as one that was lost at once, or not sent.
+ *
  * RULE_... name what must always hold.  That the search sees is shown by what is planted (-DPLANTS, one
  * at a time): PLANT_... breaks one rule of the protocol, REACH_... says that something never happens
  * which has to.  Each must be refuted.  tools/model runs them all. */
@@ -171,8 +175,18 @@ byte led[TERMS + 1];
 #endif
 HIDDEN byte i;
 HIDDEN tm_replica_msg held;
+HIDDEN tm_replica other;
 HIDDEN byte to_index;
 HIDDEN byte grant;
+HIDDEN byte asked_late; /* a bit per term for which a late message asks for votes */
+
+#define NODE_RENAMED(n)   ((n) <= B -> OTHER(n) : (n))
+#define BITS_RENAMED(set) (((set) & BIT(W)) | (((set) & BIT(A)) << 1) | (((set) & BIT(B)) >> 1))
+
+/* 1: A is called B and B is called A (rename_nodes).  Only who tells a history needs it. */
+hidden byte renamed;
+#define NAME(n)   ((n) == W -> 'W' : 'A' + ((n) ^ renamed))
+#define NAMES(at) (renamed -> BITS_RENAMED(at) : (at))
 
 #define LEADS(n) (r[n].role == TM_ROLE_LEADER)
 
@@ -193,7 +207,6 @@ HIDDEN byte grant;
 #define DISK_HAS(n, length, of) \
     (r[n].durable >= (length) && PREFIX(r[n].log, length) == PREFIX(of, length))
 
-#define NAME(n) ((n) == W -> 'W' : 'A' + (n))
 
 inline RULE_one_leader_a_term(n) {
     assert(led[r[n].hs.term] == TM_NODE_UNKNOWN);
@@ -204,7 +217,7 @@ inline RULE_one_leader_a_term(n) {
 #define IS_OVER_FOR(n, term_) \
     (r[n].hs.term > term_ || (r[n].hs.term == term_ && r[n].role != TM_ROLE_CANDIDATE))
 inline forget_leaders() {
-    i = 2;
+    i = 1;
     do
     :: i <= TERMS ->
         if
@@ -214,6 +227,16 @@ inline forget_leaders() {
         i++
     :: else -> break
     od
+}
+
+/* Nor for whom n voted, once nobody can ask for votes in that term any more. */
+inline forget_vote(n) {
+    if
+    :: r[n].hs.vote != TM_NODE_UNKNOWN && IS_OVER_FOR(A, r[n].hs.term) &&
+       IS_OVER_FOR(B, r[n].hs.term) && (asked_late & BIT(r[n].hs.term)) == 0 ->
+        r[n].hs.vote = TM_NODE_UNKNOWN
+    :: else
+    fi
 }
 
 /* Who comes to lead a term so late that a later one has committed already, changes nothing. */
@@ -326,7 +349,7 @@ inline tm_replica_insync_adopt(n) {
         fi;
         copy_set(r[n].hs.insync, m.insync);
         r[n].hs.insync.confirmed = false;
-        printf("| %c keeps set %d of term %d\n", NAME(n), m.insync.at, m.insync.term);
+        printf("| %c keeps set %d of term %d\n", NAME(n), NAMES(m.insync.at), m.insync.term);
         disk_catches_up(n);
         if
         :: !tm_replica_eligible(n) ->
@@ -847,27 +870,143 @@ inline tm_replica_receive(n) {
      (msg.kind == TM_MSG_VOTE_REPLY && msg.term <= TO(msg).hs.term && SHOWS_NO_NEWS(msg) && \
       (!msg.granted || msg.commit < TO(msg).hs.term + msg.pre)))
 
+/* At one that is late, in `held`: is it stale? */
+inline look_late() {
+    if
+    :: IS_STALE(held) -> clear_msg(held)
+    :: else ->
+        if
+        :: held.kind == TM_MSG_VOTE -> asked_late = asked_late | BIT(held.term)
+        :: else
+        fi
+    fi
+}
+
 /* What no longer matters is forgotten, so that states that differ in nothing else are one. */
 inline tidy() {
     assert(RULE_a_confirmed_read_sees_what_is_acknowledged(A));
     assert(RULE_a_confirmed_read_sees_what_is_acknowledged(B));
     forget_leaders();
+    asked_late = 0;
     if
-    :: len(late) == 1 -> late?held; if :: IS_STALE(held) :: else -> late!held fi
-    :: len(late) == 2 ->
+    :: len(late) > 0 ->
         late?held;
+        look_late();
         if
-        :: IS_STALE(held) -> late?held; if :: IS_STALE(held) :: else -> late!held fi
-        :: else ->
-            late!held;
+        :: held.kind != 0 -> late!held
+        :: else
+        fi;
+        if
+        :: len(late) == 2 || (len(late) == 1 && held.kind == 0) ->
             late?held;
+            look_late();
             if
-            :: IS_STALE(held) :: else -> late!!held
+            :: held.kind != 0 -> late!!held
+            :: else
             fi
+        :: else
         fi
     :: else
     fi;
+    forget_vote(A);
+    forget_vote(B);
+    forget_vote(W);
     clear_msg(held)
+}
+
+/* --- A and B have the same rules --- */
+
+/* Of two states that differ in nothing but which of the two is A, one is looked at: that in which A
+ * is further in this order (which need not tell all states apart: then both are looked at).  A field
+ * that holds a node or a set of them has to be renamed, too: where one was forgotten, the opposite
+ * order mostly comes to another number of states, which tools/model looks at. */
+#define RANK(n) \
+    ((((((r[n].role * 8 + r[n].hs.term) * 8 + r[n].last) * 8 + r[n].durable) * 8 + r[n].commit) * \
+      32 + r[n].step) * 8 + r[n].match)
+#define VOTE_OF(n) \
+    (r[n].hs.vote == n -> 3 : (r[n].hs.vote == OTHER(n) -> 2 : (r[n].hs.vote == W -> 1 : 0)))
+#define FINE_RANK(n) \
+    ((((((ORDER(r[n].hs.insync) * 64 + ORDER(r[n].disk_insync)) * 2 + r[n].hs.insync.confirmed) * \
+        4 + VOTE_OF(n)) * 2 + tm_replica_insync_has(r[n].hs.insync, n)) * 2 + \
+      tm_replica_insync_has(r[n].hs.insync, OTHER(n))) * 1024 + (r[n].log & 1023))
+#define IS_BEHIND(n, p) \
+    (RANK(n) < RANK(p) || (RANK(n) == RANK(p) && FINE_RANK(n) < FINE_RANK(p)))
+
+#ifdef OPPOSITE
+#define EXCHANGED IS_BEHIND(B, A)
+#else
+#define EXCHANGED IS_BEHIND(A, B)
+#endif
+
+inline copy_replica(to_replica, from_replica) {
+    to_replica.role = from_replica.role;
+    to_replica.step = from_replica.step;
+    to_replica.hs.term = from_replica.hs.term;
+    to_replica.hs.vote = from_replica.hs.vote;
+    copy_set(to_replica.hs.insync, from_replica.hs.insync);
+    copy_set(to_replica.disk_insync, from_replica.disk_insync);
+    to_replica.log = from_replica.log;
+    to_replica.last = from_replica.last;
+    to_replica.durable = from_replica.durable;
+    to_replica.commit = from_replica.commit;
+    to_replica.term_start = from_replica.term_start;
+    to_replica.match = from_replica.match;
+    to_replica.granted = from_replica.granted
+}
+
+inline rename_in_replica(n) {
+    r[n].hs.vote = NODE_RENAMED(r[n].hs.vote);
+    r[n].hs.insync.at = BITS_RENAMED(r[n].hs.insync.at);
+    r[n].disk_insync.at = BITS_RENAMED(r[n].disk_insync.at);
+    r[n].granted = BITS_RENAMED(r[n].granted)
+}
+
+inline rename_in_msg(msg) {
+    msg.from = NODE_RENAMED(msg.from);
+    msg.to = NODE_RENAMED(msg.to);
+    msg.insync.at = BITS_RENAMED(msg.insync.at)
+}
+
+inline rename_in_late() {
+    if
+    :: len(late) == 1 ->
+        late?held;
+        rename_in_msg(held);
+        late!held
+    :: len(late) == 2 ->
+        late?held;
+        late?m;
+        rename_in_msg(held);
+        rename_in_msg(m);
+        late!held;
+        late!!m;
+        clear_msg(m)
+    :: else
+    fi;
+    clear_msg(held)
+}
+
+/* The end of a step, with no message in hand. */
+inline rename_nodes() {
+    if
+    :: EXCHANGED ->
+        copy_replica(other, r[A]);
+        copy_replica(r[A], r[B]);
+        copy_replica(r[B], other);
+        rename_in_replica(A);
+        rename_in_replica(B);
+        rename_in_replica(W);
+        i = 1;
+        do
+        :: i <= TERMS ->
+            led[i] = NODE_RENAMED(led[i]);
+            i++
+        :: else -> break
+        od;
+        rename_in_late();
+        renamed = 1 - renamed
+    :: else
+    fi
 }
 
 #define IN_TOUCH(msg, n) (msg.from == n || msg.to == n)
@@ -1009,8 +1148,6 @@ end:
         REQUESTS(B)
         :: d_step { nempty(late) -> late?m }
         :: d_step { len(late) == 2 -> take_second() }
-        :: d_step { full(late) -> late?m; clear_msg(m) }
-        :: d_step { len(late) == 2 -> take_second(); clear_msg(m) }
         fi;
 deliver:
         if
@@ -1025,7 +1162,7 @@ deliver:
         if
         :: d_step { answer.kind != 0 -> copy_msg(m, answer); clear_msg(answer) };
             goto deliver
-        :: else
+        :: d_step { answer.kind == 0 -> rename_nodes() }
         fi
     }
     od
