@@ -191,8 +191,12 @@ static bool promises_proven(const struct tm_shard *s, uint32_t id)
     tm_ctx_log(
         s->ctx, TM_LOG_ERROR, "votes_not_proven",
         "partition=%u text=\"the votes that this disk gave are damaged; the partition is not "
-        "started: stop the node, empty its data directory and start it as a new copy\"",
-        id);
+        "started: stop the node, %s\"",
+        id,
+        s->directory->placement[id].copies > 1
+            ? "empty its data directory and start it as a new copy"
+            : "restore its data directory from a backup: there is no other copy (emptied, it "
+              "starts without the data)");
     return false;
 }
 

@@ -37,6 +37,12 @@ int tm_usage_error(const char *name, const char *fmt, ...) TM_PRINTF(2, 3);
 /* Prints "tidemill: what" to stderr; returns TM_EXIT_FAILED. */
 int tm_fail(const char *fmt, ...) TM_PRINTF(1, 2);
 
+#define TM_NEAR_MAX 160 /* room for what tm_did_you_mean says */
+
+/* "; did you mean \"NAME\"?" with the one of the names that is nearest to what was given, cut at
+ * TM_NEAR_MAX; "" if none is near.  Returns text. */
+const char *tm_did_you_mean(char *text, const char *given, const char *const *names, size_t count);
+
 /* One option of a subcommand's own command line. */
 struct tm_arg {
     const char *name;   /* "--json" */

@@ -75,6 +75,32 @@ static int stop(const struct tm_nodedir *all, unsigned count, bool hard)
     return failed == 0 ? TM_EXIT_DONE : TM_EXIT_FAILED;
 }
 
+/* Names what does not exist of the cluster and node that were asked for, and what may be meant. */
+static int no_such_node(const char *dir, const char *cluster, const char *node)
+{
+    struct tm_nodedir *all;
+    unsigned count;
+    char near[TM_NEAR_MAX] = "";
+    enum tm_err err = tm_nodedir_list(dir, NULL, NULL, &all, &count);
+    const char **names = err == TM_OK ? calloc(count + 1, sizeof *names) : NULL;
+    bool known = cluster == NULL;
+    for (unsigned i = 0; names != NULL && i < count && !known; i++)
+        known = node != NULL && strcmp(all[i].cluster, cluster) == 0;
+    unsigned n = 0;
+    for (unsigned i = 0; names != NULL && i < count; i++)
+        if (!known || cluster == NULL || strcmp(all[i].cluster, cluster) == 0)
+            names[n++] = known ? all[i].node : all[i].cluster;
+    const char *wanted = known ? node : cluster;
+    if (names != NULL)
+        tm_did_you_mean(near, wanted, names, n);
+    int status = tm_fail("--dir %s: there is no %s \"%s\"%s%s%s", dir, known ? "node" : "cluster",
+                         wanted, known && cluster != NULL ? " in cluster " : "",
+                         known && cluster != NULL ? cluster : "", near);
+    free(names);
+    free(all);
+    return status;
+}
+
 int tm_main_down(int argc, char **argv)
 {
     bool hard = false;
@@ -86,7 +112,9 @@ int tm_main_down(int argc, char **argv)
                                   {NULL, NULL, NULL}};
     if (!tm_args_take("down", &argc, argv, args, false))
         return TM_EXIT_USAGE;
-    if (argc != 0 || dir == NULL)
+    if (argc != 0)
+        return tm_usage_error("down", "unexpected argument \"%s\"", argv[0]);
+    if (dir == NULL)
         return tm_usage_error("down", "--dir DIR is needed");
     struct tm_nodedir *all;
     unsigned count;
@@ -97,7 +125,7 @@ int tm_main_down(int argc, char **argv)
     if (count == 0 && cluster == NULL && node == NULL)
         puts("no node has ever run here");
     else if (count == 0)
-        status = tm_fail("--dir %s: there is no such node", dir);
+        status = no_such_node(dir, cluster, node);
     else
         status = stop(all, count, hard);
     free(all);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define OPTIONS_MAX 16 /* of one subcommand */
+
 /* Read by jemalloc when it starts.  Every lookup in a table is a random access or three: with huge
  * pages, where the system lets programs ask for them, they do not each walk the page tables too. */
 extern const char *malloc_conf;
@@ -56,6 +58,15 @@ int tm_usage_error(const char *name, const char *fmt, ...)
     return TM_EXIT_USAGE;
 }
 
+const char *tm_did_you_mean(char *text, const char *given, const char *const *names, size_t count)
+{
+    const char *near = tm_nearest_name(given, names, count);
+    text[0] = '\0';
+    if (near != NULL)
+        snprintf(text, TM_NEAR_MAX, "; did you mean \"%s\"?", near);
+    return text;
+}
+
 /* The value behind "--name=value", NULL if arg is another option. */
 static const char *inline_value(const char *arg, const char *name)
 {
@@ -88,6 +99,20 @@ static int take_one(const char *command, int argc, char **argv, int i, const str
     return 0;
 }
 
+static void unknown_option(const char *command, const char *given, const struct tm_arg *table)
+{
+    const char *names[OPTIONS_MAX];
+    char word[64], near[TM_NEAR_MAX];
+    size_t count = 0;
+    for (const struct tm_arg *a = table; a->name != NULL; a++) {
+        TM_ASSERT(count < OPTIONS_MAX);
+        names[count++] = a->name;
+    }
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(given, "="), given);
+    tm_usage_error(command, "unknown option %s%s", given,
+                   tm_did_you_mean(near, word, names, count));
+}
+
 bool tm_args_take(const char *command, int *argc, char **argv, const struct tm_arg *table,
                   bool others)
 {
@@ -98,7 +123,7 @@ bool tm_args_take(const char *command, int *argc, char **argv, const struct tm_a
             return false;
         if (took == 0) {
             if (!others && argv[i][0] == '-') {
-                tm_usage_error(command, "unknown option %s", argv[i]);
+                unknown_option(command, argv[i], table);
                 return false;
             }
             argv[kept++] = argv[i];
@@ -115,10 +140,9 @@ static int unknown(const char *name)
     const char *names[TM_ARRAY_LEN(subcommands)];
     for (size_t i = 0; i < TM_ARRAY_LEN(subcommands); i++)
         names[i] = subcommands[i].name;
-    const char *near = tm_nearest_name(name, names, TM_ARRAY_LEN(names));
-    fprintf(stderr, "tidemill: unknown command \"%s\"%s%s%s; see tidemill help\n", name,
-            near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-            near != NULL ? "\"?" : "");
+    char near[TM_NEAR_MAX];
+    fprintf(stderr, "tidemill: unknown command \"%s\"%s; see tidemill help\n", name,
+            tm_did_you_mean(near, name, names, TM_ARRAY_LEN(names)));
     return TM_EXIT_USAGE;
 }
 

@@ -9,7 +9,6 @@
 #include "tools/membership.h"
 #include "tools/nodedir.h"
 #include "runtime/cpu.h"
-#include "runtime/nearest.h"
 #include "runtime/worker.h"
 
 #include <errno.h>
@@ -100,24 +99,23 @@ static enum tm_err find_node(struct serve *s)
     enum tm_err e = tm_topology_load(s->topology_path, &s->topology, s->why, sizeof s->why);
     if (e != TM_OK)
         return e;
-    const char *names[TM_CLUSTERS_MAX], *near;
+    const char *names[TM_CLUSTERS_MAX];
+    char near[TM_NEAR_MAX];
     s->cluster = tm_topology_cluster(s->topology, s->cluster_name);
     if (s->cluster == NULL) {
         for (unsigned i = 0; i < s->topology->cluster_count; i++)
             names[i] = s->topology->clusters[i].name;
-        near = tm_nearest_name(s->cluster_name, names, s->topology->cluster_count);
-        snprintf(s->why, sizeof s->why, "%s defines no cluster \"%s\"%s%s%s", s->topology_path,
-                 s->cluster_name, near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                 near != NULL ? "\"?" : "");
+        snprintf(s->why, sizeof s->why, "%s defines no cluster \"%s\"%s", s->topology_path,
+                 s->cluster_name,
+                 tm_did_you_mean(near, s->cluster_name, names, s->topology->cluster_count));
         return TM_ERR_NOTFOUND;
     }
     s->node = tm_cluster_node_index(s->cluster, s->node_name);
     if (s->node < 0) {
-        near = tm_nearest_name(s->node_name, (const char *const *)s->cluster->nodes.names,
-                               s->cluster->nodes.count);
-        snprintf(s->why, sizeof s->why, "cluster %s has no node \"%s\"%s%s%s", s->cluster_name,
-                 s->node_name, near != NULL ? "; did you mean \"" : "", near != NULL ? near : "",
-                 near != NULL ? "\"?" : "");
+        snprintf(s->why, sizeof s->why, "cluster %s has no node \"%s\"%s", s->cluster_name,
+                 s->node_name,
+                 tm_did_you_mean(near, s->node_name, (const char *const *)s->cluster->nodes.names,
+                                 s->cluster->nodes.count));
         return TM_ERR_NOTFOUND;
     }
     return options_from_topology(s);

@@ -38,7 +38,11 @@ static void ask_member(struct tm_status *s, struct tm_status_member *m, const ch
 
 const char *tm_status_reason(enum tm_err err, bool connected)
 {
-    return err == TM_ERR_CLOSED && !connected ? "nobody listens there" : tm_err_text(err);
+    if (err == TM_ERR_CLOSED && !connected)
+        return "nobody listens there";
+    if (err == TM_ERR_PERMISSION && connected)
+        return "it refuses the password: give its own as --requirepass, or none if it has none";
+    return tm_err_text(err);
 }
 
 /* Asks ADDRESS who the members are. */

@@ -461,7 +461,11 @@ enum tm_err tm_topology_load(const char *path, struct tm_topology **out, char *e
     if (source == NULL)
         return TM_ERR_NOTFOUND;
     char *json = NULL;
-    enum tm_err e = tm_topology_eval(path, source, len, &json, err, err_size);
+    enum tm_err e = TM_ERR_INVALID;
+    if (memchr(source, '\0', len) != NULL)
+        snprintf(err, err_size, "%s: is no text: a topology file is JavaScript", path);
+    else
+        e = tm_topology_eval(path, source, len, &json, err, err_size);
     struct tm_topology *t = must(calloc(1, sizeof *t));
     t->path = must(strdup(path));
     if (e == TM_OK) {

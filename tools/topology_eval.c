@@ -295,6 +295,10 @@ static enum tm_err script_error(const char *path, const char *text, char *err, s
     const char *what = strchr(text, ':');
     what = what != NULL ? what + 1 : text;
     const char *hint = "";
+    if (strstr(what, "SyntaxError: source decode failed") != NULL) {
+        snprintf(err, err_size, "%s: is no text in UTF-8: a topology file is JavaScript", path);
+        return TM_ERR_INVALID;
+    }
     if (strstr(what, "SyntaxError") != NULL)
         hint = " (the language is ES5.1 and const: no let, arrow functions, template strings or "
                "classes)";

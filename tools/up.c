@@ -79,6 +79,18 @@ static int add_members(struct tm_up *up, const struct tm_cluster_spec *c)
     return TM_EXIT_DONE;
 }
 
+static int no_cluster(const struct tm_up *up, const char *wanted)
+{
+    const char *names[TM_CLUSTERS_MAX];
+    char near[TM_NEAR_MAX];
+    if (wanted == NULL)
+        return tm_fail("%s: no cluster is defined", up->t->path);
+    for (unsigned i = 0; i < up->t->cluster_count; i++)
+        names[i] = up->t->clusters[i].name;
+    return tm_fail("%s: there is no cluster \"%s\"%s", up->t->path, wanted,
+                   tm_did_you_mean(near, wanted, names, up->t->cluster_count));
+}
+
 static int choose(struct tm_up *up, const char *only)
 {
     unsigned room = 0;
@@ -96,8 +108,7 @@ static int choose(struct tm_up *up, const char *only)
             return status;
     }
     if (up->count == 0)
-        return only != NULL ? tm_fail("%s: there is no cluster \"%s\"", up->t->path, only)
-                            : tm_fail("%s: no cluster is defined", up->t->path);
+        return no_cluster(up, only);
     if (up->options.listen[0] != '\0' && up->count > 1)
         return usage("--listen is for one node: move a node's ports by defineNode in the file");
     return TM_EXIT_DONE;
@@ -157,7 +168,7 @@ static bool says_ready(const struct tm_up *up, const struct tm_up_member *m)
 /* Looks at one member; true if it got ready. */
 static bool look(const struct tm_up *up, struct tm_up_member *m)
 {
-    if (m->ready || m->ended)
+    if (m->ready || m->ended || m->shut)
         return false;
     struct tm_nodedir now;
     if (tm_nodedir_look(up->dir, m->cluster->name, tm_up_name(m), &now) != TM_OK ||
@@ -166,14 +177,15 @@ static bool look(const struct tm_up *up, struct tm_up_member *m)
     m->dir = now;
     m->listens = true;
     m->ready = strcmp(now.file.state, "running") == 0 && says_ready(up, m);
-    return m->ready;
+    m->shut = !m->ready && tm_up_is_shut(up, m);
+    return m->ready || m->shut;
 }
 
 /* How the wait for one cluster stands. */
 enum progress { UP_WAITING, UP_READY, UP_FAILED };
 
-/* A cluster has failed once a node of it has ended and each of the others has ended or listens:
- * then all that did not start can be named. */
+/* A cluster has failed once a node of it has ended, or is shut, and each of the others has ended or
+ * listens: then all that did not start can be named. */
 static enum progress cluster_progress(const struct tm_up *up, const struct tm_cluster_spec *c)
 {
     bool failed = false, unknown = false, waiting = false;
@@ -181,7 +193,7 @@ static enum progress cluster_progress(const struct tm_up *up, const struct tm_cl
         const struct tm_up_member *m = &up->members[i];
         if (m->cluster != c)
             continue;
-        failed |= m->ended;
+        failed |= m->ended || m->shut;
         unknown |= !m->ended && !m->listens;
         waiting |= !m->ready;
     }
@@ -275,11 +287,12 @@ static unsigned report_failures(const struct tm_up *up)
         const struct tm_up_member *m = &up->members[i];
         char reason[TM_NODEDIR_WHY];
         bool others = cluster_progress(up, m->cluster) == UP_FAILED;
-        if (m->ready || (others && !m->ended))
+        if (m->ready || (others && !m->ended && !m->shut))
             continue;
         failed++;
         tm_up_reason(up, m, reason, sizeof reason);
-        tm_fail("node %s of cluster %s did not start: %s", tm_up_name(m), m->cluster->name, reason);
+        tm_fail("node %s of cluster %s %s: %s", tm_up_name(m), m->cluster->name,
+                m->shut ? "runs, but cannot serve all" : "did not start", reason);
     }
     return failed;
 }

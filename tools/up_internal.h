@@ -22,6 +22,7 @@ struct tm_up_member {
     uint64_t log_from;  /* size of its log before this start */
     size_t made;        /* so long is the first folder on the way to its own that was made; or 0 */
     bool listens;       /* it takes connections */
+    bool shut;          /* it runs, but its cluster cannot ever answer writes, see its log */
     bool ready;         /* its cluster answers writes, as this node sees it */
 };
 
@@ -57,6 +58,11 @@ bool tm_up_reap(struct tm_up *up);
 
 /* Why a member's node ended: the last error line of its log, or how the process ended. */
 void tm_up_reason(const struct tm_up *up, const struct tm_up_member *m, char *text, size_t size);
+
+/* True if the member is the only node of its cluster and has said in its log that it cannot start a
+ * partition: nobody else can.  False also if it was not started here, or its log is not at hand
+ * (!up->detach). */
+bool tm_up_is_shut(const struct tm_up *up, const struct tm_up_member *m);
 
 /* After a child was refused: removes what tm_up_start made for it, if nothing else is in it.  In
  * the opposite order of the starts. */

@@ -273,6 +273,15 @@ void tm_up_reason(const struct tm_up *up, const struct tm_up_member *m, char *te
         snprintf(text, size, "it runs, but its cluster does not answer writes");
 }
 
+bool tm_up_is_shut(const struct tm_up *up, const struct tm_up_member *m)
+{
+    char log[TM_NODEDIR_PATH_MAX + 16], line[TM_NODEDIR_WHY];
+    snprintf(log, sizeof log, "%s/node.log", m->dir.path);
+    return up->detach && m->child > 0 && m->cluster->nodes.count == 1 &&
+           tm_last_error_line(log, m->log_from, line, sizeof line) &&
+           strstr(line, "event=votes_not_proven") != NULL;
+}
+
 static unsigned signal_children(const struct tm_up *up, int number)
 {
     unsigned left = 0;

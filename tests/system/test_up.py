@@ -2,6 +2,7 @@
 """up, ps, down, stat, wal and status with real processes; what they say when something is wrong."""
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -71,7 +72,7 @@ def two_clusters_of_a_file_do_not_meet():
         assert c.row(("west", "n1"))["state"] == "dead"
         assert c.row(("east", "n1"))["state"] == "running"
         expect(c.tidemill("down", "--dir", c.data, "--cluster", "south", check=False), 1,
-               "no such node")
+               'no cluster "south"')
 
 
 def in_the_foreground_an_interrupt_stops_all():
@@ -196,7 +197,61 @@ def bad_usage_is_one_line_and_status_2():
         expect(c.tidemill("status", "127.0.0.1:1", check=False), 1, "127.0.0.1:1",
                "nobody listens there")
         expect(c.tidemill("stat", c.dir, check=False), 1, c.dir)
+        expect(c.tidemill("down", "--dri", c.data, check=False), 2, "--dri", 'did you mean "--dir"')
+        expect(c.tidemill("down", "--dri=" + c.data, check=False), 2, 'did you mean "--dir"')
+        expect(c.tidemill("down", "--zzzzz", check=False), 2, "unknown option --zzzzz;")
+        expect(c.tidemill("down", "n1", "--dir", c.data, check=False), 2, 'unexpected argument "n1"')
         expect(c.tidemill("ps", "--dir", c.data, check=False), 1, c.data)
+
+
+def a_mistyped_cluster_or_node_is_named_with_the_nearest():
+    with Cluster(nodes_text("main", ["n1"]) + nodes_text("other", ["paris"])) as c:
+        expect(c.up("--cluster", "mian", check=False), 1, '"mian"', 'did you mean "main"')
+        assert not os.path.exists(c.data)
+        c.up("--cluster", "main")
+        c.client("n1").set("a", 1)
+
+        def down(*words):
+            return c.tidemill("down", "--dir", c.data, *words, check=False)
+        expect(down("--node", "n2"), 1, 'no node "n2"; did you mean "n1"')
+        expect(down("--cluster", "mainn"), 1, 'no cluster "mainn"; did you mean "main"')
+        expect(down("--cluster", "main", "--node", "n2"), 1,
+               'no node "n2" in cluster main; did you mean "n1"')
+        expect(down("--cluster", "mainn", "--node", "n1"), 1, 'no cluster "mainn"')
+        done = down("--node", "unlike")
+        expect(done, 1, 'no node "unlike"')
+        assert "did you mean" not in done.stderr, done.stderr
+        assert c.client("n1").get("a") == b"1"
+
+
+def a_password_that_is_refused_is_said():
+    for password, wrong in ("", "bad"), ("good", "bad"), ("good", ""):
+        with Cluster(nodes_text("c", ["n1"]),
+                     ["--requirepass", password] if password else []) as c:
+            c.up()
+            address = c.row("n1")["listen"]
+            done = c.tidemill("status", address, "--requirepass", wrong, check=False)
+            expect(done, 1, address, "password" if wrong else "NOAUTH")
+            assert "rights of this user" not in done.stderr, done.stderr
+            assert "n1" in c.tidemill("status", address, "--requirepass", password).stdout
+
+
+def a_node_alone_that_lost_its_votes_is_said_at_once():
+    with Cluster(nodes_text("c", ["n1"])) as c:
+        c.up()
+        c.client("n1").set("a", 1)
+        c.down()
+        wal, kept = os.path.join(c.row("n1")["dir"], "wal"), os.path.join(c.dir, "kept")
+        os.rename(wal, kept)
+        done = c.up(check=False)
+        expect(done, 1, "node n1 of cluster c runs, but cannot serve all", "votes_not_proven",
+               "from a backup")
+        assert " 60 s\n" not in done.stderr, done.stderr  # half of its patience
+        c.down()
+        shutil.rmtree(wal)
+        os.rename(kept, wal)
+        c.up()
+        assert c.client("n1").get("a") == b"1"
 
 
 def a_port_in_use_is_named_and_nothing_is_damaged():
@@ -423,6 +478,9 @@ if __name__ == "__main__":
                    two_clusters_of_a_file_do_not_meet,
                    in_the_foreground_an_interrupt_stops_all,
                    bad_usage_is_one_line_and_status_2,
+                   a_mistyped_cluster_or_node_is_named_with_the_nearest,
+                   a_password_that_is_refused_is_said,
+                   a_node_alone_that_lost_its_votes_is_said_at_once,
                    a_port_in_use_is_named_and_nothing_is_damaged,
                    a_data_directory_of_another_node_is_refused,
                    an_edited_topology_is_reported_and_changes_nothing,

@@ -149,6 +149,21 @@ static void a_missing_file_is_said(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(err, "cannot read the topology file"));
 }
 
+static void a_file_that_is_no_text_is_said_to_be_none(void)
+{
+    struct tm_topology *t;
+    static const char program[] = "\x7f"
+                                  "ELF\x02\x01\x01\0\0\0\0";
+    FILE *file = fopen(topology_file_path(), "w");
+    CU_ASSERT_FATAL(file != NULL && fwrite(program, sizeof program, 1, file) == 1);
+    CU_ASSERT_FATAL(fclose(file) == 0);
+    CU_ASSERT_EQUAL(tm_topology_load(topology_file_path(), &t, err, sizeof err), TM_ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(err, "is no text: a topology file is JavaScript"));
+    refused("\x1f\x8b\x08\xff\xfe", "is no text in UTF-8: a topology file is JavaScript");
+    refused("// caf\xe9\ndefineCluster(\"a\");\n", "is no text in UTF-8");
+    refused("throw new Error(\"source decode failed\");", ":1: Error: source decode failed");
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(options_and_defaults_are_taken),
     TM_TEST(an_unknown_option_names_line_and_neighbour),
@@ -160,5 +175,6 @@ static const struct tm_test tests[] = {
     TM_TEST(the_script_is_bounded),
     TM_TEST(undefined_targets_are_warnings),
     TM_TEST(a_missing_file_is_said),
+    TM_TEST(a_file_that_is_no_text_is_said_to_be_none),
 };
 TM_TEST_MAIN("tools/topology", tests)
