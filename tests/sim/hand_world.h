@@ -153,16 +153,21 @@ static inline void spoil_record(unsigned node, uint64_t index)
     tm_sim_harmed(sim, node, TM_SIM_HARM_ROT);
 }
 
-/* A bit of its newest snapshot flips. */
-static inline void spoil_snapshot(unsigned node)
+/* A bit of its newest snapshot flips, so many bytes from its beginning. */
+static inline void spoil_snapshot_at(unsigned node, uint64_t at)
 {
     char name[TM_SNAP_NAME_MAX];
     struct tm_snapshot_info info;
     CU_ASSERT_TRUE_FATAL(tm_keeper_snapshot(tm_sim_shard(sim, node, 0)->keeper, 0, false, &info));
     tm_snap_name_file(name, 0, info.walked_from, info.walked_to);
     struct tm_sim_disk *disk = tm_sim_disk_of(sim, node);
-    CU_ASSERT_TRUE_FATAL(tm_sim_disk_flip(disk, name, TM_SNAP_PAGE + 200, 5));
+    CU_ASSERT_TRUE_FATAL(tm_sim_disk_flip(disk, name, at, 5));
     tm_sim_harmed(sim, node, TM_SIM_HARM_ROT);
+}
+
+static inline void spoil_snapshot(unsigned node)
+{
+    spoil_snapshot_at(node, TM_SNAP_PAGE + 200);
 }
 
 #endif

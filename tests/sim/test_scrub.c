@@ -178,6 +178,30 @@ static void a_rotten_snapshot_is_taken_anew(void)
     close_filled();
 }
 
+/* Behind its first chunk, which is whole. */
+static void rot_further_on_in_a_snapshot_is_found(void)
+{
+    static char line[TM_KIB(60) + 32];
+    unsigned node = 1;
+    open_filled(3, 3);
+    for (unsigned i = 0; i < 12; i++) {
+        int n = snprintf(line, sizeof line, "SET long%u ", i);
+        memset(line + n, 'x', TM_KIB(60));
+        line[n + (int)TM_KIB(60)] = '\0';
+        CU_ASSERT_STRING_EQUAL(ask(0, line), "OK");
+    }
+    settle(at_rest);
+    CU_ASSERT_TRUE(tm_sim_snapshot(sim, 1, 0));
+    tm_sim_run_for(sim, TM_SECONDS(1));
+    uint64_t written = counted(1, TM_COUNTER_snapshots_written);
+    spoil_snapshot_at(1, 2 * TM_SNAPSHOT_CHUNK_BYTES);
+    CU_ASSERT_TRUE(tm_sim_run_until(sim, found, &node, TM_SECONDS(10)));
+    tm_sim_run_for(sim, TM_SECONDS(3));
+    CU_ASSERT_EQUAL(counted(1, TM_COUNTER_snapshots_written), written + 1);
+    CU_ASSERT_EQUAL(counted(1, TM_COUNTER_scrub_damaged), 1);
+    close_filled();
+}
+
 static uint64_t read_in(uint64_t rate, uint64_t seconds)
 {
     CU_ASSERT_EQUAL(counted(0, TM_COUNTER_scrub_damaged), 0);
@@ -207,6 +231,7 @@ static const struct tm_test tests[] = {
     TM_TEST(the_only_copy_saves_itself_by_a_snapshot),
     TM_TEST(a_leader_that_is_needed_stays),
     TM_TEST(a_rotten_snapshot_is_taken_anew),
+    TM_TEST(rot_further_on_in_a_snapshot_is_found),
     TM_TEST(so_much_is_read_as_the_option_says),
 };
 
