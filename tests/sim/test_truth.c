@@ -497,7 +497,7 @@ static void what_all_copies_forgot_is_forgiven_if_said(void)
 static void count_one(void *host, const struct tm_record *record)
 {
     struct world *w = host;
-    w->appeared += record->kind == TM_RECORD_NOOP;
+    w->appeared += record->kind == TM_RECORD_EFFECT;
 }
 
 /* Also one that no disk has. */
@@ -535,7 +535,11 @@ static void a_window_that_is_passed_is_seen(void)
     append(&w, 0, 1, 1);
     look(&w, 0);
     w.now += TM_MS(400);
-    append(&w, 0, 1, 2);
+    append_kind(&w, 0, 1, 2, TM_RECORD_CONFIG); /* waits for no window */
+    look(&w, 0);
+    expect(&w, NULL);
+    append(&w, 0, 1, 3);
+    append_kind(&w, 0, 1, 4, TM_RECORD_CONFIG);
     look(&w, 0);
     expect(&w, "not committed for 400 ms, 200 were declared");
 }

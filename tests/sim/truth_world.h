@@ -145,12 +145,12 @@ static inline void insync(struct world *w, unsigned node, uint64_t term, uint64_
     tm_sim_truth_promise(w->truth, w->node[node].id, 0, &w->node[node].r.hs);
 }
 
-static inline const struct tm_record *append(struct world *w, unsigned node, uint64_t term,
-                                             uint64_t salt)
+static inline const struct tm_record *append_kind(struct world *w, unsigned node, uint64_t term,
+                                                  uint64_t salt, enum tm_record_kind kind)
 {
     struct node *n = &w->node[node];
     uint64_t index = n->r.last.index + 1;
-    n->log[index] = (struct tm_record){.kind = TM_RECORD_NOOP,
+    n->log[index] = (struct tm_record){.kind = (uint16_t)kind,
                                        .index = index,
                                        .term = term,
                                        .hlc = salt,
@@ -158,6 +158,12 @@ static inline const struct tm_record *append(struct world *w, unsigned node, uin
     tm_record_seal(&n->log[index]);
     n->r.last = (struct tm_tail){index, term, n->log[index].checksum};
     return &n->log[index];
+}
+
+static inline const struct tm_record *append(struct world *w, unsigned node, uint64_t term,
+                                             uint64_t salt)
+{
+    return append_kind(w, node, term, salt, TM_RECORD_EFFECT);
 }
 
 static inline void flush(struct world *w, unsigned node)
