@@ -460,7 +460,7 @@ static void wake(struct client *c)
         c->conn = NULL;
         give_up(c);
     }
-    if (s->stopping && !c->last)
+    if (s->stopping && (!c->last || c->walk_ns == 0))
         return;
     if (c->conn == NULL && !connect(c))
         schedule(c, TM_MS(20));

@@ -51,7 +51,7 @@ void tm_sim_census_free(struct tm_sim_census *c);
  * answered. */
 bool tm_sim_census_stop(struct tm_sim_census *c);
 
-/* Of a cluster at rest, stopped: one more count, which must not fail. */
+/* Of a cluster at rest, stopped: one more count, which must not fail.  Nothing is written. */
 void tm_sim_census_count(struct tm_sim_census *c);
 
 struct tm_sim_census_stats tm_sim_census_stats(const struct tm_sim_census *c);

@@ -122,12 +122,14 @@ static bool is_taking(const struct tm_keeper *k, const struct tm_partition *p)
     return false;
 }
 
-/* Whether the newest snapshot is one of the table as it is now. */
+/* Whether the newest snapshot is one of the table as it is now, with nothing in it that is not
+ * committed: a snapshot has none of that. */
 static bool is_of_now(const struct tm_shard *shard, const struct tm_partition *p)
 {
     struct tm_snapshot_info info;
     return tm_keeper_snapshot(shard->keeper, p->id, false, &info) &&
-           info.walked_from == tm_store_committed(p->store);
+           info.walked_from == tm_store_committed(p->store) &&
+           tm_store_applied(p->store) == tm_store_committed(p->store);
 }
 
 static void go_on(struct all *a, unsigned node, uint32_t partition)

@@ -108,6 +108,23 @@ static void a_key_that_came_back_is_noticed(void)
     end("away all the time");
 }
 
+static void who_counts_at_rest_asks_nothing_else(void)
+{
+    begin(true);
+    tm_sim_run_for(sim, TM_SECONDS(1));
+    stop();
+    struct tm_sim_census_stats before = tm_sim_census_stats(census);
+    for (unsigned i = 0; i < 8; i++)
+        tm_sim_census_count(census);
+    tm_sim_run_for(sim, TM_MS(100));
+    struct tm_sim_census_stats after = tm_sim_census_stats(census);
+    CU_ASSERT_EQUAL(after.scans, before.scans + 16); /* of two clients */
+    CU_ASSERT_EQUAL(after.written, before.written);
+    CU_ASSERT_EQUAL(after.waits, before.waits);
+    CU_ASSERT_TRUE(tm_sim_census_stop(census));
+    end(NULL);
+}
+
 /* By an oracle that sees no disk. */
 static void copies_that_are_on_no_disk_are_not_believed(void)
 {
@@ -120,6 +137,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_cluster_that_works_is_counted_right),
     TM_TEST(a_key_that_is_not_named_is_missed),
     TM_TEST(a_key_that_came_back_is_noticed),
+    TM_TEST(who_counts_at_rest_asks_nothing_else),
     TM_TEST(copies_that_are_on_no_disk_are_not_believed),
 };
 

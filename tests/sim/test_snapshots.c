@@ -73,10 +73,48 @@ static void what_is_newer_or_spoilt_is_not_equal(void)
     close_cluster();
 }
 
+static uint64_t heal_at;
+static unsigned cut_off;
+
+static uint64_t next_heal(void *host)
+{
+    (void)host;
+    return heal_at;
+}
+
+static void heal(void *host)
+{
+    heal_at = UINT64_MAX;
+    tm_sim_isolate(host, cut_off, false);
+}
+
+static void what_is_not_committed_is_waited_for(void)
+{
+    begin();
+    cut_off = leader();
+    const struct tm_store *store = part(cut_off, 0)->store;
+    struct tm_sim_hand *h = tm_sim_hand_new(sim, cut_off, 0);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(h);
+    tm_sim_isolate(sim, cut_off, true);
+    tm_sim_hand_send(h, "SET more 1");
+    tm_sim_run_for(sim, TM_MS(2));
+    CU_ASSERT_EQUAL(tm_store_count(store), 8);
+    CU_ASSERT_EQUAL(tm_store_committed(store) + 1, tm_store_applied(store));
+    heal_at = tm_sim_now(sim) + TM_MS(50);
+    tm_sim_drive(sim, &(struct tm_sim_driver){.host = sim, .next = next_heal, .act = heal});
+    struct tm_sim_snapshots_stats s = tm_sim_snapshots_compare(sim);
+    CU_ASSERT_EQUAL(tm_sim_wrongs(sim), 0);
+    CU_ASSERT_EQUAL(s.compared, 6);
+    CU_ASSERT_EQUAL(tm_sim_hand_answers(h), 1);
+    tm_sim_hand_free(h);
+    close_cluster();
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(every_copy_is_compared),
     TM_TEST(a_node_that_is_down_has_none),
     TM_TEST(a_witness_has_none),
+    TM_TEST(what_is_not_committed_is_waited_for),
     TM_TEST(what_is_newer_or_spoilt_is_not_equal),
 };
 
