@@ -74,7 +74,7 @@ static unsigned some_key(void)
 static void a_cluster_that_works_is_counted_right(void)
 {
     begin(true);
-    tm_sim_run_for(sim, TM_SECONDS(3));
+    tm_sim_run_for(sim, TM_SECONDS(30)); /* many a key changes while a walk goes on */
     stop();
     tm_sim_census_count(census);
     struct tm_sim_census_stats s = tm_sim_census_stats(census);
