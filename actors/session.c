@@ -116,7 +116,7 @@ struct tm_sessions *tm_sessions_new(const struct tm_ctx *ctx, const struct tm_ro
 
 void tm_sessions_delete(struct tm_sessions *all)
 {
-    for (uint32_t i = 0; all->table != NULL && i < all->table_cap; i++)
+    for (uint32_t i = 0; all->places > 0 && i < all->table_cap; i++)
         if (all->table[i] != NULL) {
             all->table[i]->watch_token = 0;
             all->table[i]->watching = false;
@@ -260,13 +260,14 @@ static void take_id(struct tm_sessions *all, struct tm_session *s)
         s->id = ++all->next_seq * 64 + all->worker;
     while (*place_of(all, s->id) != NULL);
     *place_of(all, s->id) = s;
+    all->places++;
 }
 
 /* The table is at most half full; numbers of sessions that differed in the smaller one differ in
  * the larger one. */
 static bool has_place(struct tm_sessions *all)
 {
-    if (all->stats.clients < all->table_cap / 2)
+    if (all->places < all->table_cap / 2)
         return true;
     struct tm_session **old = all->table, **larger = alloc_places(all->table_cap * 2);
     if (larger == NULL)
@@ -350,6 +351,7 @@ void tm_session_free_if_done(struct tm_session *s)
         unlink_stalled(s);
     tm_session_entries_free(s);
     *place_of(all, s->id) = NULL;
+    all->places--;
     tm_session_free(all, s, sizeof *s);
 }
 

@@ -187,7 +187,8 @@ struct tm_sessions {
     unsigned worker;
 
     struct tm_session **table; /* by id */
-    uint32_t table_cap;        /* a power of two, at least twice stats.clients */
+    uint32_t table_cap;        /* a power of two, at least twice `places` */
+    uint32_t places;           /* that are taken: closed ones stay for a while */
     uint32_t tick_at;
     uint64_t next_seq;
     struct tm_session *ready_first, *ready_last;

@@ -155,7 +155,6 @@ struct tm_wal {
     uint64_t job_at; /* bytes zeroed */
     char job_name[TM_WAL_NAME_MAX], job_name2[TM_WAL_NAME_MAX];
     char dir_name[TM_WAL_NAME_MAX];
-    uint8_t *zeros;
     bool starved; /* no space for another segment */
     uint64_t retry_ns;
 
@@ -186,6 +185,9 @@ void tm_wal_submit_sealed(struct tm_wal *wal);
 void tm_wal_poison(struct tm_wal *wal, enum tm_err err);
 
 /* wal_segment.c */
+#define TM_WAL_ZERO_PIECE (1u << 20)
+/* What new segments are written with, for all logs of the process: never written to. */
+extern uint8_t tm_wal_zeros[TM_WAL_ZERO_PIECE];
 static inline unsigned tm_wal_ready(const struct tm_wal *wal)
 {
     return wal->segment_count - wal->current - 1;

@@ -36,15 +36,10 @@ static bool alloc_buffers(struct tm_wal *wal)
         if (b->records == NULL || b->image == NULL || b->spans == NULL)
             return false;
     }
-    wal->zeros = aligned_alloc(TM_WAL_PAGE, TM_MIB(1));
     wal->prev_spans = calloc(wal->span_cap, sizeof *wal->prev_spans);
     wal->span_of = calloc(wal->config.partitions, sizeof *wal->span_of);
     wal->volumes = calloc(TM_WAL_VOLUMES_MAX + 1, sizeof *wal->volumes);
-    if (wal->zeros == NULL || wal->prev_spans == NULL || wal->span_of == NULL ||
-        wal->volumes == NULL)
-        return false;
-    memset(wal->zeros, 0, TM_MIB(1));
-    return true;
+    return wal->prev_spans != NULL && wal->span_of != NULL && wal->volumes != NULL;
 }
 
 static void close_segments(struct tm_wal *wal, const struct tm_wal_segment *list, unsigned count)
@@ -80,7 +75,6 @@ void tm_wal_abandon(struct tm_wal *wal)
     free(wal->volumes);
     free(wal->span_of);
     free(wal->prev_spans);
-    free(wal->zeros);
     free(wal);
 }
 
@@ -256,8 +250,8 @@ static int64_t zero_file(struct tm_wal *wal, int32_t file)
 {
     int64_t n = 0;
     for (uint64_t at = 0; at < wal->config.segment_bytes && n >= 0;) {
-        uint64_t len = tm_min_u64(TM_MIB(1), wal->config.segment_bytes - at);
-        n = tm_disk_run_write(wal->disk, file, wal->zeros, (uint32_t)len, at, 0);
+        uint64_t len = tm_min_u64(sizeof tm_wal_zeros, wal->config.segment_bytes - at);
+        n = tm_disk_run_write(wal->disk, file, tm_wal_zeros, (uint32_t)len, at, 0);
         at += len;
     }
     return n < 0 ? n : tm_disk_run_sync(wal->disk, file);

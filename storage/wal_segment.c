@@ -19,8 +19,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define ZERO_PIECE (1u << 20)
-#define RETRY_NS   TM_MS(100)
+#define RETRY_NS TM_MS(100)
+
+_Alignas(TM_WAL_PAGE) uint8_t tm_wal_zeros[TM_WAL_ZERO_PIECE];
 
 static void job_done(struct tm_disk_op *op);
 
@@ -76,8 +77,8 @@ static void start_zero(struct tm_wal *wal)
     start(wal, TM_WAL_JOB_ZERO,
           (struct tm_disk_op){.kind = TM_DISK_WRITE,
                               .file = wal->job_segment.file,
-                              .buf = wal->zeros,
-                              .len = (uint32_t)tm_min_u64(left, ZERO_PIECE),
+                              .buf = tm_wal_zeros,
+                              .len = (uint32_t)tm_min_u64(left, sizeof tm_wal_zeros),
                               .offset = wal->job_at});
 }
 

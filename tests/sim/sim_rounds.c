@@ -28,6 +28,7 @@ struct win {
 struct part {
     struct win *wins;
     unsigned count, cap;
+    uint64_t newest;     /* term of a win */
     unsigned leaders;    /* bit per node: it led when it was looked at last */
     uint64_t covered_ns; /* reads asked for until then may be answered */
 };
@@ -88,6 +89,7 @@ static void note_win(struct part *p, const struct tm_replica *r, uint64_t now_ns
         p->wins = realloc(p->wins, p->cap * sizeof *p->wins);
         TM_ASSERT(p->wins != NULL);
     }
+    p->newest = tm_max_u64(p->newest, r->hs.term);
     p->wins[p->count++] = (struct win){.term = r->hs.term, .seen_ns = now_ns, .node = r->self.node};
 }
 
@@ -125,7 +127,7 @@ static void check_confirmed(const struct tm_sim_rounds *s, const struct part *p,
                             const struct begun *b, const struct tm_replica *r)
 {
     char text[256];
-    for (unsigned i = p->count; b != NULL && i > 0; i--) {
+    for (unsigned i = p->newest > r->hs.term && b != NULL ? p->count : 0; i > 0; i--) {
         const struct win *other = &p->wins[i - 1];
         if (other->term <= r->hs.term || other->seen_ns >= b->at_ns)
             continue;

@@ -58,9 +58,11 @@ void tm_sim_truth_free(struct tm_sim_truth *t)
 
 unsigned tm_sim_truth_disk(struct tm_sim_truth *t, struct tm_id id)
 {
+    if (t->disk_last < t->disk_count && tm_id_equal(t->disks[t->disk_last].id, id))
+        return t->disk_last;
     for (unsigned i = 0; i < t->disk_count; i++)
         if (tm_id_equal(t->disks[i].id, id))
-            return i;
+            return t->disk_last = i;
     TM_ASSERT(t->disk_count < TM_SIM_DISKS_MAX);
     struct tm_sim_disk_copies *d = &t->disks[t->disk_count];
     d->id = id;

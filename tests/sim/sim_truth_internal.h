@@ -81,7 +81,8 @@ struct tm_sim_truth {
     struct tm_sim_part *parts;
     struct tm_sim_disk_copies disks[TM_SIM_DISKS_MAX];
     unsigned disk_count;
-    void *chunks; /* of entries */
+    unsigned disk_last; /* that was asked for */
+    void *chunks;       /* of entries */
     unsigned chunk_used;
     struct tm_sim_truth_stats stats;
 };
