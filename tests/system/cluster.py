@@ -9,8 +9,8 @@ from outside.
         c.serves("node-1", {"Order:1": "paid"})
 
 The program is $TIDEMILL.  A cluster lives in a folder of its own under $TM_SYSTEM_DIR (default
-/tmp) and on ports that were free; on the way out its processes are killed, and the folder is
-removed unless something failed.  $TM_SEED repeats the choices of a run (not its timing).
+/tmp) and on ports that were free; on the way out its processes are killed (after a good end, where
+sanitizers look at what is left then), and the folder is removed unless something failed.  $TM_SEED repeats the choices of a run (not its timing).
 
 A busy machine may make nodes elect leaders anew at any time, and answers may then be CLUSTERDOWN
 (nothing was done) or TIMEOUT (unknown).  Clients of client() ask again, where asking twice does
@@ -27,12 +27,11 @@ import time
 import redis
 from redis.crc import key_slot
 
-from harness import Failed, No, on_failure, wait_until
+from harness import SANITIZERS, TIDEMILL, Failed, No, on_failure, wait_until
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools"))
 from measuring import PORTS_PER_NODE, free_ports  # noqa: E402
 
-TIDEMILL = os.environ.get("TIDEMILL", "build/tidemill")
 PATIENCE = 60  # seconds in which a cluster that nobody hurts has leaders again
 LOG_LINES, DIGEST_LINES = 40, 5  # of each node, of a test that failed
 # Small logs, so that many clusters fit on a small disk and start quickly.
@@ -68,13 +67,28 @@ class Cluster:
         return self
 
     def __exit__(self, kind, value, trace):
-        if kind is not None and self.told is None:
-            self.tell()
-        self.end()
-        if kind is None:
-            shutil.rmtree(self.dir, ignore_errors=True)
-        else:
-            print("kept: " + self.dir, flush=True)
+        good = False
+        try:
+            if kind is None and os.path.isdir(self.data):
+                self.look_back()
+            good = kind is None
+        finally:
+            if not good and self.told is None:
+                self.tell()
+            self.end()
+            if good:
+                shutil.rmtree(self.dir, ignore_errors=True)
+            else:
+                print("kept: " + self.dir, flush=True)
+
+    def look_back(self):
+        """A test that has passed: its nodes end well, and none had failed an assertion meanwhile,
+        and was started again."""
+        if SANITIZERS:
+            self.down()
+        for row in self.ps():
+            said = [line for line in self.log(row).splitlines() if "assertion failed: " in line]
+            assert not said, "%s: %s" % (row["node"], said[0])
 
     def tell(self):
         """Prints the nodes' logs, and leaves their ends for the digest of the failure."""

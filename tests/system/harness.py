@@ -12,6 +12,9 @@ failed so that it can be understood from the output alone.
 $TM_SECONDS is how long all tests of a run may take: it ends a little before whoever runs it would end
 it, so that a test that hangs tells where, too.
 
+Where the program is built with sanitizers, one report of any process fails a test (reports.py).
+$TM_SANITIZERS names those that it has to be built with.
+
 Output ends with one digest for each test that failed: what was not so, with its values, where, and
 the last that each node said; tools/check repeats it at its own end."""
 import ast
@@ -25,6 +28,8 @@ import sys
 import time
 import traceback
 
+from reports import Reports, sanitizers
+
 SKIPPED = 77
 try:
     import redis
@@ -33,6 +38,8 @@ except ImportError:
     sys.exit(SKIPPED)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+TIDEMILL = os.environ.get("TIDEMILL", "build/tidemill")
+SANITIZERS = sanitizers(TIDEMILL)
 
 
 class Skip(Exception):
@@ -168,12 +175,24 @@ def digest(name, error, known):
     return ["---- failed: " + name] + [line[:1000] for line in text[:8]] + where(error) + known
 
 
+def run(test, reports):
+    """Runs a test; what sanitizers report meanwhile goes before what else failed."""
+    reports.listen()
+    try:
+        test()
+    finally:
+        reports.none()
+
+
 def main(tests):
     """Runs the tests named on the command line, or all; tests are functions.  Returns the exit
     status: 1 if one failed, 77 if none did and one was skipped, 0."""
     by_name = {t.__name__: t for t in tests}
     names = sys.argv[1:] or list(by_name)
     failed, skipped = {}, []
+    wanted = os.environ.get("TM_SANITIZERS", "").split()
+    assert set(wanted) <= set(SANITIZERS), "%s is built with %r" % (TIDEMILL, SANITIZERS)
+    reports = Reports()
     signal.signal(signal.SIGALRM, out_of_time)
     signal.alarm(int(os.environ.get("TM_SECONDS", 0)))
     for name in names:
@@ -181,7 +200,7 @@ def main(tests):
         began = time.monotonic()
         del _witnesses[:]
         try:
-            by_name[name]()
+            run(by_name[name], reports)
             print("passed in %.1f s" % (time.monotonic() - began), flush=True)
         except Skip as e:
             print("skipped: %s" % e, flush=True)
@@ -189,10 +208,11 @@ def main(tests):
         except Exception as e:
             traceback.print_exc(file=sys.stdout)
             print("failed after %.1f s" % (time.monotonic() - began), flush=True)
-            failed[name] = digest(name, e, testify())
-            if isinstance(e, OutOfTime):
+            failed[name] = digest(name, e, reports.lines + testify())
+            if OutOfTime in (type(e), type(e.__context__)):
                 break
     signal.alarm(0)
+    reports.close()
     for line in skipped + [line for lines in failed.values() for line in lines]:
         print(line)
     sys.stdout.flush()

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """What the threads of a node share is shared properly, as far as ThreadSanitizer can see.  The program
-is one built with -Db_sanitize=thread; its reports go into files, and there must be none.
+is one built with -Db_sanitize=thread; one report fails the test (reports.py).
 
 Three nodes of two workers each, with clients on all of them, are made to do whatever crosses
 threads: messages between workers, live options, commands that ask sibling workers, the log, counters
@@ -8,7 +8,6 @@ read by other processes, the death and the return of a node, the end of all of t
 
 What it cannot see: what the kernel writes (io_uring's rings and buffers), what another process writes
 (memif, the workspace), and the locks of DPDK's libraries, which are not instrumented."""
-import os
 import random
 import sys
 import threading
@@ -18,21 +17,11 @@ from cluster import Cluster, three_nodes
 from harness import main, wait_until
 from load import Load
 
-SUPPRESSIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "threads.supp")
 # Instrumented code is slow: it is given time before somebody takes it for dead.
 PATIENT = ["--workers", "2", "--election-timeout-ms", "1000", "--heartbeat-ms", "100"]
 OPTIONS = [("log-level", ("debug", "info")), ("idle", ("park", "backoff", "auto")),
            ("client-pipeline-max", ("100", "1024")), ("memory-limit", ("1gib", "0")),
            ("idle-spin-us", ("0", "50us"))]
-
-
-def reports(folder):
-    names = sorted(n for n in os.listdir(folder) if n.startswith("race."))
-    texts = []
-    for name in names:
-        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as f:
-            texts.append(f.read())
-    return [text for text in texts if text.strip()]
 
 
 def operate(c, done, wrong):
@@ -62,8 +51,6 @@ def work_and_watch(c):
     done, wrong = threading.Event(), []
     operator = threading.Thread(target=operate, args=(c, done, wrong), daemon=True)
     c.up()
-    with open("/proc/%d/maps" % c.row("node-1")["pid"], encoding="utf-8") as f:
-        assert "tsan" in f.read(), "the program is not built with -Db_sanitize=thread"
     with Load(c, writers=3, readers=2, timeout=30) as load:
         operator.start()
         for _ in range(2):
@@ -81,13 +68,7 @@ def work_and_watch(c):
 
 def watched(options):
     with Cluster(three_nodes(), PATIENT + options) as c:
-        os.environ["TSAN_OPTIONS"] = "log_path=%s suppressions=%s" % (
-            os.path.join(c.dir, "race"), SUPPRESSIONS)
         work_and_watch(c)
-        found = reports(c.dir)
-        for text in found[:3]:
-            print(text[:8000], flush=True)
-        assert not found, "%d processes were reported" % len(found)
 
 
 def workers_race_for_nothing_over_tcp():
