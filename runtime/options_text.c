@@ -1,82 +1,9 @@
 /* The option table as text: parsing and printing values, messages, help and documentation. */
 #include "runtime/nearest.h"
 #include "runtime/options_internal.h"
+#include "runtime/quantity.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <stdlib.h>
-
-struct suffix {
-    const char *text;
-    int64_t factor;
-};
-
-static const struct suffix sizes[] = {
-    {"", 1},
-    {"b", 1},
-    {"k", 1 << 10},
-    {"kb", 1 << 10},
-    {"kib", 1 << 10},
-    {"m", 1 << 20},
-    {"mb", 1 << 20},
-    {"mib", 1 << 20},
-    {"g", 1 << 30},
-    {"gb", 1 << 30},
-    {"gib", 1 << 30},
-    {"t", INT64_C(1) << 40},
-    {"tb", INT64_C(1) << 40},
-    {"tib", INT64_C(1) << 40},
-};
-static const struct suffix times[] = {
-    {"us", 1},       {"ms", 1000},      {"s", 1000000},
-    {"m", 60000000}, {"min", 60000000}, {"h", INT64_C(3600000000)},
-};
-
-static bool find_suffix(const struct suffix *list, size_t count, const char *text, int64_t *factor)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (strcasecmp(list[i].text, text) == 0) {
-            *factor = list[i].factor;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The decimal number that text begins with; *rest is what follows.  False: none, or too large. */
-static bool parse_number(const char *text, int64_t *value, const char **rest)
-{
-    if (!isdigit((unsigned char)text[text[0] == '-']))
-        return false;
-    char *end;
-    errno = 0;
-    *value = strtoll(text, &end, 10);
-    *rest = end;
-    return errno == 0;
-}
-
-static bool parse_size(const char *text, int64_t *value)
-{
-    int64_t number, factor;
-    const char *rest;
-    return parse_number(text, &number, &rest) &&
-           find_suffix(sizes, TM_ARRAY_LEN(sizes), rest, &factor) &&
-           !__builtin_mul_overflow(number, factor, value);
-}
-
-/* In the row's own unit; false also for a part of it. */
-static bool parse_time(const struct tm_option_row *row, const char *text, int64_t *value)
-{
-    int64_t number, factor, own, us;
-    const char *rest;
-    if (!parse_number(text, &number, &rest) ||
-        !find_suffix(times, TM_ARRAY_LEN(times), row->unit, &own) ||
-        !find_suffix(times, TM_ARRAY_LEN(times), *rest == '\0' ? row->unit : rest, &factor) ||
-        __builtin_mul_overflow(number, factor, &us))
-        return false;
-    *value = us / own;
-    return us % own == 0;
-}
 
 static bool parse_word(const char *words, const char *text, int64_t *value)
 {
@@ -109,15 +36,15 @@ bool tm_option_parse(const struct tm_option_row *row, const char *text, int64_t 
     case TM_OPTION_ENUM:
         return parse_word(row->words, text, value);
     case TM_OPTION_INT:
-        if (!parse_number(text, value, &rest) || *rest != '\0')
+        if (!tm_number_parse(text, value, &rest) || *rest != '\0')
             return false;
         break;
     case TM_OPTION_SIZE:
-        if (!parse_size(text, value))
+        if (!tm_size_parse(text, value))
             return false;
         break;
     case TM_OPTION_TIME:
-        if (!parse_time(row, text, value))
+        if (!tm_time_parse(text, row->unit, value))
             return false;
         break;
     case TM_OPTION_TEXT:
@@ -133,31 +60,16 @@ static void print_word(const char *words, int64_t n, char *buf, size_t cap)
     snprintf(buf, cap, "%.*s", (int)strcspn(words + 1, "|"), words + 1);
 }
 
-/* The largest suffix that divides the value. */
-static void print_scaled(int64_t value, int64_t step, const char *const *units, size_t count,
-                         char *buf, size_t cap)
-{
-    size_t i = 0;
-    while (value != 0 && i + 1 < count && value % step == 0) {
-        value /= step;
-        i++;
-    }
-    snprintf(buf, cap, "%lld%s", (long long)value, value == 0 ? "" : units[i]);
-}
-
 void tm_option_pretty(const struct tm_option_row *row, int64_t value, char *buf, size_t cap)
 {
-    static const char *const size_units[] = {"", "KiB", "MiB", "GiB", "TiB"};
-    static const char *const time_units[] = {"us", "ms", "s"};
     if (row->type == TM_OPTION_BOOL) {
         snprintf(buf, cap, "%s", value != 0 ? "true" : "false");
     } else if (row->type == TM_OPTION_ENUM) {
         print_word(row->words, value, buf, cap);
     } else if (row->type == TM_OPTION_SIZE) {
-        print_scaled(value, 1024, size_units, TM_ARRAY_LEN(size_units), buf, cap);
+        tm_size_text(value, buf, cap);
     } else if (row->type == TM_OPTION_TIME) {
-        size_t first = strcmp(row->unit, "ms") == 0;
-        print_scaled(value, 1000, time_units + first, TM_ARRAY_LEN(time_units) - first, buf, cap);
+        tm_time_text(value, row->unit, buf, cap);
     } else {
         snprintf(buf, cap, "%lld", (long long)value);
     }

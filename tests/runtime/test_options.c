@@ -137,7 +137,7 @@ static void a_refusal_names_option_source_and_what_is_allowed(void)
     CU_ASSERT_EQUAL(tm_options_set(&o, "diskStallMs", "9ms", TM_OPTION_TOPOLOGY, why),
                     TM_ERR_INVALID);
     CU_ASSERT_STRING_EQUAL(why, "disk-stall-ms (topology): \"9ms\" is not allowed; it takes a time "
-                                "from 10ms to 600s, such as 1s");
+                                "from 10ms to 10min, such as 1s");
 }
 
 static void an_unknown_name_is_answered_with_the_nearest(void)
