@@ -22,10 +22,13 @@ def in_main(path):
     return [name.id for name in lists[0].elts]
 
 
-def rows():
-    """{file: names that its rows run; None for all}"""
+def rows(sanitized=False):
+    """{file: lists of names that its rows run, None for all}: of all tests, or those run again under
+    the sanitizers"""
     with open(os.path.join(SYSTEM, "meson.build"), encoding="utf-8") as f:
         text = f.read()
+    again = re.compile(r"^if get_option\('b_sanitize'\)\.contains\(.*?^endif$", re.S | re.M)
+    text = again.search(text).group() if sanitized else again.sub("", text)
     found = {}
     for name, words in re.findall(r"\['[^']+', '(test_\w+\.py)',\s*\[(.*?)\]", text, re.S):
         found.setdefault(name, []).append(re.findall(r"'(\w+)'", words) or None)
@@ -45,6 +48,12 @@ class Rows(unittest.TestCase):
             self.assertEqual(len(tests), len(set(tests)), name)
             run = sum((names if names is not None else tests for names in lists), [])
             self.assertEqual(sorted(run), sorted(tests), name)
+
+    def test_what_is_run_again_is_there(self):
+        self.assertTrue(rows(sanitized=True))
+        for name, lists in rows(sanitized=True).items():
+            tests = in_main(os.path.join(SYSTEM, name))
+            self.assertLessEqual(set(sum((names or [] for names in lists), [])), set(tests), name)
 
 
 if __name__ == "__main__":
