@@ -229,6 +229,8 @@ static bool survey_op(struct tm_merge *m, struct key *k, const struct tm_op *op)
         return true;
     case TM_OP_MERGED:
         return add_source(m, source_of(op));
+    case TM_OP_STAMPED:
+        return true;
     }
     return true;
 }
@@ -551,6 +553,7 @@ static void merge_op(struct tm_merge *m, struct tm_store *s, struct key *k,
         merge_expiry(m, s, k, op, v);
         break;
     case TM_OP_MERGED:
+    case TM_OP_STAMPED:
         break;
     }
 }

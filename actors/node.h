@@ -14,7 +14,7 @@
 
 #include <stdatomic.h>
 
-#define TM_NODE_PROTOCOL 3 /* version of everything nodes say to each other */
+#define TM_NODE_PROTOCOL 4 /* version of everything nodes say to each other */
 
 /* How clients reach a node, as CLUSTER SLOTS shows it. */
 struct tm_node_address {

@@ -33,12 +33,20 @@ void tm_record_seal(struct tm_record *r)
     r->checksum = tm_hash64(r, r->length, 0);
 }
 
+static bool is_of_shadows(const struct tm_op *op)
+{
+    return op->code == TM_OP_SET_FIELD || op->code == TM_OP_DEL_FIELD ||
+           op->code == TM_OP_DEL_ENTITY || op->code == TM_OP_MERGED || op->code == TM_OP_STAMPED;
+}
+
 static bool op_well_formed(enum tm_entity_type type, const struct tm_op *op)
 {
     bool names_none = op->name.len == 0;
+    if (type == TM_ENTITY_SHADOW && !is_of_shadows(op))
+        return false;
     switch (op->code) {
     case TM_OP_SET_FIELD:
-        return type == TM_ENTITY_STRING ? names_none : type == TM_ENTITY_HASH || op->value.len == 0;
+        return type == TM_ENTITY_STRING ? names_none : type != TM_ENTITY_SET || op->value.len == 0;
     case TM_OP_DEL_FIELD:
         return op->value.len == 0 && (type != TM_ENTITY_STRING || names_none);
     case TM_OP_COUNTER:
@@ -48,6 +56,7 @@ static bool op_well_formed(enum tm_entity_type type, const struct tm_op *op)
     case TM_OP_PERSIST:
         return names_none && op->value.len == 0;
     case TM_OP_EXPIRE_ENTITY:
+    case TM_OP_STAMPED:
         return names_none && op->value.len == sizeof(struct tm_op_version);
     case TM_OP_MERGED:
         return names_none && op->value.len == sizeof(struct tm_op_source);
@@ -95,7 +104,7 @@ static enum tm_err ops_check(struct tm_bytes ops, enum tm_entity_type type)
             return TM_ERR_CORRUPT;
         struct tm_op op;
         (void)tm_op_next(&ops, &op);
-        if (op.code < TM_OP_SET_FIELD || op.code > TM_OP_MERGED)
+        if (op.code < TM_OP_SET_FIELD || op.code > TM_OP_STAMPED)
             return TM_ERR_VERSION;
         if (!op_well_formed(type, &op))
             return TM_ERR_CORRUPT;
@@ -111,7 +120,7 @@ enum tm_err tm_changes_check(struct tm_bytes body)
         size_t size = tm_load32(body.data), key_len = tm_load16(body.data + 4);
         if (size > body.len || size < CHANGE_HEAD + key_len || body.data[7] != 0)
             return TM_ERR_CORRUPT;
-        if (body.data[6] > TM_ENTITY_SET)
+        if (body.data[6] > TM_ENTITY_SHADOW)
             return TM_ERR_VERSION;
         struct tm_change change;
         (void)tm_change_next(&body, &change);

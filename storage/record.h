@@ -53,7 +53,9 @@ enum tm_record_kind {
     X(EXPIRE_ENTITY, 5, "as DEL_ENTITY, if its stamp is still the one named: it is expired")       \
     X(SET_EXPIRY, 6, "the entity expires at this many ms since 1970")                              \
     X(PERSIST, 7, "the entity does not expire")                                                    \
-    X(MERGED, 8, "what follows in this record was made by record (term, index), cut off elsewhere")
+    X(MERGED, 8,                                                                                   \
+      "what follows in this record was made by record (term, index), cut off elsewhere")           \
+    X(STAMPED, 9, "what follows in this record carries this stamp; 0, 0: the record's own")
 
 enum tm_op_code {
 #define X(name, number, text) TM_OP_##name = number,
@@ -62,8 +64,14 @@ enum tm_op_code {
 };
 
 /* What an entity is.  A string is one field with an empty name, a set's members are fields with
- * empty values.  A change of another type than the entity has replaces it. */
-enum tm_entity_type { TM_ENTITY_STRING = 0, TM_ENTITY_HASH = 1, TM_ENTITY_SET = 2 };
+ * empty values.  A change of another type than the entity has replaces it.  A shadow is what links
+ * keep of a key, beside its entity (storage/store_link.h): no command sees it. */
+enum tm_entity_type {
+    TM_ENTITY_STRING = 0,
+    TM_ENTITY_HASH = 1,
+    TM_ENTITY_SET = 2,
+    TM_ENTITY_SHADOW = 3
+};
 
 struct tm_record {
     uint32_t length; /* of all: header, body, padding; a multiple of 8 */
@@ -104,7 +112,9 @@ struct tm_counter_component {
 };
 TM_STATIC_ASSERT(sizeof(struct tm_counter_component) == 24, "frozen");
 
-/* The value of an EXPIRE_ENTITY operation: the version that it kills.  SET_EXPIRY's is a u64. */
+/* The value of an EXPIRE_ENTITY operation: the version that it kills; and of STAMPED, which changes
+ * nothing and holds for all operations after it, up to the next one, whatever their keys.
+ * SET_EXPIRY's value is a u64. */
 struct tm_op_version {
     uint64_t hlc;
     uint64_t origin;

@@ -19,6 +19,7 @@ void tm_store_delete(struct tm_store *s)
     tm_undo_free(s);
     tm_expiry_free(&s->expiry, &s->pool);
     tm_dead_add(s, &s->table);
+    tm_dead_add(s, &s->shadow);
     while (tm_store_tidy(s, 1024)) {
     }
     if (s->origin_count > 0)
@@ -56,12 +57,15 @@ static bool expires(const struct tm_entity *e)
 
 void tm_store_place(struct tm_store *s, uint64_t hash, struct tm_entity *from, struct tm_entity *to)
 {
+    if (from == NULL && to == NULL)
+        return;
+    struct tm_table *table = tm_store_table(s, tm_entity_type(to != NULL ? to : from));
     if (from != NULL && to != NULL)
-        tm_table_replace(&s->table, from, to, hash);
+        tm_table_replace(table, from, to, hash);
     else if (to != NULL)
-        tm_table_insert(&s->table, &s->pool, to, hash);
-    else if (from != NULL)
-        tm_table_remove(&s->table, &s->pool, from, hash);
+        tm_table_insert(table, &s->pool, to, hash);
+    else
+        tm_table_remove(table, &s->pool, from, hash);
     if (expires(from) && expires(to) && tm_entity_expiry(from) == tm_entity_expiry(to)) {
         tm_expiry_replace(&s->expiry, from, to);
         return;
@@ -92,8 +96,11 @@ void tm_store_begin(struct tm_store *s, void *buf, size_t cap, const struct tm_r
     own.partition = s->partition;
     tm_record_begin(&s->builder, buf, cap, TM_RECORD_EFFECT, &own);
     int origin = tm_store_origin_no(s, head->origin);
-    s->stamp = (struct tm_stamp){head->index, head->term, head->hlc, head->origin,
-                                 origin < 0 ? 0 : (unsigned)origin};
+    s->own = (struct tm_stamp){head->index, head->term, head->hlc, head->origin,
+                               origin < 0 ? 0 : (unsigned)origin};
+    s->stamp = s->own;
+    s->stamp_due = false;
+    s->new_origins = 0;
     s->open = true;
     s->open_err = origin < 0 ? TM_ERR_TOOBIG : TM_OK;
     s->target_change = 0;
@@ -112,7 +119,7 @@ enum tm_err tm_store_finish(struct tm_store *s, struct tm_record **out)
     if (tm_record_empty(&s->builder))
         return TM_OK;
     *out = tm_record_end(&s->builder);
-    s->applied = s->stamp.index;
+    s->applied = s->own.index;
     return TM_OK;
 }
 
@@ -131,6 +138,13 @@ static bool encode(struct tm_store *s, struct tm_bytes key, enum tm_entity_type 
                    const struct tm_op *op, struct tm_op *at)
 {
     TM_ASSERT(s->open);
+    if (s->stamp_due && s->open_err == TM_OK) {
+        bool own = s->stamp.hlc == s->own.hlc && s->stamp.origin == s->own.origin;
+        struct tm_op_version v = {own ? 0 : s->stamp.hlc, own ? 0 : s->stamp.origin};
+        struct tm_op stamped = {.code = TM_OP_STAMPED, .value = tm_bytes_of(&v, sizeof v)};
+        s->open_err = tm_record_op(&s->builder, key, type, &stamped, at);
+        s->stamp_due = false;
+    }
     if (s->open_err == TM_OK)
         s->open_err = tm_record_op(&s->builder, key, type, op, at);
     return s->open_err == TM_OK;
@@ -162,6 +176,7 @@ void tm_store_hold(struct tm_store *s)
 {
     TM_ASSERT(s->open && s->held == 0);
     s->held = s->builder.used;
+    s->held_by = s->stamp_due ? s->own : s->stamp;
     s->builder.change = 0;
     s->target_change = 0;
 }
@@ -173,7 +188,7 @@ void tm_store_release(struct tm_store *s)
     s->held = 0;
     s->builder.change = 0;
     if (s->open_err == TM_OK)
-        tm_changes_apply(s, body, &s->stamp);
+        tm_changes_apply(s, body, &s->own, &s->held_by);
 }
 
 static const struct tm_bytes NONE = {NULL, 0};
@@ -201,7 +216,7 @@ static uint64_t own_total(const struct tm_store *s, const struct tm_entity *fiel
     struct tm_counter_component c;
     for (size_t at = 8; at < raw.len; at += sizeof c) {
         memcpy(&c, raw.data + at, sizeof c);
-        if (c.origin == s->stamp.origin && c.term == s->stamp.term)
+        if (c.origin == s->own.origin && c.term == s->own.term)
             return (uint64_t)c.total;
     }
     return 0;
@@ -214,7 +229,7 @@ void tm_store_add(struct tm_store *s, struct tm_bytes key, enum tm_entity_type t
     struct tm_target t;
     tm_target_set(s, &t, key, type);
     uint64_t total = own_total(s, tm_target_field(&t, name)) + (uint64_t)delta;
-    struct tm_counter_component c = {s->stamp.origin, s->stamp.term, (int64_t)total};
+    struct tm_counter_component c = {s->own.origin, s->own.term, (int64_t)total};
     write_op(s, key, type, TM_OP_COUNTER, name, tm_bytes_of(&c, sizeof c));
 }
 
@@ -292,7 +307,9 @@ void tm_store_flush(struct tm_store *s)
         return;
     tm_record_flush(&s->builder);
     s->target_change = 0;
-    tm_store_apply_flush(s, s->stamp.index);
+    tm_undo_above(s, s->applied); /* the record forgets what it did before, to shadows also */
+    s->stamp_due = s->stamp.hlc != s->own.hlc || s->stamp.origin != s->own.origin;
+    tm_store_apply_flush(s, s->own.index);
 }
 
 const struct tm_entity *tm_store_find(const struct tm_store *s, struct tm_bytes key)

@@ -133,7 +133,8 @@ void tm_store_set_range(struct tm_store *s, struct tm_bytes key, size_t offset,
 void tm_store_write(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
                     const struct tm_op *op);
 
-/* Everything is gone. */
+/* Everything is gone but shadows (storage/store_link.h).  What the record did before is taken back,
+ * also what it did to shadows. */
 void tm_store_flush(struct tm_store *s);
 
 /* Between hold and release the writers set_field, del_field, del, set_expiry and persist only

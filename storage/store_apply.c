@@ -12,7 +12,7 @@ void tm_target_set(struct tm_store *s, struct tm_target *t, struct tm_bytes key,
     t->key = key;
     t->hash = tm_table_hash(key);
     t->type = type;
-    t->e = tm_table_find(&s->table, key, t->hash);
+    t->e = tm_table_find(tm_store_table(s, type), key, t->hash);
 }
 
 static bool is_large(const struct tm_entity *e)
@@ -82,14 +82,15 @@ static void edit_large(struct tm_store *s, struct tm_target *t, const struct tm_
                        struct tm_bytes name, const struct tm_blob *field)
 {
     struct tm_large *large = tm_entity_large(t->e);
-    if (large->touched != by->index)
+    if (large->touched != by->index || t->e->hlc != by->hlc ||
+        tm_entity_origin(t->e) != by->origin_no)
         tm_undo_stamp(s, by, t->hash, t->e, tm_entity_expiry(t->e));
     uint64_t hash = tm_table_hash(name);
     struct tm_entity *from = tm_table_find(&large->fields, name, hash);
     struct tm_entity *to = field != NULL ? tm_blob_new(s, field) : NULL;
     uint64_t delta = tm_hash_field(s, t->hash, to) - tm_hash_field(s, t->hash, from);
     tm_field_place(s, large, hash, from, to);
-    tm_undo_field(s, by->index, hash, large, from, to, delta);
+    tm_undo_field(s, by->index, hash, t, from, to, delta);
 }
 
 static bool outgrows_packed(const struct tm_target *t, const struct tm_blob *field)
@@ -243,6 +244,7 @@ void tm_target_apply(struct tm_store *s, struct tm_target *t, const struct tm_st
             tm_target_stamp(s, t, by, 0);
         break;
     case TM_OP_MERGED:
+    case TM_OP_STAMPED:
         break;
     }
 }
@@ -291,20 +293,24 @@ void tm_store_apply_flush(struct tm_store *s, uint64_t index)
     if (index <= s->load_until)
         flush_unloaded(s, index);
     else
-        tm_undo_flush(s, index, 0 - s->hash);
+        tm_undo_flush(s, index, s->hash_shadow - s->hash);
 }
 
-void tm_changes_apply(struct tm_store *s, struct tm_bytes body, const struct tm_stamp *by)
+void tm_changes_apply(struct tm_store *s, struct tm_bytes body, const struct tm_stamp *own,
+                      const struct tm_stamp *first)
 {
     struct tm_change change;
+    struct tm_stamp by = *first;
     while (tm_change_next(&body, &change)) {
         struct tm_target t;
         struct tm_op op;
         tm_target_set(s, &t, change.key, change.type);
-        if (is_loaded(s, t.hash, by->index))
-            continue;
+        bool loaded = is_loaded(s, t.hash, own->index);
         while (tm_op_next(&change.ops, &op))
-            tm_target_apply(s, &t, by, &op);
+            if (op.code == TM_OP_STAMPED)
+                (void)tm_stamp_of(s, own, op.value, &by); /* has a number: tm_stamps_fit */
+            else if (!loaded)
+                tm_target_apply(s, &t, &by, &op);
     }
 }
 
@@ -324,12 +330,13 @@ enum tm_err tm_store_apply(struct tm_store *s, const struct tm_record *r, bool s
         return TM_ERR_INVALID;
     if (r->kind == TM_RECORD_EFFECT || r->kind == TM_RECORD_FLUSH) {
         int origin = tm_store_origin_no(s, r->origin);
-        if (origin < 0)
+        if (origin < 0 ||
+            (s->origin_count > TM_ORIGINS_AMPLE && !tm_stamps_fit(s, tm_record_body(r))))
             return TM_ERR_TOOBIG;
         struct tm_stamp by = {r->index, r->term, r->hlc, r->origin, (unsigned)origin};
         if (r->kind == TM_RECORD_FLUSH)
             tm_store_apply_flush(s, r->index);
-        tm_changes_apply(s, tm_record_body(r), &by);
+        tm_changes_apply(s, tm_record_body(r), &by, &by);
     }
     s->applied = r->index;
     if (!speculative)

@@ -6,10 +6,12 @@
  *   store_undo.c      what is not committed: keep, commit, undo, seen
  *   store_expiry.c    the heap of what expires
  *   store_snapshot.c  items, slices, loading
+ *   store_shadow.c    shadows, stamps
  *
- * Two tables of blobs exist: the partition's, and one in each large entity.  They change through
- * tm_store_place and tm_field_place only, and each such change is one undo entry {from, to}, which
- * can be taken back and done again any number of times until it is committed or undone. */
+ * Three tables of blobs exist: the partition's, its shadows', and one in each large entity.  They
+ * change through tm_store_place and tm_field_place only, and each such change is one undo entry
+ * {from, to}, which can be taken back and done again any number of times until it is committed or
+ * undone. */
 #ifndef TM_STORAGE_STORE_INTERNAL_H
 #define TM_STORAGE_STORE_INTERNAL_H
 
@@ -39,7 +41,7 @@ void tm_expiry_free(struct tm_expiry *x, struct tm_pool *pool);
 /* ---- Undo: a ring of entries, and per key hash a chain from the newest to the oldest ---- */
 
 enum tm_undo_kind {
-    TM_UNDO_ENTITY, /* from, to: blobs in the partition's table, NULL = none */
+    TM_UNDO_ENTITY, /* from, to: blobs in the partition's table or the shadows', NULL = none */
     TM_UNDO_FIELD,  /* from, to: blobs in a large entity's table */
     TM_UNDO_STAMP,  /* the other stamp and expiry of a large entity, exchanged in place */
     TM_UNDO_FLUSH   /* the other table and heap, exchanged */
@@ -57,6 +59,7 @@ struct tm_undo_entry {
     uint64_t older; /* number of the next older entry of the same bucket, 0 = none */
     uint64_t delta; /* what it added to the state hash */
     enum tm_undo_kind kind;
+    bool shadow; /* of a shadow */
     union {
         struct {
             struct tm_entity *from, *to;
@@ -118,7 +121,7 @@ struct tm_store {
     struct tm_dead *dead;
     uint64_t applied;
     uint64_t committed;
-    uint64_t hash;           /* of the newest versions */
+    uint64_t hash;           /* of the newest versions, shadows included */
     uint64_t hash_committed; /* of the committed ones */
     uint64_t flushed;        /* index of the newest uncommitted flush, 0 = none */
     uint64_t *origins;       /* by number */
@@ -129,7 +132,10 @@ struct tm_store {
     uint32_t held; /* its length when hold was called, 0 = not held */
     enum tm_err open_err;
     struct tm_record_builder builder;
-    struct tm_stamp stamp;
+    struct tm_stamp own;   /* the record's */
+    struct tm_stamp stamp; /* of the next operation */
+    bool stamp_due;        /* and the record does not say so yet */
+    unsigned new_origins;  /* that stamps brought */
     struct tm_target target;
     uint32_t target_change; /* the builder's change that target belongs to */
 
@@ -137,12 +143,23 @@ struct tm_store {
     uint32_t load_count;
     uint32_t load_cap;
     uint64_t load_until;
+
+    struct tm_table shadow;
+    uint64_t hash_shadow;    /* what shadows are of `hash` */
+    struct tm_stamp held_by; /* the stamp when hold was called */
 };
+
+/* The table that entities of that type are in. */
+static inline struct tm_table *tm_store_table(struct tm_store *s, enum tm_entity_type type)
+{
+    return type == TM_ENTITY_SHADOW ? &s->shadow : &s->table;
+}
 
 /* The origin's number, made if new; -1 if there are 256 already. */
 int tm_store_origin_no(struct tm_store *s, uint64_t origin);
 
-/* Puts `to` in the place of `from` (NULL: nothing), of that key hash: table and expiry. */
+/* Puts `to` in the place of `from` (NULL: nothing), both shadows or neither, of that key hash:
+ * table and expiry. */
 void tm_store_place(struct tm_store *s, uint64_t hash, struct tm_entity *from,
                     struct tm_entity *to);
 
@@ -171,20 +188,41 @@ const struct tm_entity *tm_target_field(const struct tm_target *t, struct tm_byt
 /* Components beyond this number are folded into the base, the oldest term of the origin first. */
 #define TM_COUNTER_COMPONENTS 64
 #define TM_COUNTER_BYTES      (8 + TM_COUNTER_COMPONENTS * sizeof(struct tm_counter_component))
-void tm_changes_apply(struct tm_store *s, struct tm_bytes body, const struct tm_stamp *by);
+
+/* Changes of the record `own`, the first of them stamped as `first` says. */
+void tm_changes_apply(struct tm_store *s, struct tm_bytes body, const struct tm_stamp *own,
+                      const struct tm_stamp *first);
 void tm_store_apply_flush(struct tm_store *s, uint64_t index);
+
+/* ---- store_shadow.c ---- */
+
+/* The stamp that a STAMPED operation's value gives the operations after it; false if its origin
+ * has no number and there is none left. */
+bool tm_stamp_of(struct tm_store *s, const struct tm_stamp *own, struct tm_bytes value,
+                 struct tm_stamp *out);
+
+/* Whether all origins that stamps in these changes name have numbers, or get them. */
+bool tm_stamps_fit(struct tm_store *s, struct tm_bytes body);
+
+/* Origins that the stamps of one record may bring, and number from which on they are counted
+ * before anything is applied. */
+#define TM_ORIGINS_A_RECORD 64
+#define TM_ORIGINS_AMPLE    128
 
 /* ---- store_undo.c ---- */
 
 void tm_undo_entity(struct tm_store *s, uint64_t index, uint64_t hash, struct tm_entity *from,
                     struct tm_entity *to, uint64_t delta);
-void tm_undo_field(struct tm_store *s, uint64_t index, uint64_t hash, struct tm_large *large,
+void tm_undo_field(struct tm_store *s, uint64_t index, uint64_t hash, const struct tm_target *t,
                    struct tm_entity *from, struct tm_entity *to, uint64_t delta);
 /* Gives a large entity a new stamp and expiry; the entry holds those before. */
 void tm_undo_stamp(struct tm_store *s, const struct tm_stamp *by, uint64_t hash,
                    struct tm_entity *e, uint64_t expiry);
 void tm_undo_flush(struct tm_store *s, uint64_t index, uint64_t delta);
 void tm_undo_free(struct tm_store *s);
+
+/* Takes back and forgets what has an index above that one. */
+void tm_undo_above(struct tm_store *s, uint64_t down_to);
 
 /* Takes all uncommitted effects back without forgetting them, and does them again. */
 void tm_undo_hide(struct tm_store *s);

@@ -82,6 +82,38 @@ static void put_item(void *host, struct tm_entity *e)
         tm_store32(w->buf + start, (uint32_t)(w->used - start));
 }
 
+static void pass_over(void *host, struct tm_entity *e)
+{
+    (void)host;
+    (void)e;
+}
+
+struct bounded {
+    struct writer *writer;
+    uint64_t last; /* hashes above are not written */
+};
+
+static void put_bounded(void *host, struct tm_entity *e)
+{
+    struct bounded *b = host;
+    if (tm_table_hash(tm_entity_name(e)) <= b->last)
+        put_item(b->writer, e);
+}
+
+/* The next entities in hash order and the shadows among them; returns the cursor behind. */
+static uint64_t put_next(struct tm_store *s, uint64_t at, struct writer *w)
+{
+    if (s->shadow.count == 0)
+        return tm_table_slice(&s->table, at, 1, put_item, w);
+    uint64_t table = tm_table_slice(&s->table, at, 1, pass_over, NULL),
+             shadow = tm_table_slice(&s->shadow, at, 1, pass_over, NULL);
+    /* 0 is behind all, so that 0 - 1 is the last of all */
+    struct bounded b = {w, tm_min_u64(table - 1, shadow - 1)};
+    (void)tm_table_slice(&s->table, at, 1, put_bounded, &b);
+    (void)tm_table_slice(&s->shadow, at, 1, put_bounded, &b);
+    return b.last + 1;
+}
+
 enum tm_err tm_store_snapshot(struct tm_store *s, uint64_t *cursor, void *buf, size_t cap,
                               size_t *used, uint64_t *index)
 {
@@ -93,7 +125,7 @@ enum tm_err tm_store_snapshot(struct tm_store *s, uint64_t *cursor, void *buf, s
     *used = 0;
     tm_undo_hide(s);
     do {
-        uint64_t next = tm_table_slice(&s->table, at, 1, put_item, &w);
+        uint64_t next = put_next(s, at, &w);
         if (w.used > cap) {
             err = *used == 0 ? TM_ERR_TOOBIG : TM_OK;
             break;
@@ -110,7 +142,7 @@ enum tm_err tm_store_snapshot(struct tm_store *s, uint64_t *cursor, void *buf, s
 
 void tm_store_load_begin(struct tm_store *s, uint64_t index)
 {
-    TM_ASSERT(s->applied == 0 && s->table.count == 0 && s->load_count == 0);
+    TM_ASSERT(s->applied == 0 && s->table.count == 0 && s->shadow.count == 0 && s->load_count == 0);
     s->applied = s->committed = index;
 }
 
@@ -135,6 +167,8 @@ static bool field_well_formed(enum tm_entity_type type, size_t name, size_t valu
         return false;
     if (type == TM_ENTITY_STRING)
         return name == 0;
+    if (type == TM_ENTITY_SHADOW)
+        return !counter;
     return type == TM_ENTITY_HASH || (value == 0 && !counter);
 }
 
@@ -168,13 +202,14 @@ static bool load_item(struct tm_store *s, struct tm_bytes item, uint64_t from, u
     struct tm_target t;
     struct tm_stamp by;
     (void)take(&item, ITEM_HEAD, &head);
-    if (head.data[4] > TM_ENTITY_SET || head.data[5] != 0 ||
+    if (head.data[4] > TM_ENTITY_SHADOW || head.data[5] != 0 ||
         !take(&item, tm_load16(head.data + 6), &key))
         return false;
     tm_target_set(s, &t, key, (enum tm_entity_type)head.data[4]);
     uint64_t place = t.hash >> 16, expiry = tm_load64(head.data + 24);
     uint32_t fields = tm_load32(head.data + 32);
-    if (t.e != NULL || place < from || place >= to || fields == 0)
+    if (t.e != NULL || place < from || place >= to || fields == 0 ||
+        (t.type == TM_ENTITY_SHADOW && expiry != 0))
         return false;
     for (uint32_t i = 0; i < fields; i++)
         if (!load_field(s, &t, &item))

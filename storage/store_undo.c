@@ -17,8 +17,11 @@ static struct tm_undo_entry *entry_at(const struct tm_undo *u, uint64_t number)
     return &u->ring[number & (u->cap - 1)];
 }
 
+/* Nothing that is read depends on a shadow. */
 static bool is_chained(const struct tm_undo_entry *e)
 {
+    if (e->shadow)
+        return false;
     return e->kind == TM_UNDO_ENTITY || e->kind == TM_UNDO_STAMP;
 }
 
@@ -60,6 +63,13 @@ static struct tm_undo_entry *newest(const struct tm_undo *u)
     return u->first == u->next ? NULL : entry_at(u, u->next - 1);
 }
 
+static void hash_add(struct tm_store *s, const struct tm_undo_entry *entry, uint64_t delta)
+{
+    s->hash += delta;
+    if (entry->shadow)
+        s->hash_shadow += delta;
+}
+
 static struct tm_undo_entry *push(struct tm_store *s, const struct tm_undo_entry *entry)
 {
     struct tm_undo *u = &s->undo;
@@ -70,7 +80,7 @@ static struct tm_undo_entry *push(struct tm_store *s, const struct tm_undo_entry
     uint64_t number = u->next++;
     *entry_at(u, number) = *entry;
     chain(u, number);
-    s->hash += entry->delta;
+    hash_add(s, entry, entry->delta);
     return entry_at(u, number);
 }
 
@@ -78,31 +88,35 @@ void tm_undo_entity(struct tm_store *s, uint64_t index, uint64_t hash, struct tm
                     struct tm_entity *to, uint64_t delta)
 {
     struct tm_undo_entry *last = newest(&s->undo);
+    bool shadow = tm_entity_type(to != NULL ? to : from) == TM_ENTITY_SHADOW;
     if (last != NULL && last->kind == TM_UNDO_ENTITY && last->index == index &&
-        last->hash == hash && last->to == from) {
+        last->hash == hash && last->to == from && last->shadow == shadow) {
         last->to = to; /* the same record made `from`: nobody can come back to it */
         last->delta += delta;
-        s->hash += delta;
+        hash_add(s, last, delta);
         tm_blob_free(s, from);
         return;
     }
     struct tm_undo_entry entry = {
-        .index = index, .hash = hash, .delta = delta, .kind = TM_UNDO_ENTITY};
+        .index = index, .hash = hash, .delta = delta, .kind = TM_UNDO_ENTITY, .shadow = shadow};
     entry.from = from;
     entry.to = to;
     (void)push(s, &entry);
 }
 
-void tm_undo_field(struct tm_store *s, uint64_t index, uint64_t hash, struct tm_large *large,
+void tm_undo_field(struct tm_store *s, uint64_t index, uint64_t hash, const struct tm_target *t,
                    struct tm_entity *from, struct tm_entity *to, uint64_t delta)
 {
-    struct tm_undo_entry entry = {
-        .index = index, .hash = hash, .delta = delta, .kind = TM_UNDO_FIELD};
+    struct tm_undo_entry entry = {.index = index,
+                                  .hash = hash,
+                                  .delta = delta,
+                                  .kind = TM_UNDO_FIELD,
+                                  .shadow = t->type == TM_ENTITY_SHADOW};
     entry.from = from;
     entry.to = to;
-    entry.large = large;
+    entry.large = tm_entity_large(t->e);
     (void)push(s, &entry);
-    large->hash_sum += delta;
+    entry.large->hash_sum += delta;
 }
 
 void tm_undo_flush(struct tm_store *s, uint64_t index, uint64_t delta)
@@ -138,7 +152,10 @@ static void exchange_stamp(struct tm_store *s, struct tm_undo_entry *u)
 void tm_undo_stamp(struct tm_store *s, const struct tm_stamp *by, uint64_t hash,
                    struct tm_entity *e, uint64_t expiry)
 {
-    struct tm_undo_entry entry = {.index = by->index, .hash = hash, .kind = TM_UNDO_STAMP};
+    struct tm_undo_entry entry = {.index = by->index,
+                                  .hash = hash,
+                                  .kind = TM_UNDO_STAMP,
+                                  .shadow = tm_entity_type(e) == TM_ENTITY_SHADOW};
     entry.entity = e;
     entry.hlc = by->hlc;
     entry.origin = by->origin_no;
@@ -163,7 +180,7 @@ static void turn(struct tm_store *s, struct tm_undo_entry *u, bool forth)
 {
     struct tm_entity *from, *to;
     uint64_t delta = forth ? u->delta : 0 - u->delta;
-    s->hash += delta;
+    hash_add(s, u, delta);
     switch (u->kind) {
     case TM_UNDO_ENTITY:
         from = forth ? u->from : u->to, to = forth ? u->to : u->from;
@@ -217,12 +234,17 @@ static void undo_newest(struct tm_store *s)
     s->undo.next--;
 }
 
-void tm_store_undo(struct tm_store *s, uint64_t down_to)
+void tm_undo_above(struct tm_store *s, uint64_t down_to)
 {
-    TM_ASSERT(!s->open && down_to >= s->committed);
     const struct tm_undo_entry *u;
     while ((u = newest(&s->undo)) != NULL && u->index > down_to)
         undo_newest(s);
+}
+
+void tm_store_undo(struct tm_store *s, uint64_t down_to)
+{
+    TM_ASSERT(!s->open && down_to >= s->committed);
+    tm_undo_above(s, down_to);
     s->applied = tm_min_u64(s->applied, down_to);
 }
 

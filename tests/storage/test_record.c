@@ -164,7 +164,12 @@ static void operations_that_make_no_sense_are_refused(void)
                {TM_ENTITY_HASH, {TM_OP_SET_EXPIRY, str(""), tm_bytes_of("\0\0\0\0\0\0\0\0", 8)}},
                {TM_ENTITY_HASH, {TM_OP_PERSIST, str(""), str("x")}},
                {TM_ENTITY_HASH, {TM_OP_MERGED, str(""), str("12345678")}},
-               {TM_ENTITY_HASH, {TM_OP_MERGED, str("n"), str("1234567812345678")}}};
+               {TM_ENTITY_HASH, {TM_OP_MERGED, str("n"), str("1234567812345678")}},
+               {TM_ENTITY_HASH, {TM_OP_STAMPED, str(""), str("12345678")}},
+               {TM_ENTITY_HASH, {TM_OP_STAMPED, str("n"), str("1234567812345678")}},
+               {TM_ENTITY_SHADOW, {TM_OP_PERSIST, str(""), str("")}},
+               {TM_ENTITY_SHADOW, {TM_OP_SET_EXPIRY, str(""), str("12345678")}},
+               {TM_ENTITY_SHADOW, {TM_OP_COUNTER, str("n"), str("123456789012345678901234")}}};
     for (size_t i = 0; i < TM_ARRAY_LEN(bad); i++) {
         struct tm_record_builder b;
         struct tm_op at;

@@ -3,11 +3,11 @@
  * committed; C is loaded from slices of A and catches up by the log. */
 #include "runtime/hash.h"
 #include "storage/entity.h"
-#include "storage/store.h"
+#include "storage/store_link.h"
 #include "storage/arena.h"
 #include "test.h"
 
-enum { KEYS = 24, FIELDS = 160, WINDOW = 24, STEPS = 12000, LOG_MAX = 16384 };
+enum { KEYS = 24, FIELDS = 160, SHADOWS = 80, WINDOW = 24, STEPS = 12000, LOG_MAX = 16384 };
 
 enum form { ABSENT, PLAIN, NUMBER };
 struct field {
@@ -21,8 +21,13 @@ struct entity {
     unsigned count;
     struct field field[FIELDS];
 };
+struct shadow {
+    unsigned number; /* 0: not there */
+    struct tm_op_version stamp;
+};
 struct model {
     struct entity key[KEYS];
+    struct shadow shadow[KEYS][SHADOWS];
     uint64_t touched[KEYS];
     uint64_t flushed;
 };
@@ -33,6 +38,7 @@ static struct model models[WINDOW + 1]; /* models[i]: after committed + i */
 static unsigned ahead;
 static struct tm_record *history[LOG_MAX];
 static uint64_t seed, term = 1;
+static struct tm_op_version stamp; /* of what is written next */
 static uint64_t buffer[1 << 15];
 
 static uint64_t rnd(uint64_t n)
@@ -128,6 +134,29 @@ static void write_expiry(struct model *m, unsigned k)
         tm_store_set_expiry(a, key_name(k), e->expiry);
 }
 
+/* Beside the keys' own entities, and kept by flushes.  Key 0 has many fields, the others few. */
+static void write_shadow(struct model *m, unsigned k, unsigned f)
+{
+    f %= k == 0 ? SHADOWS : 4;
+    if (rnd(4) == 0) {
+        tm_store_del_shadow(a, key_name(k), field_name(f));
+        m->shadow[k][f] = (struct shadow){0};
+        return;
+    }
+    unsigned number = 1 + (unsigned)rnd(1000);
+    m->shadow[k][f] = (struct shadow){number, stamp};
+    tm_store_set_shadow(a, key_name(k), field_name(f), tm_bytes_of(&number, sizeof number));
+}
+
+static void write_stamp(const struct tm_record *head)
+{
+    bool own = rnd(3) == 0;
+    stamp = (struct tm_op_version){1 + rnd(100), 10 + rnd(5)};
+    tm_store_stamp(a, own ? 0 : stamp.hlc, own ? 0 : stamp.origin);
+    if (own)
+        stamp = (struct tm_op_version){head->hlc, head->origin};
+}
+
 /* One random operation on the leader's store and on the model. */
 static void write_one(struct model *m, uint64_t index)
 {
@@ -135,6 +164,10 @@ static void write_one(struct model *m, uint64_t index)
     enum tm_entity_type type = (enum tm_entity_type)(k % 3);
     if (rnd(50) == 0)
         type = (enum tm_entity_type)rnd(3);
+    if (rnd(4) == 0) {
+        write_shadow(m, k, f);
+        return;
+    }
     if (r < 60)
         write_set(m, k, type, f);
     else if (r < 75)
@@ -149,6 +182,7 @@ static void write_one(struct model *m, uint64_t index)
     } else if (r == 97 && rnd(10) == 0) {
         tm_store_flush(a);
         memset(m->key, 0, sizeof m->key);
+        memcpy(m->shadow, models[ahead].shadow, sizeof m->shadow);
         m->flushed = index;
         return;
     }
@@ -177,11 +211,32 @@ static void check_entity(const struct tm_entity *e, const struct entity *m)
     }
 }
 
+static void check_shadow(const struct tm_store *s, struct tm_bytes key, const struct shadow *m)
+{
+    const struct tm_entity *e = tm_store_shadow(s, key);
+    uint64_t count = 0;
+    for (unsigned f = 0; f < SHADOWS; f++) {
+        struct tm_bytes value;
+        struct tm_op_version v;
+        bool there = tm_store_shadow_field(s, key, field_name(f), &value, &v);
+        CU_ASSERT_EQUAL_FATAL(there, m[f].number != 0);
+        if (!there)
+            continue;
+        count++;
+        CU_ASSERT(tm_bytes_equal(value, tm_bytes_of(&m[f].number, sizeof m[f].number)));
+        CU_ASSERT_EQUAL(tm_stamp_compare(v, m[f].stamp), 0);
+    }
+    CU_ASSERT_EQUAL_FATAL(e != NULL, count > 0);
+    if (e != NULL)
+        CU_ASSERT_EQUAL(tm_entity_fields(e), count);
+}
+
 static void check_store(const struct tm_store *s, const struct model *m)
 {
     uint64_t count = 0, next = UINT64_MAX;
     for (unsigned k = 0; k < KEYS; k++) {
         check_entity(tm_store_find(s, key_name(k)), &m->key[k]);
+        check_shadow(s, key_name(k), m->shadow[k]);
         count += m->key[k].there;
         if (m->key[k].expiry != 0)
             next = tm_min_u64(next, m->key[k].expiry);
@@ -226,8 +281,12 @@ static void do_write(void)
                      *r;
     bool small = rnd(30) == 0, give_up = rnd(30) == 0;
     tm_store_begin(a, buffer, small ? 256 : sizeof buffer, &head);
-    for (unsigned n = 1 + (unsigned)rnd(rnd(10) ? 4 : 150); n-- > 0;)
+    stamp = (struct tm_op_version){head.hlc, head.origin};
+    for (unsigned n = 1 + (unsigned)rnd(rnd(10) ? 4 : 150); n-- > 0;) {
+        if (rnd(8) == 0)
+            write_stamp(&head);
         write_one(m, index);
+    }
     if (give_up) {
         tm_store_abort(a);
         return;
