@@ -102,8 +102,10 @@ static struct tm_beat_link *make_link(struct tm_beat *b, unsigned node, uint32_t
             b->links_used = (unsigned)tm_max_u64(b->links_used, i + 1);
         }
     if (l != NULL)
-        *l = (struct tm_beat_link){
-            .used = true, .node = (uint8_t)node, .worker = (uint8_t)(partition % b->workers[node])};
+        *l = (struct tm_beat_link){.used = true,
+                                   .node = (uint8_t)node,
+                                   .worker = (uint8_t)(partition % b->workers[node]),
+                                   .made_round = b->round};
     return l;
 }
 
@@ -140,12 +142,17 @@ static void count_followed(struct tm_beat *b, struct tm_replica *r, bool in)
     l->followed_digest = in ? l->followed_digest + hash : l->followed_digest - hash;
 }
 
-static void take_out(struct tm_beat *b, struct tm_replica *r)
+static void count(struct tm_beat *b, struct tm_replica *r, bool in)
 {
     if (r->led)
-        count_led(b, r, false);
+        count_led(b, r, in);
     if (r->followed)
-        count_followed(b, r, false);
+        count_followed(b, r, in);
+}
+
+static void take_out(struct tm_beat *b, struct tm_replica *r)
+{
+    count(b, r, false);
     r->led = r->followed = false;
 }
 
@@ -156,10 +163,8 @@ static void put_in(struct tm_beat *b, struct tm_replica *r, bool led, bool follo
     if (led) {
         r->lead_round = b->round;
         b->round_wanted = true;
-        count_led(b, r, true);
     }
-    if (followed)
-        count_followed(b, r, true);
+    count(b, r, true);
 }
 
 static uint64_t member_nodes(const struct tm_replica *r)
@@ -246,15 +251,14 @@ void tm_beat_workers(struct tm_beat *b, unsigned node, unsigned workers)
     if (b->workers[node] == workers)
         return;
     for (struct tm_replica *r = b->replicas; r != NULL; r = r->beat_next)
-        take_out(b, r);
+        count(b, r, false);
     for (unsigned i = 0; i < b->links_used; i++)
         if (b->link[i].used && b->link[i].node == node)
             b->link[i].used = false;
     b->workers[node] = (uint8_t)workers;
     for (struct tm_replica *r = b->replicas; r != NULL; r = r->beat_next) {
-        r->set_nodes = 0;
-        r->set_leader = TM_NODE_UNKNOWN;
-        tm_beat_update(b, r);
+        count(b, r, true);
+        b->round_wanted |= r->led;
     }
 }
 
@@ -520,7 +524,7 @@ static void note_clock(struct tm_beat *b, struct tm_beat_link *l, const struct b
 
 static void on_same(struct tm_beat *b, struct tm_beat_link *l, const struct beat_head *in)
 {
-    if (in->boot != b->boot || in->round > b->round)
+    if (in->boot != b->boot || in->round > b->round || in->round <= l->made_round)
         return;
     l->confirmed = tm_max_u64(l->confirmed, in->round);
     l->confirmed_at = tm_ctx_now(b->ctx);

@@ -47,6 +47,8 @@ struct tm_beat_io {
 struct tm_beat_link {
     bool used;
     uint8_t node, worker;
+    uint64_t
+        made_round; /* the present one then: answers to that and older ones are of another set */
     uint64_t peer_disk; /* that its answers came from */
     uint64_t peer_flush_age;
 
@@ -98,7 +100,8 @@ void tm_beat_init(struct tm_beat *b, const struct tm_beat_options *opt, const st
                   uint64_t boot, struct tm_beat_link *links, unsigned count);
 
 /* A node's number of workers, 1..64, as its handshake said (own node: at start, before replicas
- * are).  Partition p lives there on worker p mod workers. */
+ * are).  Partition p lives there on worker p mod workers.  If the number is news, that node has
+ * confirmed nothing yet; what others confirmed stays. */
 void tm_beat_workers(struct tm_beat *b, unsigned node, unsigned workers);
 
 /* A heartbeat message from a peer worker: bytes from outside, at any alignment. */

@@ -322,8 +322,8 @@ struct tm_replica {
     struct tm_replica *beat_next, *beat_prev, *bucket_next;
     struct tm_replica *wait_next; /* list of replicas with reads that wait for a round */
     bool waiting;
-    bool led, followed; /* in the digests */
-    uint64_t lead_round;
+    bool led, followed;  /* in the digests */
+    uint64_t lead_round; /* the present one when it came to be led in set_term, at set_nodes */
     uint64_t list_round;
     uint64_t set_term;
     uint64_t set_nodes; /* led: bit per member's node */

@@ -389,6 +389,56 @@ static void worker_counts_may_change_under_way(void)
     end();
 }
 
+/* An idle leader would step down otherwise, if it looked for its quorum just then. */
+static void news_of_a_node_takes_nothing_back_that_others_confirmed(void)
+{
+    begin(40, 11);
+    for (unsigned p = 0; p < 40; p++)
+        make_leader(p);
+    one_exchange();
+    one_exchange();
+    one_exchange();
+    struct tm_beat *b = &side[0].beat;
+    const struct tm_replica *r = &side[0].replica[7];
+    uint64_t round = tm_beat_confirmed(b, r, 1, 11), at = tm_beat_confirmed_at(b, r, 1, 11);
+    CU_ASSERT_TRUE(round > 0 && at == now);
+    tm_beat_workers(b, 2, 3);
+    tm_beat_workers(b, 2, 1);
+    CU_ASSERT_EQUAL(tm_beat_confirmed(b, r, 1, 11), round);
+    CU_ASSERT_EQUAL(tm_beat_confirmed_at(b, r, 1, 11), at);
+    sent = 0;
+    (void)tm_beat_turn(b); /* whoever is new hears of its leaders at once */
+    CU_ASSERT_EQUAL(sent, 1);
+    deliver_all();
+    CU_ASSERT_EQUAL(tm_beat_confirmed(b, r, 1, 11), round + 1);
+    end();
+}
+
+/* What was asked of other workers of the node was asked about other partitions. */
+static void an_answer_from_before_the_workers_changed_confirms_nothing(void)
+{
+    begin(1, 11);
+    make_leader(0);
+    one_exchange();
+    one_exchange();
+    now += beat_options.interval_ns;
+    (void)tm_beat_turn(&side[0].beat);
+    struct queued beat = queue[0];
+    queued = 0;
+    tm_beat_receive(&side[1].beat, 0, 0, tm_bytes_of(beat.bytes, beat.len));
+    CU_ASSERT_EQUAL_FATAL(queued, 1);
+    struct tm_beat *b = &side[0].beat;
+    tm_beat_workers(b, 1, 4);
+    tm_beat_workers(b, 1, 1);
+    CU_ASSERT_EQUAL(tm_beat_confirmed_at(b, &side[0].replica[0], 1, 11), 0);
+    tm_beat_receive(b, 1, 0, tm_bytes_of(queue[0].bytes, queue[0].len));
+    CU_ASSERT_EQUAL(tm_beat_confirmed_at(b, &side[0].replica[0], 1, 11), 0);
+    queued = 0;
+    one_exchange();
+    CU_ASSERT_EQUAL(tm_beat_confirmed_at(b, &side[0].replica[0], 1, 11), now);
+    end();
+}
+
 static void a_replica_that_leaves_takes_its_part_along(void)
 {
     begin(3, 11);
@@ -439,6 +489,8 @@ static const struct tm_test tests[] = {
     TM_TEST(a_round_begun_before_the_read_does_not_serve_it),
     TM_TEST(at_rest_the_pace_slows_and_a_touch_brings_it_back),
     TM_TEST(worker_counts_may_change_under_way),
+    TM_TEST(news_of_a_node_takes_nothing_back_that_others_confirmed),
+    TM_TEST(an_answer_from_before_the_workers_changed_confirms_nothing),
     TM_TEST(a_replica_that_leaves_takes_its_part_along),
     TM_TEST(broken_bytes_do_nothing),
 };

@@ -1,8 +1,14 @@
 /* A round begins at the end of the turn in which it is seen first; those of a process are known by
- * its boot id.  Only the last RING rounds are remembered: nothing is said of older ones. */
+ * its boot id.  Only the last RING rounds are remembered: nothing is said of older ones.
+ *
+ * What is confirmed is looked at when a turn is over.  In a long one a round may be confirmed,
+ * reads answered, and then what it was confirmed by be gone: members changed, a peer came back with
+ * another disk.  If anything of that kind differs from the last look, every round may have been
+ * confirmed that had begun by then. */
 #include "tests/sim/sim_rounds.h"
 
 #include "actors/replica_internal.h"
+#include "runtime/hash.h"
 #include "tests/sim/sim_cluster.h"
 
 #include <stdio.h>
@@ -25,7 +31,14 @@ struct win {
     unsigned node;
 };
 
+/* A leader, as it was looked at last. */
+struct last {
+    uint64_t basis; /* what rounds were confirmed by */
+    uint64_t round; /* the newest one confirmed; UINT64_MAX: it needed none */
+};
+
 struct part {
+    struct last last[TM_SIM_NODES_MAX];
     struct win *wins;
     unsigned count, cap;
     uint64_t newest;     /* term of a win */
@@ -116,11 +129,42 @@ static uint64_t confirmed(const struct tm_replica *r)
     return best;
 }
 
+static uint64_t mix(uint64_t sum, uint64_t a, uint64_t b)
+{
+    uint64_t of[3] = {sum, a, b};
+    return tm_hash64(of, sizeof of, 0);
+}
+
+/* While this is the same, what is confirmed stays confirmed. */
+static uint64_t basis_of(const struct tm_replica *r)
+{
+    uint64_t sum = mix(r->beat->boot, r->hs.term, r->lead_round);
+    sum = mix(sum, r->hs.insync.term, r->hs.insync.epoch << 1 | r->hs.insync.confirmed);
+    for (unsigned i = 0; i < r->members.count; i++) {
+        const struct tm_member *m = &r->members.at[i];
+        sum = mix(sum, (uint64_t)m->role << 32 | m->id.node, m->id.disk);
+        sum = mix(sum, r->beat->workers[m->id.node], tm_beat_disk(r->beat, r, m->id.node));
+        sum = mix(sum, r->peer[i].disk, 0);
+    }
+    return sum;
+}
+
 /* Reads are covered up to when the round began; if that is not known, until now. */
 static void cover(struct part *p, uint64_t round, const struct begun *b, uint64_t now_ns)
 {
     if (round != 0)
         p->covered_ns = tm_max_u64(p->covered_ns, b != NULL ? b->at_ns : now_ns);
+}
+
+/* Likewise, as if all had been confirmed that had begun when it was looked at last. */
+static void cover_all(struct part *p, const struct worker *w, const struct last *last,
+                      uint64_t now_ns)
+{
+    uint64_t round = w->newest;
+    const struct begun *b = begun_of(w, round);
+    if (b != NULL && b->at_ns == now_ns) /* in this turn */
+        b = begun_of(w, --round);
+    cover(p, round, last->round == UINT64_MAX ? NULL : b, now_ns);
 }
 
 static void check_confirmed(const struct tm_sim_rounds *s, const struct part *p,
@@ -175,11 +219,15 @@ void tm_sim_rounds_look(struct tm_sim_rounds *s, const struct tm_replica *r, uin
         p->leaders &= ~bit;
         return;
     }
-    p->leaders |= bit;
     note_win(p, r, now_ns);
     uint64_t round = tm_replica_alone(r) ? UINT64_MAX : confirmed(r);
     const struct begun *begun = begun_of(w, round);
+    struct last *last = &p->last[b->self.node], now = {basis_of(r), round};
     cover(p, round, begun, now_ns);
+    if ((p->leaders & bit) != 0 && last->basis != now.basis)
+        cover_all(p, w, last, now_ns);
+    p->leaders |= bit;
+    *last = now;
     check_confirmed(s, p, begun, r);
     check_waiting(s, w, r);
 }

@@ -175,6 +175,69 @@ static void a_round_covers_the_reads_asked_for_before_it_began(void)
     expect(&w, NULL);
 }
 
+/* A long turn: something happens that takes back what was confirmed, perhaps earlier in it.  The
+ * turn begins a round of its own, too. */
+static void expect_covered(struct world *w, bool all)
+{
+    uint64_t began = w->now;
+    w->now += TM_MS(1);
+    w->beat[0].round++;
+    look(w, 0);
+    CU_ASSERT_TRUE(tm_sim_rounds_cover(w->rounds, 0, began));
+    CU_ASSERT_EQUAL(tm_sim_rounds_cover(w->rounds, 0, began + 1), all);
+    CU_ASSERT_EQUAL(tm_sim_rounds_cover(w->rounds, 0, w->now), all);
+    expect(w, NULL);
+}
+
+static void begin_led(struct world *w)
+{
+    begin(w);
+    lead(w, 0, 1);
+    begin_round(w, 0);
+    CU_ASSERT_FALSE(tm_sim_rounds_cover(w->rounds, 0, w->now));
+}
+
+static void a_round_may_be_confirmed_and_taken_back_in_one_turn(void)
+{
+    struct world w;
+    begin_led(&w);
+    w.r[0].lead_round = 2;
+    expect_covered(&w, false);
+    begin_led(&w);
+    w.r[0].members.at[1].id.disk = w.r[0].peer[1].disk = 201;
+    expect_covered(&w, false);
+    begin_led(&w);
+    w.r[0].peer[2].disk = 202;
+    expect_covered(&w, false);
+    begin_led(&w);
+    w.beat[0].workers[1] = 4;
+    expect_covered(&w, false);
+}
+
+static void who_needed_no_round_may_have_answered_before(void)
+{
+    struct world w;
+    begin(&w);
+    w.r[0].members.count = 1;
+    lead(&w, 0, 1);
+    begin_round(&w, 0);
+    CU_ASSERT_TRUE(tm_sim_rounds_cover(w.rounds, 0, w.now));
+    w.r[0].members.count = NODES;
+    expect_covered(&w, true);
+}
+
+static void where_nothing_changed_nothing_was_taken_back(void)
+{
+    struct world w;
+    begin_led(&w);
+    uint64_t began = w.now;
+    begin_round(&w, 0);
+    w.now += TM_MS(1);
+    look(&w, 0);
+    CU_ASSERT_FALSE(tm_sim_rounds_cover(w.rounds, 0, began));
+    expect(&w, NULL);
+}
+
 static void who_leads_no_more_may_have_answered_before(void)
 {
     struct world w;
@@ -197,6 +260,9 @@ static const struct tm_test tests[] = {
     TM_TEST(a_read_that_joins_a_round_under_way_is_seen),
     TM_TEST(rounds_of_another_process_are_other_rounds),
     TM_TEST(a_round_covers_the_reads_asked_for_before_it_began),
+    TM_TEST(a_round_may_be_confirmed_and_taken_back_in_one_turn),
+    TM_TEST(who_needed_no_round_may_have_answered_before),
+    TM_TEST(where_nothing_changed_nothing_was_taken_back),
     TM_TEST(who_leads_no_more_may_have_answered_before),
 };
 
