@@ -29,7 +29,13 @@
     X(22, ASK, "a client's local command for a sibling worker too; arg = its session")             \
     X(23, TOLD, "the sibling's answer to that session (actors/request_wire.h)")                    \
     X(24, WANT, "records arg..arg2 are missing here; body: the hash of the last one")              \
-    X(25, GIVE, "one of them, arg = its index")
+    X(25, GIVE, "one of them, arg = its index")                                                    \
+    X(33, LINK_OPEN, "between clusters: where does the stream stand? (actors/link_wire.h)")        \
+    X(34, LINK_POSITION, "there: what has to follow")                                              \
+    X(35, LINK_BATCH, "changes of a stream")                                                       \
+    X(36, LINK_ACK, "they are committed at the target")                                            \
+    X(37, LINK_MOVED, "the target partition is led elsewhere")                                     \
+    X(38, LINK_REFUSED, "the stream is not taken, and why")
 
 enum tm_message_type {
 #define X(number, name, text) TM_MESSAGE_##name = number,

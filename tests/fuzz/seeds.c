@@ -3,10 +3,12 @@
  * that are there, and fails if one differs: then a format has changed, and they are to be written
  * anew (tests/fuzz/corpus). */
 #include "actors/directory.h"
+#include "actors/link_batch.h"
 #include "actors/replica_wire.h"
 #include "actors/request_wire.h"
 #include "actors/transfer.h"
 #include "net/dpdk_frame.h"
+#include "runtime/hash.h"
 #include "storage/arena.h"
 #include "storage/datadir.h"
 #include "storage/store.h"
@@ -270,6 +272,76 @@ static void identity(void)
 /* Steps of the target frame: what the low three bits of a step's byte are. */
 enum { SEND, FLUSH, DELIVER, AGAIN, FORGE, WAIT, HINT, LOSE };
 
+/* --- links --- */
+
+static bool ships_all(const void *host, struct tm_bytes type)
+{
+    (void)host;
+    (void)type;
+    return true;
+}
+
+static bool forwards_all(const void *host, uint64_t origin)
+{
+    (void)host;
+    (void)origin;
+    return true;
+}
+
+static void link_batch(const struct tm_link_stream *stream, bool packs)
+{
+    static const struct tm_link_filter filter = {NULL, ships_all, forwards_all, 1};
+    static uint8_t raw_space[4096], packed[4096];
+    struct tm_link_position from = {0};
+    struct tm_link_builder b;
+    tm_link_builder_begin(&b, &filter, stream, &from, raw_space, sizeof raw_space);
+    FUZZ_CHECK(tm_link_builder_add(&b, make_record(TM_RECORD_FLUSH, 1)) == TM_OK);
+    for (unsigned i = 2; i < 6; i++)
+        FUZZ_CHECK(tm_link_builder_add(&b, make_record(TM_RECORD_EFFECT, i)) == TM_OK);
+    struct tm_bytes raw = tm_link_builder_raw(&b), body = raw;
+    if (packs)
+        body = tm_bytes_of(packed, tm_link_pack(raw, packed, sizeof packed));
+    FUZZ_CHECK(body.len > 0);
+    struct tm_link_batch head = {.stream = *stream,
+                                 .to = b.to,
+                                 .raw_hash = tm_hash64(raw.data, raw.len, 0),
+                                 .raw_len = (uint32_t)raw.len,
+                                 .packed_len = (uint32_t)body.len};
+    begin(2);
+    bytes(&head, sizeof head);
+    bytes(body.data, body.len);
+    end("link", packs ? "batch-packed" : "batch");
+}
+
+static void links(void)
+{
+    struct tm_link_stream stream = {.session = 5, .incarnation = 7, .sources = 1, .targets = 1};
+    struct tm_link_at at = {.stream = stream,
+                            .position = {.incarnation = 7, .index = 9, .term = 2, .hash = 3},
+                            .committed = 8};
+    struct tm_link_ack ack = {stream, 9, 3, 20};
+    struct tm_link_moved moved = {.stream = stream, .block = 2};
+    struct tm_link_refused refused = {stream, TM_LINK_REFUSAL_RESIDENCY, 6};
+    begin(0);
+    bytes(&stream, sizeof stream);
+    end("link", "open");
+    begin(1);
+    bytes(&at, sizeof at);
+    end("link", "position");
+    link_batch(&stream, false);
+    link_batch(&stream, true);
+    begin(3);
+    bytes(&ack, sizeof ack);
+    end("link", "ack");
+    begin(4);
+    bytes(&moved, sizeof moved);
+    end("link", "moved");
+    begin(5);
+    bytes(&refused, sizeof refused);
+    bytes("type=X", 6);
+    end("link", "refused");
+}
+
 static void exchange(unsigned rounds)
 {
     for (unsigned i = 0; i < rounds; i++) {
@@ -416,6 +488,7 @@ int main(int argc, char **argv)
     requests();
     cluster();
     identity();
+    links();
     frames();
     logs();
     snapshots();

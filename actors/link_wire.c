@@ -1,0 +1,237 @@
+/* The bodies are the structs themselves: numbers are little-endian on every machine that we build
+ * for (runtime/base.h).  What a decoder checks is what the rest of the code relies on: numbers of
+ * partitions in range, positions that can be, lengths that fit. */
+#include "actors/link_wire.h"
+
+#include "actors/directory.h"
+#include "actors/router.h"
+#include "runtime/hash.h"
+
+#include <lz4.h>
+
+#define PACK_LEAST 128 /* below it there is little to gain */
+
+const char *tm_link_refusal_name(unsigned reason)
+{
+    switch (reason) {
+#define X(name, number, stands, text)                                                              \
+    case number:                                                                                   \
+        return #name;
+        TM_LINK_REFUSAL_LIST(X)
+#undef X
+    default:
+        return "UNKNOWN";
+    }
+}
+
+const char *tm_link_refusal_text(unsigned reason)
+{
+    switch (reason) {
+#define X(name, number, stands, text)                                                              \
+    case number:                                                                                   \
+        return text;
+        TM_LINK_REFUSAL_LIST(X)
+#undef X
+    default:
+        return "for a reason that only a newer version knows";
+    }
+}
+
+bool tm_link_refusal_stands(unsigned reason)
+{
+    switch (reason) {
+#define X(name, number, stands, text)                                                              \
+    case number:                                                                                   \
+        return stands;
+        TM_LINK_REFUSAL_LIST(X)
+#undef X
+    default:
+        return true;
+    }
+}
+
+/* ---- positions ---- */
+
+void tm_link_position_name(const uint8_t uuid[16], uint32_t source,
+                           uint8_t out[TM_LINK_POSITION_NAME])
+{
+    out[0] = 'p';
+    memcpy(out + 1, uuid, 16);
+    tm_store32(out + 17, source);
+}
+
+/* All zero, or of a record that a log can have. */
+static bool position_can_be(const struct tm_link_position *p)
+{
+    if (p->incarnation == 0)
+        return p->index == 0 && p->term == 0 && p->hash == 0 && p->hlc == 0;
+    return p->index == 0 ? p->term == 0 && p->hash == 0 : p->term != 0;
+}
+
+bool tm_link_position_decode(struct tm_bytes value, struct tm_link_position *out)
+{
+    if (value.len != sizeof *out)
+        return false;
+    memcpy(out, value.data, sizeof *out);
+    return out->incarnation != 0 && position_can_be(out);
+}
+
+/* ---- which streams there are ---- */
+
+bool tm_link_overlap(uint32_t source, uint32_t sources, uint32_t target, uint32_t targets)
+{
+    uint32_t first, last;
+    tm_link_targets(source, sources, targets, &first, &last);
+    return target >= first && target <= last;
+}
+
+void tm_link_targets(uint32_t source, uint32_t sources, uint32_t targets, uint32_t *first,
+                     uint32_t *last)
+{
+    *first = tm_partition_of_slot(tm_partition_first_slot(source, sources), targets);
+    *last = tm_partition_of_slot(tm_partition_first_slot(source + 1, sources) - 1, targets);
+}
+
+/* ---- messages ---- */
+
+static bool stream_can_be(const struct tm_link_stream *s)
+{
+    return s->session != 0 && s->incarnation != 0 && s->sources >= 1 &&
+           s->sources <= TM_DIRECTORY_PARTITIONS_MAX && s->targets >= 1 &&
+           s->targets <= TM_DIRECTORY_PARTITIONS_MAX && s->source < s->sources &&
+           s->target < s->targets && tm_link_overlap(s->source, s->sources, s->target, s->targets);
+}
+
+/* The body's beginning, if it is as long as that and names a stream; *rest is what follows. */
+static bool take_head(struct tm_bytes body, void *out, size_t size, struct tm_bytes *rest)
+{
+    struct tm_link_stream stream;
+    if (body.len < size)
+        return false;
+    memcpy(out, body.data, size);
+    memcpy(&stream, body.data, sizeof stream);
+    *rest = tm_bytes_of(body.data + size, body.len - size);
+    return stream_can_be(&stream);
+}
+
+enum tm_err tm_link_open_decode(struct tm_bytes body, struct tm_link_open *out)
+{
+    struct tm_bytes rest;
+    return take_head(body, out, sizeof *out, &rest) && rest.len == 0 ? TM_OK : TM_ERR_CORRUPT;
+}
+
+enum tm_err tm_link_at_decode(struct tm_bytes body, struct tm_link_at *out)
+{
+    struct tm_bytes rest;
+    if (!take_head(body, out, sizeof *out, &rest) || rest.len != 0 ||
+        !position_can_be(&out->position) || out->committed > out->position.index)
+        return TM_ERR_CORRUPT;
+    return TM_OK;
+}
+
+enum tm_err tm_link_batch_decode(struct tm_bytes body, struct tm_link_batch *out,
+                                 struct tm_bytes *packed)
+{
+    if (!take_head(body, out, sizeof *out, packed))
+        return TM_ERR_CORRUPT;
+    const struct tm_link_position *to = &out->to;
+    bool from_can_be = out->from.index == 0 ? out->from.term == 0 && out->from.hash == 0
+                                            : out->from.term != 0 && out->from.term <= to->term;
+    if (!from_can_be || !position_can_be(to) || to->incarnation != out->stream.incarnation ||
+        to->epoch != out->stream.epoch || to->index <= out->from.index ||
+        out->raw_len > TM_LINK_RAW_MAX || out->packed_len > out->raw_len ||
+        packed->len != out->packed_len || (out->raw_len > 0 && out->packed_len == 0))
+        return TM_ERR_CORRUPT;
+    return TM_OK;
+}
+
+enum tm_err tm_link_ack_decode(struct tm_bytes body, struct tm_link_ack *out)
+{
+    struct tm_bytes rest;
+    return take_head(body, out, sizeof *out, &rest) && rest.len == 0 ? TM_OK : TM_ERR_CORRUPT;
+}
+
+enum tm_err tm_link_moved_decode(struct tm_bytes body, struct tm_link_moved *out)
+{
+    struct tm_bytes rest;
+    if (!take_head(body, out, sizeof *out, &rest) || rest.len != 0 ||
+        (out->block >= TM_NODES_MAX && out->block != TM_LINK_NOBODY))
+        return TM_ERR_CORRUPT;
+    return TM_OK;
+}
+
+enum tm_err tm_link_refused_decode(struct tm_bytes body, struct tm_link_refused *out,
+                                   struct tm_bytes *text)
+{
+    if (!take_head(body, out, sizeof *out, text) || text->len != out->text_len ||
+        out->text_len > TM_LINK_REFUSAL_TEXT_MAX || out->reason == TM_LINK_REFUSAL_NONE)
+        return TM_ERR_CORRUPT;
+    for (size_t i = 0; i < text->len; i++)
+        if (text->data[i] < ' ' || text->data[i] > '~')
+            return TM_ERR_CORRUPT;
+    return TM_OK;
+}
+
+/* ---- bodies of batches ---- */
+
+uint32_t tm_link_pack(struct tm_bytes raw, uint8_t *out, uint32_t cap)
+{
+    if (raw.len < PACK_LEAST)
+        return 0;
+    uint32_t worth = (uint32_t)(raw.len - raw.len / 8);
+    int len = LZ4_compress_default((const char *)raw.data, (char *)out, (int)raw.len,
+                                   (int)tm_min_u64(worth, cap));
+    return len > 0 ? (uint32_t)len : 0;
+}
+
+enum tm_err tm_link_unpack(const struct tm_link_batch *b, struct tm_bytes packed, uint8_t *buf,
+                           struct tm_bytes *raw)
+{
+    *raw = packed;
+    if (b->packed_len < b->raw_len) {
+        int len = LZ4_decompress_safe((const char *)packed.data, (char *)buf, (int)packed.len,
+                                      (int)TM_LINK_RAW_MAX);
+        if (len < 0 || (uint32_t)len != b->raw_len)
+            return TM_ERR_CORRUPT;
+        *raw = tm_bytes_of(buf, b->raw_len);
+    }
+    if (tm_hash64(raw->data, raw->len, 0) != b->raw_hash)
+        return TM_ERR_CORRUPT;
+    return tm_link_changes_check(*raw);
+}
+
+/* What the operations of one change may be; *stamped: one before them said so. */
+static bool change_allowed(const struct tm_change *change, bool *stamped)
+{
+    struct tm_bytes ops = change->ops;
+    struct tm_op op;
+    while (tm_op_next(&ops, &op)) {
+        switch (op.code) {
+        case TM_OP_STAMPED:
+            *stamped = tm_load64(op.value.data) != 0;
+            break;
+        case TM_OP_MERGED:
+        case TM_OP_EXPIRE_ENTITY:
+            return false;
+        default:
+            break;
+        }
+        if (!*stamped)
+            return false;
+    }
+    return true;
+}
+
+enum tm_err tm_link_changes_check(struct tm_bytes raw)
+{
+    enum tm_err e = tm_changes_check(raw);
+    if (e != TM_OK)
+        return e;
+    struct tm_change change;
+    bool stamped = false;
+    while (tm_change_next(&raw, &change)) {
+        if (!change_allowed(&change, &stamped))
+            return TM_ERR_CORRUPT;
+    }
+    return TM_OK;
+}

@@ -1,0 +1,131 @@
+/* What clusters say to each other over links: whatever the bytes are, a decoder takes them or says
+ * CORRUPT, and what it takes is within the bounds that its header promises.  The first byte chooses
+ * the message.
+ *
+ * A batch's hash is one that chance does not hit: it is completed here, so that unpacking and the
+ * check of the changes are reached; changes that pass are built into a record, and into the batch
+ * of a next link. */
+#include "actors/link_batch.h"
+#include "actors/router.h"
+#include "runtime/hash.h"
+#include "tests/fuzz/fuzz.h"
+
+static uint64_t raw_space[TM_LINK_RAW_MAX / 8], next_space[TM_LINK_RAW_MAX / 8];
+static uint64_t record_space[TM_RECORD_MAX / 8];
+
+static void check_stream(const struct tm_link_stream *s)
+{
+    FUZZ_CHECK(s->source < s->sources && s->target < s->targets && s->session != 0);
+    FUZZ_CHECK(tm_link_overlap(s->source, s->sources, s->target, s->targets));
+}
+
+static bool ships(const void *host, struct tm_bytes type)
+{
+    (void)host;
+    return type.len % 2 == 0;
+}
+
+static bool forwards(const void *host, uint64_t origin)
+{
+    (void)host;
+    return origin % 2 == 0;
+}
+
+/* As the target's log holds them, on to the next cluster. */
+static void transit(const struct tm_link_stream *stream, struct tm_bytes raw)
+{
+    static const struct tm_link_filter filter = {NULL, ships, forwards, 1};
+    struct tm_link_position from = {0};
+    struct tm_link_builder b;
+    struct tm_record *r = (void *)record_space;
+    if (raw.len > TM_RECORD_MAX - sizeof *r - 8)
+        return;
+    *r = (struct tm_record){.kind = TM_RECORD_EFFECT, .index = 1, .term = 1, .hlc = 1};
+    r->body_len = (uint32_t)raw.len;
+    if (raw.len > 0)
+        memcpy(r + 1, raw.data, raw.len);
+    tm_record_seal(r);
+    FUZZ_CHECK(tm_record_check(r, r->length) == TM_OK);
+    tm_link_builder_begin(&b, &filter, stream, &from, (uint8_t *)next_space, sizeof next_space);
+    FUZZ_CHECK(tm_link_builder_add(&b, r) == TM_OK);
+    FUZZ_CHECK(tm_link_changes_check(tm_link_builder_raw(&b)) == TM_OK);
+}
+
+static void batch(struct tm_bytes bytes)
+{
+    struct tm_link_batch b;
+    struct tm_bytes packed, raw;
+    if (tm_link_batch_decode(bytes, &b, &packed) != TM_OK)
+        return;
+    check_stream(&b.stream);
+    FUZZ_CHECK(b.to.index > b.from.index && packed.len == b.packed_len);
+    uint8_t *copy = fuzz_copy(packed);
+    packed = tm_bytes_of(copy, packed.len);
+    (void)tm_link_unpack(&b, packed, (uint8_t *)raw_space, &raw);
+    b.raw_hash = tm_hash64(raw.data, raw.len, 0);
+    if (tm_link_unpack(&b, packed, (uint8_t *)raw_space, &raw) == TM_OK) {
+        FUZZ_CHECK(raw.len == b.raw_len);
+        transit(&b.stream, raw);
+    }
+    free(copy);
+}
+
+static void text(struct tm_bytes bytes)
+{
+    struct tm_link_refused r;
+    struct tm_bytes t;
+    if (tm_link_refused_decode(bytes, &r, &t) != TM_OK)
+        return;
+    check_stream(&r.stream);
+    FUZZ_CHECK(t.len <= TM_LINK_REFUSAL_TEXT_MAX && tm_link_refusal_text(r.reason) != NULL);
+}
+
+static void position(struct tm_bytes bytes)
+{
+    struct tm_link_at at;
+    struct tm_link_position again;
+    if (tm_link_at_decode(bytes, &at) != TM_OK)
+        return;
+    check_stream(&at.stream);
+    FUZZ_CHECK(at.committed <= at.position.index);
+    FUZZ_CHECK(tm_link_position_decode(tm_bytes_of(&at.position, sizeof at.position), &again) ==
+               (at.position.incarnation != 0));
+}
+
+FUZZ_TARGET(data, size)
+{
+    union {
+        struct tm_link_open open;
+        struct tm_link_ack ack;
+        struct tm_link_moved moved;
+    } m;
+    if (size == 0)
+        return 0;
+    uint8_t *copy = fuzz_copy(tm_bytes_of(data + 1, size - 1));
+    struct tm_bytes bytes = tm_bytes_of(copy, size - 1);
+    switch (data[0] % 6) {
+    case 0:
+        if (tm_link_open_decode(bytes, &m.open) == TM_OK)
+            check_stream(&m.open.stream);
+        break;
+    case 1:
+        position(bytes);
+        break;
+    case 2:
+        batch(bytes);
+        break;
+    case 3:
+        if (tm_link_ack_decode(bytes, &m.ack) == TM_OK)
+            check_stream(&m.ack.stream);
+        break;
+    case 4:
+        if (tm_link_moved_decode(bytes, &m.moved) == TM_OK)
+            check_stream(&m.moved.stream);
+        break;
+    default:
+        text(bytes);
+        break;
+    }
+    free(copy);
+    return 0;
+}
