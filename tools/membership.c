@@ -4,6 +4,7 @@
 
 #include "runtime/clock.h"
 #include "tools/client.h"
+#include "tools/facts.h"
 #include "tools/ports.h"
 
 #include <stdio.h>
@@ -20,64 +21,29 @@ static void *must(void *p)
 
 /* ---- facts ---- */
 
-struct facts {
-    char *lines[16 + 6 * TM_NODES_MAX]; /* "name=value", to be freed */
-    unsigned count;
-};
-
-/* A value is one line: what is no text becomes a blank. */
-static void add(struct facts *f, const char *node, const char *name, const char *value)
+static void add(struct tm_facts *f, const char *node, const char *name, const char *value)
 {
-    if (value[0] == '\0')
-        return;
-    TM_ASSERT(f->count < TM_ARRAY_LEN(f->lines));
-    size_t size = strlen(node) + strlen(name) + strlen(value) + 3;
-    char *line = must(malloc(size));
-    snprintf(line, size, "%s%s%s=%s", node, node[0] != '\0' ? "/" : "", name, value);
-    for (char *c = line; *c != '\0'; c++)
-        if ((unsigned char)*c < ' ' || *c == '"')
-            *c = ' ';
-    f->lines[f->count++] = line;
+    char full[2 * TM_DIRECTORY_NAME_MAX];
+    snprintf(full, sizeof full, "%s%s%s", node, node[0] != '\0' ? "/" : "", name);
+    if (value[0] != '\0')
+        tm_facts_add(f, full, value);
 }
 
-static void add_number(struct facts *f, const char *node, const char *name, unsigned value)
+static void add_number(struct tm_facts *f, const char *node, const char *name, unsigned value)
 {
     char text[16];
     snprintf(text, sizeof text, "%u", value);
     add(f, node, name, value != 0 ? text : "");
 }
 
-static void add_list(struct facts *f, const char *name, const struct tm_name_list *list)
-{
-    size_t size = 1, at = 0;
-    for (unsigned i = 0; i < list->count; i++)
-        size += strlen(list->names[i]) + 1;
-    char *text = must(calloc(1, size));
-    for (unsigned i = 0; i < list->count; i++)
-        at += (size_t)snprintf(text + at, size - at, "%s%s", i > 0 ? "," : "", list->names[i]);
-    add(f, "", name, text);
-    free(text);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    const char *x = *(char *const *)a, *y = *(char *const *)b;
-    size_t xl = strcspn(x, "="), yl = strcspn(y, "=");
-    int c = memcmp(x, y, tm_min_u64(xl, yl));
-    return c != 0 ? c : (xl > yl) - (xl < yl);
-}
-
-static void collect(struct facts *f, const struct tm_topology *t, const struct tm_cluster_spec *c)
+static void collect(struct tm_facts *f, const struct tm_topology *t,
+                    const struct tm_cluster_spec *c)
 {
     const struct tm_name_list *nodes = tm_cluster_listed(c);
     add(f, "", "provider", c->provider);
     add(f, "", "region", c->region);
     add(f, "", "location", c->location);
-    add_list(f, "replicateTo", &c->replicate_to);
-    if (c->replicate_to.count > 0)
-        add(f, "", "replicationMode", c->sync_links ? "sync" : "async");
-    add_list(f, "replicateEntityTypes", &c->include_types);
-    add_list(f, "excludeEntityTypes", &c->exclude_types);
+    tm_facts_add_links(f, t, c);
     for (unsigned i = 0; i < nodes->count; i++) {
         const struct tm_node_spec *n = tm_topology_node(t, c->name, nodes->names[i]);
         if (n == NULL || n->line == 0)
@@ -94,21 +60,9 @@ static void collect(struct facts *f, const struct tm_topology *t, const struct t
 enum tm_err tm_membership_facts(const struct tm_topology *t, const struct tm_cluster_spec *c,
                                 char out[TM_DIRECTORY_FACTS_MAX + 1])
 {
-    struct facts f = {.count = 0};
-    size_t at = 0;
-    enum tm_err e = TM_OK;
+    struct tm_facts f = {.count = 0};
     collect(&f, t, c);
-    qsort(f.lines, f.count, sizeof f.lines[0], by_name);
-    out[0] = '\0';
-    for (unsigned i = 0; i < f.count; i++) {
-        size_t len = strlen(f.lines[i]);
-        if (at + len + 1 > TM_DIRECTORY_FACTS_MAX)
-            e = TM_ERR_TOOBIG;
-        else
-            at += (size_t)snprintf(out + at, len + 2, "%s\n", f.lines[i]);
-        free(f.lines[i]);
-    }
-    return e;
+    return tm_facts_write(&f, out, TM_DIRECTORY_FACTS_MAX + 1);
 }
 
 /* ---- asking ---- */

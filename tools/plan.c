@@ -1,5 +1,7 @@
 /* tidemill plan: checks a topology file and says what it means, for people or as JSON. */
 #include "tools/command.h"
+#include "tools/plan_graph.h"
+#include "tools/plan_links.h"
 #include "tools/topology.h"
 #include "actors/directory.h"
 
@@ -37,30 +39,18 @@ static const char *survives(const struct tm_cluster_spec *c)
     return majority[c->replication_factor];
 }
 
-static const char *target_state(const struct tm_topology *t, const char *name)
-{
-    return tm_topology_cluster(t, name) != NULL ? "planned, not yet carried"
-                                                : "UNRESOLVED: not defined in this file";
-}
-
-static void print_types(const char *label, const struct tm_name_list *types, const char *none)
-{
-    printf("%s", label);
-    for (unsigned i = 0; i < types->count; i++)
-        printf("%s%s", i > 0 ? ", " : "", types->names[i]);
-    if (types->count == 0)
-        printf("%s", none);
-}
-
-static void print_cluster(const struct tm_topology *t, const struct tm_cluster_spec *c)
+static void print_cluster(const struct tm_topology *t, const struct tm_cluster_spec *c,
+                          const struct tm_link_plan *plan)
 {
     struct shares s;
     count_shares(c, &s);
     printf("cluster %s: %u node%s, %u partitions, %u cop%s, consistency %s\n", c->name,
            c->nodes.count, c->nodes.count == 1 ? "" : "s", c->partitions, c->replication_factor,
            c->replication_factor == 1 ? "y" : "ies", c->eventual ? "eventual" : "strong");
-    const char *const labels[][2] = {
-        {"provider", c->provider}, {"region", c->region}, {"location", c->location}};
+    const char *const labels[][2] = {{"provider", c->provider},
+                                     {"region", c->region},
+                                     {"location", c->location},
+                                     {"jurisdiction", c->jurisdiction}};
     for (size_t i = 0; i < TM_ARRAY_LEN(labels); i++)
         if (labels[i][1][0] != '\0')
             printf("  %s: %s\n", labels[i][0], labels[i][1]);
@@ -72,59 +62,62 @@ static void print_cluster(const struct tm_topology *t, const struct tm_cluster_s
         putchar('\n');
     }
     printf("  keeps what it acknowledged and goes on after losing: %s\n", survives(c));
-    for (unsigned i = 0; i < c->replicate_to.count; i++) {
-        printf("  link %s -> %s: %s, ", c->name, c->replicate_to.names[i],
-               c->sync_links ? "synchronous" : "asynchronous");
-        print_types("types ", &c->include_types, "all");
-        if (c->exclude_types.count > 0)
-            print_types(" except ", &c->exclude_types, "");
-        printf("; %s\n", target_state(t, c->replicate_to.names[i]));
-    }
+    tm_plan_print_links(t, c, plan);
 }
 
-static json_t *json_names(const struct tm_name_list *list)
-{
-    json_t *a = json_array();
-    for (unsigned i = 0; i < list->count; i++)
-        json_array_append_new(a, json_string(list->names[i]));
-    return a;
-}
-
-static json_t *json_cluster(const struct tm_topology *t, const struct tm_cluster_spec *c)
+static json_t *json_cluster(const struct tm_topology *t, const struct tm_cluster_spec *c,
+                            const struct tm_link_plan *plan)
 {
     struct shares s;
     count_shares(c, &s);
-    json_t *nodes = json_array(), *links = json_array();
+    json_t *nodes = json_array();
     for (unsigned i = 0; i < c->nodes.count; i++)
         json_array_append_new(nodes, json_pack("{s:s, s:i, s:i, s:i}", "name", c->nodes.names[i],
                                                "holds", (int)s.holds[i], "leads", (int)s.leads[i],
                                                "witness", (int)s.witness[i]));
-    for (unsigned i = 0; i < c->replicate_to.count; i++) {
-        const char *target = c->replicate_to.names[i];
-        json_array_append_new(
-            links,
-            json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "source", c->name, "target", target, "mode",
-                      c->sync_links ? "sync" : "async", "state",
-                      tm_topology_cluster(t, target) != NULL ? "PLANNED" : "UNRESOLVED", "include",
-                      json_names(&c->include_types), "exclude", json_names(&c->exclude_types)));
-    }
-    return json_pack("{s:s, s:i, s:i, s:s, s:s, s:s, s:s, s:o, s:o}", "name", c->name, "partitions",
-                     (int)c->partitions, "replicationFactor", (int)c->replication_factor,
-                     "consistency", c->eventual ? "eventual" : "strong", "provider", c->provider,
-                     "region", c->region, "location", c->location, "nodes", nodes, "links", links);
+    return json_pack("{s:s, s:i, s:i, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "name", c->name,
+                     "partitions", (int)c->partitions, "replicationFactor",
+                     (int)c->replication_factor, "consistency", c->eventual ? "eventual" : "strong",
+                     "provider", c->provider, "region", c->region, "location", c->location,
+                     "jurisdiction", c->jurisdiction, "nodes", nodes, "links",
+                     tm_plan_json_links(t, c, plan));
 }
 
-static void print_json(const struct tm_topology *t)
+static void print_json(const struct tm_topology *t, const struct tm_link_plan *plans)
 {
     json_t *clusters = json_array(), *warnings = json_array();
     for (unsigned i = 0; i < t->cluster_count; i++)
-        json_array_append_new(clusters, json_cluster(t, &t->clusters[i]));
+        json_array_append_new(clusters, json_cluster(t, &t->clusters[i], &plans[i]));
     for (unsigned i = 0; i < t->warning_count; i++)
         json_array_append_new(warnings, json_string(t->warnings[i]));
-    json_t *all = json_pack("{s:o, s:o}", "clusters", clusters, "warnings", warnings);
+    json_t *all = json_pack("{s:o, s:o, s:o}", "clusters", clusters, "types", tm_plan_json_types(t),
+                            "warnings", warnings);
+    json_t *graph = tm_plan_json_graph(t);
+    json_object_update(all, graph);
+    json_decref(graph);
     json_dumpf(all, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(all);
+}
+
+static void print_text(const struct tm_topology *t, const struct tm_link_plan *plans)
+{
+    for (unsigned i = 0; i < t->cluster_count; i++)
+        print_cluster(t, &t->clusters[i], &plans[i]);
+    tm_plan_print_types(t);
+    tm_plan_print_graph(t);
+    for (unsigned i = 0; i < t->warning_count; i++)
+        printf("warning: %s\n", t->warnings[i]);
+}
+
+/* What the nodes of each cluster will be told of links. */
+static enum tm_err resolve(const struct tm_topology *t, struct tm_link_plan *plans, char *err,
+                           size_t err_size)
+{
+    enum tm_err e = TM_OK;
+    for (unsigned i = 0; e == TM_OK && i < t->cluster_count; i++)
+        e = tm_plan_resolve(t, &t->clusters[i], &plans[i], err, err_size);
+    return e;
 }
 
 int tm_main_plan(int argc, char **argv)
@@ -139,14 +132,15 @@ int tm_main_plan(int argc, char **argv)
     char err[1024];
     if (tm_topology_load(argv[0], &t, err, sizeof err) != TM_OK)
         return tm_fail("%s", err);
-    if (json) {
-        print_json(t);
-    } else {
-        for (unsigned i = 0; i < t->cluster_count; i++)
-            print_cluster(t, &t->clusters[i]);
-        for (unsigned i = 0; i < t->warning_count; i++)
-            printf("warning: %s\n", t->warnings[i]);
-    }
+    struct tm_link_plan *plans = calloc(t->cluster_count, sizeof *plans);
+    TM_ASSERT(plans != NULL);
+    if (resolve(t, plans, err, sizeof err) != TM_OK)
+        return tm_fail("%s", err);
+    if (json)
+        print_json(t, plans);
+    else
+        print_text(t, plans);
+    free(plans);
     tm_topology_free(t);
     return TM_EXIT_DONE;
 }

@@ -7,8 +7,7 @@
 #ifndef TM_TOOLS_TOPOLOGY_H
 #define TM_TOOLS_TOPOLOGY_H
 
-#include "runtime/base.h"
-#include "net/fabric.h"
+#include "actors/link_plan.h"
 
 #define TM_CLUSTERS_MAX      64
 #define TM_TOPOLOGY_NAME_MAX 63 /* bytes of a cluster's, node's or type's name: [A-Za-z0-9._-] */
@@ -19,6 +18,38 @@
 struct tm_name_list {
     char **names;
     unsigned count;
+};
+
+/* A link as the file says it, defaults and what the cluster says of all its links filled in. */
+struct tm_link_spec {
+    char *target;
+    unsigned line; /* where it stands in the file */
+    struct tm_link_options options;
+    uint32_t given; /* bit r: the file has row r of link_options.h, for it or for the cluster */
+    struct tm_name_list include, exclude; /* of types; no include: all */
+};
+
+/* How conflicts are resolved, of a type or of one field. */
+struct tm_rule_spec {
+    enum tm_conflict rule;
+    char *home;     /* HOME: the cluster's name; else NULL */
+    char *function; /* FUNCTION: its text in the file; else NULL */
+};
+
+struct tm_field_spec {
+    char *name; /* 1..63 bytes */
+    struct tm_rule_spec rule;
+};
+
+/* One defineEntity. */
+struct tm_entity_spec {
+    char *name;
+    unsigned line;
+    bool resident; /* it has a residency; the list may be empty */
+    struct tm_name_list residency;
+    struct tm_rule_spec rule;
+    struct tm_field_spec *fields;
+    unsigned field_count;
 };
 
 /* One defineCluster, defaults filled in. */
@@ -33,10 +64,11 @@ struct tm_cluster_spec {
     bool eventual;                 /* consistency: "eventual" */
     char *provider, *region, *location; /* labels; "" when absent */
 
-    /* The cluster's links; carried by later work, reported by plan. */
-    struct tm_name_list replicate_to;
-    bool sync_links; /* replicationMode: "sync" */
-    struct tm_name_list include_types, exclude_types;
+    char *jurisdiction; /* by default the region's part before '-'; "" when absent */
+
+    struct tm_link_spec common; /* what it says of all its links; no target */
+    struct tm_link_spec *links; /* one for each name in replicateTo */
+    unsigned link_count;
 };
 
 /* One defineNode: physical facts of a node; absent ones are "" or 0. */
@@ -58,6 +90,8 @@ struct tm_topology {
     unsigned cluster_count;
     struct tm_node_spec *nodes;
     unsigned node_count;
+    struct tm_entity_spec *entities;
+    unsigned entity_count;
     char **warnings;
     unsigned warning_count;
 };
@@ -69,6 +103,9 @@ struct tm_topology {
 enum tm_err tm_topology_load(const char *path, struct tm_topology **out, char *err,
                              size_t err_size);
 void tm_topology_free(struct tm_topology *t);
+
+/* What the file says of a type, or NULL. */
+const struct tm_entity_spec *tm_topology_entity(const struct tm_topology *t, const char *name);
 
 /* The cluster of that name, or NULL. */
 const struct tm_cluster_spec *tm_topology_cluster(const struct tm_topology *t, const char *name);

@@ -6,6 +6,7 @@
  * waits on the pipe with a deadline and kills the child), a crash of the interpreter (the parent
  * sees the signal). */
 #include "tools/topology_eval.h"
+#include "tools/topology_function.h"
 #include "runtime/clock.h"
 
 #include <duktape.h>
@@ -21,6 +22,12 @@
 struct heap {
     size_t used;
 };
+
+/* The child's: what it evaluates. */
+static struct {
+    const char *source;
+    size_t len;
+} script;
 
 /* Each block carries its size in front, 16 bytes to keep the alignment. */
 #define BLOCK_HEAD 16
@@ -105,23 +112,59 @@ static void mark_unspeakable(duk_context *ctx)
         name = "Infinity";
     if (name == NULL)
         return;
-    duk_pop(ctx);
     duk_push_object(ctx);
     duk_push_string(ctx, name);
     duk_put_prop_string(ctx, -2, "$type");
+    if (duk_is_function(ctx, -2)) {
+        duk_dup(ctx, -2);
+        tm_function_push_text(ctx, script.source, script.len);
+        duk_put_prop_string(ctx, -2, "text");
+    }
+    duk_remove(ctx, -2);
 }
 
-/* [ … options ] -> [ … copy ]: the own properties, each made speakable. */
-static void copy_options(duk_context *ctx)
+/* Deep enough for all that options hold; what goes on is left as it is. */
+#define DEPTH_MAX   6
+#define ENTRIES_MAX 4096
+
+static void copy_value(duk_context *ctx, unsigned depth);
+
+/* [ … object ] -> [ … copy ]: the own properties, each made speakable. */
+static void copy_object(duk_context *ctx, unsigned depth)
 {
     duk_push_object(ctx);
     duk_enum(ctx, -2, DUK_ENUM_OWN_PROPERTIES_ONLY);
     while (duk_next(ctx, -1, 1)) {
-        mark_unspeakable(ctx);
-        duk_put_prop(ctx, -4); /* options copy enum key value */
+        copy_value(ctx, depth + 1);
+        duk_put_prop(ctx, -4); /* object copy enum key value */
     }
     duk_pop(ctx);
     duk_remove(ctx, -2);
+}
+
+static void copy_array(duk_context *ctx, unsigned depth)
+{
+    duk_uarridx_t count = (duk_uarridx_t)duk_get_length(ctx, -1);
+    duk_push_array(ctx);
+    for (duk_uarridx_t i = 0; i < count; i++) {
+        duk_get_prop_index(ctx, -2, i);
+        copy_value(ctx, depth + 1);
+        duk_put_prop_index(ctx, -2, i);
+    }
+    duk_remove(ctx, -2);
+}
+
+/* [ … value ] -> [ … value or copy ] */
+static void copy_value(duk_context *ctx, unsigned depth)
+{
+    duk_require_stack(ctx, 8);
+    bool whole = depth < DEPTH_MAX && duk_is_object(ctx, -1) && !duk_is_function(ctx, -1);
+    if (whole && duk_is_array(ctx, -1) && duk_get_length(ctx, -1) <= ENTRIES_MAX)
+        copy_array(ctx, depth);
+    else if (whole && !duk_is_array(ctx, -1))
+        copy_object(ctx, depth);
+    else
+        mark_unspeakable(ctx);
 }
 
 static duk_ret_t define(duk_context *ctx)
@@ -149,7 +192,7 @@ static duk_ret_t define(duk_context *ctx)
         duk_push_object(ctx);
     else
         duk_dup(ctx, 1);
-    copy_options(ctx);
+    copy_value(ctx, 0);
     duk_dup_top(ctx);
     duk_json_encode(ctx, -1); /* throws here, where the line is known, if they hold themselves */
     duk_pop(ctx);
@@ -175,6 +218,7 @@ static void prepare_globals(duk_context *ctx)
     duk_pop(ctx);
     bind(ctx, "defineCluster");
     bind(ctx, "defineNode");
+    bind(ctx, "defineEntity");
     duk_eval_string_noresult(ctx, "delete Math.random; Date = undefined; performance = undefined;");
 }
 
@@ -241,6 +285,8 @@ _Noreturn static void child(const char *source, size_t len, int fd)
     duk_context *ctx = duk_create_heap(heap_alloc, heap_realloc, heap_free, &heap, on_fatal);
     if (ctx == NULL)
         _exit(3);
+    script.source = source;
+    script.len = len;
     prepare_globals(ctx);
     duk_push_string(ctx, "topology");
     if (duk_pcompile_lstring_filename(ctx, 0, source, len) != 0 ||
@@ -303,7 +349,7 @@ static enum tm_err script_error(const char *path, const char *text, char *err, s
         hint = " (the language is ES5.1 and const: no let, arrow functions, template strings or "
                "classes)";
     else if (strstr(what, "ReferenceError") != NULL)
-        hint = " (the file may call defineCluster and defineNode)";
+        hint = " (the file may call defineCluster, defineEntity and defineNode)";
     else if (strstr(what, "cyclic") != NULL)
         hint = " (an option's value contains itself)";
     else if (strstr(what, "alloc") != NULL)

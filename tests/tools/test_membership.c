@@ -40,22 +40,84 @@ static unsigned port_of(const struct tm_topology *t, unsigned cluster, unsigned 
 
 static void facts_are_the_options_of_the_file_in_order(void)
 {
-    create("defineCluster('c', { nodes: ['b', 'a'], region: 'us \"east\"\\n1', provider: 'p',"
-           " replicateTo: ['d', 'e'], replicationMode: 'sync', replicateEntityTypes: ['T', 'U'],"
-           " excludeEntityTypes: ['X'] });"
+    create("defineCluster('c', { nodes: ['b', 'a'], region: 'us \"east\"\\n1', provider: 'p' });"
            "defineNode('a', { address: '10.0.0.2', workers: 3, port: 9000 });"
            "defineNode('elsewhere', { address: '10.0.0.9' });");
     CU_ASSERT_STRING_EQUAL(d.facts, "a/address=10.0.0.2\n"
                                     "a/port=9000\n"
                                     "a/workers=3\n"
-                                    "excludeEntityTypes=X\n"
                                     "provider=p\n"
-                                    "region=us  east  1\n"
-                                    "replicateEntityTypes=T,U\n"
-                                    "replicateTo=d,e\n"
-                                    "replicationMode=sync\n");
+                                    "region=us  east  1\n");
     create("defineCluster('c', { nodes: ['a'] });");
     CU_ASSERT_STRING_EQUAL(d.facts, "");
+}
+
+static struct tm_link_plan plan;
+
+static void read_plan(void)
+{
+    const struct tm_link_base base = {.address = "127.0.0.1", .base_port = 7000};
+    enum tm_err e = tm_link_plan_parse(&plan, d.cluster, d.facts, &base, why, sizeof why);
+    if (e != TM_OK)
+        printf("  %s\n", why);
+    CU_ASSERT_EQUAL_FATAL(e, TM_OK);
+}
+
+/* What the file says of links arrives at a node as it was said. */
+static void a_node_reads_the_links_that_the_file_says(void)
+{
+    create("defineCluster('c', { region: 'eu-1', replicateTo: ['gone',"
+           " { cluster: 'd', replicationMode: 'sync', replicateEntityTypes: ['T*', 'U*'] }],"
+           " excludeEntityTypes: ['X'], batchBytes: '128k' });"
+           "defineCluster('d', { nodes: ['m', 'n'], region: 'us-2', partitions: 7,"
+           " replicateTo: ['c'], forward: 'transit' });"
+           "defineCluster('stranger', {});"
+           "defineNode('n', { address: '10.0.0.2', port: 9000 });"
+           "defineEntity('T', { residency: ['eu'], conflict: 'max', fields: {"
+           " '50%/\"x\"=': { conflict: 'home', home: 'd' }, f: { conflict: function (a, b) {\n"
+           "  return a > b ? a : b; // 100%\n} } } });");
+    read_plan();
+    CU_ASSERT(plan.out_count == 2 && plan.in_count == 1 && plan.peer_count == 2);
+    CU_ASSERT_STRING_EQUAL(plan.jurisdiction, "eu");
+    const struct tm_link *to_d = &plan.out[0], *to_gone = &plan.out[1];
+    const struct tm_link_peer *peer = &plan.peers[to_d->peer];
+    CU_ASSERT(strcmp(peer->name, "d") == 0 && peer->partitions == 7 && peer->node_count == 2);
+    CU_ASSERT_STRING_EQUAL(peer->jurisdiction, "us");
+    CU_ASSERT_EQUAL(plan.nodes[peer->node_first].first_port, 7000 + 32);
+    CU_ASSERT_EQUAL(plan.nodes[peer->node_first + 1].first_port, 9000);
+    CU_ASSERT_EQUAL(plan.peers[to_gone->peer].node_count, 0);
+    CU_ASSERT(to_d->options.mode == TM_LINK_SYNC && to_gone->options.mode == TM_LINK_ASYNC);
+    CU_ASSERT(to_d->options.batch_bytes == 128 << 10 && to_gone->options.batch_bytes == 128 << 10);
+    CU_ASSERT_EQUAL(plan.in[0].options.forward, TM_LINK_FORWARD_TRANSIT);
+    static const struct {
+        const char *type;
+        enum tm_link_verdict d, gone;
+    } rows[] = {{"T", TM_LINK_RESIDENT, TM_LINK_RESIDENT},
+                {"Uvw", TM_LINK_CARRIED, TM_LINK_CARRIED},
+                {"V", TM_LINK_FILTERED, TM_LINK_CARRIED},
+                {"X", TM_LINK_FILTERED, TM_LINK_FILTERED}};
+    for (unsigned i = 0; i < TM_ARRAY_LEN(rows); i++) {
+        CU_ASSERT_EQUAL(tm_link_plan_out(&plan, 0, tm_bytes_str(rows[i].type)), rows[i].d);
+        CU_ASSERT_EQUAL(tm_link_plan_out(&plan, 1, tm_bytes_str(rows[i].type)), rows[i].gone);
+    }
+    struct tm_link_rule rule = tm_link_plan_rule(&plan, tm_bytes_str("T"), tm_bytes_str("f"));
+    CU_ASSERT_STRING_EQUAL(tm_link_rule_text(&plan, rule),
+                           "function (a, b) {\n  return a > b ? a : b; // 100%\n}");
+    rule = tm_link_plan_rule(&plan, tm_bytes_str("T"), tm_bytes_str("50%/\"x\"="));
+    CU_ASSERT(rule.rule == TM_CONFLICT_HOME && strcmp(tm_link_rule_text(&plan, rule), "d") == 0);
+    rule = tm_link_plan_rule(&plan, tm_bytes_str("T"), tm_bytes_str("other"));
+    CU_ASSERT_EQUAL(rule.rule, TM_CONFLICT_MAX);
+}
+
+static void a_cluster_without_links_is_told_of_none(void)
+{
+    create("defineCluster('c', {}); defineCluster('d', { replicateTo: ['e'] });"
+           "defineCluster('e', {});");
+    CU_ASSERT_STRING_EQUAL(d.facts, "");
+    create("defineCluster('c', { region: 'eu-1' }); defineEntity('T', { residency: ['eu'] });");
+    read_plan();
+    CU_ASSERT(plan.out_count == 0 && plan.in_count == 0 && plan.type_count == 1);
+    CU_ASSERT_STRING_EQUAL(plan.jurisdiction, "eu");
 }
 
 /* A name that begins another, with a sign between that sorts otherwise. */
@@ -80,7 +142,7 @@ static void more_than_a_directory_holds_is_refused(void)
         "var names = [], nodes = [];"
         "for (var i = 0; i < 256; i++) names.push('t' + (1000 + i) + Array(58).join('x'));"
         "for (i = 0; i < 64; i++) nodes.push('n' + (1000 + i) + Array(58).join('y'));"
-        "defineCluster('c', { nodes: nodes, replicateTo: names, replicateEntityTypes: names,"
+        "defineCluster('c', { nodes: nodes, replicateTo: ['u', 'v'], replicateEntityTypes: names,"
         " excludeEntityTypes: names });"
         "for (i = 0; i < 64; i++) defineNode(nodes[i], { fabricPort: Array(200).join('p') });");
     CU_ASSERT_EQUAL(tm_membership_facts(t, &t->clusters[0], facts), TM_ERR_TOOBIG);
@@ -165,6 +227,8 @@ static void who_is_no_member_is_told_who_is_and_what_to_do(void)
 
 static const struct tm_test tests[] = {
     TM_TEST(facts_are_the_options_of_the_file_in_order),
+    TM_TEST(a_node_reads_the_links_that_the_file_says),
+    TM_TEST(a_cluster_without_links_is_told_of_none),
     TM_TEST(facts_ascend_as_a_directory_wants_them),
     TM_TEST(more_than_a_directory_holds_is_refused),
     TM_TEST(the_same_file_agrees),
