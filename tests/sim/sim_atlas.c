@@ -129,7 +129,8 @@ void tm_sim_atlas_damage(struct tm_sim_atlas *a, uint32_t nodes)
 
 void tm_sim_atlas_started(struct tm_sim_atlas *a, unsigned node)
 {
-    a->latent &= ~(1u << node);
+    if (!tm_sim_disk_has_rot(tm_sim_disk_of(a->sim, node), ".spare"))
+        a->latent &= ~(1u << node);
 }
 
 bool tm_sim_atlas_is_faulty(const struct tm_sim_atlas *a, unsigned node)

@@ -35,7 +35,8 @@ void tm_sim_atlas_mark(struct tm_sim_atlas *a, uint32_t nodes);
  * until they have started anew. */
 void tm_sim_atlas_expect(struct tm_sim_atlas *a, uint32_t nodes);
 
-/* The nodes' disks are damaged: in doubt, and not seen whole before they have started anew. */
+/* The nodes' disks are damaged: in doubt, and not seen whole before they have started anew, with no
+ * rot left in a spare of a log: no start reads that, and it shows when the log goes on there. */
 void tm_sim_atlas_damage(struct tm_sim_atlas *a, uint32_t nodes);
 void tm_sim_atlas_started(struct tm_sim_atlas *a, unsigned node);
 

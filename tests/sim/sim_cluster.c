@@ -90,17 +90,25 @@ static void drive(struct tm_sim *sim)
 
 /* ---- turns ---- */
 
-static void take_ring(struct tm_sim_worker *w)
+/* A worker has a ring from each other one, and looks into one after the other. */
+static void take_rings(struct tm_sim_worker *w)
 {
-    struct tm_sim_ring_item *item = w->ring;
+    struct tm_sim_ring_item *all = w->ring, *item, *next;
+    unsigned count = w->node->count, first = 0;
+    if (all == NULL)
+        return;
+    if (all->next != NULL && count > 2)
+        first = (unsigned)tm_rng_below(&w->sim->rng, count);
     w->ring = NULL;
     w->ring_end = &w->ring;
     w->ring_bytes = 0;
-    while (item != NULL) {
-        struct tm_sim_ring_item *next = item->next;
-        tm_shard_local(w->shard, item->from, tm_bytes_of(item->bytes, item->len));
+    for (unsigned i = 0; i < count; i++)
+        for (item = all; item != NULL; item = item->next)
+            if (item->from == (first + i) % count)
+                tm_shard_local(w->shard, item->from, tm_bytes_of(item->bytes, item->len));
+    for (item = all; item != NULL; item = next) {
+        next = item->next;
         free(item);
-        item = next;
     }
 }
 
@@ -113,7 +121,7 @@ static void turn(struct tm_sim_worker *w)
     }
     tm_sim_hash_add(&sim->hash, sim->now << 8 | w->node->number << 4 | w->number);
     w->awake = false;
-    take_ring(w);
+    take_rings(w);
     tm_shard_turn(w->shard);
     tm_sim_conns_pump(w);
     tm_shard_flush(w->shard);
@@ -152,14 +160,26 @@ static void poll_disks(struct tm_sim *sim)
     }
 }
 
+static bool is_due(const struct tm_sim_worker *w)
+{
+    return w->node->up && !w->node->paused && next_turn(w) <= w->sim->now;
+}
+
+/* Whoever is due now, in an order that is drawn: threads that run side by side. */
 static void take_turns(struct tm_sim *sim)
 {
-    unsigned nodes = sim->config.nodes, first = (unsigned)tm_rng_below(&sim->rng, nodes);
-    for (unsigned i = 0; i < nodes; i++) {
-        struct tm_sim_node *n = &sim->nodes[(first + i) % nodes];
-        for (unsigned k = 0; n->up && !n->paused && k < n->count; k++)
-            if (next_turn(&n->workers[k]) <= sim->now)
-                turn(&n->workers[k]);
+    struct tm_sim_worker *due[TM_SIM_NODES_MAX * TM_SIM_WORKERS_MAX];
+    unsigned count = 0;
+    for (unsigned i = 0; i < sim->config.nodes; i++)
+        for (unsigned k = 0; k < sim->nodes[i].count; k++)
+            if (is_due(&sim->nodes[i].workers[k]))
+                due[count++] = &sim->nodes[i].workers[k];
+    while (count > 0) {
+        unsigned i = count > 1 ? (unsigned)tm_rng_below(&sim->rng, count) : 0;
+        struct tm_sim_worker *w = due[i];
+        due[i] = due[--count];
+        if (is_due(w))
+            turn(w);
     }
 }
 

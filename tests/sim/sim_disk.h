@@ -94,6 +94,10 @@ bool tm_sim_disk_has_died(const struct tm_sim_disk *sd); /* since it was last to
  * be after a crash.  False: there is nothing.  what gets a word on it. */
 bool tm_sim_disk_rot(struct tm_sim_disk *sd, char *what, size_t size);
 
+/* Whether bits that rotted (of the latest 64 places) are in a file whose name ends so, and nothing
+ * was written over them. */
+bool tm_sim_disk_has_rot(const struct tm_sim_disk *sd, const char *ending);
+
 /* What happened to operations because of all that, counted for all disks together. */
 struct tm_sim_disk_tally {
     uint64_t torn; /* writes under way at a crash of which a part stayed */

@@ -207,6 +207,33 @@ static struct tm_sim_inode *draw_place(struct tm_sim_disk *sd, uint64_t *at)
     return &sd->inodes[name->inode];
 }
 
+static void spoil(struct tm_sim_disk *sd, struct tm_sim_inode *n, uint64_t from, uint64_t to,
+                  uint8_t mask)
+{
+    for (uint64_t i = from; i < to; i++) {
+        n->seen[i] ^= mask;
+        n->stable[i] ^= mask;
+    }
+    uint64_t slot = sd->rotten_count++ % TM_SIM_ROTTEN;
+    sd->rotten[slot].inode = (int)(n - sd->inodes);
+    sd->rotten[slot].at = from;
+    sd->rotten[slot].byte = n->seen[from];
+}
+
+bool tm_sim_disk_has_rot(const struct tm_sim_disk *sd, const char *ending)
+{
+    for (uint64_t i = 0; i < tm_min_u64(sd->rotten_count, TM_SIM_ROTTEN); i++) {
+        const struct tm_sim_inode *n = &sd->inodes[sd->rotten[i].inode];
+        const char *name = tm_sim_disk_name_of(sd, n);
+        size_t len = strlen(name), most = strlen(ending);
+        if (n->used && sd->rotten[i].at < n->size &&
+            n->seen[sd->rotten[i].at] == sd->rotten[i].byte && len >= most &&
+            strcmp(name + len - most, ending) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool tm_sim_disk_rot(struct tm_sim_disk *sd, char *what, size_t size)
 {
     uint64_t at = 0;
@@ -221,10 +248,7 @@ bool tm_sim_disk_rot(struct tm_sim_disk *sd, char *what, size_t size)
         end = tm_min_u64(at + unit, n->size);
         mask = (uint8_t)(1 + tm_sim_disk_draw(sd, 255));
     }
-    for (uint64_t i = at; i < end; i++) {
-        n->seen[i] ^= mask;
-        n->stable[i] ^= mask;
-    }
+    spoil(sd, n, at, end, mask);
     snprintf(what, size, "%s from %llu to %llu", tm_sim_disk_name_of(sd, n), (unsigned long long)at,
              (unsigned long long)end);
     return true;
@@ -235,8 +259,7 @@ bool tm_sim_disk_flip(struct tm_sim_disk *sd, const char *name, uint64_t offset,
     struct tm_sim_name *found = tm_sim_disk_find(&sd->seen, name);
     if (found == NULL || offset >= sd->inodes[found->inode].size)
         return false;
-    sd->inodes[found->inode].seen[offset] ^= (uint8_t)(1u << bit % 8);
-    sd->inodes[found->inode].stable[offset] ^= (uint8_t)(1u << bit % 8);
+    spoil(sd, &sd->inodes[found->inode], offset, offset + 1, (uint8_t)(1u << bit % 8));
     return true;
 }
 

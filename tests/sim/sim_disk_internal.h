@@ -12,6 +12,7 @@
 #define TM_SIM_SECTOR      512u
 #define TM_SIM_FILES_MAX   4096u
 #define TM_SIM_RECENT      256u
+#define TM_SIM_ROTTEN      64u
 #define TM_SIM_HANDLES_MAX 4096u
 #define TM_SIM_NAME_MAX    160u
 
@@ -70,6 +71,12 @@ struct tm_sim_disk {
         uint64_t offset, len;
     } recent[TM_SIM_RECENT];
     uint64_t recent_count;
+    struct { /* what rotted of late, and the byte that is there instead */
+        int inode;
+        uint64_t at;
+        uint8_t byte;
+    } rotten[TM_SIM_ROTTEN];
+    uint64_t rotten_count;
     struct { /* a misdirected write that no sync has followed yet, as it was meant */
         int inode;
         uint64_t offset, len;

@@ -239,8 +239,11 @@ static void come_back(struct tm_sim_faults *f, unsigned node)
     b->down = false;
     if (tm_sim_start(f->sim, node)) {
         b->refusals = 0;
-        if (!tm_sim_disk_will_die(disk))
-            tm_sim_atlas_started(&f->atlas, node);
+        if (tm_sim_disk_will_die(disk))
+            return;
+        tm_sim_atlas_started(&f->atlas, node);
+        if ((f->atlas.latent >> node & 1) != 0)
+            b->scrub_at = now + draw(f, TM_SECONDS(20));
         return;
     }
     bool stopped = tm_sim_disk_has_died(disk);

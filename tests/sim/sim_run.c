@@ -168,6 +168,7 @@ static struct tm_sim_effects effects_of(struct tm_sim *sim)
     const struct tm_sim_disk_tally *d = tm_sim_disk_tally(sim);
     return (struct tm_sim_effects){.frames_lost = w.lost,
                                    .frames_twice = w.twice,
+                                   .frames_overtaken = w.overtaken,
                                    .frames_delayed = w.delayed,
                                    .frames_clogged = w.clogged,
                                    .frames_cut = w.cut,

@@ -26,6 +26,7 @@ struct tm_sim_check {
 #define TM_SIM_EFFECTS(X)                                                                          \
     X(frames_lost)                                                                                 \
     X(frames_twice)                                                                                \
+    X(frames_overtaken)                                                                            \
     X(frames_delayed)                                                                              \
     X(frames_clogged)                                                                              \
     X(frames_cut)                                                                                  \

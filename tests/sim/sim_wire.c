@@ -23,6 +23,7 @@ struct end {
     struct tm_sim_wire *wire;
     uint8_t node, worker;
     bool there;
+    uint64_t *newest; /* by node and worker that sent: the latest of theirs that arrived */
 };
 
 struct tm_sim_wire {
@@ -220,6 +221,8 @@ struct tm_fabric *tm_sim_wire_join(struct tm_sim_wire *w, unsigned node, unsigne
     if (e == NULL) {
         e = calloc(1, sizeof *e);
         TM_ASSERT(e != NULL);
+        e->newest = calloc((size_t)TM_NODES_MAX * TM_WORKERS_MAX, sizeof *e->newest);
+        TM_ASSERT(e->newest != NULL);
         w->ends[node][worker] = e;
     }
     *e = (struct end){.sink = *sink,
@@ -227,6 +230,7 @@ struct tm_fabric *tm_sim_wire_join(struct tm_sim_wire *w, unsigned node, unsigne
                       .node = (uint8_t)node,
                       .worker = (uint8_t)worker,
                       .there = true,
+                      .newest = e->newest,
                       .fabric = {.host = e,
                                  .name = "sim",
                                  .max_frame = w->config.max_frame,
@@ -270,6 +274,13 @@ void tm_sim_wire_deaf(struct tm_sim_wire *w, unsigned node, bool deaf)
 
 /* ---- time ---- */
 
+static void note_order(struct tm_sim_wire *w, struct end *e, const struct item *item)
+{
+    uint64_t *newest = &e->newest[item->from * TM_WORKERS_MAX + item->from_worker];
+    w->counts.overtaken += item->order < *newest;
+    *newest = tm_max_u64(*newest, item->order);
+}
+
 static void hand_frame(struct tm_sim_wire *w, const struct item *item)
 {
     struct end *e = w->ends[item->to][item->to_worker];
@@ -278,6 +289,7 @@ static void hand_frame(struct tm_sim_wire *w, const struct item *item)
         return;
     memcpy(w->scratch, item->data, item->len);
     w->counts.delivered++;
+    note_order(w, e, item);
     if (w->config.hash != NULL)
         tm_sim_hash_bytes(w->config.hash, item->data, item->len);
     e->sink.frame(e->sink.host, item->from, item->from_worker, w->scratch, item->len);
@@ -339,7 +351,10 @@ void tm_sim_wire_free(struct tm_sim_wire *w)
         free(w->heap[i].data);
     for (unsigned n = 0; n < TM_NODES_MAX; n++)
         for (unsigned i = 0; i < TM_WORKERS_MAX; i++)
-            free(w->ends[n][i]);
+            if (w->ends[n][i] != NULL) {
+                free(w->ends[n][i]->newest);
+                free(w->ends[n][i]);
+            }
     free(w->heap);
     free(w);
 }

@@ -52,6 +52,7 @@ struct tm_sim_link *tm_sim_wire_link(struct tm_sim_wire *w, unsigned from, unsig
 /* How many frames were ... */
 struct tm_sim_wire_counts {
     uint64_t delivered, lost, twice, flipped, clipped, full, delayed, clogged, cut;
+    uint64_t overtaken; /* delivered after one that the same worker sent later to the same one */
 };
 struct tm_sim_wire_counts tm_sim_wire_counts(const struct tm_sim_wire *w);
 

@@ -184,7 +184,42 @@ static void a_name_that_failed_to_change_may_have_changed(void)
     CU_ASSERT_EQUAL(renamed_all_the_same(ENOSPC), 0);
 }
 
+static void write_file(struct tm_sim_disk *sd, const char *name)
+{
+    static const uint8_t bytes[512] = {1};
+    struct tm_disk *disk = tm_sim_disk_table(sd);
+    int64_t file = tm_disk_run_open(disk, name, TM_DISK_CREATE);
+    CU_ASSERT_FATAL(file >= 0);
+    CU_ASSERT_EQUAL(tm_disk_run_write(disk, (int32_t)file, bytes, sizeof bytes, 0, 0),
+                    (int64_t)sizeof bytes);
+    tm_disk_run_close(disk, (int32_t)file);
+}
+
+/* A start does not read it, so that it says nothing of its being whole. */
+static void rot_in_a_spare_leaves_its_node_in_doubt(void)
+{
+    struct tm_sim_config c;
+    draw_config(&c, 3);
+    struct tm_sim *sim = started(&c);
+    struct tm_sim_disk *sd = tm_sim_disk_of(sim, 0);
+    struct tm_sim_atlas atlas;
+    tm_sim_atlas_init(&atlas, sim);
+    tm_sim_atlas_review(&atlas);
+    write_file(sd, "some.spare");
+    tm_sim_atlas_damage(&atlas, 1);
+    CU_ASSERT_TRUE(tm_sim_disk_flip(sd, "some.spare", 400, 3));
+    for (unsigned i = 0; i < 2; i++) {
+        tm_sim_atlas_started(&atlas, 0);
+        tm_sim_atlas_review(&atlas);
+        CU_ASSERT_EQUAL(tm_sim_disk_has_rot(sd, ".spare"), i == 0);
+        CU_ASSERT_EQUAL(tm_sim_atlas_may(&atlas, 2), i == 1);
+        write_file(sd, "some.spare");
+    }
+    tm_sim_free(sim);
+}
+
 static const struct tm_test tests[] = {
+    TM_TEST(rot_in_a_spare_leaves_its_node_in_doubt),
     TM_TEST(a_name_that_failed_to_change_may_have_changed),
     TM_TEST(a_dead_node_counts_as_one_that_forgot),
     TM_TEST(an_ambush_takes_a_leader_that_has_just_committed_alone),
