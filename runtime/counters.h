@@ -41,6 +41,25 @@
     X(channel_drops, COUNT, "frames", "received frames thrown away: damaged, doubled or stale")    \
     X(channel_resets, COUNT, "events", "channels begun anew because the peer had restarted")       \
     X(channel_full, COUNT, "events", "sends refused because a channel's window was full")          \
+    X(link_batches_sent, COUNT, "batches", "batches sent to linked clusters")                      \
+    X(link_batch_bytes_sent, COUNT, "bytes", "bytes of these, as sent")                            \
+    X(link_batch_raw_bytes, COUNT, "bytes", "bytes of these before they were packed")              \
+    X(link_changes_sent, COUNT, "changes", "changes of entities in these")                         \
+    X(link_batches_acked, COUNT, "batches", "batches that their target has committed")             \
+    X(link_batches_refused, COUNT, "events", "times a target refused a stream of this node")       \
+    X(link_timeouts, COUNT, "events", "times a batch was not acknowledged in time")                \
+    X(link_batches_taken, COUNT, "batches", "batches of linked clusters taken")                    \
+    X(link_batches_repeated, COUNT, "batches", "batches dropped because they had come before")     \
+    X(link_batches_gap, COUNT, "batches", "batches dropped because one before them is missing")    \
+    X(link_changes_taken, COUNT, "operations", "operations of linked clusters that were applied")  \
+    X(link_changes_lost, COUNT, "operations",                                                      \
+      "operations of linked clusters that something newer had superseded")                         \
+    X(link_refused, COUNT, "events", "times a stream of a linked cluster was refused here")        \
+    X(link_clock_held, COUNT, "batches", "batches refused for stamps ahead of this clock")         \
+    X(link_residency_refused, COUNT, "batches",                                                    \
+      "batches refused for a type that must not be here")                                          \
+    X(link_dead_letters, COUNT, "changes", "changes of linked clusters that could not be applied") \
+    X(link_malformed, COUNT, "messages", "messages of linked clusters that made no sense")         \
     X(ring_full, COUNT, "events", "claims that found the ring to another worker full")             \
     X(ring_records, COUNT, "records", "records published to other workers")                        \
     X(turns, COUNT, "turns", "turns of the worker loop that did something")                        \

@@ -1,0 +1,103 @@
+/* link_in.h: the target's end of streams: takes batches into the partitions that are led here.
+ *
+ * A batch is taken if it begins where the stream's stored position ends, by index and hash.  Its
+ * changes are merged and the new position is stored in one record, so that a batch counts once
+ * whatever is sent again; the acknowledgement leaves when that record is committed.  A batch that
+ * does not follow is answered with the position.  What may not be taken is refused, with the reason
+ * (link_wire.h); a change that can never be applied goes to the list of dead letters.
+ *
+ * A batch that begins with a FLUSH takes several records: what the source has flushed is removed
+ * slice by slice, in turns of the worker, and the last record holds the rest and the position.
+ * Removing is idempotent, so whoever leads after a crash begins again.
+ *
+ * Pure: reaches partitions, wire and rules through struct tm_link_in_ops.  One worker's thread. */
+#ifndef TM_ACTORS_LINK_IN_H
+#define TM_ACTORS_LINK_IN_H
+
+#include "actors/dispatch.h"
+#include "actors/link_wire.h"
+#include "runtime/counters.h"
+#include "runtime/ctx.h"
+#include "storage/store.h"
+
+#define TM_LINK_DEAD_MAX 64 /* dead letters that are kept */
+
+/* What this cluster knows of a link from another one. */
+struct tm_link_from {
+    uint8_t uuid[16];   /* the source cluster's */
+    const char *source; /* its name */
+    uint64_t skew_ms;   /* maxClockSkewMs */
+    uint64_t released;  /* stamps up to this one are taken whatever the clock says; 0: none */
+    uint64_t adopted;   /* an incarnation that may take the place of the one before; 0: none */
+    bool paused;
+    const void *host;
+    /* By residency: entities of that type may be here. */
+    bool (*may_enter)(const void *host, struct tm_bytes type);
+    /* The link's filter, which its source goes by: entities of that type come over it. */
+    bool (*ships)(const void *host, struct tm_bytes type);
+};
+
+struct tm_link_in_ops {
+    /* The link from that site; NULL: there is none. */
+    const struct tm_link_from *(*from)(void *host, unsigned site);
+    /* Partition t is led here and may be written to; else *block is the node that leads it, or
+     * TM_LINK_NOBODY. */
+    bool (*leads)(void *host, uint32_t t, unsigned *block);
+    struct tm_store *(*store)(void *host, uint32_t t);
+    /* One record of t, as tm_partition_write; its stamp is above `hlc`. */
+    enum tm_err (*write)(void *host, uint32_t t, uint64_t hlc,
+                         void (*fill)(struct tm_store *s, void *arg), void *arg, uint64_t *index);
+    uint64_t (*commit)(void *host, uint32_t t);
+    /* The node takes no more entities: --memory-limit. */
+    bool (*out_of_memory)(void *host);
+    /* A message for source partition p, to whoever sent last; may be lost. */
+    void (*send)(void *host, unsigned site, struct tm_place to, uint32_t p, uint16_t type,
+                 const struct tm_bytes *pieces, unsigned count);
+    /* One operation of another cluster, under its stamp, inside `write`.  True if it won. */
+    bool (*merge)(void *host, struct tm_store *s, const struct tm_change *change,
+                  const struct tm_op *op, struct tm_op_version stamp);
+};
+
+/* A change that could not be applied. */
+struct tm_link_dead {
+    unsigned site;
+    uint32_t source, target;
+    uint64_t index; /* end of its batch */
+    uint64_t at_ms;
+    enum tm_err err;
+    uint8_t key_len; /* of what is kept of the key */
+    uint8_t key[64];
+};
+
+struct tm_link_in;
+
+struct tm_link_in_config {
+    const struct tm_ctx *ctx;
+    const struct tm_link_in_ops *ops;
+    void *host;
+    uint32_t targets; /* partitions of this cluster */
+    uint8_t *raw;     /* TM_LINK_RAW_MAX bytes, 8-aligned, borrowed; used within a call only */
+};
+
+/* NULL if memory is short. */
+struct tm_link_in *tm_link_in_new(const struct tm_link_in_config *config);
+void tm_link_in_free(struct tm_link_in *in);
+
+/* OPEN or BATCH for partition t from a worker of that site: bytes from outside. */
+void tm_link_in_message(struct tm_link_in *in, unsigned site, struct tm_place from, uint16_t type,
+                        uint32_t t, struct tm_bytes body);
+
+/* Acknowledges what is committed, goes on with flushes; every turn.  True if there is more to do at
+ * once. */
+bool tm_link_in_turn(struct tm_link_in *in);
+
+/* Partition t is not led here any more: what was under way is forgotten. */
+void tm_link_in_lost(struct tm_link_in *in, uint32_t t);
+
+/* Streams known here now, and the dead letters of late, the oldest first (i below the number that
+ * tm_link_in_deads gives). */
+unsigned tm_link_in_streams(const struct tm_link_in *in);
+unsigned tm_link_in_deads(const struct tm_link_in *in);
+const struct tm_link_dead *tm_link_in_dead(const struct tm_link_in *in, unsigned i);
+
+#endif

@@ -1,0 +1,586 @@
+/* The happy path: OPEN, POSITION, then in each turn what was committed since goes into a batch, and
+ * acknowledgements take batches off the window.  A batch that is not acknowledged in time is not
+ * sent again as it was: the target is asked where it stands, and what follows is read from the log
+ * anew.  So nothing has to be kept here but what was sent up to where.
+ *
+ * Answers name the session that they answer.  Each time sending begins anew there is a new one, so
+ * that of several answers which say "that does not follow" only the first one counts. */
+#include "actors/link_out.h"
+
+#include "actors/link_batch.h"
+#include "runtime/hash.h"
+#include "runtime/hlc.h"
+
+#include <stdio.h>
+
+#define ANSWER_NS      TM_MS(1000) /* how long an OPEN is waited for */
+#define ACK_NS         TM_SECONDS(3)
+#define BACKOFF_MIN_NS TM_MS(20)
+#define BACKOFF_MAX_NS TM_SECONDS(2)
+#define STANDS_NS      TM_SECONDS(10) /* when something that stands is asked about again */
+#define FULL_NS        TM_MS(2)
+#define SCAN_RECORDS   1024       /* looked at for one batch */
+#define STEPS          8          /* batches, or so many records passed over, in one turn */
+#define BURST_NS       TM_MS(100) /* how much of a throttled rate may be sent at once */
+#define NEVER          UINT64_MAX
+
+const char *tm_link_out_state_name(enum tm_link_out_state state)
+{
+    static const char *const names[] = {
+#define X(name, text) #name,
+        TM_LINK_OUT_STATE_LIST(X)
+#undef X
+    };
+    return names[state];
+}
+
+const char *tm_link_out_state_text(enum tm_link_out_state state)
+{
+    static const char *const texts[] = {
+#define X(name, text) text,
+        TM_LINK_OUT_STATE_LIST(X)
+#undef X
+    };
+    return texts[state];
+}
+
+static uint64_t now_of(const struct tm_link_out *out)
+{
+    return tm_ctx_now(out->link->ctx);
+}
+
+static uint64_t commit_of(const struct tm_link_out *out)
+{
+    return out->link->ops->commit(out->link->host, out);
+}
+
+/* ---- states ---- */
+
+static bool may_become(enum tm_link_out_state from, enum tm_link_out_state to)
+{
+    switch (to) {
+    case TM_LINK_OUT_ASK:
+    case TM_LINK_OUT_REFUSED:
+        return true;
+    case TM_LINK_OUT_ASKED:
+        return from == TM_LINK_OUT_ASK;
+    case TM_LINK_OUT_STREAM:
+        return from == TM_LINK_OUT_ASKED || from == TM_LINK_OUT_STREAM;
+    case TM_LINK_OUT_BEHIND:
+    case TM_LINK_OUT_DIVERGED:
+        return from == TM_LINK_OUT_ASKED || from == TM_LINK_OUT_STREAM;
+    }
+    return false;
+}
+
+static void become(struct tm_link_out *out, enum tm_link_out_state state, uint64_t next_at)
+{
+    TM_ASSERT(may_become(out->state, state));
+    if (out->state != state && (state >= TM_LINK_OUT_REFUSED || out->state >= TM_LINK_OUT_REFUSED))
+        tm_ctx_log(out->link->ctx, state >= TM_LINK_OUT_REFUSED ? TM_LOG_WARN : TM_LOG_INFO,
+                   "link_out",
+                   "target=%s source_partition=%u target_partition=%u state=%s text=\"%s%s%s\"",
+                   out->link->target, out->source, out->target, tm_link_out_state_name(state),
+                   tm_link_out_state_text(state), out->refusal_text[0] != '\0' ? ": " : "",
+                   out->refusal_text);
+    out->state = state;
+    out->next_at = next_at;
+}
+
+static void forget_flight(struct tm_link_out *out)
+{
+    out->flight_first = out->flight_count = 0;
+    out->flight_bytes = 0;
+}
+
+/* Asks after a while that doubles with each failure, of the present node or of the next one. */
+static void ask_later(struct tm_link_out *out, bool elsewhere)
+{
+    struct tm_link_outlet *link = out->link;
+    forget_flight(out);
+    if (elsewhere) {
+        unsigned at = 0;
+        while (at < link->block_count && link->blocks[at] != out->block)
+            at++;
+        out->block = link->blocks[at < link->block_count ? (at + 1) % link->block_count : 0];
+    }
+    uint64_t wait = out->backoff_ns / 2 + tm_ctx_random(link->ctx) % (out->backoff_ns / 2 + 1);
+    out->backoff_ns = tm_min_u64(2 * out->backoff_ns, BACKOFF_MAX_NS);
+    become(out, TM_LINK_OUT_ASK, now_of(out) + wait);
+}
+
+static uint64_t new_session(struct tm_link_out *out)
+{
+    do
+        out->session = tm_ctx_random(out->link->ctx);
+    while (out->session == 0);
+    return out->session;
+}
+
+void tm_link_out_init(struct tm_link_out *out, struct tm_link_outlet *link, void *log,
+                      uint32_t source, uint32_t target)
+{
+    TM_ASSERT(link->block_count >= 1);
+    *out = (struct tm_link_out){.link = link,
+                                .log = log,
+                                .source = source,
+                                .target = target,
+                                .block = link->blocks[target % link->block_count],
+                                .backoff_ns = BACKOFF_MIN_NS,
+                                .bytes_a_record = 128};
+}
+
+void tm_link_out_restart(struct tm_link_out *out)
+{
+    forget_flight(out);
+    out->backoff_ns = BACKOFF_MIN_NS;
+    become(out, TM_LINK_OUT_ASK, 0);
+}
+
+/* ---- sending ---- */
+
+static struct tm_link_stream stream_of(const struct tm_link_out *out)
+{
+    const struct tm_link_outlet *link = out->link;
+    return (struct tm_link_stream){.session = out->session,
+                                   .incarnation = link->incarnation,
+                                   .epoch = link->epoch,
+                                   .source = out->source,
+                                   .sources = link->sources,
+                                   .target = out->target,
+                                   .targets = link->targets};
+}
+
+static void ask(struct tm_link_out *out)
+{
+    new_session(out);
+    struct tm_link_open open = {stream_of(out)};
+    struct tm_bytes piece = tm_bytes_of(&open, sizeof open);
+    enum tm_err e =
+        out->link->ops->send(out->link->host, out, out->block, TM_MESSAGE_LINK_OPEN, &piece, 1);
+    if (e == TM_OK)
+        become(out, TM_LINK_OUT_ASKED, now_of(out) + ANSWER_NS);
+    else
+        ask_later(out, e == TM_ERR_CLOSED);
+}
+
+/* What the link may send now: a bucket that fills at its rate. */
+static bool has_tokens(struct tm_link_outlet *link)
+{
+    uint64_t rate = link->limits.bytes_per_second, now = tm_ctx_now(link->ctx);
+    if (rate == 0)
+        return true;
+    uint64_t ns = tm_min_u64(now - link->refilled_at, TM_SECONDS(1));
+    uint64_t got = rate * (ns / 1000) / 1000000;
+    if (got > 0) {
+        int64_t most = (int64_t)tm_max_u64(rate * (BURST_NS / 1000) / 1000000, 1);
+        link->refilled_at = now;
+        link->tokens += (int64_t)got;
+        if (link->tokens > most)
+            link->tokens = most;
+    }
+    return link->tokens > 0;
+}
+
+/* A batch is worth sending: nothing else is under way, or enough has come together, or what waits
+ * has waited long enough. */
+static bool is_due(const struct tm_link_out *out)
+{
+    const struct tm_link_limits *limits = &out->link->limits;
+    uint64_t waiting = commit_of(out) - out->scanned.index;
+    return out->flight_count == 0 || waiting * out->bytes_a_record >= limits->batch_bytes ||
+           now_of(out) >= out->waiting_since + TM_US(limits->batch_delay_us);
+}
+
+static bool has_room(const struct tm_link_out *out)
+{
+    return out->flight_count < TM_LINK_WINDOW && out->flight_bytes < out->link->limits.window_bytes;
+}
+
+/* Takes records into the batch until it is full, the log's committed end or the end of what one
+ * turn looks at.  TM_ERR_AGAIN: the next one is being read. */
+static enum tm_err fill(struct tm_link_out *out, struct tm_link_builder *b, uint64_t *oldest_ms)
+{
+    struct tm_link_outlet *link = out->link;
+    uint64_t commit = commit_of(out);
+    enum tm_err e = TM_OK;
+    for (unsigned i = 0;
+         i < SCAN_RECORDS && b->to.index < commit && b->used < link->limits.batch_bytes; i++) {
+        const struct tm_record *record;
+        bool was_empty = b->used == 0;
+        e = link->ops->record(link->host, out, b->to.index + 1, &record);
+        if (e == TM_OK)
+            e = tm_link_builder_add(b, record);
+        if (e != TM_OK)
+            break;
+        if (was_empty && b->used > 0)
+            *oldest_ms = tm_hlc_ms(record->hlc);
+    }
+    return e == TM_ERR_FULL ? TM_OK : e;
+}
+
+static enum tm_err put_batch(struct tm_link_out *out, const struct tm_link_builder *b,
+                             uint32_t *bytes)
+{
+    struct tm_link_outlet *link = out->link;
+    struct tm_bytes raw = tm_link_builder_raw(b);
+    struct tm_link_batch head = {.stream = stream_of(out),
+                                 .from = b->from,
+                                 .to = b->to,
+                                 .raw_hash = tm_hash64(raw.data, raw.len, 0),
+                                 .raw_len = (uint32_t)raw.len,
+                                 .packed_len = tm_link_pack(raw, link->packed, TM_LINK_RAW_MAX)};
+    struct tm_bytes pieces[2] = {tm_bytes_of(&head, sizeof head),
+                                 tm_bytes_of(link->packed, head.packed_len)};
+    if (head.packed_len == 0) {
+        head.packed_len = head.raw_len;
+        pieces[1] = raw;
+    }
+    *bytes = (uint32_t)sizeof head + head.packed_len;
+    return link->ops->send(link->host, out, out->block, TM_MESSAGE_LINK_BATCH, pieces, 2);
+}
+
+static void count_batch(struct tm_link_out *out, const struct tm_link_builder *b, uint32_t bytes)
+{
+    struct tm_counters *c = out->link->ctx->counters;
+    uint64_t records = b->to.index - b->from.index;
+    out->bytes_a_record = tm_max_u64((3 * out->bytes_a_record + b->used / records) / 4, 1);
+    tm_counter_add(c, TM_COUNTER_link_batches_sent, 1);
+    tm_counter_add(c, TM_COUNTER_link_batch_bytes_sent, bytes);
+    tm_counter_add(c, TM_COUNTER_link_batch_raw_bytes, b->used);
+    tm_counter_add(c, TM_COUNTER_link_changes_sent, b->changes);
+    if (out->link->limits.bytes_per_second != 0)
+        out->link->tokens -= bytes;
+}
+
+/* The batch leaves, and is under way. */
+static bool launch(struct tm_link_out *out, const struct tm_link_builder *b, uint64_t oldest_ms)
+{
+    uint32_t bytes;
+    enum tm_err e = put_batch(out, b, &bytes);
+    if (e == TM_ERR_CLOSED) {
+        ask_later(out, true);
+        return false;
+    }
+    if (e != TM_OK) {
+        out->hold_until = now_of(out) + FULL_NS;
+        return false;
+    }
+    unsigned at = (out->flight_first + out->flight_count) % TM_LINK_WINDOW;
+    out->flight[at] = (struct tm_link_flight){.to = b->to,
+                                              .sent_at = now_of(out),
+                                              .oldest_ms = oldest_ms,
+                                              .bytes = bytes,
+                                              .changes = (uint32_t)b->changes};
+    out->flight_count++;
+    out->flight_bytes += bytes;
+    count_batch(out, b, bytes);
+    out->sent = out->scanned = b->to;
+    out->move = false;
+    return true;
+}
+
+/* Sends the next batch, or passes over what is not shipped.  True if there may be more. */
+static bool advance(struct tm_link_out *out)
+{
+    struct tm_link_outlet *link = out->link;
+    struct tm_link_stream stream = stream_of(out);
+    struct tm_link_builder b;
+    uint64_t oldest_ms = 0;
+    tm_link_builder_begin(&b, &link->filter, &stream, &out->sent, link->raw, TM_LINK_RAW_MAX);
+    b.to.index = out->scanned.index;
+    b.to.term = out->scanned.term;
+    b.to.hash = out->scanned.hash;
+    enum tm_err e = fill(out, &b, &oldest_ms);
+    if (e == TM_ERR_NOTFOUND) {
+        become(out, TM_LINK_OUT_BEHIND, now_of(out) + STANDS_NS);
+        return false;
+    }
+    if (b.used == 0 && !(out->move && b.to.index > out->sent.index && out->flight_count == 0)) {
+        out->scanned = b.to;
+        return e == TM_OK && b.to.index < commit_of(out);
+    }
+    return launch(out, &b, oldest_ms) && e == TM_OK;
+}
+
+static void note_waiting(struct tm_link_out *out)
+{
+    if (commit_of(out) <= out->scanned.index)
+        out->waiting_since = 0;
+    else if (out->waiting_since == 0)
+        out->waiting_since = now_of(out);
+}
+
+static bool wants_to_send(struct tm_link_out *out)
+{
+    return !out->link->paused && (out->waiting_since != 0 || out->move) && has_room(out);
+}
+
+/* When an acknowledgement has to have come: of the oldest batch under way, or of what the target
+ * had taken, but not committed, when it was asked. */
+static uint64_t ack_deadline(const struct tm_link_out *out)
+{
+    if (out->flight_count > 0)
+        return out->flight[out->flight_first].sent_at + ACK_NS;
+    return out->acked < out->sent.index ? out->begun_at + ACK_NS : NEVER;
+}
+
+/* When something has to be done by time while streaming. */
+static uint64_t stream_deadline(struct tm_link_out *out, bool more)
+{
+    uint64_t now = now_of(out), next = ack_deadline(out);
+    if (!wants_to_send(out))
+        return next;
+    if (more)
+        return now;
+    uint64_t due = out->waiting_since + TM_US(out->link->limits.batch_delay_us);
+    return tm_min_u64(next, due > now ? due : now + FULL_NS);
+}
+
+static void stream(struct tm_link_out *out)
+{
+    uint64_t now = now_of(out);
+    bool more = true;
+    if (now >= ack_deadline(out)) {
+        tm_counter_add(out->link->ctx->counters, TM_COUNTER_link_timeouts, 1);
+        ask_later(out, true);
+        return;
+    }
+    note_waiting(out);
+    for (unsigned i = 0; i < STEPS && more && out->state == TM_LINK_OUT_STREAM; i++) {
+        more = wants_to_send(out) && now >= out->hold_until && has_tokens(out->link) &&
+               (out->move || is_due(out)) && advance(out);
+        note_waiting(out);
+    }
+    if (out->state == TM_LINK_OUT_STREAM)
+        out->next_at = stream_deadline(out, more);
+}
+
+void tm_link_out_turn(struct tm_link_out *out)
+{
+    bool due = now_of(out) >= out->next_at;
+    switch (out->state) {
+    case TM_LINK_OUT_ASK:
+        if (due && !out->link->paused)
+            ask(out);
+        break;
+    case TM_LINK_OUT_ASKED:
+        if (due)
+            ask_later(out, true);
+        break;
+    case TM_LINK_OUT_STREAM:
+        stream(out);
+        break;
+    case TM_LINK_OUT_REFUSED:
+    case TM_LINK_OUT_BEHIND:
+    case TM_LINK_OUT_DIVERGED:
+        if (due)
+            become(out, TM_LINK_OUT_ASK, 0);
+        break;
+    }
+}
+
+uint64_t tm_link_out_deadline(const struct tm_link_out *out)
+{
+    return out->link->paused && out->state == TM_LINK_OUT_ASK ? NEVER : out->next_at;
+}
+
+/* ---- what the target says ---- */
+
+/* Takes batches up to that record off the window. */
+static void land(struct tm_link_out *out, uint64_t index)
+{
+    while (out->flight_count > 0 && out->flight[out->flight_first].to.index <= index) {
+        const struct tm_link_flight *f = &out->flight[out->flight_first];
+        out->flight_bytes -= f->bytes;
+        out->flight_first = (out->flight_first + 1) % TM_LINK_WINDOW;
+        out->flight_count--;
+        tm_counter_add(out->link->ctx->counters, TM_COUNTER_link_batches_acked, 1);
+    }
+}
+
+/* Where a position lies in this log. */
+enum place { IN_LOG, AHEAD, BEFORE, ELSEWHERE };
+
+static enum place place_of(struct tm_link_out *out, const struct tm_link_position *at)
+{
+    struct tm_link_outlet *link = out->link;
+    uint64_t term, hash;
+    if (at->index > commit_of(out))
+        return AHEAD;
+    if (at->index + 1 < link->ops->first(link->host, out))
+        return BEFORE;
+    if (!link->ops->meta(link->host, out, at->index, &term, &hash))
+        return BEFORE;
+    return term == at->term && hash == at->hash ? IN_LOG : ELSEWHERE;
+}
+
+/* Sending goes on after that position. */
+static void begin_at(struct tm_link_out *out, const struct tm_link_at *at)
+{
+    forget_flight(out);
+    new_session(out);
+    out->sent = out->scanned = at->position;
+    out->acked = at->committed;
+    out->begun_at = now_of(out);
+    out->waiting_since = 0;
+    out->refusal = TM_LINK_REFUSAL_NONE;
+    out->refusal_text[0] = '\0';
+    become(out, TM_LINK_OUT_STREAM, 0);
+}
+
+static void on_position(struct tm_link_out *out, const struct tm_link_at *at)
+{
+    if (out->state != TM_LINK_OUT_ASKED && out->state != TM_LINK_OUT_STREAM)
+        return;
+    switch (place_of(out, &at->position)) {
+    case IN_LOG:
+        begin_at(out, at);
+        break;
+    case AHEAD: /* it was committed here once: a new leader learns so in a moment, or it was lost */
+        if (out->backoff_ns < BACKOFF_MAX_NS) {
+            ask_later(out, false);
+            break;
+        }
+        /* fall through */
+    case ELSEWHERE:
+        forget_flight(out);
+        become(out, TM_LINK_OUT_DIVERGED, now_of(out) + STANDS_NS);
+        break;
+    case BEFORE:
+        forget_flight(out);
+        out->acked = at->committed;
+        become(out, TM_LINK_OUT_BEHIND, now_of(out) + STANDS_NS);
+        break;
+    }
+}
+
+static void on_ack(struct tm_link_out *out, const struct tm_link_ack *ack)
+{
+    if (out->state != TM_LINK_OUT_STREAM)
+        return;
+    out->delay_ms = ack->delay_ms;
+    out->backoff_ns = BACKOFF_MIN_NS;
+    if (ack->index <= out->sent.index)
+        out->acked = tm_max_u64(out->acked, ack->index);
+    out->acked_at = now_of(out);
+    land(out, ack->index);
+    out->next_at = 0;
+}
+
+static void on_moved(struct tm_link_out *out, unsigned block)
+{
+    struct tm_link_outlet *link = out->link;
+    bool known = false;
+    for (unsigned i = 0; i < link->block_count; i++)
+        known |= link->blocks[i] == block;
+    if (!known || block == out->block) {
+        ask_later(out, !known);
+        return;
+    }
+    bool first = out->backoff_ns == BACKOFF_MIN_NS;
+    out->block = block;
+    ask_later(out, false);
+    if (first)
+        out->next_at = 0; /* who is sent from one to the other again and again has to wait */
+}
+
+static void on_refused(struct tm_link_out *out, const struct tm_link_refused *r,
+                       struct tm_bytes text)
+{
+    forget_flight(out);
+    out->refusal = (enum tm_link_refusal)r->reason;
+    snprintf(out->refusal_text, sizeof out->refusal_text, "%.*s", (int)text.len,
+             (const char *)text.data);
+    tm_counter_add(out->link->ctx->counters, TM_COUNTER_link_batches_refused, 1);
+    uint64_t wait = tm_link_refusal_stands(r->reason) ? STANDS_NS : out->backoff_ns;
+    out->backoff_ns = tm_min_u64(2 * out->backoff_ns, BACKOFF_MAX_NS);
+    become(out, TM_LINK_OUT_REFUSED, now_of(out) + wait);
+}
+
+/* Whether an answer is to what this stream sent last. */
+static bool is_ours(const struct tm_link_out *out, unsigned block, const struct tm_link_stream *s)
+{
+    return s->session == out->session && s->source == out->source && s->target == out->target &&
+           block == out->block;
+}
+
+void tm_link_out_message(struct tm_link_out *out, unsigned block, uint16_t type,
+                         struct tm_bytes body)
+{
+    union {
+        struct tm_link_stream stream;
+        struct tm_link_at at;
+        struct tm_link_ack ack;
+        struct tm_link_moved moved;
+        struct tm_link_refused refused;
+    } m;
+    struct tm_bytes text;
+    if (type == TM_MESSAGE_LINK_POSITION && tm_link_at_decode(body, &m.at) == TM_OK) {
+        if (is_ours(out, block, &m.stream))
+            on_position(out, &m.at);
+    } else if (type == TM_MESSAGE_LINK_ACK && tm_link_ack_decode(body, &m.ack) == TM_OK) {
+        if (is_ours(out, block, &m.stream))
+            on_ack(out, &m.ack);
+    } else if (type == TM_MESSAGE_LINK_MOVED && tm_link_moved_decode(body, &m.moved) == TM_OK) {
+        if (is_ours(out, block, &m.stream))
+            on_moved(out, m.moved.block);
+    } else if (type == TM_MESSAGE_LINK_REFUSED &&
+               tm_link_refused_decode(body, &m.refused, &text) == TM_OK) {
+        if (is_ours(out, block, &m.stream))
+            on_refused(out, &m.refused, text);
+    }
+}
+
+void tm_link_out_up(struct tm_link_out *out, unsigned block)
+{
+    if (out->state != TM_LINK_OUT_ASK)
+        return;
+    out->block = block;
+    out->backoff_ns = BACKOFF_MIN_NS;
+    out->next_at = 0;
+}
+
+void tm_link_out_down(struct tm_link_out *out, unsigned block)
+{
+    if (out->block == block &&
+        (out->state == TM_LINK_OUT_ASKED || out->state == TM_LINK_OUT_STREAM))
+        ask_later(out, true);
+}
+
+/* ---- what others ask ---- */
+
+uint64_t tm_link_out_needs(const struct tm_link_out *out)
+{
+    return out->acked;
+}
+
+void tm_link_out_move(struct tm_link_out *out, uint64_t index)
+{
+    if (out->state == TM_LINK_OUT_STREAM && out->acked < index &&
+        out->scanned.index > out->sent.index && !out->move) {
+        out->move = true;
+        out->next_at = 0;
+    }
+}
+
+struct tm_link_lag tm_link_out_lag(const struct tm_link_out *out)
+{
+    uint64_t commit = commit_of(out);
+    struct tm_link_lag lag = {.delay_ms = out->delay_ms};
+    if (out->state == TM_LINK_OUT_STREAM && out->flight_count == 0 &&
+        out->scanned.index >= commit && out->acked >= out->sent.index)
+        return lag;
+    lag.records = commit - tm_min_u64(commit, out->acked);
+    uint64_t unsent = commit - tm_min_u64(commit, out->scanned.index);
+    lag.bytes = out->flight_bytes + unsent * out->bytes_a_record;
+    uint64_t oldest = out->flight_count > 0 ? out->flight[out->flight_first].oldest_ms : 0;
+    uint64_t wall = tm_ctx_wall_ms(out->link->ctx), now = now_of(out);
+    if (oldest != 0)
+        lag.age_ms = wall > oldest ? wall - oldest : 0;
+    else if (out->waiting_since != 0)
+        lag.age_ms = (now - out->waiting_since) / TM_MS(1);
+    else if (out->acked_at != 0)
+        lag.age_ms = (now - out->acked_at) / TM_MS(1);
+    return lag;
+}

@@ -1,0 +1,154 @@
+/* link_out.h: the source's end of one stream: from a partition that is led here to one of the
+ * target cluster's.
+ *
+ * It keeps no position: it asks the target for it (OPEN), compares it with the log, and sends what
+ * follows, as many batches at a time as the window holds.  Whatever goes wrong on the way or at the
+ * target ends in asking again: a lost message (no acknowledgement in time), a new leader there
+ * (MOVED, POSITION), a node that is gone.  A new leader here begins anew.  Records of which nothing
+ * is shipped are passed over in silence; they are told only if the log is to be given up (move).
+ *
+ *     ASK --OPEN--> ASKED --POSITION--> STREAM
+ *      ^--no answer, MOVED, gone--'        | no ACK, MOVED, gone: ASK
+ *      any --REFUSED--> REFUSED --a while later--> ASK
+ *      ASKED --position not in the log any more--> BEHIND    --resynchronised--> ASK
+ *      ASKED --position never was in the log----> DIVERGED   --a while later--> ASK
+ *
+ * Pure: wire, log and time through ctx and struct tm_link_out_ops.  One worker's thread. */
+#ifndef TM_ACTORS_LINK_OUT_H
+#define TM_ACTORS_LINK_OUT_H
+
+#include "actors/link.h"
+#include "actors/link_wire.h"
+#include "net/fabric.h"
+#include "runtime/counters.h"
+#include "runtime/ctx.h"
+
+#define TM_LINK_WINDOW 32 /* batches under way at most */
+
+/* X(name, text) */
+#define TM_LINK_OUT_STATE_LIST(X)                                                                  \
+    X(ASK, "about to ask the target where the stream stands")                                      \
+    X(ASKED, "waits for the target to say where the stream stands")                                \
+    X(STREAM, "ships what is committed")                                                           \
+    X(REFUSED, "the target does not take it")                                                      \
+    X(BEHIND, "the log does not reach back to where the target stands")                            \
+    X(DIVERGED, "the target stands where this cluster's log never was")
+
+enum tm_link_out_state {
+#define X(name, text) TM_LINK_OUT_##name,
+    TM_LINK_OUT_STATE_LIST(X)
+#undef X
+};
+
+/* The state's name and text; static storage. */
+const char *tm_link_out_state_name(enum tm_link_out_state state);
+const char *tm_link_out_state_text(enum tm_link_out_state state);
+
+struct tm_link_out;
+
+struct tm_link_out_ops {
+    /* A message to the target partition's worker on that node; fails as tm_link_way_send. */
+    enum tm_err (*send)(void *host, struct tm_link_out *out, unsigned block, uint16_t type,
+                        const struct tm_bytes *pieces, unsigned count);
+    /* The source partition's log.  first: the first index that may be there.  meta: as
+     * tm_log_term_at and tm_log_hash_at, together; index 0 is (0, 0).  record: a committed record,
+     * valid until the next call; TM_ERR_AGAIN: it is being read, `turn` is to be called again then;
+     * TM_ERR_NOTFOUND: it is not there (any more). */
+    uint64_t (*first)(void *host, const struct tm_link_out *out);
+    uint64_t (*commit)(void *host, const struct tm_link_out *out);
+    bool (*meta)(void *host, const struct tm_link_out *out, uint64_t index, uint64_t *term,
+                 uint64_t *hash);
+    enum tm_err (*record)(void *host, const struct tm_link_out *out, uint64_t index,
+                          const struct tm_record **record);
+};
+
+/* A link to another cluster, as all its streams on one worker see it. */
+struct tm_link_outlet {
+    const struct tm_ctx *ctx;
+    const struct tm_link_out_ops *ops;
+    void *host;
+    const char *target; /* the cluster's name */
+    struct tm_link_filter filter;
+    struct tm_link_limits limits;
+    uint64_t incarnation, epoch;  /* of this cluster */
+    uint32_t sources, targets;    /* partitions of the two clusters */
+    uint8_t blocks[TM_NODES_MAX]; /* the target's nodes */
+    unsigned block_count;         /* 1.. */
+    bool paused;                  /* nothing new is sent; what is under way is taken note of */
+    uint8_t *raw, *packed;        /* TM_LINK_RAW_MAX bytes each, shared by the worker's links */
+    int64_t tokens;               /* bytes that may be sent now; below 0: too many were */
+    uint64_t refilled_at;
+};
+
+/* A batch under way. */
+struct tm_link_flight {
+    struct tm_link_position to;
+    uint64_t sent_at;
+    uint64_t oldest_ms; /* when the first record in it was written */
+    uint32_t bytes;
+    uint32_t changes;
+};
+
+struct tm_link_out {
+    struct tm_link_outlet *link;
+    void *log; /* for ops: whose log */
+    uint32_t source, target;
+    enum tm_link_out_state state;
+    unsigned block;      /* the node that is taken for the target's leader */
+    uint64_t session;    /* of the newest OPEN, or of the last time that sending began anew */
+    uint64_t next_at;    /* when something is due by time; UINT64_MAX: nothing is */
+    uint64_t backoff_ns; /* how long the next failure waits */
+    uint64_t hold_until; /* the way was full: nothing is sent before */
+    uint64_t acked;      /* the target has everything up to this index for good */
+    struct tm_link_position sent;    /* the end of the last batch that was sent */
+    struct tm_link_position scanned; /* between `sent` and this nothing is to be shipped */
+    struct tm_link_flight flight[TM_LINK_WINDOW]; /* a ring: sent, not acknowledged */
+    unsigned flight_first, flight_count;
+    uint64_t flight_bytes;
+    uint64_t begun_at;       /* sending began anew */
+    uint64_t waiting_since;  /* when the first record after `scanned` was seen; 0: none waits */
+    uint64_t bytes_a_record; /* that one took in recent batches */
+    bool move;               /* `acked` is to follow `scanned` */
+    enum tm_link_refusal refusal;
+    char refusal_text[TM_LINK_REFUSAL_TEXT_MAX + 1];
+    uint64_t delay_ms; /* as of the last ACK */
+    uint64_t acked_at;
+};
+
+/* How far the target is behind; 0 all over where nothing waits. */
+struct tm_link_lag {
+    uint64_t records, bytes, age_ms, delay_ms;
+};
+
+/* Begins to ask.  link, and what `log` is, outlive the stream. */
+void tm_link_out_init(struct tm_link_out *out, struct tm_link_outlet *link, void *log,
+                      uint32_t source, uint32_t target);
+
+/* What is due: by time, by new records, by a record that was read.  As often as that happens. */
+void tm_link_out_turn(struct tm_link_out *out);
+
+/* When the next turn is due by time alone. */
+uint64_t tm_link_out_deadline(const struct tm_link_out *out);
+
+/* POSITION, ACK, MOVED or REFUSED for this stream from node `block`: bytes from outside. */
+void tm_link_out_message(struct tm_link_out *out, unsigned block, uint16_t type,
+                         struct tm_bytes body);
+
+/* The node is there (again).  The node is gone: whatever it was sent is lost. */
+void tm_link_out_up(struct tm_link_out *out, unsigned block);
+void tm_link_out_down(struct tm_link_out *out, unsigned block);
+
+/* The log has to keep what comes after this record for the stream. */
+uint64_t tm_link_out_needs(const struct tm_link_out *out);
+
+/* Records up to `index` are to be given up: if that is because the target was not told that it
+ * needs none of them, it is told. */
+void tm_link_out_move(struct tm_link_out *out, uint64_t index);
+
+/* Asks anew at once: the rules changed, an operator wants it, it was resynchronised. */
+void tm_link_out_restart(struct tm_link_out *out);
+
+/* How much of the stream the target does not have for good. */
+struct tm_link_lag tm_link_out_lag(const struct tm_link_out *out);
+
+#endif
