@@ -1,8 +1,8 @@
 /* directory_file.h: the copy of the directory in a node's data directory.
  *
  * It is a cache: it says which version this node went by last, so that it can start without asking
- * anybody; a newer version replaces it.  The file is written beside the old one, synced and
- * renamed, so that there is always one whole file; it holds two copies.
+ * anybody; a newer version replaces it.  The file is replaced as a whole
+ * (actors/whole_file.h); it holds two copies.
  *
  * At boot and at creation it is written and read at once (blocks); while the node runs, step by
  * step by the disk's completions.  One thread: worker 0's. */
@@ -10,7 +10,7 @@
 #define TM_ACTORS_DIRECTORY_FILE_H
 
 #include "actors/directory.h"
-#include "runtime/disk.h"
+#include "actors/whole_file.h"
 
 #define TM_DIRECTORY_FILE "directory"
 
@@ -22,13 +22,7 @@ enum tm_err tm_directory_load(struct tm_disk *disk, struct tm_directory *d);
 enum tm_err tm_directory_save(struct tm_disk *disk, const struct tm_directory *d);
 
 struct tm_directory_write {
-    struct tm_disk *disk;
-    struct tm_disk_op op; /* of the step under way */
-    unsigned step;
-    uint8_t *bytes; /* NULL: nothing is under way */
-    uint32_t len;
-    int32_t file;   /* -1: not open */
-    int64_t failed; /* the first step's result that was none; 0: none */
+    struct tm_whole_write whole;
     uint64_t version;
     void (*done)(void *host, uint64_t version, enum tm_err err);
     void *host;
@@ -43,7 +37,7 @@ enum tm_err tm_directory_write(struct tm_directory_write *w, struct tm_disk *dis
 
 static inline bool tm_directory_writing(const struct tm_directory_write *w)
 {
-    return w->bytes != NULL;
+    return tm_whole_writing(&w->whole);
 }
 
 /* The disk has forgotten what was under way, as when the process dies: frees the memory. */

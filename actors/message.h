@@ -2,8 +2,9 @@
  *
  * A message is a 24-byte head and a body, little-endian.  Bodies that are not spelled out here have
  * an encoding of their own in the header named beside the type.  Numbers are append-only (6, 7, 10,
- * 11, 18 and 19 are free): nodes of neighbouring versions talk to each other.  Everything received
- * is checked before it is used. */
+ * 11, 18, 19 and 26 to 31 are free); from 32 on they go between linked clusters
+ * (actors/link_way.h): nodes of neighbouring versions talk to each other.  Everything received is
+ * checked before it is used. */
 #ifndef TM_ACTORS_MESSAGE_H
 #define TM_ACTORS_MESSAGE_H
 
@@ -30,6 +31,7 @@
     X(23, TOLD, "the sibling's answer to that session (actors/request_wire.h)")                    \
     X(24, WANT, "records arg..arg2 are missing here; body: the hash of the last one")              \
     X(25, GIVE, "one of them, arg = its index")                                                    \
+    X(32, LINK_READY, "between clusters: the sender takes messages of this worker now")            \
     X(33, LINK_OPEN, "between clusters: where does the stream stand? (actors/link_wire.h)")        \
     X(34, LINK_POSITION, "there: what has to follow")                                              \
     X(35, LINK_BATCH, "changes of a stream")                                                       \

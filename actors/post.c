@@ -37,9 +37,9 @@ struct tm_post {
     uint8_t hello[TM_CHANNEL_HELLO_MAX];
 };
 
-static struct tm_counters *counters(const struct tm_post *post)
+static void count(const struct tm_post *post, enum tm_counter own, enum tm_counter links)
 {
-    return post->config.ctx->counters;
+    tm_counter_add(post->config.ctx->counters, post->config.links ? links : own, 1);
 }
 
 static void set_bit(uint64_t *bits, unsigned i)
@@ -107,7 +107,7 @@ static bool on_message(void *host, struct tm_channel *ch, struct tm_bytes messag
     memcpy(&head, data, sizeof head);
     head.node = l->peer.node;
     head.worker = l->peer.worker;
-    tm_counter_add(counters(post), TM_COUNTER_channel_messages_received, 1);
+    count(post, TM_COUNTER_channel_messages_received, TM_COUNTER_link_messages_received);
     post->config.ops.message(post->config.ops.host, &head,
                              tm_bytes_of(data + sizeof head, message.len - sizeof head));
     return true;
@@ -143,7 +143,7 @@ static void on_reset(void *host, struct tm_channel *ch, uint64_t dropped)
 {
     struct link *l = host;
     (void)ch;
-    tm_counter_add(counters(l->post), TM_COUNTER_channel_resets, 1);
+    count(l->post, TM_COUNTER_channel_resets, TM_COUNTER_link_resets);
     tm_ctx_log(l->post->config.ctx, TM_LOG_INFO, "peer_restarted",
                "node=%u worker=%u messages_dropped=%llu", l->peer.node, l->peer.worker,
                (unsigned long long)dropped);
@@ -152,7 +152,12 @@ static void on_reset(void *host, struct tm_channel *ch, uint64_t dropped)
 static void on_refused(void *host, struct tm_channel *ch, const char *reason)
 {
     struct link *l = host;
+    const struct tm_post_ops *ops = &l->post->config.ops;
     (void)ch;
+    if (ops->refused != NULL) {
+        ops->refused(ops->host, l->peer, reason);
+        return;
+    }
     tm_ctx_log(l->post->config.ctx, TM_LOG_ERROR, "peer_refuses", "node=%u worker=%u reason=\"%s\"",
                l->peer.node, l->peer.worker, reason);
 }
@@ -262,7 +267,10 @@ static void on_event(void *host, unsigned node, enum tm_fabric_event event)
     struct tm_post *post = host;
     bool up = event == TM_FABRIC_PEER_UP;
     uint64_t now = tm_ctx_now(post->config.ctx);
-    tm_counter_add(counters(post), up ? TM_COUNTER_peer_ups : TM_COUNTER_peer_downs, 1);
+    if (up)
+        count(post, TM_COUNTER_peer_ups, TM_COUNTER_link_ups);
+    else
+        count(post, TM_COUNTER_peer_downs, TM_COUNTER_link_downs);
     for (unsigned i = 0; i < post->count; i++) {
         if (post->list[i]->peer.node != node)
             continue;
@@ -293,17 +301,17 @@ void tm_post_know(struct tm_post *post, struct tm_place to)
 /* ---- sending ---- */
 
 static enum tm_err send_far(struct tm_post *post, struct tm_place to, const struct tm_bytes *pieces,
-                            unsigned count)
+                            unsigned n)
 {
     struct link *l = link_to(post, to);
     if (!link_up(l))
         return TM_ERR_CLOSED;
     touch(l);
-    enum tm_err e = tm_channel_send(l->channel, pieces, count);
+    enum tm_err e = tm_channel_send(l->channel, pieces, n);
     if (e == TM_OK)
-        tm_counter_add(counters(post), TM_COUNTER_channel_messages_sent, 1);
+        count(post, TM_COUNTER_channel_messages_sent, TM_COUNTER_link_messages_sent);
     else if (e == TM_ERR_FULL)
-        tm_counter_add(counters(post), TM_COUNTER_channel_full, 1);
+        count(post, TM_COUNTER_channel_full, TM_COUNTER_link_full);
     return e;
 }
 
@@ -394,8 +402,11 @@ void tm_post_housekeep(struct tm_post *post)
         if (tm_channel_idle(ch))
             tm_channel_trim(ch);
     }
-    tm_counter_set(counters(post), TM_COUNTER_channel_retransmits, retransmits);
-    tm_counter_set(counters(post), TM_COUNTER_channel_drops, drops);
+    bool links = post->config.links;
+    struct tm_counters *c = post->config.ctx->counters;
+    tm_counter_set(c, links ? TM_COUNTER_link_retransmits : TM_COUNTER_channel_retransmits,
+                   retransmits);
+    tm_counter_set(c, links ? TM_COUNTER_link_drops : TM_COUNTER_channel_drops, drops);
 }
 
 bool tm_post_idle(const struct tm_post *post)

@@ -33,6 +33,8 @@ struct tm_post_ops {
     void (*up)(void *host, struct tm_place from, struct tm_bytes hello, uint64_t boot);
     /* The fabric says that the node's process is gone, or is there again. */
     void (*node_event)(void *host, unsigned node, bool up);
+    /* The peer worker refuses this process, about once a second.  NULL: it is logged. */
+    void (*refused)(void *host, struct tm_place from, const char *reason);
 };
 
 struct tm_post_config {
@@ -41,6 +43,7 @@ struct tm_post_config {
     uint64_t boot;
     uint64_t cluster_hash;
     struct tm_bytes hello; /* copied */
+    bool links; /* peers are of other clusters: counted as link_*, else channel_*, peer_* */
     struct tm_post_ops ops;
 };
 

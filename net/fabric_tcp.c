@@ -104,7 +104,7 @@ static const struct tm_actor_ops actor_ops = {
 
 static enum tm_err dropped(struct tcp *t, enum tm_err err)
 {
-    tm_counter_add(t->counters, TM_COUNTER_tcp_frames_dropped, 1);
+    tm_tcp_count(t, TM_COUNTER_tcp_frames_dropped, TM_COUNTER_link_frames_dropped, 1);
     return err;
 }
 
@@ -136,8 +136,8 @@ static enum tm_err table_send(struct tm_fabric *f, unsigned node, unsigned worke
     enum tm_err err = tm_socket_sendv(pair->link->conn, all, 1 + count);
     if (err != TM_OK)
         return dropped(t, err);
-    tm_counter_add(t->counters, TM_COUNTER_tcp_frames_sent, 1);
-    tm_counter_add(t->counters, TM_COUNTER_tcp_bytes_sent, len);
+    tm_tcp_count(t, TM_COUNTER_tcp_frames_sent, TM_COUNTER_link_frames_sent, 1);
+    tm_tcp_count(t, TM_COUNTER_tcp_bytes_sent, TM_COUNTER_link_bytes_sent, len);
     return TM_OK;
 }
 

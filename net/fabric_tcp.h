@@ -13,7 +13,7 @@
  * Events: UP whenever a connection to the node was greeted (again); DOWN when the last one to it
  * ended, at once when its process died.
  *
- * The worker's counters tcp_*, peer_ups and peer_downs count what passes. */
+ * The worker's counters count what passes: config.links says which. */
 #ifndef TM_NET_FABRIC_TCP_H
 #define TM_NET_FABRIC_TCP_H
 
@@ -36,6 +36,7 @@ struct tm_fabric_tcp_config {
     unsigned worker;
     int listen_fd;         /* of tm_socket_bind, at this worker's port; the fabric's from new on */
     uint32_t output_limit; /* bytes that wait per connection; 0: 1 MiB; at least 64 KiB */
+    bool links;            /* peers are of other clusters: link_* count frames, and nobody events */
     uint16_t buffer_group; /* unique in the worker's ring (net/socket.h) */
     const struct tm_fabric_tcp_peer *peers; /* TM_NODES_MAX of them, by node; copied */
 };

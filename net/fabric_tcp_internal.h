@@ -66,6 +66,12 @@ struct tcp {
     struct tcp_peer peers[TM_NODES_MAX]; /* cfg.workers 0: no such node */
 };
 
+static inline void tm_tcp_count(const struct tcp *t, enum tm_counter own, enum tm_counter links,
+                                uint64_t n)
+{
+    tm_counter_add(t->counters, t->cfg.links ? links : own, n);
+}
+
 static inline uint64_t tm_tcp_now(const struct tcp *t)
 {
     return tm_ctx_now(&t->worker->ctx);

@@ -81,9 +81,10 @@ void tm_tcp_link_free(struct tcp *t, struct tcp_link *l)
 static void tell(struct tcp *t, const struct tcp_peer *peer, enum tm_fabric_event event)
 {
     bool up = event == TM_FABRIC_PEER_UP;
-    tm_counter_add(t->counters, up ? TM_COUNTER_peer_ups : TM_COUNTER_peer_downs, 1);
+    if (!t->cfg.links)
+        tm_counter_add(t->counters, up ? TM_COUNTER_peer_ups : TM_COUNTER_peer_downs, 1);
     tm_ctx_log(&t->worker->ctx, TM_LOG_INFO, up ? "fabric_peer_up" : "fabric_peer_down",
-               "fabric=tcp peer=%u", peer->node);
+               "fabric=%s peer=%u", t->cfg.links ? "links" : "tcp", peer->node);
     t->sink.event(t->sink.host, peer->node, event);
 }
 
@@ -259,8 +260,8 @@ static bool greeted(struct tcp *t, struct tcp_link *l, const struct greeting *g)
 
 static void deliver(struct tcp *t, struct tcp_link *l, uint8_t *frame, size_t len)
 {
-    tm_counter_add(t->counters, TM_COUNTER_tcp_frames_received, 1);
-    tm_counter_add(t->counters, TM_COUNTER_tcp_bytes_received, len);
+    tm_tcp_count(t, TM_COUNTER_tcp_frames_received, TM_COUNTER_link_frames_received, 1);
+    tm_tcp_count(t, TM_COUNTER_tcp_bytes_received, TM_COUNTER_link_bytes_received, len);
     t->sink.frame(t->sink.host, l->pair->peer->node, l->pair->worker, frame, len);
 }
 

@@ -60,6 +60,25 @@
       "batches refused for a type that must not be here")                                          \
     X(link_dead_letters, COUNT, "changes", "changes of linked clusters that could not be applied") \
     X(link_malformed, COUNT, "messages", "messages of linked clusters that made no sense")         \
+    X(link_messages_sent, COUNT, "messages", "messages to linked clusters")                        \
+    X(link_messages_received, COUNT, "messages", "messages from linked clusters")                  \
+    X(link_messages_dropped, COUNT, "messages",                                                    \
+      "of these, thrown away: there is no link, or none that clusters send")                       \
+    X(link_retransmits, COUNT, "frames", "frames to linked clusters sent again")                   \
+    X(link_drops, COUNT, "frames",                                                                 \
+      "frames of other clusters thrown away: damaged, doubled or stale")                           \
+    X(link_resets, COUNT, "events",                                                                \
+      "channels begun anew because a node of a linked cluster had restarted")                      \
+    X(link_full, COUNT, "events", "sends refused because the window to a linked cluster was full") \
+    X(link_ups, COUNT, "events", "times a node of a linked cluster came within reach")             \
+    X(link_downs, COUNT, "events", "times a node of a linked cluster went out of reach")           \
+    X(link_refusals, COUNT, "events",                                                              \
+      "times a node of another cluster was refused, or refused this one")                          \
+    X(link_frames_sent, COUNT, "frames", "frames given to the fabric of links")                    \
+    X(link_frames_received, COUNT, "frames", "frames that came from the fabric of links")          \
+    X(link_bytes_sent, COUNT, "bytes", "bytes of the frames sent to linked clusters")              \
+    X(link_bytes_received, COUNT, "bytes", "bytes of the frames received from linked clusters")    \
+    X(link_frames_dropped, COUNT, "frames", "frames of links not sent: buffer full or peer down")  \
     X(ring_full, COUNT, "events", "claims that found the ring to another worker full")             \
     X(ring_records, COUNT, "records", "records published to other workers")                        \
     X(turns, COUNT, "turns", "turns of the worker loop that did something")                        \
