@@ -264,6 +264,12 @@ static void say(struct differences *w, bool file_holds, const char *fmt, ...)
     w->visit(w->arg, text, file_holds);
 }
 
+/* What defineNode says of one node: "node-1/address".  Links have a ':' before it (link_plan.h). */
+static bool is_physical(struct tm_bytes name)
+{
+    return memchr(name.data, '/', name.len) != NULL && memchr(name.data, ':', name.len) == NULL;
+}
+
 static void say_fact(struct differences *w, struct tm_bytes name, const struct tm_bytes *file,
                      const struct tm_bytes *cluster)
 {
@@ -273,7 +279,7 @@ static void say_fact(struct differences *w, struct tm_bytes name, const struct t
         if (of[i] != NULL)
             snprintf(has[i], sizeof has[i], "'%.*s'%s", (int)tm_min_u64(of[i]->len, 350),
                      (const char *)of[i]->data, of[i]->len > 350 ? "..." : "");
-    say(w, memchr(name.data, '/', name.len) != NULL, "%.*s: the file says %s, the cluster has %s",
+    say(w, is_physical(name), "%.*s: the file says %s, the cluster has %s",
         (int)tm_min_u64(name.len, 160), (const char *)name.data, has[0], has[1]);
 }
 

@@ -7,8 +7,9 @@
  * directory (actors/directory_file.h), so that a node knows at start who it is.
  *
  * Whatever else the file says of the cluster stands in the *facts*: lines "name=value\n", ascending
- * by name.  Names are the options' own ("region", "replicateTo"); what defineNode says of one node
- * is "node-1/address": physical facts, which hold as the file of that start has them.
+ * by name.  Names are the options' own ("region", "location"); what defineNode says of one node
+ * is "node-1/address": physical facts, which hold as the file of that start has them.  Links and
+ * rules for types have names with a ':' (actors/link_plan.h).
  *
  * Partitions 0..partitions-1 hold clients' entities; number `partitions` is the system partition.
  * Plain data and pure functions. */

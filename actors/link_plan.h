@@ -119,6 +119,8 @@ struct tm_link {
 };
 
 struct tm_link_plan {
+    uint64_t version;  /* of the directory that it is of (actors/node.h); 0: of none */
+    char refused[256]; /* why the directory's lines were not taken; else "" */
     char cluster[TM_LINK_NAME_MAX + 1];
     char jurisdiction[TM_LINK_NAME_MAX + 1]; /* of this cluster; "": none */
     unsigned peer_count, node_count, out_count, in_count;

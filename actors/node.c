@@ -1,13 +1,42 @@
 #include "actors/node.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+/* What lives as long as the node, or a version of its directory. */
+static void *make(size_t size)
+{
+    return calloc(1, size);
+}
+
+/* What the directory says of links; lines that cannot be read make a plan without any. */
+static struct tm_link_plan *read_links(const struct tm_node *n, const struct tm_directory *d)
+{
+    struct tm_link_base base = n->link_base;
+    struct tm_link_plan *plan = make(sizeof *plan);
+    char why[sizeof plan->refused];
+    if (plan == NULL)
+        return NULL;
+    if (base.address == NULL)
+        base = (struct tm_link_base){.address = "127.0.0.1", .base_port = TM_LINK_BLOCK_PORTS};
+    if (tm_link_plan_parse(plan, d->cluster, d->facts, &base, why, sizeof why) != TM_OK)
+        snprintf(plan->refused, sizeof plan->refused, "%s", why);
+    plan->version = d->version;
+    return plan;
+}
 
 enum tm_err tm_node_run(struct tm_node *n, struct tm_directory *directory)
 {
     TM_ASSERT(!atomic_load(&n->running));
-    n->leader = calloc(directory->partitions + 1, sizeof *n->leader);
-    if (n->leader == NULL)
+    n->leader = make((directory->partitions + 1) * sizeof *n->leader);
+    struct tm_link_plan *links = read_links(n, directory);
+    if (n->leader == NULL || links == NULL) {
+        free((void *)n->leader);
+        n->leader = NULL;
+        free(links);
         return TM_ERR_NOMEM;
+    }
+    atomic_store(&n->links, links);
     atomic_store(&n->directory, directory);
     atomic_store(&n->running, true);
     return TM_OK;
@@ -18,8 +47,12 @@ void tm_node_free(struct tm_node *n)
     free((void *)n->leader);
     free(atomic_load(&n->directory));
     free(n->retired);
+    free(atomic_load(&n->links));
+    free(n->retired_links);
     n->leader = NULL;
     n->retired = NULL;
+    n->retired_links = NULL;
+    atomic_store(&n->links, NULL);
     atomic_store(&n->directory, NULL);
 }
 
@@ -37,8 +70,15 @@ enum tm_err tm_node_publish(struct tm_node *n, struct tm_directory *d)
     for (unsigned w = 0; w < n->workers; w++)
         if (atomic_load_explicit(&n->taken[w], memory_order_acquire) != now->version)
             return TM_ERR_AGAIN;
+    struct tm_link_plan *links = read_links(n, d);
+    if (links == NULL)
+        return TM_ERR_AGAIN;
     free(n->retired); /* nobody goes by it */
     n->retired = now;
+    /* First the links: who finds the directory finds them at least as new. */
+    free(n->retired_links);
+    n->retired_links = atomic_load_explicit(&n->links, memory_order_relaxed);
+    atomic_store_explicit(&n->links, links, memory_order_release);
     atomic_store_explicit(&n->directory, d, memory_order_release);
     return TM_OK;
 }

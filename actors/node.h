@@ -10,6 +10,7 @@
 
 #include "actors/directory.h"
 #include "actors/dispatch.h"
+#include "actors/link_plan.h"
 #include "runtime/counters.h"
 
 #include <stdatomic.h>
@@ -32,12 +33,15 @@ struct tm_node {
     struct tm_directory_spec spec; /* the nodes as they are numbered, and what to create */
     struct tm_directory_spec file; /* what the topology file says, for reports */
     struct tm_node_address address[TM_NODES_MAX];
+    struct tm_link_base link_base; /* where linked clusters are; no address: this machine */
 
     /* Set by worker 0 before `running`. */
     uint64_t disk_id;
     uint64_t incarnation;
     struct tm_directory *_Atomic directory; /* tm_node_take, tm_node_directory */
     struct tm_directory *retired;           /* the one before, until every worker has taken it */
+    struct tm_link_plan *_Atomic links;     /* what the directory says of links: tm_node_links */
+    struct tm_link_plan *retired_links;
     _Atomic uint64_t taken[TM_WORKERS_MAX]; /* the version that the worker goes by; 0: none yet */
     _Atomic bool running;                   /* the cluster exists and this node is part of it */
 
@@ -57,7 +61,7 @@ struct tm_node {
     _Atomic uint64_t epoch; /* grows with each change of leader, aliveness or worker count */
 };
 
-/* Allocates the leader table; directory is taken over.  TM_ERR_NOMEM. */
+/* Allocates the leader table and reads the links; directory is taken over.  TM_ERR_NOMEM. */
 enum tm_err tm_node_run(struct tm_node *n, struct tm_directory *directory);
 void tm_node_free(struct tm_node *n);
 
@@ -65,8 +69,16 @@ void tm_node_free(struct tm_node *n);
  * turn.  The node runs. */
 const struct tm_directory *tm_node_take(struct tm_node *n, unsigned worker);
 
+/* The links, for a worker to go by as long as by the directory it took just before: of that
+ * version, or of the next one.  A directory whose lines this build does not understand has none,
+ * and says why. */
+static inline const struct tm_link_plan *tm_node_links(const struct tm_node *n)
+{
+    return atomic_load_explicit(&n->links, memory_order_acquire);
+}
+
 /* Worker 0: d is the next version, and is taken over.  TM_ERR_AGAIN: some worker has not taken the
- * present one yet. */
+ * present one yet, or there is no memory. */
 enum tm_err tm_node_publish(struct tm_node *n, struct tm_directory *d);
 
 /* Worker 0: the newest. */

@@ -25,7 +25,7 @@
 /* The cluster exists: what this worker needs for it is made. */
 static enum tm_err begin_running(struct tm_shard *s, char *why, size_t why_size)
 {
-    s->directory = tm_node_take(s->node, s->self.worker);
+    tm_shard_take_directory(s);
     struct tm_dispatch_config c = {.ctx = s->ctx,
                                    .partitions = s->directory->partitions + 1,
                                    .self = s->self,
@@ -225,7 +225,7 @@ void tm_shard_turn(struct tm_shard *s)
     if (s->self.worker == 0)
         tm_creation_tick(&s->creation);
     if (s->directory != NULL)
-        s->directory = tm_node_take(s->node, s->self.worker);
+        tm_shard_take_directory(s);
     check_running(s);
     tm_shard_go_on(s);
     if (s->running) {

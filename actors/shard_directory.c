@@ -29,6 +29,11 @@ static void say_difference(void *arg, const char *text, bool file_holds)
 static void c_changed(void *host, const struct tm_directory *directory)
 {
     struct tm_shard *s = host;
+    const struct tm_link_plan *links = tm_node_links(s->node);
+    if (links->refused[0] != '\0')
+        tm_ctx_log(s->ctx, TM_LOG_ERROR, "links_refused", "reason=\"%s\" action=\"%s\"",
+                   links->refused,
+                   "no link works at this node: it may be an older build than the others");
     tm_directory_differences(directory, &s->node->file, say_difference, s);
 }
 
@@ -47,6 +52,12 @@ static void c_run(void *host, struct tm_directory *directory)
 struct tm_creation_ops tm_shard_creation_ops(struct tm_shard *s)
 {
     return (struct tm_creation_ops){.host = s, .send = c_send, .run = c_run, .changed = c_changed};
+}
+
+void tm_shard_take_directory(struct tm_shard *s)
+{
+    s->directory = tm_node_take(s->node, s->self.worker);
+    s->links = tm_node_links(s->node);
 }
 
 /* ---- the system partition ---- */

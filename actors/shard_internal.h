@@ -46,6 +46,7 @@ struct tm_shard {
     struct tm_creation creation;  /* worker 0 */
     /* What this worker goes by in this turn; NULL until the node runs. */
     const struct tm_directory *directory;
+    const struct tm_link_plan *links; /* taken with it; its version tells when it is another */
 
     bool running; /* storage is open, partitions exist */
     bool stopping, stopped, failed;
@@ -111,6 +112,7 @@ void tm_shard_close_storage(struct tm_shard *s);
 
 /* Worker 0's.  And the look at the system partition, some ten times a second, if it is here. */
 struct tm_creation_ops tm_shard_creation_ops(struct tm_shard *s);
+void tm_shard_take_directory(struct tm_shard *s);
 void tm_shard_tend_directory(struct tm_shard *s);
 
 /* Looks whether the disk has room for effects, and tells the replicas. */

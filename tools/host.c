@@ -214,6 +214,8 @@ static enum tm_err describe_node(struct tm_host *h, char *why)
     n->file = n->spec;
     n->file.names = (const char *const *)listed->names;
     n->file.count = listed->count;
+    n->link_base = (struct tm_link_base){.address = h->options.address,
+                                         .base_port = (unsigned)h->options.base_port};
     n->disk_id = h->config.identity->disk_id;
     n->incarnation = h->config.identity->incarnation;
     while (n->boot == 0)

@@ -56,6 +56,42 @@ static void a_directory_lives_until_every_worker_took_the_next(void)
     tm_node_free(&n);
 }
 
+static struct tm_directory *with_facts(uint64_t version, const char *facts)
+{
+    struct tm_directory *d = directory(4);
+    d->version = version;
+    d->facts_len = (uint32_t)snprintf(d->facts, sizeof d->facts, "%s", facts);
+    return d;
+}
+
+/* A worker's links live as long as the directory that it took before them. */
+static void links_come_with_their_directory(void)
+{
+    struct tm_node n = {.self = 1, .workers = 2, .link_base = {"10.0.0.1", 9000}};
+    CU_ASSERT_EQUAL(tm_node_run(&n, with_facts(1, "cluster:b/nodes=b-1::+1\n"
+                                                  "to:b/replicationMode=async\n")),
+                    TM_OK);
+    CU_ASSERT_EQUAL(tm_node_take(&n, 0)->version, 1);
+    CU_ASSERT_EQUAL(tm_node_take(&n, 1)->version, 1);
+    const struct tm_link_plan *first = tm_node_links(&n);
+    CU_ASSERT(first->version == 1 && first->out_count == 1);
+    CU_ASSERT(first->nodes[0].first_port == 9032 &&
+              strcmp(first->nodes[0].address, "10.0.0.1") == 0);
+    CU_ASSERT_EQUAL(tm_node_publish(&n, with_facts(2, "to:c/replicationMode=async\n")), TM_OK);
+    CU_ASSERT_EQUAL(tm_node_take(&n, 0)->version, 2);
+    CU_ASSERT(tm_node_links(&n)->version == 2 &&
+              tm_link_plan_find_out(tm_node_links(&n), "c") == 0);
+    CU_ASSERT_EQUAL(tm_link_plan_find_out(first, "b"), 0); /* worker 1 still goes by it */
+    tm_node_take(&n, 1);
+    /* What this build does not know stops all of it, and says why. */
+    CU_ASSERT_EQUAL(tm_node_publish(&n, with_facts(3, "to:c/colour=red\n"
+                                                      "to:c/replicationMode=async\n")),
+                    TM_OK);
+    CU_ASSERT(tm_node_links(&n)->version == 3 && tm_node_links(&n)->out_count == 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(tm_node_links(&n)->refused, "to:c/colour=red"));
+    tm_node_free(&n);
+}
+
 static void the_leader_of_the_highest_term_counts(void)
 {
     struct tm_node n;
@@ -131,6 +167,7 @@ static void the_last_node_and_a_great_term_fit(void)
 static const struct tm_test tests[] = {
     TM_TEST(a_node_runs_from_the_moment_it_has_a_directory),
     TM_TEST(a_directory_lives_until_every_worker_took_the_next),
+    TM_TEST(links_come_with_their_directory),
     TM_TEST(the_leader_of_the_highest_term_counts),
     TM_TEST(the_epoch_grows_with_every_change_and_only_then),
     TM_TEST(partitions_spread_over_the_workers_of_their_leader),

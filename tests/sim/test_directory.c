@@ -2,6 +2,7 @@
  * every node comes to go by it, whatever happens to nodes meanwhile. */
 #include "tests/sim/raw_client.h"
 #include "tests/sim/settle.h"
+#include "tests/sim/sim_internal.h"
 
 static struct tm_sim *sim;
 
@@ -77,15 +78,16 @@ static void expect_everywhere(unsigned nodes, uint64_t version)
     CU_ASSERT_TRUE(good);
 }
 
-/* The reply to a change of `now` into the next version, asked of that node; "" if none came. */
-static const char *change(unsigned node, const struct tm_directory *now, uint64_t patience)
+/* The reply to a change of `now` into the next version with such facts, asked of that node; "" if
+ * none came. */
+static const char *change_facts(unsigned node, const struct tm_directory *now, const char *facts,
+                                uint64_t patience)
 {
     static char text[256];
     static struct tm_directory next;
     next = *now;
     next.version++;
-    next.facts_len = (uint32_t)snprintf(next.facts, sizeof next.facts, "region=moon-%llu\n",
-                                        (unsigned long long)next.version);
+    next.facts_len = (uint32_t)snprintf(next.facts, sizeof next.facts, "%s", facts);
     size_t len = tm_directory_size(&next);
     uint8_t *bytes = malloc(len);
     TM_ASSERT(bytes != NULL);
@@ -99,6 +101,13 @@ static const char *change(unsigned node, const struct tm_directory *now, uint64_
     leave(c);
     free(bytes);
     return text;
+}
+
+static const char *change(unsigned node, const struct tm_directory *now, uint64_t patience)
+{
+    char facts[64];
+    snprintf(facts, sizeof facts, "region=moon-%llu\n", (unsigned long long)now->version + 1);
+    return change_facts(node, now, facts, patience);
 }
 
 /* Changes what the node goes by, until that succeeds. */
@@ -116,11 +125,11 @@ static void change_until_done(unsigned node)
 
 /* A change whose answer is that of the partition: a node that has just come back knows no leader to
  * ask. */
-static const char *decided(unsigned node, const struct tm_directory *now)
+static const char *decided(unsigned node, const struct tm_directory *now, const char *facts)
 {
     const char *said = "";
     for (unsigned tries = 0; tries < 50; tries++) {
-        said = change(node, now, TM_SECONDS(10));
+        said = change_facts(node, now, facts, TM_SECONDS(10));
         if (strncmp(said, "-ERR", 4) == 0 || strncmp(said, "+OK", 3) == 0)
             return said;
         tm_sim_run_for(sim, TM_MS(200));
@@ -189,6 +198,29 @@ static void a_change_that_does_not_follow_the_present_version_is_refused(void)
     end(c.nodes);
 }
 
+/* Links are what the newest version says, at every worker; a line that no node knows changes
+ * nothing. */
+static void links_that_are_changed_reach_every_node_or_none(void)
+{
+    static struct tm_directory now;
+    struct tm_sim_config c;
+    tm_sim_config_default(&c, seed_of_test());
+    begin(&c);
+    CU_ASSERT_TRUE_FATAL(directory_at(0, &now));
+    const char *said = decided(1, &now, "to:moon/colour=red\n");
+    CU_ASSERT_PTR_NOT_NULL(strstr(said, "-ERR the directory is not taken: line "
+                                        "\"to:moon/colour=red\": is no option of a link"));
+    expect_everywhere(c.nodes, 1);
+    said = decided(1, &now, "to:moon/replicationMode=async\n");
+    CU_ASSERT_STRING_EQUAL(said, "+OK\r\n");
+    expect_everywhere(c.nodes, 2);
+    for (unsigned i = 0; i < c.nodes; i++) {
+        const struct tm_link_plan *links = tm_node_links(&sim->nodes[i].shared);
+        CU_ASSERT(links->version == 2 && tm_link_plan_find_out(links, "moon") == 0);
+    }
+    end(c.nodes);
+}
+
 /* [a node that was down acts on what was changed meanwhile]  First it knows no better: what it is
  * asked to write follows a version that is no more. */
 static void a_node_that_was_down_goes_by_what_it_missed(void)
@@ -211,7 +243,8 @@ static void a_node_that_was_down_goes_by_what_it_missed(void)
         CU_ASSERT_PTR_NULL(strstr(change(away, &older, TM_MS(500)), "+OK"));
         tm_sim_isolate(sim, away, false);
         expect_everywhere(c.nodes, 3 + 2 * away);
-        CU_ASSERT_PTR_NOT_NULL(strstr(decided(away, &older), "-ERR the directory is not"));
+        CU_ASSERT_PTR_NOT_NULL(
+            strstr(decided(away, &older, "region=sun\n"), "-ERR the directory is not"));
         expect_everywhere(c.nodes, 3 + 2 * away);
     }
     end(c.nodes);
@@ -411,6 +444,7 @@ static void whatever_happens_all_go_by_what_was_acknowledged_last(void)
 static const struct tm_test tests[] = {
     TM_TEST(a_change_asked_of_any_node_reaches_all),
     TM_TEST(a_change_that_does_not_follow_the_present_version_is_refused),
+    TM_TEST(links_that_are_changed_reach_every_node_or_none),
     TM_TEST(a_node_that_was_down_goes_by_what_it_missed),
     TM_TEST(a_wiped_node_goes_by_the_newest),
     TM_TEST(a_version_survives_the_power_of_all),

@@ -129,14 +129,15 @@ def each_difference_is_one_line():
         for line in (
                 "partitions: the file says 16, the cluster has 256",
                 "replicationFactor: the file says 2, the cluster has 3",
-                "excludeEntityTypes: the file says 'Log', the cluster has nothing",
+                "to:other/excludeEntityTypes: the file says 'Log', the cluster has nothing",
                 "location: the file says 'here', the cluster has nothing",
                 "region: the file says nothing, the cluster has 'mars'",
-                "replicateEntityTypes: the file says 'Order', the cluster has 'Order,User'",
-                "replicationMode: the file says 'sync', the cluster has 'async'",
+                "jurisdiction: the file says nothing, the cluster has 'mars'",
+                "to:other/replicateEntityTypes: the file says 'Order', the cluster has 'Order,User'",
+                "to:other/replicationMode: the file says 'sync', the cluster has 'async'",
                 "node-2/workers: the file says '2', the cluster has '1'"):
             assert line in said, (line, said)
-        assert len(differences(c, "node-3")) == 8, said
+        assert len(differences(c, "node-3")) == 9, said
 
 
 if __name__ == "__main__":
