@@ -225,6 +225,7 @@ static bool survey_op(struct tm_merge *m, struct key *k, const struct tm_op *op)
         return true;
     case TM_OP_SET_EXPIRY:
     case TM_OP_PERSIST:
+    case TM_OP_EXPIRY:
         k->renewed = true;
         return true;
     case TM_OP_MERGED:
@@ -550,6 +551,7 @@ static void merge_op(struct tm_merge *m, struct tm_store *s, struct key *k,
         break;
     case TM_OP_SET_EXPIRY:
     case TM_OP_PERSIST:
+    case TM_OP_EXPIRY:
         merge_expiry(m, s, k, op, v);
         break;
     case TM_OP_MERGED:

@@ -60,6 +60,8 @@ static bool op_well_formed(enum tm_entity_type type, const struct tm_op *op)
         return names_none && op->value.len == sizeof(struct tm_op_version);
     case TM_OP_MERGED:
         return names_none && op->value.len == sizeof(struct tm_op_source);
+    case TM_OP_EXPIRY:
+        return names_none && op->value.len == 8;
     case TM_OP_SET_EXPIRY:
         return names_none && op->value.len == 8 && tm_load64(op->value.data) != 0;
     }
@@ -104,7 +106,7 @@ static enum tm_err ops_check(struct tm_bytes ops, enum tm_entity_type type)
             return TM_ERR_CORRUPT;
         struct tm_op op;
         (void)tm_op_next(&ops, &op);
-        if (op.code < TM_OP_SET_FIELD || op.code > TM_OP_STAMPED)
+        if (op.code < TM_OP_SET_FIELD || op.code > TM_OP_EXPIRY)
             return TM_ERR_VERSION;
         if (!op_well_formed(type, &op))
             return TM_ERR_CORRUPT;

@@ -55,7 +55,8 @@ enum tm_record_kind {
     X(PERSIST, 7, "the entity does not expire")                                                    \
     X(MERGED, 8,                                                                                   \
       "what follows in this record was made by record (term, index), cut off elsewhere")           \
-    X(STAMPED, 9, "what follows in this record carries this stamp; 0, 0: the record's own")
+    X(STAMPED, 9, "what follows in this record carries this stamp; 0, 0: the record's own")        \
+    X(EXPIRY, 10, "the entity expires at this many ms since 1970, 0 = never; its stamp stays")
 
 enum tm_op_code {
 #define X(name, number, text) TM_OP_##name = number,
@@ -114,7 +115,7 @@ TM_STATIC_ASSERT(sizeof(struct tm_counter_component) == 24, "frozen");
 
 /* The value of an EXPIRE_ENTITY operation: the version that it kills; and of STAMPED, which changes
  * nothing and holds for all operations after it, up to the next one, whatever their keys.
- * SET_EXPIRY's value is a u64. */
+ * SET_EXPIRY's value is a u64, and EXPIRY's. */
 struct tm_op_version {
     uint64_t hlc;
     uint64_t origin;

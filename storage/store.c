@@ -24,6 +24,8 @@ void tm_store_delete(struct tm_store *s)
     }
     if (s->origin_count > 0)
         tm_pool_free(&s->pool, s->origins, s->origin_count * sizeof *s->origins);
+    if (s->scratch_cap > 0)
+        tm_pool_free(&s->pool, s->scratch, s->scratch_cap);
     if (s->load_cap > 0)
         tm_pool_free(&s->pool, s->load, s->load_cap * sizeof *s->load);
     struct tm_pool pool = s->pool;
@@ -147,6 +149,8 @@ static bool encode(struct tm_store *s, struct tm_bytes key, enum tm_entity_type 
     }
     if (s->open_err == TM_OK)
         s->open_err = tm_record_op(&s->builder, key, type, op, at);
+    if (type != TM_ENTITY_SHADOW)
+        s->last_type = type;
     return s->open_err == TM_OK;
 }
 
@@ -164,10 +168,13 @@ static void apply(struct tm_store *s, const struct tm_op *at)
     tm_target_apply(s, &s->target, &s->stamp, at);
 }
 
-static void write_op(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
-                     enum tm_op_code code, struct tm_bytes name, struct tm_bytes value)
+void tm_store_op(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                 enum tm_op_code code, struct tm_bytes name, struct tm_bytes value)
 {
     struct tm_op op = {code, name, value}, at;
+    if (s->policy.keep != NULL && !s->merging && type != TM_ENTITY_SHADOW &&
+        !tm_keep(s, key, type, &op))
+        return;
     if (encode(s, key, type, &op, &at) && s->held == 0)
         apply(s, &at);
 }
@@ -198,13 +205,13 @@ void tm_store_set_field(struct tm_store *s, struct tm_bytes key, enum tm_entity_
 {
     TM_ASSERT(type != TM_ENTITY_STRING || name.len == 0);
     TM_ASSERT(type != TM_ENTITY_SET || value.len == 0);
-    write_op(s, key, type, TM_OP_SET_FIELD, name, value);
+    tm_store_op(s, key, type, TM_OP_SET_FIELD, name, value);
 }
 
 void tm_store_del_field(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
                         struct tm_bytes name)
 {
-    write_op(s, key, type, TM_OP_DEL_FIELD, name, NONE);
+    tm_store_op(s, key, type, TM_OP_DEL_FIELD, name, NONE);
 }
 
 /* The record's own component of the counter, 0 if it has none. */
@@ -230,14 +237,14 @@ void tm_store_add(struct tm_store *s, struct tm_bytes key, enum tm_entity_type t
     tm_target_set(s, &t, key, type);
     uint64_t total = own_total(s, tm_target_field(&t, name)) + (uint64_t)delta;
     struct tm_counter_component c = {s->own.origin, s->own.term, (int64_t)total};
-    write_op(s, key, type, TM_OP_COUNTER, name, tm_bytes_of(&c, sizeof c));
+    tm_store_op(s, key, type, TM_OP_COUNTER, name, tm_bytes_of(&c, sizeof c));
 }
 
 void tm_store_del(struct tm_store *s, struct tm_bytes key)
 {
     const struct tm_entity *e = tm_store_find(s, key);
     if (e != NULL)
-        write_op(s, key, tm_entity_type(e), TM_OP_DEL_ENTITY, NONE, NONE);
+        tm_store_op(s, key, tm_entity_type(e), TM_OP_DEL_ENTITY, NONE, NONE);
 }
 
 void tm_store_expire(struct tm_store *s, struct tm_bytes key)
@@ -245,29 +252,29 @@ void tm_store_expire(struct tm_store *s, struct tm_bytes key)
     const struct tm_entity *e = tm_store_find(s, key);
     if (e == NULL)
         return;
+    if (s->policy.keep != NULL && tm_keep_expire(s, key))
+        return;
     struct tm_op_version v = {e->hlc, s->origins[tm_entity_origin(e)]};
-    write_op(s, key, tm_entity_type(e), TM_OP_EXPIRE_ENTITY, NONE, tm_bytes_of(&v, sizeof v));
+    tm_store_op(s, key, tm_entity_type(e), TM_OP_EXPIRE_ENTITY, NONE, tm_bytes_of(&v, sizeof v));
 }
 
 void tm_store_set_expiry(struct tm_store *s, struct tm_bytes key, uint64_t ms)
 {
     const struct tm_entity *e = tm_store_find(s, key);
-    enum tm_entity_type type = TM_ENTITY_STRING;
-    if (s->builder.change != 0)
-        type = (enum tm_entity_type)s->builder.buf[s->builder.change + 6];
+    enum tm_entity_type type = s->last_type;
     if (e != NULL && s->held == 0)
         type = tm_entity_type(e);
     TM_ASSERT(e != NULL || s->held != 0 || s->open_err != TM_OK);
     if (ms == 0)
         ms = 1;
-    write_op(s, key, type, TM_OP_SET_EXPIRY, NONE, tm_bytes_of(&ms, sizeof ms));
+    tm_store_op(s, key, type, TM_OP_SET_EXPIRY, NONE, tm_bytes_of(&ms, sizeof ms));
 }
 
 void tm_store_persist(struct tm_store *s, struct tm_bytes key)
 {
     const struct tm_entity *e = tm_store_find(s, key);
     if (e != NULL)
-        write_op(s, key, tm_entity_type(e), TM_OP_PERSIST, NONE, NONE);
+        tm_store_op(s, key, tm_entity_type(e), TM_OP_PERSIST, NONE, NONE);
 }
 
 void tm_store_set_range(struct tm_store *s, struct tm_bytes key, size_t offset,
@@ -280,6 +287,8 @@ void tm_store_set_range(struct tm_store *s, struct tm_bytes key, size_t offset,
         tm_entity_string(e, &old);
     size_t keep = tm_min_u64(old.text.len, offset), end = offset + bytes.len;
     struct tm_op at, op = {TM_OP_SET_FIELD, NONE, {NULL, tm_max_u64(old.text.len, end)}};
+    if (s->policy.keep != NULL)
+        (void)tm_keep(s, key, TM_ENTITY_STRING, &op);
     if (!encode(s, key, TM_ENTITY_STRING, &op, &at))
         return;
     uint8_t *p = s->builder.buf + (at.value.data - s->builder.buf);
@@ -297,7 +306,7 @@ void tm_store_write(struct tm_store *s, struct tm_bytes key, enum tm_entity_type
                     const struct tm_op *op)
 {
     TM_ASSERT(s->held == 0);
-    write_op(s, key, type, op->code, op->name, op->value);
+    tm_store_op(s, key, type, op->code, op->name, op->value);
 }
 
 void tm_store_flush(struct tm_store *s)

@@ -7,6 +7,9 @@
  *   store_expiry.c    the heap of what expires
  *   store_snapshot.c  items, slices, loading
  *   store_shadow.c    shadows, stamps
+ *   store_keep.c      what local changes leave in shadows
+ *   store_merge.c     changes that came over links
+ *   store_shared.c    what of a key is shared: hashes of it, and sending it
  *
  * Three tables of blobs exist: the partition's, its shadows', and one in each large entity.  They
  * change through tm_store_place and tm_field_place only, and each such change is one undo entry
@@ -16,7 +19,7 @@
 #define TM_STORAGE_STORE_INTERNAL_H
 
 #include "storage/entity.h"
-#include "storage/store.h"
+#include "storage/store_link.h"
 
 /* ---- Expiry: a binary heap; each blob knows its place in it ---- */
 
@@ -147,6 +150,11 @@ struct tm_store {
     struct tm_table shadow;
     uint64_t hash_shadow;    /* what shadows are of `hash` */
     struct tm_stamp held_by; /* the stamp when hold was called */
+    struct tm_link_policy policy;
+    enum tm_entity_type last_type; /* of the last operation on no shadow */
+    bool merging;                  /* the shadows are seen to by who writes */
+    uint8_t *scratch;
+    size_t scratch_cap;
 };
 
 /* The table that entities of that type are in. */
@@ -194,6 +202,10 @@ void tm_changes_apply(struct tm_store *s, struct tm_bytes body, const struct tm_
                       const struct tm_stamp *first);
 void tm_store_apply_flush(struct tm_store *s, uint64_t index);
 
+/* Encodes the operation and applies it, unless held. */
+void tm_store_op(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                 enum tm_op_code code, struct tm_bytes name, struct tm_bytes value);
+
 /* ---- store_shadow.c ---- */
 
 /* The stamp that a STAMPED operation's value gives the operations after it; false if its origin
@@ -208,6 +220,72 @@ bool tm_stamps_fit(struct tm_store *s, struct tm_bytes body);
  * before anything is applied. */
 #define TM_ORIGINS_A_RECORD 64
 #define TM_ORIGINS_AMPLE    128
+
+/* Visits the next entities in hash order from `at` on and the shadows among them, none with a hash
+ * of `end` or above (0: there is no end); returns where to go on from, 0 after all. */
+uint64_t tm_store_step(const struct tm_store *s, uint64_t at, uint64_t end,
+                       tm_table_visit_fn *visit, void *host);
+
+/* The field of a hash, set or shadow, NULL if it is not there; a string itself. */
+const struct tm_entity *tm_field_find(const struct tm_entity *e, struct tm_bytes name);
+
+/* ---- store_keep.c ---- */
+
+/* What is known of a key; to be looked up again after each change. */
+struct tm_kept {
+    struct tm_bytes key;
+    const struct tm_entity *e, *shadow; /* NULL: none */
+    struct tm_op_version floor;         /* what has a smaller stamp is dead; 0, 0: nothing */
+    bool has_expiry;                    /* the register is there and not dead */
+    struct tm_op_version expiry;
+    uint64_t expiry_ms; /* 0: does not expire */
+};
+void tm_kept_look(const struct tm_store *s, struct tm_bytes key, struct tm_kept *k);
+
+/* The type that the key's living and deleted fields are of, and the greatest of their stamps;
+ * false if there are none. */
+bool tm_kept_life(const struct tm_store *s, const struct tm_kept *k, enum tm_entity_type *type,
+                  struct tm_op_version *newest);
+
+/* A tombstone, among the fields of a shadow. */
+bool tm_is_tomb(const struct tm_entity *field);
+
+/* Walks all fields of a hash, set or shadow, while the store does not change. */
+struct tm_fields {
+    struct tm_bytes packed;
+    struct tm_table_iter table;
+    bool large;
+};
+void tm_fields_first(struct tm_fields *f, const struct tm_entity *e);
+const struct tm_entity *tm_fields_next(struct tm_fields *f);
+
+/* The stamp of the field as links compare it; and the name of its tombstone, in memory of the
+ * store's that holds until the next call. */
+struct tm_op_version tm_kept_stamp(const struct tm_store *s, const struct tm_entity *field);
+struct tm_bytes tm_tomb_name(struct tm_store *s, struct tm_bytes name);
+
+/* Before a local operation is written: writes what the shadow has to say of it, and makes it the
+ * operation that goes with that.  False: it does nothing here, and is not to be written. */
+bool tm_keep(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type, struct tm_op *op);
+
+/* Before the entity, which is due, is expired; true if that is all done, for some of it is newer
+ * than the time it expired. */
+bool tm_keep_expire(struct tm_store *s, struct tm_bytes key);
+
+/* The shadow's field holds this, under that stamp; the stamp that was set comes back. */
+void tm_keep_shadow(struct tm_store *s, struct tm_bytes key, struct tm_bytes name,
+                    struct tm_bytes value, struct tm_op_version stamp);
+
+/* The key's floor rises to that stamp, and no tombstone and no register of expiry is left. */
+void tm_keep_floor_only(struct tm_store *s, struct tm_bytes key, struct tm_op_version floor);
+
+/* Deletes the fields (of the entity of that type, of a shadow: the tombstones) that have a stamp
+ * below that one, or equal if `too`. */
+void tm_kept_cut(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                 struct tm_op_version floor, bool too);
+
+/* Derived from what other operations say, so nothing to tell other clusters: TM_ORIGIN_NONE. */
+void tm_store_stamp_derived(struct tm_store *s);
 
 /* ---- store_undo.c ---- */
 

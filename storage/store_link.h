@@ -20,6 +20,13 @@
 /* First bytes of the names of shadow fields.  Append only. */
 #define TM_SHADOW_POSITION 'p' /* empty key: of a stream; uuid (16), u32 source partition */
 #define TM_SHADOW_ORIGIN   'o' /* empty key: whose incarnation; u64 origin */
+#define TM_SHADOW_FLOOR    'd' /* what has a smaller stamp is dead */
+#define TM_SHADOW_FIELD    'f' /* and a name: the field was deleted; u8 type it was of */
+#define TM_SHADOW_EXPIRY   'x' /* the register of expiry; u64 ms since 1970, 0 = does not expire */
+
+/* The origin of no cluster: of what concerns this cluster alone, or follows from other operations.
+ * Such operations are never sent to another cluster. */
+#define TM_ORIGIN_NONE 0
 
 /* ---- Stamps ---- */
 
@@ -61,5 +68,100 @@ void tm_store_del_shadow(struct tm_store *s, struct tm_bytes key, struct tm_byte
 
 /* How many keys have one. */
 uint64_t tm_store_shadows(const struct tm_store *s);
+
+/* ---- Which keys are shared ---- */
+
+enum tm_link_sharing {
+    TM_LINK_NONE, /* no link carries the key */
+    TM_LINK_ONE,  /* one cluster writes it, others only read it */
+    TM_LINK_MANY  /* several may write it: what is deleted is kept as tombstones */
+};
+
+/* keep: how the key is shared, as far as changes of that origin go (TM_ORIGIN_NONE: this cluster's
+ * own).  Called by writers and merges; it must not touch the store.  The empty key is never asked
+ * for: it is not shared. */
+struct tm_link_policy {
+    enum tm_link_sharing (*keep)(void *host, struct tm_bytes key, uint64_t origin);
+    void *host;
+};
+
+/* From now on writers leave tombstones for what is shared.  Copied; NULL: nothing is shared, as in
+ * a new store.  Not between begin and finish.  A policy decides what is written, never how records
+ * are applied: it may differ between replicas and change at any time. */
+void tm_store_set_policy(struct tm_store *s, const struct tm_link_policy *policy);
+
+/* ---- Changes that came over a link ---- */
+
+enum tm_link_outcome {
+    TM_LINK_APPLIED,
+    TM_LINK_KNOWN, /* it is here already */
+    TM_LINK_LOST,  /* something later is here */
+    TM_LINK_LACKS  /* applied; but the entity expired here before it was known that it should live
+                      longer: its fields have to be asked for again */
+};
+
+/* What came: an operation of another cluster's record, and the stamp that it was made with (of
+ * that record, or of the STAMPED before it).  The bytes must not lie in the store. */
+struct tm_link_change {
+    struct tm_bytes key; /* not empty */
+    enum tm_entity_type type;
+    const struct tm_op *op;
+    struct tm_op_version stamp;
+};
+
+/* Writes into the open record what the change leads to here, by the rule field-lww:
+ *
+ *   - of two changes of a field the one with the later stamp stays, deletions (tombstones)
+ *     included; of equal stamps, which are of one record, the one that comes later here;
+ *   - of two types of one key the one stays that has the later change; its fields made before the
+ *     newest of the other type are gone too;
+ *   - DEL_ENTITY kills what was made before it, SET_EXPIRY and PERSIST are one register;
+ *   - EXPIRE_ENTITY is nothing: each cluster expires by itself; nor is EXPIRY, for the register
+ * that it follows from ('x') comes with it.
+ *
+ * All clusters that got the same changes, in any order that keeps each cluster's own, hold the same
+ * (tm_link_hash).  Of a key that only one cluster writes no tombstones are kept: its changes have
+ * to come in order.
+ *
+ * To be sent are all operations of a record, with their stamps, in their order, but those of
+ * TM_ORIGIN_NONE, of EXPIRE_ENTITY and EXPIRY, and on shadows those that are not SET_FIELD of 'd',
+ * 'f', 'x': such a one is the same as a DEL_ENTITY, DEL_FIELD, SET_EXPIRY at another cluster, and
+ * comes here as it is.
+ *
+ * now_ms: the wall clock, ms since 1970.  winner (may be NULL): if LOST, the stamp it lost to.  The
+ * clock of this cluster has observed the stamp before the record was begun: local changes are later
+ * than all that is here. */
+enum tm_link_outcome tm_link_merge(struct tm_store *s, const struct tm_link_change *change,
+                                   uint64_t now_ms, struct tm_op_version *winner);
+
+/* ---- What is shared of a key ---- */
+
+/* A hash of what clusters that share the key have to agree on at last: type, fields with values and
+ * stamps, tombstones, floor, expiry; not the entity's own stamp.  0: nothing is known of it.  What
+ * has expired by now_ms, ms since 1970, counts as gone.  Of the newest version. */
+uint64_t tm_link_hash(const struct tm_store *s, struct tm_bytes key, uint64_t now_ms);
+
+/* Visits the keys that something is known of, but the empty one, from `from` up to, not including,
+ * `to` (both below 2^48; to = 0: to the end) in the order of the table, which is that of the keys'
+ * hashes and so the same at every cluster under any number of partitions; at least `want` of those
+ * there, then it may stop.  Returns where to go on from, `to` if that was all.  Visit sees the
+ * committed state (tm_link_hash, tm_link_state, reads) and must not change it.  Costs twice the
+ * uncommitted records beside the keys. */
+typedef void tm_link_key_fn(void *host, struct tm_bytes key);
+uint64_t tm_link_keys(struct tm_store *s, uint64_t from, uint64_t to, unsigned want,
+                      tm_link_key_fn *visit, void *host);
+
+/* Called for each operation of a state; the bytes live until it returns. */
+typedef void tm_link_state_fn(void *host, enum tm_entity_type type, const struct tm_op *op,
+                              struct tm_op_version stamp);
+
+/* Gives the key's state (the newest; within tm_link_keys the committed) as operations that make it
+ * so where they are merged, in their order, and may be merged any number of times.  Nothing if
+ * nothing is known of the key. */
+void tm_link_state(const struct tm_store *s, struct tm_bytes key, tm_link_state_fn *give,
+                   void *host);
+
+/* Writer: the key is gone at this cluster only: no tombstone, nothing to send to others. */
+void tm_link_evict(struct tm_store *s, struct tm_bytes key);
 
 #endif

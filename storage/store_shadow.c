@@ -56,7 +56,7 @@ const struct tm_entity *tm_store_shadow(const struct tm_store *s, struct tm_byte
     return s->shadow.count == 0 ? NULL : tm_table_find(&s->shadow, key, tm_table_hash(key));
 }
 
-static const struct tm_entity *find_field(const struct tm_entity *e, struct tm_bytes name)
+const struct tm_entity *tm_field_find(const struct tm_entity *e, struct tm_bytes name)
 {
     if (tm_entity_type(e) == TM_ENTITY_STRING)
         return e;
@@ -73,7 +73,7 @@ struct tm_op_version tm_store_stamp_of(const struct tm_store *s, const struct tm
 bool tm_store_field_stamp(const struct tm_store *s, const struct tm_entity *e, struct tm_bytes name,
                           struct tm_op_version *out)
 {
-    const struct tm_entity *field = find_field(e, name);
+    const struct tm_entity *field = tm_field_find(e, name);
     if (field != NULL)
         *out = tm_store_stamp_of(s, field);
     return field != NULL;
@@ -83,7 +83,7 @@ bool tm_store_shadow_field(const struct tm_store *s, struct tm_bytes key, struct
                            struct tm_bytes *value, struct tm_op_version *stamp)
 {
     const struct tm_entity *e = tm_store_shadow(s, key);
-    const struct tm_entity *field = e != NULL ? find_field(e, name) : NULL;
+    const struct tm_entity *field = e != NULL ? tm_field_find(e, name) : NULL;
     if (field == NULL)
         return false;
     if (value != NULL)
@@ -105,7 +105,48 @@ void tm_store_del_shadow(struct tm_store *s, struct tm_bytes key, struct tm_byte
         tm_store_del_field(s, key, TM_ENTITY_SHADOW, name);
 }
 
+void tm_store_set_policy(struct tm_store *s, const struct tm_link_policy *policy)
+{
+    TM_ASSERT(!s->open);
+    s->policy = policy != NULL ? *policy : (struct tm_link_policy){0};
+}
+
 uint64_t tm_store_shadows(const struct tm_store *s)
 {
     return s->shadow.count;
+}
+
+/* ---- Both tables in one order ---- */
+
+static void pass_over(void *host, struct tm_entity *e)
+{
+    (void)host;
+    (void)e;
+}
+
+struct bounded {
+    tm_table_visit_fn *visit;
+    void *host;
+    uint64_t last; /* hashes above are not visited */
+};
+
+static void visit_bounded(void *host, struct tm_entity *e)
+{
+    struct bounded *b = host;
+    if (tm_table_hash(tm_entity_name(e)) <= b->last)
+        b->visit(b->host, e);
+}
+
+uint64_t tm_store_step(const struct tm_store *s, uint64_t at, uint64_t end,
+                       tm_table_visit_fn *visit, void *host)
+{
+    if (s->shadow.count == 0 && end == 0)
+        return tm_table_slice(&s->table, at, 1, visit, host);
+    uint64_t table = tm_table_slice(&s->table, at, 1, pass_over, NULL),
+             shadow = tm_table_slice(&s->shadow, at, 1, pass_over, NULL);
+    /* 0 is behind all, so that 0 - 1 is the last of all */
+    struct bounded b = {visit, host, tm_min_u64(end - 1, tm_min_u64(table - 1, shadow - 1))};
+    (void)tm_table_slice(&s->table, at, 1, visit_bounded, &b);
+    (void)tm_table_slice(&s->shadow, at, 1, visit_bounded, &b);
+    return b.last + 1;
 }

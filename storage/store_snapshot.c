@@ -82,38 +82,6 @@ static void put_item(void *host, struct tm_entity *e)
         tm_store32(w->buf + start, (uint32_t)(w->used - start));
 }
 
-static void pass_over(void *host, struct tm_entity *e)
-{
-    (void)host;
-    (void)e;
-}
-
-struct bounded {
-    struct writer *writer;
-    uint64_t last; /* hashes above are not written */
-};
-
-static void put_bounded(void *host, struct tm_entity *e)
-{
-    struct bounded *b = host;
-    if (tm_table_hash(tm_entity_name(e)) <= b->last)
-        put_item(b->writer, e);
-}
-
-/* The next entities in hash order and the shadows among them; returns the cursor behind. */
-static uint64_t put_next(struct tm_store *s, uint64_t at, struct writer *w)
-{
-    if (s->shadow.count == 0)
-        return tm_table_slice(&s->table, at, 1, put_item, w);
-    uint64_t table = tm_table_slice(&s->table, at, 1, pass_over, NULL),
-             shadow = tm_table_slice(&s->shadow, at, 1, pass_over, NULL);
-    /* 0 is behind all, so that 0 - 1 is the last of all */
-    struct bounded b = {w, tm_min_u64(table - 1, shadow - 1)};
-    (void)tm_table_slice(&s->table, at, 1, put_bounded, &b);
-    (void)tm_table_slice(&s->shadow, at, 1, put_bounded, &b);
-    return b.last + 1;
-}
-
 enum tm_err tm_store_snapshot(struct tm_store *s, uint64_t *cursor, void *buf, size_t cap,
                               size_t *used, uint64_t *index)
 {
@@ -125,7 +93,7 @@ enum tm_err tm_store_snapshot(struct tm_store *s, uint64_t *cursor, void *buf, s
     *used = 0;
     tm_undo_hide(s);
     do {
-        uint64_t next = put_next(s, at, &w);
+        uint64_t next = tm_store_step(s, at, 0, put_item, &w);
         if (w.used > cap) {
             err = *used == 0 ? TM_ERR_TOOBIG : TM_OK;
             break;

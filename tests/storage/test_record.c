@@ -167,6 +167,7 @@ static void operations_that_make_no_sense_are_refused(void)
                {TM_ENTITY_HASH, {TM_OP_MERGED, str("n"), str("1234567812345678")}},
                {TM_ENTITY_HASH, {TM_OP_STAMPED, str(""), str("12345678")}},
                {TM_ENTITY_HASH, {TM_OP_STAMPED, str("n"), str("1234567812345678")}},
+               {TM_ENTITY_HASH, {TM_OP_EXPIRY, str(""), str("1234")}},
                {TM_ENTITY_SHADOW, {TM_OP_PERSIST, str(""), str("")}},
                {TM_ENTITY_SHADOW, {TM_OP_SET_EXPIRY, str(""), str("12345678")}},
                {TM_ENTITY_SHADOW, {TM_OP_COUNTER, str("n"), str("123456789012345678901234")}}};

@@ -1,0 +1,360 @@
+/* store_keep.c: what local changes leave in shadows.
+ *
+ * For a key that several clusters write (the policy says so), each deletion leaves its stamp in the
+ * key's shadow, so that a change made before it elsewhere, and arriving after it, finds it dead:
+ *
+ *   'd'         the floor: what has a smaller stamp is dead (DEL, another type, a new life)
+ *   'f' + name  the field was deleted; its value is the type that it was of, one byte
+ *   'x'         the register of expiry: u64 ms since 1970, 0 = does not expire
+ *
+ * A local change is later than all that is known here, so it wins, and nothing has to be compared.
+ * Of an entity that expires the register stays, and is the floor at the time that it names: the
+ * other clusters have it too and expire the entity by themselves.  Who makes the entity anew writes
+ * that floor down ('d'), and the register goes.
+ *
+ * Between hold and release all is encoded only, so the state before is what is looked at: whoever
+ * holds deletes an entity before he makes it anew. */
+#include "storage/store_link.h"
+#include "storage/store_internal.h"
+
+static const struct tm_bytes FLOOR = {(const uint8_t *)"d", 1}, EXPIRY = {(const uint8_t *)"x", 1},
+                             NOTHING = {NULL, 0};
+
+struct tm_op_version tm_kept_stamp(const struct tm_store *s, const struct tm_entity *field)
+{
+    return tm_store_stamp_of(s, field);
+}
+
+struct tm_bytes tm_tomb_name(struct tm_store *s, struct tm_bytes name)
+{
+    if (s->scratch_cap < name.len + 1) {
+        size_t cap = tm_max_u64(256, 2 * (name.len + 1));
+        if (s->scratch_cap > 0)
+            tm_pool_free(&s->pool, s->scratch, s->scratch_cap);
+        s->scratch = tm_pool_alloc(&s->pool, cap);
+        s->scratch_cap = cap;
+    }
+    s->scratch[0] = TM_SHADOW_FIELD;
+    if (name.len > 0)
+        memcpy(s->scratch + 1, name.data, name.len);
+    return tm_bytes_of(s->scratch, name.len + 1);
+}
+
+void tm_kept_look(const struct tm_store *s, struct tm_bytes key, struct tm_kept *k)
+{
+    struct tm_bytes ms;
+    *k =
+        (struct tm_kept){.key = key, .e = tm_store_find(s, key), .shadow = tm_store_shadow(s, key)};
+    if (k->shadow == NULL)
+        return;
+    (void)tm_store_shadow_field(s, key, FLOOR, NULL, &k->floor);
+    k->has_expiry = tm_store_shadow_field(s, key, EXPIRY, &ms, &k->expiry) &&
+                    tm_stamp_compare(k->expiry, k->floor) >= 0;
+    k->expiry_ms = k->has_expiry && ms.len == 8 ? tm_load64(ms.data) : 0;
+}
+
+/* ---- Walks over all fields of an entity or shadow, packed or large ---- */
+
+void tm_fields_first(struct tm_fields *f, const struct tm_entity *e)
+{
+    *f = (struct tm_fields){.large = (tm_entity_flags(e) & TM_ENTITY_LARGE) != 0};
+    if (f->large)
+        tm_table_first(&f->table, &tm_entity_large(e)->fields);
+    else
+        f->packed = tm_packed_fields(e);
+}
+
+const struct tm_entity *tm_fields_next(struct tm_fields *f)
+{
+    return f->large ? tm_table_next(&f->table) : tm_packed_next(&f->packed);
+}
+
+bool tm_is_tomb(const struct tm_entity *field)
+{
+    struct tm_bytes name = tm_entity_name(field);
+    return name.len > 0 && name.data[0] == TM_SHADOW_FIELD;
+}
+
+static void newer(struct tm_op_version *newest, struct tm_op_version v)
+{
+    if (tm_stamp_compare(v, *newest) > 0)
+        *newest = v;
+}
+
+static void newest_field(const struct tm_store *s, const struct tm_entity *e,
+                         struct tm_op_version *newest)
+{
+    struct tm_fields it;
+    const struct tm_entity *f;
+    if (tm_entity_type(e) == TM_ENTITY_STRING) {
+        newer(newest, tm_kept_stamp(s, e));
+        return;
+    }
+    tm_fields_first(&it, e);
+    while ((f = tm_fields_next(&it)) != NULL)
+        newer(newest, tm_kept_stamp(s, f));
+}
+
+bool tm_kept_life(const struct tm_store *s, const struct tm_kept *k, enum tm_entity_type *type,
+                  struct tm_op_version *newest)
+{
+    struct tm_fields it;
+    const struct tm_entity *f;
+    bool found = k->e != NULL;
+    *newest = (struct tm_op_version){0, 0};
+    if (k->e != NULL) {
+        *type = tm_entity_type(k->e);
+        newest_field(s, k->e, newest);
+    }
+    if (k->shadow == NULL)
+        return found;
+    tm_fields_first(&it, k->shadow);
+    while ((f = tm_fields_next(&it)) != NULL) {
+        if (!tm_is_tomb(f))
+            continue;
+        newer(newest, tm_store_stamp_of(s, f));
+        if (!found && tm_entity_value_len(f) == 1)
+            *type = (enum tm_entity_type)(tm_entity_raw(f).data[0] & TM_ENTITY_TYPE_MASK);
+        found = true;
+    }
+    return found;
+}
+
+/* ---- Writing ---- */
+
+void tm_store_stamp_derived(struct tm_store *s)
+{
+    tm_store_stamp(s, 1, TM_ORIGIN_NONE);
+}
+
+void tm_keep_shadow(struct tm_store *s, struct tm_bytes key, struct tm_bytes name,
+                    struct tm_bytes value, struct tm_op_version stamp)
+{
+    struct tm_op_version before = {s->stamp.hlc, s->stamp.origin};
+    tm_store_stamp(s, stamp.hlc, stamp.origin);
+    tm_store_set_shadow(s, key, name, value);
+    tm_store_stamp(s, before.hlc, before.origin);
+}
+
+void tm_keep_floor_only(struct tm_store *s, struct tm_bytes key, struct tm_op_version floor)
+{
+    if (tm_store_shadow(s, key) != NULL)
+        tm_store_op(s, key, TM_ENTITY_SHADOW, TM_OP_DEL_ENTITY, NOTHING, NOTHING);
+    tm_keep_shadow(s, key, FLOOR, NOTHING, floor);
+}
+
+struct cut {
+    const struct tm_store *store;
+    enum tm_entity_type type;
+    struct tm_op_version floor;
+    bool too;
+    const struct tm_entity *found[16];
+    unsigned count;
+};
+
+static bool is_cut(const struct cut *c, const struct tm_entity *field)
+{
+    if (c->type == TM_ENTITY_SHADOW && !tm_is_tomb(field))
+        return false;
+    int order = tm_stamp_compare(tm_kept_stamp(c->store, field), c->floor);
+    return order < 0 || (order == 0 && c->too);
+}
+
+static void cut_visit(void *host, struct tm_entity *field)
+{
+    struct cut *c = host;
+    if (c->count < TM_ARRAY_LEN(c->found) && is_cut(c, field))
+        c->found[c->count++] = field;
+}
+
+static const struct tm_entity *of_type(const struct tm_store *s, struct tm_bytes key,
+                                       enum tm_entity_type type)
+{
+    return type == TM_ENTITY_SHADOW ? tm_store_shadow(s, key) : tm_store_find(s, key);
+}
+
+/* A large one's fields change one by one, so a walk in slices goes on over what is left. */
+static void cut_large(struct tm_store *s, struct tm_bytes key, struct cut *c)
+{
+    const struct tm_entity *e;
+    uint64_t cursor = 0, next;
+    while ((e = of_type(s, key, c->type)) != NULL && s->open_err == TM_OK) {
+        c->count = 0;
+        next = tm_table_slice(&tm_entity_large(e)->fields, cursor, 1, cut_visit, c);
+        for (unsigned i = 0; i < c->count; i++)
+            tm_store_op(s, key, c->type, TM_OP_DEL_FIELD, tm_entity_name(c->found[i]), NOTHING);
+        if (c->count == TM_ARRAY_LEN(c->found))
+            continue;
+        if ((cursor = next) == 0)
+            return;
+    }
+}
+
+/* A packed one is another after each change: its fields are found anew by their place. */
+static void cut_packed(struct tm_store *s, struct tm_bytes key, struct cut *c)
+{
+    const struct tm_entity *e, *f;
+    uint64_t place = 0;
+    while ((e = of_type(s, key, c->type)) != NULL && s->open_err == TM_OK) {
+        struct tm_bytes rest = tm_packed_fields(e);
+        for (uint64_t i = 0; (f = tm_packed_next(&rest)) != NULL && i < place;)
+            i++;
+        while (f != NULL && !is_cut(c, f)) {
+            f = tm_packed_next(&rest);
+            place++;
+        }
+        if (f == NULL)
+            return;
+        tm_store_op(s, key, c->type, TM_OP_DEL_FIELD, tm_entity_name(f), NOTHING);
+    }
+}
+
+void tm_kept_cut(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                 struct tm_op_version floor, bool too)
+{
+    TM_ASSERT(s->held == 0);
+    struct cut c = {.store = s, .type = type, .floor = floor, .too = too};
+    const struct tm_entity *e = of_type(s, key, type);
+    if (e == NULL)
+        return;
+    if (type == TM_ENTITY_STRING) {
+        if (is_cut(&c, e))
+            tm_store_op(s, key, type, TM_OP_DEL_ENTITY, NOTHING, NOTHING);
+    } else if (tm_entity_flags(e) & TM_ENTITY_LARGE) {
+        cut_large(s, key, &c);
+    } else {
+        cut_packed(s, key, &c);
+    }
+}
+
+/* ---- Local changes ---- */
+
+static struct tm_op_version own_stamp(const struct tm_store *s)
+{
+    return (struct tm_op_version){s->stamp.hlc, s->stamp.origin};
+}
+
+/* The entity is made anew: its expiry is not that of the one before. */
+static void keep_new_life(struct tm_store *s, const struct tm_kept *k)
+{
+    uint64_t none = 0;
+    if (!k->has_expiry || k->expiry_ms == 0)
+        return;
+    if (s->stamp.hlc >> 16 < k->expiry_ms) {
+        tm_store_set_shadow(s, k->key, EXPIRY, tm_bytes_of(&none, sizeof none));
+        return;
+    }
+    struct tm_op_version floor = {k->expiry_ms << 16, s->stamp.origin};
+    tm_keep_shadow(s, k->key, FLOOR, NOTHING, floor);
+    tm_store_del_shadow(s, k->key, EXPIRY);
+}
+
+/* What is there is of another type, and gone: as dead as its newest field.  What this very record
+ * made is not below any floor: that has to be deleted. */
+static void keep_other_type(struct tm_store *s, struct tm_kept *k, struct tm_op_version newest)
+{
+    uint64_t none = 0;
+    if (k->e != NULL && tm_stamp_compare(newest, own_stamp(s)) == 0) {
+        tm_store_op(s, k->key, tm_entity_type(k->e), TM_OP_DEL_ENTITY, NOTHING, NOTHING);
+        return;
+    }
+    tm_kept_look(s, k->key, k);
+    newer(&newest, k->floor);
+    tm_keep_floor_only(s, k->key, newest);
+    if (k->has_expiry && tm_stamp_compare(k->expiry, newest) >= 0)
+        tm_store_set_shadow(s, k->key, EXPIRY, tm_bytes_of(&none, sizeof none));
+}
+
+static void keep_put(struct tm_store *s, struct tm_kept *k, enum tm_entity_type type,
+                     struct tm_bytes name)
+{
+    enum tm_entity_type was;
+    struct tm_op_version newest;
+    if (k->e != NULL && s->held != 0)
+        return; /* deleted before, in the same hold */
+    if (k->e == NULL)
+        keep_new_life(s, k);
+    if (tm_kept_life(s, k, &was, &newest) && was != type) {
+        keep_other_type(s, k, newest);
+        return;
+    }
+    if (k->shadow != NULL)
+        tm_store_del_shadow(s, k->key, tm_tomb_name(s, name));
+}
+
+static bool keep_del_field(struct tm_store *s, const struct tm_kept *k, enum tm_entity_type type,
+                           struct tm_bytes name)
+{
+    uint8_t was = (uint8_t)type;
+    if (k->e == NULL || tm_entity_type(k->e) != type || tm_field_find(k->e, name) == NULL)
+        return false;
+    tm_store_set_shadow(s, k->key, tm_tomb_name(s, name), tm_bytes_of(&was, 1));
+    return true;
+}
+
+/* The register says when it was set, so that the entity's stamp need not. */
+static void keep_expiry(struct tm_store *s, struct tm_bytes key, struct tm_op *op)
+{
+    static const uint64_t never;
+    if (op->code == TM_OP_PERSIST)
+        op->value = tm_bytes_of(&never, sizeof never);
+    op->code = TM_OP_EXPIRY;
+    tm_store_set_shadow(s, key, EXPIRY, op->value);
+}
+
+bool tm_keep(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type, struct tm_op *op)
+{
+    struct tm_kept k;
+    if (key.len == 0 || s->policy.keep(s->policy.host, key, TM_ORIGIN_NONE) != TM_LINK_MANY)
+        return true;
+    tm_kept_look(s, key, &k);
+    switch (op->code) {
+    case TM_OP_SET_FIELD:
+    case TM_OP_COUNTER:
+        keep_put(s, &k, type, op->name);
+        break;
+    case TM_OP_DEL_FIELD:
+        return keep_del_field(s, &k, type, op->name);
+    case TM_OP_DEL_ENTITY:
+        tm_keep_floor_only(s, key, own_stamp(s));
+        break;
+    case TM_OP_SET_EXPIRY:
+    case TM_OP_PERSIST:
+        keep_expiry(s, key, op);
+        break;
+    default:
+        break;
+    }
+    return true;
+}
+
+static bool any_since(const struct tm_store *s, const struct tm_entity *e, uint64_t since)
+{
+    struct tm_op_version newest = {0, 0};
+    newest_field(s, e, &newest);
+    return newest.hlc >= since;
+}
+
+bool tm_keep_expire(struct tm_store *s, struct tm_bytes key)
+{
+    struct tm_kept k;
+    if (key.len == 0 || s->policy.keep(s->policy.host, key, TM_ORIGIN_NONE) != TM_LINK_MANY)
+        return false;
+    tm_kept_look(s, key, &k);
+    uint64_t ms = tm_entity_expiry(k.e), since = ms << 16, never = 0;
+    if (!k.has_expiry || k.expiry_ms != ms) /* from before the type was shared */
+        tm_keep_shadow(s, key, EXPIRY, tm_bytes_of(&ms, sizeof ms), tm_store_stamp_of(s, k.e));
+    if (!any_since(s, k.e, since))
+        return false;
+    enum tm_entity_type type = tm_entity_type(k.e);
+    struct tm_op_version before = own_stamp(s), floor = {since, s->stamp.origin};
+    tm_keep_shadow(s, key, FLOOR, NOTHING, floor);
+    tm_store_del_shadow(s, key, EXPIRY);
+    s->merging = true;
+    tm_store_stamp_derived(s);
+    tm_kept_cut(s, key, type, (struct tm_op_version){since, 0}, false);
+    tm_store_op(s, key, type, TM_OP_EXPIRY, NOTHING, tm_bytes_of(&never, sizeof never));
+    s->merging = false;
+    tm_store_stamp(s, before.hlc, before.origin);
+    return true;
+}

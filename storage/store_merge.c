@@ -1,0 +1,299 @@
+/* store_merge.c: changes that came over links, merged by field-lww.
+ *
+ * The happy path: the key is looked up with its shadow; the change is compared with what is there
+ * of its field, the tombstone included; if it is later, it is written under its own stamp, and the
+ * tombstone goes.
+ *
+ * What a key holds is a join of registers: per field the greatest stamp, one for expiry, and the
+ * floor below which all is dead.  Types are a rule on top: the floor is at least the greatest stamp
+ * of each type but the one with the greatest of all.  All of that only rises, so the order of
+ * arrival does not matter.  What a rule kills besides is derived: every cluster does it by itself,
+ * so it is stamped TM_ORIGIN_NONE and not sent on. */
+#include "storage/store_link.h"
+#include "storage/store_internal.h"
+
+static const struct tm_bytes FLOOR = {(const uint8_t *)"d", 1}, EXPIRY = {(const uint8_t *)"x", 1},
+                             NOTHING = {NULL, 0};
+
+struct merge {
+    struct tm_store *s;
+    const struct tm_link_change *in;
+    struct tm_bytes name; /* of the field, without the tombstone's prefix */
+    struct tm_kept k;
+    uint64_t now_ms;
+    bool many;
+    struct tm_op_version winner;
+};
+
+static bool before(struct tm_op_version a, struct tm_op_version b)
+{
+    return tm_stamp_compare(a, b) < 0;
+}
+
+static enum tm_link_outcome lose(struct merge *m, struct tm_op_version winner)
+{
+    m->winner = winner;
+    return TM_LINK_LOST;
+}
+
+static void look(struct merge *m)
+{
+    tm_kept_look(m->s, m->in->key, &m->k);
+}
+
+static void stamp(struct merge *m)
+{
+    tm_store_stamp(m->s, m->in->stamp.hlc, m->in->stamp.origin);
+}
+
+static bool has_expired(const struct merge *m)
+{
+    return m->k.has_expiry && m->k.expiry_ms != 0 && m->k.expiry_ms <= m->now_ms;
+}
+
+/* Below the floor, or of a life that is over. */
+static bool is_dead(const struct merge *m, struct tm_op_version v, struct tm_op_version *by)
+{
+    *by = m->k.floor;
+    if (before(v, m->k.floor))
+        return true;
+    *by = m->k.expiry;
+    return has_expired(m) && v.hlc < m->k.expiry_ms << 16;
+}
+
+/* The entity expires then (0: never); under its own stamp if the register has the other. */
+static void write_expiry(struct merge *m, const struct tm_entity *e, uint64_t ms)
+{
+    enum tm_op_code code = m->many ? TM_OP_EXPIRY : ms != 0 ? TM_OP_SET_EXPIRY : TM_OP_PERSIST;
+    size_t len = code == TM_OP_PERSIST ? 0 : sizeof ms;
+    tm_store_op(m->s, m->in->key, tm_entity_type(e), code, NOTHING, tm_bytes_of(&ms, len));
+}
+
+/* A register of expiry that the floor has killed goes, and the entity's expiry with it. */
+static void drop_expiry(struct merge *m)
+{
+    struct tm_store *s = m->s;
+    const struct tm_entity *e = tm_store_find(s, m->in->key);
+    tm_store_stamp_derived(s);
+    tm_store_del_shadow(s, m->in->key, EXPIRY);
+    if (e != NULL && tm_entity_expiry(e) != 0)
+        write_expiry(m, e, 0);
+}
+
+/* Whether all of the entity would be cut. */
+static bool all_cut(const struct merge *m, struct tm_op_version floor, bool too)
+{
+    struct tm_kept only = {.key = m->k.key, .e = m->k.e};
+    enum tm_entity_type type;
+    struct tm_op_version newest;
+    if (!tm_kept_life(m->s, &only, &type, &newest))
+        return false;
+    return before(newest, floor) || (too && tm_stamp_compare(newest, floor) == 0);
+}
+
+/* The floor rises to v; what is below it dies, or also what is at it (too).  A deletion that came
+ * as such is written as such. */
+static void raise_floor(struct merge *m, struct tm_op_version v, bool too, bool derived)
+{
+    struct tm_store *s = m->s;
+    struct tm_bytes key = m->in->key;
+    if (m->many && before(m->k.floor, v))
+        tm_keep_shadow(s, key, FLOOR, NOTHING, v);
+    stamp(m);
+    if (derived)
+        tm_store_stamp_derived(s);
+    if (all_cut(m, v, too))
+        tm_store_op(s, key, tm_entity_type(m->k.e), TM_OP_DEL_ENTITY, NOTHING, NOTHING);
+    else if (m->k.e != NULL)
+        tm_kept_cut(s, key, tm_entity_type(m->k.e), v, too);
+    tm_store_stamp_derived(s);
+    tm_kept_cut(s, key, TM_ENTITY_SHADOW, v, true);
+    if (m->k.has_expiry &&
+        (before(m->k.expiry, v) || (too && !derived && tm_stamp_compare(m->k.expiry, v) == 0)))
+        drop_expiry(m);
+    look(m);
+}
+
+/* Another type is there: the one with the later change stays.  False if that is not this one. */
+static bool wins_type(struct merge *m)
+{
+    enum tm_entity_type type;
+    struct tm_op_version newest;
+    if (!m->many || !tm_kept_life(m->s, &m->k, &type, &newest) || type == m->in->type)
+        return true;
+    if (before(m->in->stamp, newest)) {
+        raise_floor(m, m->in->stamp, false, true);
+        m->winner = newest;
+        return false;
+    }
+    raise_floor(m, newest, true, true);
+    return true;
+}
+
+static const struct tm_entity *living(const struct merge *m)
+{
+    if (m->k.e == NULL || tm_entity_type(m->k.e) != m->in->type)
+        return NULL;
+    return tm_field_find(m->k.e, m->name);
+}
+
+/* Whether something later is known of the field. */
+static bool is_later(struct merge *m, const struct tm_entity *field)
+{
+    if (field != NULL && before(m->in->stamp, m->winner = tm_kept_stamp(m->s, field)))
+        return true;
+    return tm_store_shadow_field(m->s, m->in->key, tm_tomb_name(m->s, m->name), NULL, &m->winner) &&
+           before(m->in->stamp, m->winner);
+}
+
+/* The register of expiry, if it holds for the entity that was just made. */
+static void make_expire(struct merge *m)
+{
+    uint64_t ms = m->k.expiry_ms;
+    if (!m->k.has_expiry || ms == 0 || has_expired(m))
+        return;
+    write_expiry(m, tm_store_find(m->s, m->in->key), ms);
+}
+
+static enum tm_link_outcome merge_put(struct merge *m)
+{
+    struct tm_op_version by;
+    const struct tm_op *op = m->in->op;
+    if (is_dead(m, m->in->stamp, &by))
+        return lose(m, by);
+    if (!wins_type(m))
+        return TM_LINK_LOST;
+    const struct tm_entity *field = living(m);
+    if (is_later(m, field))
+        return TM_LINK_LOST;
+    if (field != NULL && op->code == TM_OP_SET_FIELD &&
+        tm_stamp_compare(m->in->stamp, tm_kept_stamp(m->s, field)) == 0 &&
+        tm_bytes_equal(tm_entity_raw(field), op->value))
+        return TM_LINK_KNOWN;
+    bool makes = m->k.e == NULL;
+    stamp(m);
+    if (m->k.shadow != NULL)
+        tm_store_del_shadow(m->s, m->in->key, tm_tomb_name(m->s, m->name));
+    tm_store_op(m->s, m->in->key, m->in->type, op->code, op->name, op->value);
+    if (makes)
+        make_expire(m);
+    return TM_LINK_APPLIED;
+}
+
+/* A deletion as such kills what has its own stamp: that was written before it in one record.  A
+ * tombstone is what came of a whole record. */
+static enum tm_link_outcome merge_del_field(struct merge *m, bool tombstone)
+{
+    struct tm_op_version by;
+    uint8_t type = (uint8_t)m->in->type;
+    if (is_dead(m, m->in->stamp, &by))
+        return lose(m, by);
+    if (!wins_type(m))
+        return TM_LINK_LOST;
+    const struct tm_entity *field = living(m);
+    if (is_later(m, field))
+        return TM_LINK_LOST;
+    if (tombstone && field != NULL &&
+        tm_stamp_compare(m->in->stamp, tm_kept_stamp(m->s, field)) == 0)
+        return lose(m, m->in->stamp);
+    if (m->many)
+        tm_keep_shadow(m->s, m->in->key, tm_tomb_name(m->s, m->name), tm_bytes_of(&type, 1),
+                       m->in->stamp);
+    stamp(m);
+    if (field != NULL)
+        tm_store_op(m->s, m->in->key, m->in->type, TM_OP_DEL_FIELD, m->name, NOTHING);
+    return TM_LINK_APPLIED;
+}
+
+static enum tm_link_outcome merge_floor(struct merge *m, bool too)
+{
+    if (before(m->in->stamp, m->k.floor))
+        return lose(m, m->k.floor);
+    bool known = m->k.e == NULL && tm_stamp_compare(m->in->stamp, m->k.floor) == 0;
+    raise_floor(m, m->in->stamp, too, false);
+    return known ? TM_LINK_KNOWN : TM_LINK_APPLIED;
+}
+
+static enum tm_link_outcome merge_expiry(struct merge *m, uint64_t ms)
+{
+    if (before(m->in->stamp, m->k.floor))
+        return lose(m, m->k.floor);
+    if (m->k.has_expiry && before(m->in->stamp, m->k.expiry))
+        return lose(m, m->k.expiry);
+    if (m->k.has_expiry && tm_stamp_compare(m->in->stamp, m->k.expiry) == 0 && ms == m->k.expiry_ms)
+        return TM_LINK_KNOWN;
+    bool lacks = m->k.e == NULL && has_expired(m) && (ms == 0 || ms > m->now_ms);
+    if (m->many)
+        tm_keep_shadow(m->s, m->in->key, EXPIRY, tm_bytes_of(&ms, sizeof ms), m->in->stamp);
+    stamp(m);
+    if (m->k.e != NULL && ms != tm_entity_expiry(m->k.e))
+        write_expiry(m, m->k.e, ms);
+    return lacks ? TM_LINK_LACKS : TM_LINK_APPLIED;
+}
+
+/* A field of the key's shadow at another cluster. */
+static enum tm_link_outcome merge_shadow(struct merge *m, struct tm_link_change *in)
+{
+    const struct tm_op *op = in->op;
+    if (op->code != TM_OP_SET_FIELD || op->name.len == 0 || !m->many)
+        return TM_LINK_KNOWN;
+    switch (op->name.data[0]) {
+    case TM_SHADOW_FLOOR:
+        return op->name.len == 1 ? merge_floor(m, false) : TM_LINK_KNOWN;
+    case TM_SHADOW_EXPIRY:
+        return op->name.len == 1 && op->value.len == 8 ? merge_expiry(m, tm_load64(op->value.data))
+                                                       : TM_LINK_KNOWN;
+    case TM_SHADOW_FIELD:
+        if (op->value.len != 1 || op->value.data[0] > TM_ENTITY_SET)
+            return TM_LINK_KNOWN;
+        in->type = (enum tm_entity_type)op->value.data[0];
+        m->name = tm_bytes_of(op->name.data + 1, op->name.len - 1);
+        return merge_del_field(m, true);
+    default:
+        return TM_LINK_KNOWN;
+    }
+}
+
+static enum tm_link_outcome merge_op(struct merge *m, struct tm_link_change *in)
+{
+    if (in->type == TM_ENTITY_SHADOW)
+        return merge_shadow(m, in);
+    switch (in->op->code) {
+    case TM_OP_SET_FIELD:
+    case TM_OP_COUNTER:
+        return merge_put(m);
+    case TM_OP_DEL_FIELD:
+        return merge_del_field(m, false);
+    case TM_OP_DEL_ENTITY:
+        return merge_floor(m, true);
+    case TM_OP_SET_EXPIRY:
+        return merge_expiry(m, tm_load64(in->op->value.data));
+    case TM_OP_PERSIST:
+        return merge_expiry(m, 0);
+    case TM_OP_EXPIRE_ENTITY:
+    case TM_OP_EXPIRY:
+    case TM_OP_MERGED:
+    case TM_OP_STAMPED:
+        break;
+    }
+    return TM_LINK_KNOWN;
+}
+
+enum tm_link_outcome tm_link_merge(struct tm_store *s, const struct tm_link_change *change,
+                                   uint64_t now_ms, struct tm_op_version *winner)
+{
+    TM_ASSERT(s->open && s->held == 0 && change->key.len > 0);
+    struct tm_link_change in = *change;
+    struct merge m = {.s = s, .in = &in, .name = change->op->name, .now_ms = now_ms};
+    struct tm_op_version was = {s->stamp.hlc, s->stamp.origin};
+    m.many = s->policy.keep != NULL &&
+             s->policy.keep(s->policy.host, in.key, in.stamp.origin) == TM_LINK_MANY;
+    s->merging = true;
+    look(&m);
+    enum tm_link_outcome outcome = merge_op(&m, &in);
+    s->merging = false;
+    tm_store_stamp(s, was.hlc, was.origin);
+    if (winner != NULL)
+        *winner = m.winner;
+    return outcome;
+}

@@ -1,0 +1,226 @@
+/* store_shared.c: what clusters share of a key.
+ *
+ * Two clusters that got the same changes may hold them in different forms: one still has what is
+ * below the floor, the other never made it; one has expired what the other has not yet looked at.
+ * So the hash is of what counts: nothing below the floor, nothing of a life that is over, no
+ * tombstone beside a field that is newer, a counter by its value.
+ *
+ * A state is sent as what made it: the floor first, then fields and tombstones, expiry at last. */
+#include "runtime/hash.h"
+#include "storage/store_link.h"
+#include "storage/store_internal.h"
+
+static const struct tm_bytes FLOOR = {(const uint8_t *)"d", 1}, EXPIRY = {(const uint8_t *)"x", 1},
+                             NOTHING = {NULL, 0};
+
+static uint64_t hash_part(uint64_t key_hash, char what, unsigned type, struct tm_bytes name,
+                          struct tm_bytes value, struct tm_op_version v)
+{
+    const uint64_t head[] = {key_hash, v.hlc, v.origin, (uint64_t)what << 8 | type, name.len};
+    const struct tm_bytes pieces[] = {tm_bytes_of(head, sizeof head), name, value};
+    return tm_hash64_pieces(pieces, 3, 0);
+}
+
+/* The effective floor: changes of a life that has expired count as below it. */
+static struct tm_op_version floor_of(const struct tm_kept *k, uint64_t now_ms)
+{
+    struct tm_op_version over = {k->expiry_ms << 16, 0};
+    bool expired = k->has_expiry && k->expiry_ms != 0 && k->expiry_ms <= now_ms;
+    return expired && tm_stamp_compare(k->floor, over) < 0 ? over : k->floor;
+}
+
+static uint64_t hash_field(const struct tm_store *s, uint64_t hash, enum tm_entity_type type,
+                           const struct tm_entity *f, struct tm_bytes name,
+                           struct tm_op_version floor)
+{
+    struct tm_value value;
+    struct tm_op_version v = tm_kept_stamp(s, f);
+    if (tm_stamp_compare(v, floor) < 0)
+        return 0;
+    tm_value_of(f, &value);
+    return hash_part(hash, 'v', type, name, value.text, v);
+}
+
+static uint64_t hash_fields(const struct tm_store *s, uint64_t hash, const struct tm_kept *k,
+                            struct tm_op_version floor)
+{
+    uint64_t sum = 0;
+    struct tm_fields it;
+    const struct tm_entity *f;
+    enum tm_entity_type type = tm_entity_type(k->e);
+    if (type == TM_ENTITY_STRING)
+        return hash_field(s, hash, type, k->e, NOTHING, floor);
+    tm_fields_first(&it, k->e);
+    while ((f = tm_fields_next(&it)) != NULL)
+        sum += hash_field(s, hash, type, f, tm_entity_name(f), floor);
+    return sum;
+}
+
+/* Whether the field that the tombstone is of was written since. */
+static bool outlived(const struct tm_store *s, const struct tm_kept *k, struct tm_bytes name,
+                     struct tm_op_version tomb)
+{
+    const struct tm_entity *f = k->e != NULL ? tm_field_find(k->e, name) : NULL;
+    return f != NULL && tm_stamp_compare(tm_kept_stamp(s, f), tomb) >= 0;
+}
+
+static uint64_t hash_tombs(const struct tm_store *s, uint64_t hash, const struct tm_kept *k,
+                           struct tm_op_version floor)
+{
+    uint64_t sum = 0;
+    struct tm_fields it;
+    const struct tm_entity *f;
+    tm_fields_first(&it, k->shadow);
+    while ((f = tm_fields_next(&it)) != NULL) {
+        struct tm_op_version v = tm_store_stamp_of(s, f);
+        struct tm_bytes name = tm_entity_name(f);
+        if (!tm_is_tomb(f) || tm_stamp_compare(v, floor) <= 0)
+            continue;
+        name = tm_bytes_of(name.data + 1, name.len - 1);
+        if (!outlived(s, k, name, v))
+            sum += hash_part(hash, TM_SHADOW_FIELD, 0, name, tm_entity_raw(f), v);
+    }
+    return sum;
+}
+
+static uint64_t hash_key(const struct tm_store *s, const struct tm_kept *k, uint64_t now_ms)
+{
+    uint64_t sum = 0, hash = tm_table_hash(k->key);
+    struct tm_op_version floor = floor_of(k, now_ms);
+    if (k->e != NULL)
+        sum += hash_fields(s, hash, k, floor);
+    if (k->shadow == NULL)
+        return sum;
+    sum += hash_tombs(s, hash, k, floor);
+    if (k->has_expiry)
+        sum += hash_part(hash, TM_SHADOW_EXPIRY, 0, NOTHING,
+                         tm_bytes_of(&k->expiry_ms, sizeof k->expiry_ms), k->expiry);
+    if (k->floor.hlc != 0 && tm_stamp_compare(floor, k->floor) == 0)
+        sum += hash_part(hash, TM_SHADOW_FLOOR, 0, NOTHING, NOTHING, floor);
+    return sum;
+}
+
+uint64_t tm_link_hash(const struct tm_store *s, struct tm_bytes key, uint64_t now_ms)
+{
+    struct tm_kept k;
+    tm_kept_look(s, key, &k);
+    return hash_key(s, &k, now_ms);
+}
+
+struct walking {
+    const struct tm_store *store;
+    tm_link_key_fn *visit;
+    void *host;
+    unsigned count;
+};
+
+/* A key that has both is visited where its entity is. */
+static void walk_visit(void *host, struct tm_entity *e)
+{
+    struct walking *w = host;
+    struct tm_bytes key = tm_entity_name(e);
+    if (tm_entity_type(e) == TM_ENTITY_SHADOW && tm_store_find(w->store, key) != NULL)
+        return;
+    if (key.len == 0)
+        return;
+    w->visit(w->host, key);
+    w->count++;
+}
+
+uint64_t tm_link_keys(struct tm_store *s, uint64_t from, uint64_t to, unsigned want,
+                      tm_link_key_fn *visit, void *host)
+{
+    TM_ASSERT(!s->open && from >> 48 == 0 && to >> 48 == 0 && (to == 0 || from < to));
+    struct walking walk = {s, visit, host, 0};
+    uint64_t at = from << 16;
+    tm_undo_hide(s);
+    do
+        at = tm_store_step(s, at, to << 16, walk_visit, &walk);
+    while (at != to << 16 && walk.count < want);
+    tm_undo_show(s);
+    return at >> 16;
+}
+
+/* ---- Sending ---- */
+
+struct giving {
+    const struct tm_store *store;
+    tm_link_state_fn *give;
+    void *host;
+};
+
+static void give(const struct giving *g, enum tm_entity_type type, enum tm_op_code code,
+                 struct tm_bytes name, struct tm_bytes value, struct tm_op_version v)
+{
+    struct tm_op op = {code, name, value};
+    g->give(g->host, type, &op, v);
+}
+
+static void give_field(const struct giving *g, enum tm_entity_type type, const struct tm_entity *f,
+                       struct tm_bytes name)
+{
+    struct tm_value value;
+    tm_value_of(f, &value);
+    give(g, type, TM_OP_SET_FIELD, name, value.text, tm_store_stamp_of(g->store, f));
+}
+
+static void give_fields(const struct giving *g, const struct tm_entity *e)
+{
+    struct tm_fields it;
+    const struct tm_entity *f;
+    enum tm_entity_type type = tm_entity_type(e);
+    if (type == TM_ENTITY_STRING) {
+        give_field(g, type, e, NOTHING);
+        return;
+    }
+    tm_fields_first(&it, e);
+    while ((f = tm_fields_next(&it)) != NULL)
+        give_field(g, type, f, tm_entity_name(f));
+}
+
+static void give_tombs(const struct giving *g, const struct tm_entity *shadow)
+{
+    struct tm_fields it;
+    const struct tm_entity *f;
+    tm_fields_first(&it, shadow);
+    while ((f = tm_fields_next(&it)) != NULL)
+        if (tm_is_tomb(f))
+            give(g, TM_ENTITY_SHADOW, TM_OP_SET_FIELD, tm_entity_name(f), tm_entity_raw(f),
+                 tm_store_stamp_of(g->store, f));
+}
+
+void tm_link_state(const struct tm_store *s, struct tm_bytes key, tm_link_state_fn *visit,
+                   void *host)
+{
+    struct giving g = {s, visit, host};
+    struct tm_kept k;
+    uint64_t expiry;
+    tm_kept_look(s, key, &k);
+    if (k.floor.hlc != 0)
+        give(&g, TM_ENTITY_SHADOW, TM_OP_SET_FIELD, FLOOR, NOTHING, k.floor);
+    if (k.e != NULL)
+        give_fields(&g, k.e);
+    if (k.shadow != NULL)
+        give_tombs(&g, k.shadow);
+    if (k.has_expiry)
+        give(&g, TM_ENTITY_SHADOW, TM_OP_SET_FIELD, EXPIRY,
+             tm_bytes_of(&k.expiry_ms, sizeof k.expiry_ms), k.expiry);
+    else if (k.e != NULL && (expiry = tm_entity_expiry(k.e)) != 0)
+        give(&g, tm_entity_type(k.e), TM_OP_SET_EXPIRY, NOTHING,
+             tm_bytes_of(&expiry, sizeof expiry), tm_store_stamp_of(s, k.e));
+}
+
+void tm_link_evict(struct tm_store *s, struct tm_bytes key)
+{
+    TM_ASSERT(s->open && s->held == 0 && key.len > 0);
+    struct tm_op_version was = {s->stamp.hlc, s->stamp.origin};
+    const struct tm_entity *e = tm_store_find(s, key);
+    s->merging = true;
+    tm_store_stamp_derived(s);
+    if (e != NULL)
+        tm_store_op(s, key, tm_entity_type(e), TM_OP_DEL_ENTITY, NOTHING, NOTHING);
+    if (tm_store_shadow(s, key) != NULL)
+        tm_store_op(s, key, TM_ENTITY_SHADOW, TM_OP_DEL_ENTITY, NOTHING, NOTHING);
+    s->merging = false;
+    tm_store_stamp(s, was.hlc, was.origin);
+}

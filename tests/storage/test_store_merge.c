@@ -1,0 +1,465 @@
+/* Clusters that change the same keys and send each other what they did: whatever the order in which
+ * that arrives, they end with the same.  Each cluster is a leader's store, and a follower's that
+ * applies the leader's records; each record that a cluster made itself goes to every other, in
+ * order, some of them twice. */
+#include "runtime/hash.h"
+#include "storage/arena.h"
+#include "storage/entity.h"
+#include "storage/store_link.h"
+#include "test.h"
+
+enum { CLUSTERS = 4, KEYS = 5, FIELDS = 6, MANY_FIELDS = 90, LOG_MAX = 4096 };
+
+struct cluster {
+    struct tm_store *store, *follower;
+    uint64_t origin, hlc;
+    struct tm_record *log[LOG_MAX]; /* by index */
+    uint64_t sent[CLUSTERS];        /* up to here this cluster has what the others did */
+    uint64_t commit;
+};
+
+static struct tm_arena arena;
+static struct cluster clusters[CLUSTERS];
+static unsigned count;
+static uint64_t seed, now_ms, buffer[TM_KIB(512) / 8], lost, lacking;
+
+static uint64_t rnd(uint64_t n)
+{
+    seed = tm_hash64(&seed, 8, 78);
+    return seed % n;
+}
+
+static enum tm_link_sharing all_is_shared(void *host, struct tm_bytes key, uint64_t origin)
+{
+    (void)host;
+    (void)key;
+    (void)origin;
+    return TM_LINK_MANY;
+}
+
+static struct tm_bytes key_name(unsigned k)
+{
+    static char names[KEYS][16];
+    return tm_bytes_of(names[k], (size_t)snprintf(names[k], 16, "Type:%u", k));
+}
+
+/* The last key has many fields, and so becomes large. */
+static struct tm_bytes field_name(unsigned k)
+{
+    static char name[16];
+    unsigned f = (unsigned)rnd(k == KEYS - 1 ? MANY_FIELDS : FIELDS);
+    return tm_bytes_of(name, (size_t)snprintf(name, 16, "f%u", f));
+}
+
+static void open_cluster(unsigned i)
+{
+    const struct tm_link_policy policy = {all_is_shared, NULL};
+    struct cluster *c = &clusters[i];
+    *c = (struct cluster){.origin = 100 + rnd(1000) * CLUSTERS + i, .hlc = 1};
+    c->store = tm_store_new(&arena, 1);
+    c->follower = tm_store_new(&arena, 1);
+    tm_store_set_policy(c->store, &policy);
+}
+
+static void close_cluster(struct cluster *c)
+{
+    tm_store_delete(c->store);
+    tm_store_delete(c->follower);
+    for (unsigned i = 0; i < LOG_MAX; i++)
+        free(c->log[i]);
+}
+
+static void begin(struct cluster *c)
+{
+    c->hlc = tm_max_u64(c->hlc + 1, now_ms << 16);
+    struct tm_record head = {
+        .term = 1, .index = tm_store_applied(c->store) + 1, .hlc = c->hlc, .origin = c->origin};
+    tm_store_begin(c->store, buffer, sizeof buffer, &head);
+}
+
+static void finish(struct cluster *c)
+{
+    struct tm_record *r;
+    CU_ASSERT_EQUAL_FATAL(tm_store_finish(c->store, &r), TM_OK);
+    if (r == NULL)
+        return;
+    CU_ASSERT_EQUAL_FATAL(tm_record_check(r, r->length), TM_OK);
+    CU_ASSERT_FATAL(r->index < LOG_MAX);
+    c->log[r->index] = malloc(r->length);
+    memcpy(c->log[r->index], r, r->length);
+}
+
+/* ---- Local changes, as commands make them ---- */
+
+static void put_string(struct tm_store *s, struct tm_bytes key)
+{
+    char text[24];
+    int len = snprintf(text, sizeof text, "%u", (unsigned)rnd(1000));
+    const struct tm_entity *e = tm_store_find(s, key);
+    bool plain = e == NULL || (tm_entity_type(e) == TM_ENTITY_STRING && tm_entity_expiry(e) == 0);
+    if (!plain && rnd(3) > 0) /* without it: another type takes the place, an expiry stays */
+        tm_store_del(s, key);
+    tm_store_set_field(s, key, TM_ENTITY_STRING, tm_bytes_str(""), tm_bytes_of(text, (size_t)len));
+}
+
+static void rename_to(struct tm_store *s, struct tm_bytes from, struct tm_bytes to)
+{
+    const struct tm_entity *e = tm_store_find(s, from);
+    struct tm_field_iter it;
+    struct tm_bytes name;
+    if (e == NULL || tm_entity_type(e) != TM_ENTITY_SET || tm_bytes_equal(from, to))
+        return;
+    tm_store_hold(s);
+    if (tm_store_find(s, to) != NULL)
+        tm_store_del(s, to);
+    tm_field_first(&it, e);
+    while (tm_field_next(&it, &name, NULL))
+        tm_store_set_field(s, to, TM_ENTITY_SET, name, tm_bytes_str(""));
+    if (tm_entity_expiry(e) != 0)
+        tm_store_set_expiry(s, to, tm_entity_expiry(e));
+    tm_store_del(s, from);
+    tm_store_release(s);
+}
+
+static void change_field(struct tm_store *s, unsigned k, enum tm_entity_type type)
+{
+    struct tm_bytes key = key_name(k), name = field_name(k);
+    char text[24];
+    size_t len = (size_t)snprintf(text, sizeof text, "%u", (unsigned)rnd(1000));
+    const struct tm_entity *e = tm_store_find(s, key);
+    if (e != NULL && tm_entity_type(e) != type && rnd(8) > 0)
+        return; /* WRONGTYPE, for the most part */
+    if (rnd(3) > 0)
+        tm_store_set_field(s, key, type, name,
+                           type == TM_ENTITY_SET ? tm_bytes_str("") : tm_bytes_of(text, len));
+    else if (e != NULL && tm_entity_type(e) == type)
+        tm_store_del_field(s, key, type, name);
+}
+
+static void change_expiry(struct tm_store *s, struct tm_bytes key, uint64_t ttl)
+{
+    if (tm_store_find(s, key) == NULL)
+        return;
+    if (rnd(3) == 0)
+        tm_store_persist(s, key);
+    else
+        tm_store_set_expiry(s, key, now_ms + ttl / 2 + rnd(ttl));
+}
+
+static void change(struct cluster *c, uint64_t ttl)
+{
+    unsigned k = (unsigned)rnd(KEYS), r = (unsigned)rnd(20);
+    struct tm_bytes key = key_name(k);
+    if (r < 4)
+        put_string(c->store, key);
+    else if (r < 14)
+        change_field(c->store, k, r < 10 || k == KEYS - 1 ? TM_ENTITY_HASH : TM_ENTITY_SET);
+    else if (r < 17)
+        tm_store_del(c->store, key);
+    else if (r < 18)
+        rename_to(c->store, key, key_name((unsigned)rnd(KEYS)));
+    else
+        change_expiry(c->store, key, ttl);
+}
+
+static void expire_due(struct cluster *c)
+{
+    const struct tm_entity *e;
+    begin(c);
+    while ((e = tm_store_due(c->store, now_ms)) != NULL)
+        tm_store_expire(c->store, tm_entity_key(e));
+    finish(c);
+}
+
+static void write_some(struct cluster *c, uint64_t ttl)
+{
+    expire_due(c);
+    begin(c);
+    for (unsigned n = 1 + (unsigned)rnd(rnd(4) ? 2 : 12); n-- > 0;)
+        change(c, ttl);
+    finish(c);
+}
+
+/* ---- Links ---- */
+
+static bool is_sent(const struct tm_change *ch, const struct tm_op *op)
+{
+    if (ch->type != TM_ENTITY_SHADOW)
+        return op->code != TM_OP_EXPIRE_ENTITY && op->code != TM_OP_EXPIRY;
+    return op->code == TM_OP_SET_FIELD && strchr("dfx", op->name.data[0]) != NULL;
+}
+
+static void merge(struct cluster *to, struct tm_bytes key, enum tm_entity_type type,
+                  const struct tm_op *op, struct tm_op_version v)
+{
+    struct tm_link_change in = {key, type, op, v};
+    struct tm_op_version winner;
+    enum tm_link_outcome outcome = tm_link_merge(to->store, &in, now_ms, &winner);
+    lost += outcome == TM_LINK_LOST;
+    lacking += outcome == TM_LINK_LACKS;
+}
+
+/* The record's operations, if they were made at the cluster itself: into the open record. */
+static void deliver_record(const struct cluster *from, struct cluster *to,
+                           const struct tm_record *r)
+{
+    struct tm_bytes body = tm_record_body(r);
+    struct tm_op_version v = {r->hlc, r->origin};
+    struct tm_change ch;
+    struct tm_op op;
+    while (tm_change_next(&body, &ch))
+        while (tm_op_next(&ch.ops, &op)) {
+            if (op.code == TM_OP_STAMPED) {
+                memcpy(&v, op.value.data, sizeof v);
+                if (v.hlc == 0)
+                    v = (struct tm_op_version){r->hlc, r->origin};
+            } else if (v.origin == from->origin && is_sent(&ch, &op)) {
+                merge(to, ch.key, ch.type, &op, v);
+            }
+        }
+}
+
+static void deliver(unsigned f, unsigned t)
+{
+    struct cluster *from = &clusters[f], *to = &clusters[t];
+    uint64_t end = tm_store_applied(from->store), *at = &to->sent[f];
+    if (f == t || *at == end)
+        return;
+    if (rnd(6) == 0 && *at > 0)
+        *at -= 1 + rnd(tm_min_u64(*at, 3)); /* the batch comes again, and more with it */
+    uint64_t until = tm_min_u64(end, *at + 1 + rnd(4));
+    to->hlc = tm_max_u64(to->hlc, from->hlc);
+    begin(to);
+    while (*at < until)
+        deliver_record(from, to, from->log[++*at]);
+    finish(to);
+}
+
+static void deliver_all(void)
+{
+    bool more = true;
+    while (more) {
+        more = false;
+        for (unsigned f = 0; f < count; f++)
+            for (unsigned t = 0; t < count; t++) {
+                deliver(f, t);
+                more |= f != t && clusters[t].sent[f] < tm_store_applied(clusters[f].store);
+            }
+    }
+}
+
+/* The follower applies what is new; then, sometimes, the leader takes its newest back and applies
+ * it again from the log. */
+static void follow(struct cluster *c)
+{
+    uint64_t last = tm_store_applied(c->store);
+    if (rnd(3) == 0 && last > c->commit) {
+        uint64_t down = c->commit + rnd(last - c->commit);
+        tm_store_undo(c->store, down);
+        while (down < last)
+            CU_ASSERT_EQUAL_FATAL(tm_store_apply(c->store, c->log[++down], true), TM_OK);
+    }
+    uint64_t to = c->commit + rnd(last - c->commit + 1);
+    while (c->commit < to)
+        CU_ASSERT_EQUAL_FATAL(tm_store_apply(c->follower, c->log[++c->commit], false), TM_OK);
+    tm_store_commit(c->store, c->commit);
+    CU_ASSERT_EQUAL_FATAL(tm_store_state_hash(c->store), tm_store_state_hash(c->follower));
+}
+
+/* ---- Comparing ---- */
+
+static void show(const char *what, const struct tm_entity *e, const struct tm_store *s)
+{
+    if (e == NULL) {
+        printf("      %s: none\n", what);
+        return;
+    }
+    printf("      %s: type %d expiry %" PRIu64 "\n", what, tm_entity_type(e), tm_entity_expiry(e));
+    struct tm_field_iter it;
+    struct tm_bytes name = {NULL, 0};
+    struct tm_value v;
+    struct tm_op_version at;
+    if (tm_entity_type(e) == TM_ENTITY_STRING) {
+        (void)tm_store_field_stamp(s, e, name, &at);
+        tm_entity_string(e, &v);
+        printf("        %.*s at %" PRIu64 ".%" PRIu64 " of %" PRIu64 "\n", (int)v.text.len,
+               v.text.data, at.hlc >> 16, at.hlc & 0xffff, at.origin);
+        return;
+    }
+    tm_field_first(&it, e);
+    while (tm_field_next(&it, &name, &v)) {
+        (void)tm_store_field_stamp(s, e, name, &at);
+        printf("        %.*s = %.*s at %" PRIu64 ".%" PRIu64 " of %" PRIu64 "\n", (int)name.len,
+               name.data, v.text.len == 8 ? 1 : (int)v.text.len, v.text.data, at.hlc >> 16,
+               at.hlc & 0xffff, at.origin);
+    }
+}
+
+static void text_of(const struct tm_entity *e, uint64_t *sum)
+{
+    struct tm_field_iter it;
+    struct tm_bytes name;
+    struct tm_value v;
+    if (e == NULL)
+        return;
+    *sum += tm_entity_expiry(e) + (uint64_t)tm_entity_type(e);
+    if (tm_entity_type(e) == TM_ENTITY_STRING) {
+        tm_entity_string(e, &v);
+        *sum += tm_hash64(v.text.data, v.text.len, 1);
+        return;
+    }
+    tm_field_first(&it, e);
+    while (tm_field_next(&it, &name, &v))
+        *sum += tm_hash64(v.text.data, v.text.len, tm_hash64(name.data, name.len, 2));
+}
+
+/* By the hash of what is shared, and by what commands see. */
+static bool agree(unsigned a, unsigned b, unsigned k)
+{
+    const struct tm_store *s = clusters[a].store, *t = clusters[b].store;
+    struct tm_bytes key = key_name(k);
+    uint64_t x = 0, y = 0;
+    text_of(tm_store_find(s, key), &x);
+    text_of(tm_store_find(t, key), &y);
+    if (tm_link_hash(s, key, now_ms) == tm_link_hash(t, key, now_ms) && x == y)
+        return true;
+    if (getenv("TM_VERBOSE") != NULL) {
+        printf("    clusters %u and %u, key %u, at %" PRIu64 "\n", a, b, k, now_ms);
+        show("entity a", tm_store_find(s, key), s);
+        show("shadow a", tm_store_shadow(s, key), s);
+        show("entity b", tm_store_find(t, key), t);
+        show("shadow b", tm_store_shadow(t, key), t);
+    }
+    return false;
+}
+
+static void check_agreement(void)
+{
+    for (unsigned k = 0; k < KEYS; k++)
+        for (unsigned i = 1; i < count; i++)
+            CU_ASSERT_FATAL(agree(0, i, k));
+}
+
+struct resync {
+    struct cluster *to;
+    struct tm_bytes key;
+};
+
+static void merge_state(void *host, enum tm_entity_type type, const struct tm_op *op,
+                        struct tm_op_version v)
+{
+    struct resync *r = host;
+    merge(r->to, r->key, type, op, v);
+}
+
+static void send_state(unsigned f, unsigned t, unsigned k)
+{
+    struct resync r = {&clusters[t], key_name(k)};
+    clusters[t].hlc = tm_max_u64(clusters[t].hlc, clusters[f].hlc);
+    begin(&clusters[t]);
+    tm_link_state(clusters[f].store, r.key, merge_state, &r);
+    finish(&clusters[t]);
+}
+
+/* Resynchronisation: the states of keys that differ go both ways. */
+static void send_states(void)
+{
+    for (unsigned k = 0; k < KEYS; k++)
+        for (unsigned f = 0; f < count; f++)
+            for (unsigned t = 0; t < count; t++)
+                if (f != t && !agree(f, t, k))
+                    send_state(f, t, k);
+}
+
+/* ---- The runs ---- */
+
+static void run(unsigned steps, uint64_t ttl, unsigned pace)
+{
+    count = 2 + (unsigned)rnd(CLUSTERS - 1);
+    now_ms = 1000000;
+    for (unsigned i = 0; i < count; i++)
+        open_cluster(i);
+    for (unsigned step = 0; step < steps; step++) {
+        struct cluster *c = &clusters[rnd(count)];
+        if (rnd(2))
+            write_some(c, ttl);
+        else
+            deliver((unsigned)rnd(count), (unsigned)rnd(count));
+        if (rnd(4) == 0)
+            follow(c);
+        now_ms += pace > 0 && rnd(4) == 0 ? rnd(pace) : 0;
+    }
+    for (unsigned i = 0; i < count; i++)
+        expire_due(&clusters[i]);
+}
+
+static void end_run(void)
+{
+    for (unsigned i = 0; i < count; i++)
+        close_cluster(&clusters[i]);
+    CU_ASSERT_EQUAL(arena.bytes, 0);
+}
+
+static void settle(void)
+{
+    deliver_all();
+    for (unsigned i = 0; i < count; i++)
+        expire_due(&clusters[i]);
+}
+
+static void the_order_of_arrival_does_not_matter(void)
+{
+    seed = tm_test_seed();
+    lost = lacking = 0;
+    for (unsigned round = 0; round < 400; round++) {
+        uint64_t started = seed;
+        run(rnd(8) ? 60 : 400, 1000000, 2);
+        deliver_all();
+        check_agreement();
+        CU_ASSERT_EQUAL(lacking, 0);
+        now_ms += 5000000; /* and all that expires does */
+        settle();          /* a record that comes again may make again what is to expire again */
+        settle();
+        if (CU_get_number_of_failures() > 0)
+            printf("  round %u, TM_SEED=%" PRIu64 "\n", round, started);
+        check_agreement();
+        end_run();
+        lacking = 0;
+    }
+    CU_ASSERT(lost > 1000);
+}
+
+/* Here entities expire at one cluster before it knows that another gave them more time. */
+static void states_sent_both_ways_make_equal_what_expiry_tore_apart(void)
+{
+    seed = tm_test_seed();
+    lost = lacking = 0;
+    for (unsigned round = 0; round < 300; round++) {
+        run(rnd(8) ? 60 : 300, 40, 20);
+        deliver_all();
+        for (unsigned n = 0; n < 3; n++) {
+            for (unsigned i = 0; i < count; i++)
+                expire_due(&clusters[i]);
+            deliver_all();
+            send_states();
+            deliver_all();
+        }
+        check_agreement();
+        end_run();
+    }
+    CU_ASSERT(lacking > 10);
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(the_order_of_arrival_does_not_matter),
+    TM_TEST(states_sent_both_ways_make_equal_what_expiry_tore_apart),
+};
+
+int main(void)
+{
+    if (tm_arena_open(&arena) != TM_OK)
+        return 1;
+    int rc = tm_test_main("storage/store_merge", tests, TM_ARRAY_LEN(tests));
+    tm_arena_close(&arena);
+    return rc;
+}
