@@ -24,6 +24,9 @@ struct tm_node_address {
     uint16_t worker_port0; /* worker w's own is worker_port0 + w */
 };
 
+struct tm_link_site;
+struct tm_link_known;
+
 struct tm_node {
     /* Set before the workers start. */
     unsigned self;                 /* this node's number in the topology's list */
@@ -33,6 +36,11 @@ struct tm_node {
     struct tm_directory_spec spec; /* the nodes as they are numbered, and what to create */
     struct tm_directory_spec file; /* what the topology file says, for reports */
     struct tm_node_address address[TM_NODES_MAX];
+    /* The other clusters of the file (actors/link_way.h), and this node's number among the nodes of
+     * all; site_count 0: there are none, or links do not reach this node. */
+    unsigned block, site_count;
+    const struct tm_link_site *sites;
+    struct tm_link_known *known;
     struct tm_link_base link_base; /* where linked clusters are; no address: this machine */
 
     /* Set by worker 0 before `running`. */

@@ -73,6 +73,8 @@ static void check_running(struct tm_shard *s)
         e = logs_noted(s, &noted, why, sizeof why);
     if (e == TM_OK && noted)
         e = tm_shard_open_partitions(s, why, sizeof why);
+    if (e == TM_OK && s->running)
+        tm_shard_way_start(s);
     if (e != TM_OK) {
         s->failed = true;
         s->config.fatal(s->config.host, e, why);
@@ -118,9 +120,10 @@ struct tm_shard *tm_shard_new(const struct tm_shard_config *config)
     s->backlog_end = &s->backlog;
     s->put_off_end = &s->put_off;
     s->post = tm_shard_post_new(s);
+    bool way = tm_shard_way_new(s);
     tm_shard_router_init(s);
     s->sessions = tm_sessions_new(s->ctx, &s->router, &config->limits, config->worker);
-    if (s->post == NULL || s->sessions == NULL) {
+    if (s->post == NULL || s->sessions == NULL || !way) {
         tm_shard_free(s);
         return NULL;
     }
@@ -199,6 +202,8 @@ static void slow_work(struct tm_shard *s)
     tm_keeper_tick(s->keeper);
     tm_scrub_tick(s->scrub);
     tm_post_housekeep(s->post);
+    if (s->way != NULL)
+        tm_link_way_housekeep(s->way);
     tm_offers_tick(s->offers);
 }
 
@@ -229,6 +234,7 @@ void tm_shard_turn(struct tm_shard *s)
     check_running(s);
     tm_shard_go_on(s);
     if (s->running) {
+        tm_shard_way_turn(s);
         tm_partition_apply_behind(&s->env);
         give_due(s);
         timed_work(s);
@@ -297,6 +303,8 @@ void tm_shard_flush(struct tm_shard *s)
             flush_log(s);
         tm_shard_drain_backlog(s);
     }
+    if (s->way != NULL)
+        tm_link_way_flush(s->way);
     tm_post_flush(s->post);
     if (s->stopping && !s->stopped && (s->logs == NULL || tm_log_set_idle(s->logs)))
         s->stopped = true;
@@ -307,6 +315,8 @@ uint64_t tm_shard_next_deadline(const struct tm_shard *s)
     uint64_t next = tm_min_u64(tm_post_next_deadline(s->post), s->next_tick);
     if (s->self.worker == 0)
         next = tm_min_u64(next, tm_creation_next_deadline(&s->creation));
+    if (s->way != NULL)
+        next = tm_min_u64(next, tm_link_way_next_deadline(s->way));
     if (!s->running || s->leave_by != 0)
         return tm_min_u64(next, tm_ctx_now(s->ctx) + TICK_NS);
     next = tm_min_u64(next, tm_min_u64(s->beat_deadline, s->next_slow));
@@ -387,6 +397,7 @@ bool tm_shard_stopped(const struct tm_shard *s)
         if (s->partitions[i] != NULL && !tm_partition_quiet(s->partitions[i]))
             return false;
     return s->stopped && tm_creation_quiet(&s->creation) &&
+           (s->way == NULL || tm_link_way_quiet(s->way)) &&
            (!s->running ||
             (tm_keeper_quiet(s->keeper) && tm_offers_quiet(s->offers) && tm_scrub_quiet(s->scrub)));
 }
@@ -400,6 +411,7 @@ void tm_shard_free(struct tm_shard *s)
     if (s->running || s->slots != 0)
         tm_shard_close_storage(s);
     tm_dispatch_free(s->dispatch);
+    tm_shard_way_free(s);
     tm_post_free(s->post);
     tm_creation_end(&s->creation);
     tm_request_words_free(&s->words);

@@ -10,6 +10,7 @@
 #ifndef TM_ACTORS_SHARD_H
 #define TM_ACTORS_SHARD_H
 
+#include "actors/link_way.h"
 #include "actors/node.h"
 #include "actors/post.h"
 #include "actors/session.h"
@@ -55,6 +56,10 @@ struct tm_shard *tm_shard_new(const struct tm_shard_config *config);
 /* What to open this worker's fabric with, and the fabric. */
 struct tm_fabric_sink tm_shard_sink(struct tm_shard *s);
 void tm_shard_set_fabric(struct tm_shard *s, struct tm_fabric *fabric);
+
+/* The same for the fabric of links; only if node->site_count is not 0. */
+struct tm_fabric_sink tm_shard_link_sink(struct tm_shard *s);
+void tm_shard_set_link_fabric(struct tm_shard *s, struct tm_fabric *fabric);
 
 /* Says hello to the peers; where the cluster exists already, recovers and joins (blocks on the
  * disk).  why gets a line on failure. */
@@ -111,6 +116,9 @@ struct tm_shard_partition {
     uint64_t entities;
     uint64_t state_hash;
 };
+
+/* The way to linked clusters, to be looked at; NULL: there are none. */
+const struct tm_link_way *tm_shard_way(const struct tm_shard *s);
 
 /* Calls visit for each partition of this worker, the system partition included. */
 void tm_shard_partitions(struct tm_shard *s,

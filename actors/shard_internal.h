@@ -3,6 +3,7 @@
  *   shard.c            life, turns
  *   shard_messages.c   what goes between this shard and others
  *   shard_later.c      requests for its partitions, and how much of them one turn does
+ *   shard_way.c        the way to linked clusters
  *   shard_open.c       opening the log, making the partitions
  *   shard_directory.c  the directory: taking it, keeping it in the system partition
  *   shard_router.c     what sessions ask (struct tm_router)
@@ -40,6 +41,8 @@ struct tm_shard {
     struct tm_options options;
 
     struct tm_post *post;
+    struct tm_link_way *way; /* NULL: there are no other clusters */
+    uint64_t way_version;    /* of the links that it goes by */
     struct tm_router router;
     struct tm_sessions *sessions;
     struct tm_dispatch *dispatch; /* from running on */
@@ -145,6 +148,12 @@ void tm_shard_settle_leaders(struct tm_shard *s);
 /* The post with which this shard reaches others, NULL: no memory; and what its dispatch asks. */
 struct tm_post *tm_shard_post_new(struct tm_shard *s);
 struct tm_dispatch_ops tm_shard_dispatch_ops(struct tm_shard *s);
+
+/* The way to linked clusters, where there are any: made (false: no memory), begun, in each turn. */
+bool tm_shard_way_new(struct tm_shard *s);
+void tm_shard_way_start(struct tm_shard *s);
+void tm_shard_way_turn(struct tm_shard *s);
+void tm_shard_way_free(struct tm_shard *s);
 
 /* Shows in the counters how much there is of everything now. */
 void tm_shard_publish(struct tm_shard *s);

@@ -1,0 +1,103 @@
+/* The shard's way to linked clusters: made with the shard if the topology file has other clusters,
+ * begun when the node runs, told with each version of the directory which of them are linked. */
+#include "actors/shard_internal.h"
+#include "runtime/counters.h"
+
+/* Of links: raised where a target takes its source's place, and fences it by that. */
+#define FIRST_EPOCH 1
+
+static void on_message(void *host, unsigned site, const struct tm_message_head *head,
+                       struct tm_bytes body)
+{
+    struct tm_shard *s = host;
+    (void)site, (void)head, (void)body;
+    tm_counter_add(s->ctx->counters, TM_COUNTER_link_messages_dropped, 1);
+}
+
+static void on_change(void *host, unsigned site, struct tm_place at)
+{
+    (void)host, (void)site, (void)at;
+}
+
+bool tm_shard_way_new(struct tm_shard *s)
+{
+    const struct tm_node *n = s->node;
+    if (n->site_count == 0)
+        return true;
+    struct tm_link_way_config c = {
+        .ctx = s->ctx,
+        .cluster = n->spec.cluster,
+        .name = n->spec.names[n->self],
+        .block = n->block,
+        .worker = s->self.worker,
+        .workers = n->workers,
+        .boot = n->boot,
+        .sites = n->sites,
+        .site_count = n->site_count,
+        .known = n->known,
+        .ops = {.host = s, .message = on_message, .up = on_change, .down = on_change}};
+    s->way = tm_link_way_new(&c);
+    return s->way != NULL;
+}
+
+void tm_shard_way_free(struct tm_shard *s)
+{
+    if (s->way == NULL)
+        return;
+    if (s->abandoned)
+        tm_link_way_abandon(s->way);
+    else
+        tm_link_way_free(s->way);
+    s->way = NULL;
+}
+
+/* What the directory says: a link out or in. */
+static void take_links(struct tm_shard *s)
+{
+    s->way_version = s->links->version;
+    for (unsigned i = 0; i < tm_link_way_sites(s->way); i++) {
+        const char *name = tm_link_way_site(s->way, i)->name;
+        tm_link_way_link(s->way, i,
+                         tm_link_plan_find_out(s->links, name) >= 0 ||
+                             tm_link_plan_find_in(s->links, name) >= 0);
+    }
+}
+
+void tm_shard_way_start(struct tm_shard *s)
+{
+    char why[256];
+    if (s->way == NULL)
+        return;
+    struct tm_link_identity self = {
+        .incarnation = s->env.origin, .epoch = FIRST_EPOCH, .partitions = s->directory->partitions};
+    memcpy(self.uuid, s->directory->uuid, sizeof self.uuid);
+    take_links(s);
+    if (tm_link_way_start(s->way, &self, why, sizeof why) != TM_OK)
+        tm_ctx_log(s->ctx, TM_LOG_ERROR, "links_not_begun", "reason=\"%s\" action=\"%s\"", why,
+                   "nothing goes to other clusters or comes from them until this node is started "
+                   "anew");
+}
+
+void tm_shard_way_turn(struct tm_shard *s)
+{
+    if (s->way == NULL)
+        return;
+    if (s->way_version != s->links->version)
+        take_links(s);
+    tm_link_way_turn(s->way);
+}
+
+struct tm_fabric_sink tm_shard_link_sink(struct tm_shard *s)
+{
+    return tm_link_way_sink(s->way);
+}
+
+void tm_shard_set_link_fabric(struct tm_shard *s, struct tm_fabric *fabric)
+{
+    tm_link_way_set_fabric(s->way, fabric);
+}
+
+const struct tm_link_way *tm_shard_way(const struct tm_shard *s)
+{
+    return s->way;
+}
