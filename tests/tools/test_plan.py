@@ -5,6 +5,7 @@
 """
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -135,8 +136,39 @@ def what_is_wrong_is_one_line_and_status_1():
             assert expect in r.stderr and r.stderr.count("\n") == 1, (text[:80], r.stderr)
 
 
+def documented():
+    """The options of docs/LINKS.md: name -> (allowed words or bounds, default)."""
+    with open(os.path.join(ROOT, "docs", "LINKS.md"), encoding="utf-8") as f:
+        text = f.read()
+    part = text[text.index("## Options of a link"):text.index("## Where a type may be")]
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|", part, re.M)
+    return {name: (re.split(r", | – ", allowed.replace("`", "")), default.strip("`"))
+            for name, allowed, default in rows}
+
+
+def with_option(name, value):
+    value = value if value in ("true", "false") else json.dumps(value)
+    r = of_text("defineCluster('b'); defineCluster('a', { replicateTo: ['b'], maxBacklogBytes: '1GiB', %s: %s"
+                "});" % (name, value), "--json")
+    assert r.returncode == 0, (name, value, r.stderr)
+    return json.loads(r.stdout)["clusters"][1]["links"][0]["options"]
+
+
+def the_options_are_those_of_the_documentation():
+    r = of_text("defineCluster('a', { replicateTo: ['b'] });", "--json")
+    options = json.loads(r.stdout)["clusters"][0]["links"][0]["options"]
+    rows = documented()
+    assert set(rows) == set(options), set(rows) ^ set(options)
+    for name, (allowed, default) in rows.items():
+        assert with_option(name, default)[name] == options[name], (name, default)
+        for value in allowed:
+            if name != "maxBacklogBytes":  # its least is less than a batch of others
+                with_option(name, value)
+
+
 def main():
-    for test in (every_example_is_whole_and_small, the_factory_keeps_writing,
+    for test in (the_options_are_those_of_the_documentation,
+                 every_example_is_whole_and_small, the_factory_keeps_writing,
                  the_backup_has_what_got_its_ok, the_region_ships_by_type, both_ways_has_rules,
                  the_mesh_crosses_two_links, the_chain_reaches_its_end, residency_stays,
                  an_unresolved_link_is_told_and_no_error, what_is_wrong_is_one_line_and_status_1):
