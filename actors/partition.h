@@ -137,7 +137,7 @@ struct tm_partition {
     uint64_t next_expiry_look;
 
     /* What is missing is asked for, of one member after the other; what others miss is given. */
-    uint64_t seek_at, seek_to; /* next; up to that record something was missing */
+    uint64_t seek_at, seek_to; /* next; the last record that was brought back */
     unsigned seek_turn, give_to;
     struct tm_log_fetch give_fetch;
 };

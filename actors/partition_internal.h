@@ -71,6 +71,9 @@ void tm_partition_watch_clock(struct tm_partition *p);
  */
 bool tm_partition_holes_known(const struct tm_partition *p);
 
+/* Gives back a record that was damaged here, as tm_log_repair does. */
+enum tm_err tm_partition_repair(struct tm_partition *p, const struct tm_record *record);
+
 /* A replica that is HOLED asks for what is missing; once it has all it is whole.  Some ten times a
  * second. */
 void tm_partition_seek(struct tm_partition *p);

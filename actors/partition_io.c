@@ -146,10 +146,7 @@ static enum tm_err bring_back(struct tm_partition *p, const struct tm_record *re
     tm_log_fault_at(p->log, 0, &first, &last);
     if (first != record->index)
         return TM_ERR_INVALID;
-    enum tm_err e = tm_log_repair(p->log, tm_bytes_of(record, record->length));
-    if (e == TM_OK)
-        tm_counter_add(p->env->ctx->counters, TM_COUNTER_records_repaired, 1);
-    return e;
+    return tm_partition_repair(p, record);
 }
 
 /* What the log held is of no use without the snapshot before it: the leader sends all of it. */

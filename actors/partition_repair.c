@@ -21,6 +21,17 @@ bool tm_partition_holes_known(const struct tm_partition *p)
     return true;
 }
 
+enum tm_err tm_partition_repair(struct tm_partition *p, const struct tm_record *record)
+{
+    enum tm_err e = tm_log_repair(p->log, tm_bytes_of(record, record->length));
+    if (e != TM_OK)
+        return e;
+    p->seek_to = tm_max_u64(p->seek_to, record->index);
+    p->env->flush_now = true;
+    tm_counter_add(p->env->ctx->counters, TM_COUNTER_records_repaired, 1);
+    return TM_OK;
+}
+
 /* ---- who misses something ---- */
 
 static bool may_have(const struct tm_partition *p, unsigned place)
@@ -51,11 +62,10 @@ static void ask_next(struct tm_partition *p)
 void tm_partition_seek(struct tm_partition *p)
 {
     unsigned faults = tm_log_fault_count(p->log);
-    uint64_t first, now = tm_ctx_now(p->env->ctx), durable = tm_log_durable(p->log);
+    uint64_t now = tm_ctx_now(p->env->ctx), durable = tm_log_durable(p->log);
     if (p->replica.hs.health != TM_HEALTH_HOLED)
         return;
     if (faults > 0) {
-        tm_log_fault_at(p->log, faults - 1, &first, &p->seek_to);
         if (now >= p->seek_at)
             ask_next(p);
         p->seek_at = tm_max_u64(p->seek_at, now + SEEK_NS);
@@ -76,10 +86,8 @@ void tm_partition_given(struct tm_partition *p, const struct tm_message_head *he
         tm_record_check(body.data, body.len) != TM_OK || record->length != body.len)
         return;
     tm_log_fault_at(p->log, 0, &first, &last);
-    if (record->index != first || tm_log_repair(p->log, body) != TM_OK)
+    if (record->index != first || tm_partition_repair(p, record) != TM_OK)
         return;
-    tm_counter_add(p->env->ctx->counters, TM_COUNTER_records_repaired, 1);
-    p->env->flush_now = true;
     if (record->kind == TM_RECORD_CONFIG)
         tm_replica_config_back(&p->replica, record);
     if (first == last && tm_log_fault_count(p->log) > 0) /* on to the next hole */

@@ -106,6 +106,27 @@ static void copies_that_scrub_mend_each_other(void)
     close_filled();
 }
 
+/* Whoever mended it.  Scrubbing reads, so the disk stands still only once the rot was found. */
+static void what_is_brought_back_counts_when_it_is_durable(void)
+{
+    open_filled(3, 3);
+    unsigned node = other_than(leader(), leader());
+    spoil_record(node, 5);
+    config.options.scrub_interval_ms = 500;
+    config.options.scrub_rate = TM_MIB(16);
+    tm_shard_options(tm_sim_shard(sim, node, 0), &config.options);
+    const struct tm_partition *p = part(node, 0);
+    for (unsigned i = 0; i < 50000 && p->replica.hs.health == TM_HEALTH_WHOLE; i++)
+        tm_sim_run_for(sim, TM_US(20));
+    CU_ASSERT_EQUAL_FATAL(p->replica.hs.health, TM_HEALTH_HOLED);
+    tm_sim_disk_stall(tm_sim_disk_of(sim, node), true);
+    tm_sim_run_for(sim, TM_MS(400));
+    CU_ASSERT(counted(node, TM_COUNTER_records_repaired) > 0);
+    CU_ASSERT_EQUAL(p->replica.hs.health, TM_HEALTH_HOLED);
+    tm_sim_disk_stall(tm_sim_disk_of(sim, node), false);
+    close_filled();
+}
+
 /* Its reader is told nothing, and the node says which partition waits. */
 static void what_no_copy_has_is_never_served(unsigned nodes, unsigned copies)
 {
@@ -144,6 +165,7 @@ static const struct tm_test tests[] = {
     TM_TEST(three_copies_with_holes_mend_each_other),
     TM_TEST(two_copies_with_holes_mend_each_other),
     TM_TEST(copies_that_scrub_mend_each_other),
+    TM_TEST(what_is_brought_back_counts_when_it_is_durable),
     TM_TEST(what_three_copies_lost_is_never_served),
     TM_TEST(what_two_copies_lost_is_never_served),
     TM_TEST(what_the_only_copy_lost_is_never_served),
