@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define REPLY_MAX ((size_t)TM_MIB(64))
+#define WORDS_MAX 16
 
 static uint64_t now_ms(void)
 {
@@ -128,28 +129,27 @@ static enum tm_err read_more(struct tm_client *c, uint64_t deadline)
     return TM_OK;
 }
 
-static enum tm_err send_words(struct tm_client *c, const char *const *words, uint64_t deadline)
+static enum tm_err send_words(struct tm_client *c, const struct tm_bytes *words, unsigned count,
+                              uint64_t deadline)
 {
     struct tm_resp_writer w;
-    uint64_t count = 0;
-    while (words[count] != NULL)
-        count++;
     tm_resp_writer_init(&w, REPLY_MAX);
     tm_resp_array(&w, count);
-    for (uint64_t i = 0; i < count; i++)
-        tm_resp_bulk_str(&w, words[i]);
+    for (unsigned i = 0; i < count; i++)
+        tm_resp_bulk(&w, words[i]);
     enum tm_err err = w.overflow ? TM_ERR_TOOBIG : send_all(c, tm_resp_writer_bytes(&w), deadline);
     tm_resp_writer_free(&w);
     return err;
 }
 
-enum tm_err tm_client_ask(struct tm_client *c, const char *const *words, struct tm_bytes *reply)
+enum tm_err tm_client_ask_bytes(struct tm_client *c, const struct tm_bytes *words, unsigned count,
+                                struct tm_bytes *reply)
 {
     uint64_t deadline = now_ms() + c->timeout_ms;
     struct tm_resp_skipper skipper = {0};
     size_t used;
     c->len = 0;
-    enum tm_err err = send_words(c, words, deadline);
+    enum tm_err err = send_words(c, words, count, deadline);
     while (err == TM_OK) {
         err = read_more(c, deadline);
         if (err != TM_OK)
@@ -165,6 +165,17 @@ enum tm_err tm_client_ask(struct tm_client *c, const char *const *words, struct 
         }
     }
     return err;
+}
+
+enum tm_err tm_client_ask(struct tm_client *c, const char *const *words, struct tm_bytes *reply)
+{
+    struct tm_bytes bytes[WORDS_MAX];
+    unsigned count = 0;
+    for (; words[count] != NULL; count++) {
+        TM_ASSERT(count < WORDS_MAX);
+        bytes[count] = tm_bytes_str(words[count]);
+    }
+    return tm_client_ask_bytes(c, bytes, count, reply);
 }
 
 enum tm_err tm_client_text(struct tm_client *c, const char *const *words, char *text, size_t size)

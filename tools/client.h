@@ -24,9 +24,14 @@ enum tm_err tm_client_open(struct tm_client *c, const char *address, unsigned ti
 /* Also when it is closed. */
 void tm_client_close(struct tm_client *c);
 
-/* Sends the words, ended by a NULL, and reads the reply, whole; it lies in *reply until the next
- * call.  An error reply is a reply.  CLOSED, TIMEOUT, TOOBIG (over 64 MiB), CORRUPT (no RESP). */
+/* Sends the words, ended by a NULL, at most 16, and reads the reply, whole; it lies in *reply until
+ * the next call.  An error reply is a reply.  CLOSED, TIMEOUT, TOOBIG (over 64 MiB), CORRUPT (no
+ * RESP). */
 enum tm_err tm_client_ask(struct tm_client *c, const char *const *words, struct tm_bytes *reply);
+
+/* The same with words that hold any bytes, and any number of them. */
+enum tm_err tm_client_ask_bytes(struct tm_client *c, const struct tm_bytes *words, unsigned count,
+                                struct tm_bytes *reply);
 
 /* Asks and copies the text of the reply, a string, an error ("ERR ...") or a number, cut at size.
  * As tm_client_ask; INVALID: the reply is an error, or an aggregate or null (text is empty). */

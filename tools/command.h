@@ -18,7 +18,10 @@ enum tm_exit { TM_EXIT_DONE = 0, TM_EXIT_FAILED = 1, TM_EXIT_USAGE = 2 };
     X(ps, "ps --dir DIR [--json]", "list the nodes and what they are doing")                       \
     X(serve, "serve --topology FILE --cluster C --node N --data-dir D [node options]",             \
       "run one node in the foreground")                                                            \
-    X(plan, "plan FILE [--json]", "check a topology file and say what it means")                   \
+    X(plan, "plan FILE [--json] [--dir DIR]",                                                      \
+      "check a topology file and say what it means, and would change in what runs")                \
+    X(apply, "apply FILE [--dir DIR] [--cluster NAME] [--dry-run] [--json] [node options]",        \
+      "make running clusters go by an edited topology file")                                       \
     X(stat, "stat DIR/<cluster>/<node> [--json]", "a node's counters, also after its death")       \
     X(recover, "recover ADDRESS:PORT --partition P|--all [--yes] [--requirepass WORD]",            \
       "go on with one node's copies where the others are lost for good")                           \

@@ -83,7 +83,8 @@ static enum tm_err take_reply(struct tm_bytes reply, struct tm_directory *out)
     return TM_ERR_NOTFOUND;
 }
 
-static enum tm_err ask_one(const char *address, const char *password, struct tm_directory *out)
+enum tm_err tm_membership_ask_at(const char *address, const char *password,
+                                 struct tm_directory *out)
 {
     struct tm_client c;
     struct tm_bytes reply;
@@ -111,7 +112,7 @@ enum tm_err tm_membership_ask(const struct tm_topology *t, const struct tm_clust
                 TM_OK)
             continue;
         tm_ports_text(&ports, tm_ports_client(&ports), text, sizeof text);
-        if (ask_one(text, o->requirepass, out) == TM_OK && strcmp(out->cluster, c->name) == 0)
+        if (tm_membership_ask_at(text, o->requirepass, out) == TM_OK && strcmp(out->cluster, c->name) == 0)
             return TM_OK;
     }
     return TM_ERR_NOTFOUND;

@@ -23,6 +23,11 @@ enum tm_err tm_membership_ask(const struct tm_topology *t, const struct tm_clust
                               const char *self, const struct tm_options *o,
                               struct tm_directory *out);
 
+/* Asks the node at ADDRESS:PORT for the directory that it goes by.  As tm_client_ask;
+ * TM_ERR_NOTFOUND: it is not part of a cluster yet. */
+enum tm_err tm_membership_ask_at(const char *address, const char *password,
+                                 struct tm_directory *out);
+
 /* Gives c the members as the directory has them: their order, their places in the port plan; those
  * that the file leaves out get the address and port that the directory knows.  c is one of t's.
  * TM_ERR_NOTFOUND: `self` is no member; why says what to do.  TM_ERR_INVALID: the directory is of

@@ -1,4 +1,6 @@
-/* tidemill plan: checks a topology file and says what it means, for people or as JSON. */
+/* tidemill plan: checks a topology file and says what it means, for people or as JSON; with --dir,
+ * what it would change in the clusters that run there. */
+#include "tools/apply_show.h"
 #include "tools/command.h"
 #include "tools/plan_graph.h"
 #include "tools/plan_links.h"
@@ -8,6 +10,8 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+extern char **environ;
 
 struct shares {
     unsigned leads[TM_NODES_MAX];   /* partitions it leads by preference */
@@ -83,7 +87,9 @@ static json_t *json_cluster(const struct tm_topology *t, const struct tm_cluster
                      tm_plan_json_links(t, c, plan));
 }
 
-static void print_json(const struct tm_topology *t, const struct tm_link_plan *plans)
+/* Takes over `changes`, NULL where nobody asked for them. */
+static void print_json(const struct tm_topology *t, const struct tm_link_plan *plans,
+                       json_t *changes)
 {
     json_t *clusters = json_array(), *warnings = json_array();
     for (unsigned i = 0; i < t->cluster_count; i++)
@@ -95,6 +101,8 @@ static void print_json(const struct tm_topology *t, const struct tm_link_plan *p
     json_t *graph = tm_plan_json_graph(t);
     json_object_update(all, graph);
     json_decref(graph);
+    if (changes != NULL)
+        json_object_set_new(all, "running", changes);
     json_dumpf(all, stdout, JSON_INDENT(2));
     putchar('\n');
     json_decref(all);
@@ -120,10 +128,50 @@ static enum tm_err resolve(const struct tm_topology *t, struct tm_link_plan *pla
     return e;
 }
 
+/* What the file would change in the clusters that run below dir.  Numbers their nodes as they do,
+ * so it comes last. */
+static enum tm_err look(struct tm_topology *t, const char *dir, struct tm_running **all,
+                        unsigned *count, char *err)
+{
+    static struct tm_options options;
+    const struct tm_running_where where = {.dir = dir, .options = &options, .absent_ok = true};
+    char why[TM_OPTION_WHY_MAX];
+    tm_options_init(&options);
+    if (tm_options_from_env(&options, environ, why) != TM_OK) {
+        snprintf(err, TM_RUNNING_WHY, "%s", why);
+        return TM_ERR_INVALID;
+    }
+    return tm_running_find(t, &where, all, count, err);
+}
+
+static int show(struct tm_topology *t, bool json, const char *dir)
+{
+    char err[TM_RUNNING_WHY];
+    struct tm_running *all = NULL;
+    unsigned count = 0;
+    struct tm_link_plan *plans = calloc(t->cluster_count, sizeof *plans);
+    TM_ASSERT(plans != NULL);
+    enum tm_err e = resolve(t, plans, err, sizeof err);
+    if (e == TM_OK && !json)
+        print_text(t, plans);
+    if (e == TM_OK && dir != NULL)
+        e = look(t, dir, &all, &count, err);
+    if (e == TM_OK && json)
+        print_json(t, plans, dir != NULL ? tm_apply_json(all, count) : NULL);
+    else if (e == TM_OK && dir != NULL)
+        tm_apply_print(all, count);
+    if (all != NULL)
+        tm_running_free(all, count);
+    free(plans);
+    return e == TM_OK ? TM_EXIT_DONE : tm_fail("%s", err);
+}
+
 int tm_main_plan(int argc, char **argv)
 {
     bool json = false;
-    const struct tm_arg args[] = {{"--json", &json, NULL}, {NULL, NULL, NULL}};
+    const char *dir = NULL;
+    const struct tm_arg args[] = {
+        {"--json", &json, NULL}, {"--dir", NULL, &dir}, {NULL, NULL, NULL}};
     if (!tm_args_take("plan", &argc, argv, args, false))
         return TM_EXIT_USAGE;
     if (argc != 1)
@@ -132,15 +180,7 @@ int tm_main_plan(int argc, char **argv)
     char err[1024];
     if (tm_topology_load(argv[0], &t, err, sizeof err) != TM_OK)
         return tm_fail("%s", err);
-    struct tm_link_plan *plans = calloc(t->cluster_count, sizeof *plans);
-    TM_ASSERT(plans != NULL);
-    if (resolve(t, plans, err, sizeof err) != TM_OK)
-        return tm_fail("%s", err);
-    if (json)
-        print_json(t, plans);
-    else
-        print_text(t, plans);
-    free(plans);
+    int status = show(t, json, dir);
     tm_topology_free(t);
-    return TM_EXIT_DONE;
+    return status;
 }
