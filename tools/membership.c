@@ -112,7 +112,8 @@ enum tm_err tm_membership_ask(const struct tm_topology *t, const struct tm_clust
                 TM_OK)
             continue;
         tm_ports_text(&ports, tm_ports_client(&ports), text, sizeof text);
-        if (tm_membership_ask_at(text, o->requirepass, out) == TM_OK && strcmp(out->cluster, c->name) == 0)
+        if (tm_membership_ask_at(text, o->requirepass, out) == TM_OK &&
+            strcmp(out->cluster, c->name) == 0)
             return TM_OK;
     }
     return TM_ERR_NOTFOUND;
