@@ -1,5 +1,5 @@
 /* What was there at the start, and the snapshots being taken; keeper_send.c and keeper_receive.c
- * hold the transfers to and from other nodes.
+ * hold the transfers to and from other nodes, keeper_rescue.c what an operator may ask for.
  *
  * A segment of the log holds records of nearly every partition, so it is free only after each had
  * its snapshot: under pressure the partitions take their turns, a few at a time, without a pause.
@@ -116,6 +116,7 @@ static void take_drop(struct tm_keeper_taking *t)
 {
     tm_keeper_end_writer(t->keeper, t->writer);
     free(t->buf);
+    free(t->fresh);
     *t = (struct tm_keeper_taking){0};
 }
 
@@ -125,6 +126,8 @@ static void take_end(struct tm_keeper_taking *t, bool ok)
                    ok ? TM_COUNTER_snapshots_written : TM_COUNTER_snapshots_failed, 1);
     if (!ok)
         t->keeper->retry_at = tm_keeper_now(t->keeper) + RETRY_NS;
+    if (!ok && t->fresh != NULL)
+        tm_keeper_rescue_failed(t);
     take_drop(t);
 }
 
@@ -156,25 +159,37 @@ static bool describe(const struct tm_keeper *k, const struct tm_partition *p,
     return true;
 }
 
-bool tm_keeper_take_begin(struct tm_keeper *k, struct tm_partition *p)
+static bool may_take(struct tm_keeper *k, const struct tm_partition *p)
+{
+    return taking_of(k, NULL) != NULL && tm_keeper_now(k) >= k->retry_at && p->store != NULL &&
+           !p->stopping && taking_of(k, p) == NULL && tm_keeper_receipt_of(k, p->id) == NULL;
+}
+
+struct tm_keeper_taking *tm_keeper_take_new(struct tm_keeper *k, struct tm_partition *p,
+                                            const struct tm_snapshot_info *info)
 {
     struct tm_keeper_taking *t = taking_of(k, NULL);
-    struct tm_snapshot_info info;
-    if (t == NULL || tm_keeper_now(k) < k->retry_at || p->store == NULL || p->stopping ||
-        taking_of(k, p) != NULL || tm_keeper_receipt_of(k, p->id) != NULL || !describe(k, p, &info))
-        return false;
+    if (!may_take(k, p))
+        return NULL;
     t->cap = SLICE_BYTES;
     t->buf = malloc(sizeof(struct tm_keeper_item) + t->cap);
     if (t->buf == NULL ||
-        tm_snapshot_writer_new(k->shard->ctx, &info, NULL, NULL, &t->writer) != TM_OK) {
+        tm_snapshot_writer_new(k->shard->ctx, info, NULL, NULL, &t->writer) != TM_OK) {
         free(t->buf);
         *t = (struct tm_keeper_taking){0};
-        return false;
+        return NULL;
     }
     t->keeper = k;
     t->p = p;
-    t->walked_to = info.walked_from;
-    return true;
+    t->walked_to = info->walked_from;
+    return t;
+}
+
+bool tm_keeper_take_begin(struct tm_keeper *k, struct tm_partition *p)
+{
+    struct tm_snapshot_info info;
+    return may_take(k, p) && !p->rescuing && describe(k, p, &info) &&
+           tm_keeper_take_new(k, p, &info) != NULL;
 }
 
 /* The next item into t->buf, unless the walk is over.  TM_ERR_NOMEM: an entity larger than the
@@ -197,6 +212,8 @@ static enum tm_err take_slice(struct tm_keeper_taking *t)
         slice = larger + sizeof h;
     }
     TM_ASSERT(e == TM_OK);
+    if (t->fresh != NULL)
+        h.index = t->fresh->end.index;
     h.cursor = t->cursor;
     memcpy(t->buf, &h, sizeof h);
     t->len = sizeof h + used;
@@ -255,11 +272,15 @@ void tm_keeper_note_published(struct tm_keeper *k, uint32_t partition,
     f->owed = false;
 }
 
-static void take_published(struct tm_keeper_taking *t)
+/* False: it has to wait. */
+static bool take_published(struct tm_keeper_taking *t)
 {
+    if (t->fresh != NULL && !tm_keeper_rescued(t))
+        return false;
     tm_keeper_note_published(t->keeper, t->p->id, t->writer);
     trim(t->keeper, t->p);
     take_end(t, true);
+    return true;
 }
 
 /* True if there is more to do at once. */
@@ -275,13 +296,15 @@ static bool take_turn(struct tm_keeper_taking *t)
     case TM_SNAPSHOT_WRITING:
         return take_write(t);
     case TM_SNAPSHOT_COMPLETE:
-        if (tm_log_durable(t->p->log) < t->walked_to)
+        if (t->fresh == NULL && tm_log_durable(t->p->log) < t->walked_to)
             return false;
-        tm_snapshot_writer_publish(t->writer);
+        if (t->fresh == NULL || tm_keeper_rescue_stands(t))
+            tm_snapshot_writer_publish(t->writer);
+        else
+            take_end(t, false);
         return true;
     case TM_SNAPSHOT_PUBLISHED:
-        take_published(t);
-        return true;
+        return take_published(t);
     case TM_SNAPSHOT_FAILED:
         tm_ctx_log(t->keeper->shard->ctx, TM_LOG_ERROR, "snapshot_failed", "partition=%u error=%s",
                    t->p->id, tm_err_text(tm_snapshot_writer_error(t->writer)));
@@ -297,7 +320,7 @@ static struct tm_partition *next_to_take(struct tm_keeper *k)
     for (uint32_t tried = 0; tried < k->shard->slots; tried++) {
         struct tm_partition *p = k->shard->partitions[k->next];
         k->next = (k->next + 1) % k->shard->slots;
-        if (p == NULL || p->store == NULL || taking_of(k, p) != NULL ||
+        if (p == NULL || p->store == NULL || p->rescuing || taking_of(k, p) != NULL ||
             tm_keeper_receipt_of(k, p->id) != NULL)
             continue;
         trim(k, p);
@@ -406,6 +429,7 @@ void tm_keeper_tick(struct tm_keeper *k)
     k->pressed = tm_retain_look(&k->retain);
     if (k->retain.full)
         trim_all(k);
+    tm_keeper_rescue_tick(k);
     take_owed(k);
     take_what_is_due(k);
     tm_keeper_send_tick(k);

@@ -19,6 +19,10 @@
 struct tm_keeper;
 struct tm_shard;
 
+/* How far behind the old history a forced recovery from damage begins the new one: more records
+ * than any history has. */
+#define TM_KEEPER_FAR (UINT64_C(1) << 40)
+
 /* Reads the newest good snapshot of each of the worker's partitions; boot. */
 enum tm_err tm_keeper_new(struct tm_shard *shard, struct tm_keeper **out);
 void tm_keeper_free(struct tm_keeper *k);
@@ -55,6 +59,13 @@ void tm_keeper_spoilt(struct tm_keeper *k, const struct tm_partition *p, bool ol
 
 /* A new snapshot of the partition is taken as soon as may be, whether or not the log is full. */
 void tm_keeper_renew(struct tm_keeper *k, const struct tm_partition *p);
+
+/* An operator takes the loss of what the partition's log lacks: a snapshot of what it has in memory
+ * is taken, and the partition goes on behind it (tm_partition_go_on), alone; or it is logged that
+ * this failed, and all is as it was.  Until then the partition hears nobody.  It needs a rescue
+ * (tm_partition_needs_rescue).  Asked again while one is under way it does nothing. TM_ERR_INVALID:
+ * not a voter; TM_ERR_EXISTS: it is getting a leader's snapshot. */
+enum tm_err tm_keeper_rescue(struct tm_keeper *k, struct tm_partition *p);
 
 /* Gives the log up to `index`, if a snapshot holds that; false: none does. */
 bool tm_keeper_give_up(struct tm_keeper *k, struct tm_partition *p, uint64_t index);

@@ -23,13 +23,21 @@ struct tm_keeper_found {
     struct tm_snapshot_info info;
     struct tm_snapshot_info older; /* the one before it */
     bool there, older_there;
-    bool owed; /* a new one is to be taken */
+    bool owed;   /* a new one is to be taken */
+    bool rescue; /* one is to be taken for tm_keeper_rescue */
+};
+
+/* What makes a snapshot the beginning of a history: see keeper_rescue.c. */
+struct tm_keeper_fresh {
+    struct tm_record end;
+    struct tm_members members;
 };
 
 struct tm_keeper_taking {
     struct tm_keeper *keeper;
     struct tm_partition *p; /* NULL: free */
     struct tm_snapshot_writer *writer;
+    struct tm_keeper_fresh *fresh; /* NULL: an ordinary one */
     uint64_t cursor, walked_to;
     bool walked;
     uint8_t *buf; /* an item: head and slice */
@@ -100,6 +108,18 @@ enum tm_err tm_keeper_load_item(void *arg, struct tm_bytes item);
 
 /* Begins to take a snapshot of the partition; false: not now, or there is nothing to take. */
 bool tm_keeper_take_begin(struct tm_keeper *k, struct tm_partition *p);
+
+/* The same with what it says of itself, for the owner to fill in what makes it differ.  NULL: not
+ * now. */
+struct tm_keeper_taking *tm_keeper_take_new(struct tm_keeper *k, struct tm_partition *p,
+                                            const struct tm_snapshot_info *info);
+
+/* keeper_rescue.c: begins what operators have asked for; the snapshot is whole: whether it is to
+ * count; it counts: false: not yet; it is not to be. */
+void tm_keeper_rescue_tick(struct tm_keeper *k);
+bool tm_keeper_rescue_stands(const struct tm_keeper_taking *t);
+bool tm_keeper_rescued(struct tm_keeper_taking *t);
+void tm_keeper_rescue_failed(struct tm_keeper_taking *t);
 
 /* Two writers of one partition would each take the other's pointer for the one before it: what is
  * being taken here gives way, unless its pointer flips already (false). */

@@ -89,7 +89,8 @@ void tm_keeper_on_chunk(struct tm_keeper *k, const struct tm_message_head *head,
     struct tm_snapshot_info info;
     struct tm_bytes chunk;
     struct tm_partition *p = tm_shard_find(k->shard, head->partition);
-    if (p == NULL || p->stopping || tm_transfer_decode(body, p->id, &info, &chunk) != TM_OK)
+    if (p == NULL || p->stopping || p->rescuing ||
+        tm_transfer_decode(body, p->id, &info, &chunk) != TM_OK)
         return;
     struct tm_keeper_receipt *r = tm_keeper_receipt_of(k, p->id);
     if (r != NULL && head->arg == 0) {

@@ -126,6 +126,10 @@ void tm_partition_message(struct tm_partition *p, unsigned node, struct tm_bytes
     if (tm_replica_msg_decode(bytes, &msg) != TM_OK || msg.partition != p->id ||
         msg.from.node != node)
         return;
+    if (p->rescuing) {
+        p->led_after_all |= msg.kind == TM_MSG_APPEND && msg.term >= p->replica.hs.term;
+        return;
+    }
     tm_replica_receive(&p->replica, &msg);
     if (p->replica.hs.health >= TM_HEALTH_HOLED)
         tm_partition_durable(p, tm_log_durable(p->log)); /* what lay behind the fault is durable */
@@ -151,6 +155,31 @@ enum tm_err tm_partition_install(struct tm_partition *p, struct tm_store *store,
     return TM_OK;
 }
 
+bool tm_partition_needs_rescue(const struct tm_partition *p)
+{
+    return p->store != NULL && (p->rootless || tm_log_fault_count(p->log) > 0);
+}
+
+enum tm_err tm_partition_go_on(struct tm_partition *p, const struct tm_record *end,
+                               const struct tm_members *members)
+{
+    TM_ASSERT(p->rescuing && end->index > tm_log_last(p->log));
+    if (!tm_partition_quiet(p))
+        return TM_ERR_AGAIN;
+    enum tm_err e = tm_log_reset(p->log, end->index, end->term, end->checksum);
+    if (e != TM_OK)
+        return e;
+    p->rescuing = p->rootless = false;
+    tm_partition_unsettle(p, 0);
+    e = tm_store_apply(p->store, end, false);
+    TM_ASSERT(e == TM_OK); /* a follower has nothing that is not committed */
+    tm_log_set_commit(p->log, end->index);
+    struct tm_tail tail = {.index = end->index, .term = end->term, .hash = end->checksum};
+    tm_replica_snapshot_installed(&p->replica, &tail, members);
+    tm_partition_decide(p, tail.index);
+    return tm_replica_recover(&p->replica);
+}
+
 void tm_partition_tick(struct tm_partition *p)
 {
     uint64_t now = tm_ctx_now(p->env->ctx);
@@ -160,6 +189,7 @@ void tm_partition_tick(struct tm_partition *p)
         tm_replica_reads_expire(&p->replica);
     tm_partition_watch_clock(p);
     tm_partition_seek(p);
+    tm_partition_tell_shut(p);
     if (p->store != NULL)
         tm_store_tidy(p->store, TIDY_BLOBS);
     if (p->leading && now >= p->next_expiry_look) {

@@ -110,6 +110,8 @@ struct tm_partition {
     bool clock_ahead; /* of a quorum's: nothing is written here */
     bool apply_fetching, ship_fetching, giving;
     bool stopping;
+    bool rescuing; /* an operator's word: tm_partition_go_on will follow, nobody else is heard */
+    bool led_after_all; /* while rescuing: a leader has spoken */
     bool rootless; /* the log begins after a snapshot that is lost: the replica stands at `base`,
                       and what a leader sends takes the place of the log */
     bool is_dirty, is_due, is_behind;
@@ -139,6 +141,7 @@ struct tm_partition {
     /* What is missing is asked for, of one member after the other; what others miss is given. */
     uint64_t seek_at, seek_to; /* next; the last record that was brought back */
     unsigned seek_turn, give_to;
+    uint64_t shut_at; /* when it is said that nobody mends it; 0: it is not in need of that */
     struct tm_log_fetch give_fetch;
 };
 
@@ -202,6 +205,16 @@ void tm_partition_given(struct tm_partition *p, const struct tm_message_head *he
  * unless this fails, like tm_wal_append. */
 enum tm_err tm_partition_install(struct tm_partition *p, struct tm_store *store,
                                  const struct tm_tail *tail, const struct tm_members *members);
+
+/* Forced recovery (tm_replica_recover) cannot go on with a log that is damaged: a snapshot of what
+ * the partition has in memory has to take its place first (tm_keeper_rescue). */
+bool tm_partition_needs_rescue(const struct tm_partition *p);
+
+/* That snapshot is durable: it has these members, and its last record is `end`, a NOOP further on
+ * than any copy ever was.  Log and state go on behind it, and the replica recovers.  rescuing is
+ * set.  TM_ERR_AGAIN: something is being fetched; else fails like tm_wal_append. */
+enum tm_err tm_partition_go_on(struct tm_partition *p, const struct tm_record *end,
+                               const struct tm_members *members);
 
 /* What the log set tells. */
 void tm_partition_durable(struct tm_partition *p, uint64_t index);

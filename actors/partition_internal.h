@@ -78,6 +78,9 @@ enum tm_err tm_partition_repair(struct tm_partition *p, const struct tm_record *
  * second. */
 void tm_partition_seek(struct tm_partition *p);
 
+/* Logs it if damage keeps the partition without a leader.  Some ten times a second. */
+void tm_partition_tell_shut(struct tm_partition *p);
+
 /* Takes note of a record's stamp, as far as it may be true. */
 void tm_partition_observe(struct tm_partition *p, uint64_t stamp);
 

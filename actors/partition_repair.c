@@ -6,9 +6,13 @@
  * What is asked for is known by the hash of its last record, which by the chain stands for all
  * before it: who has another record there has another history, and does not answer.  Who answers
  * gives what it has in memory, else what one read brings; the rest is asked for again.  Each record
- * is checked against the chain here (tm_log_repair) and counts when it is durable. */
+ * is checked against the chain here (tm_log_repair) and counts when it is durable.
+ *
+ * What nobody has is not given: then the partition has no leader, and says so. */
 #include "actors/partition_internal.h"
 
+#define SHUT_NS    TM_SECONDS(10)  /* so long nobody has led and nobody has mended it: it is said */
+#define AGAIN_NS   TM_SECONDS(600) /* and again after that */
 #define SEEK_NS    TM_MS(100)
 #define GIVE_BYTES TM_KIB(256) /* an answer ends with the record that reaches it */
 #define WANT_BYTES 8u          /* the body of a WANT: the hash of the last record */
@@ -82,7 +86,7 @@ void tm_partition_given(struct tm_partition *p, const struct tm_message_head *he
     const struct tm_record *record = (const void *)body.data;
     uint64_t first, last;
     (void)head;
-    if (p->replica.hs.health != TM_HEALTH_HOLED || tm_log_fault_count(p->log) == 0 ||
+    if (p->replica.hs.health != TM_HEALTH_HOLED || tm_log_fault_count(p->log) == 0 || p->rescuing ||
         tm_record_check(body.data, body.len) != TM_OK || record->length != body.len)
         return;
     tm_log_fault_at(p->log, 0, &first, &last);
@@ -92,6 +96,28 @@ void tm_partition_given(struct tm_partition *p, const struct tm_message_head *he
         tm_replica_config_back(&p->replica, record);
     if (first == last && tm_log_fault_count(p->log) > 0) /* on to the next hole */
         p->seek_at = tm_ctx_now(p->env->ctx);
+}
+
+void tm_partition_tell_shut(struct tm_partition *p)
+{
+    uint64_t first = 0, last = 0, now = tm_ctx_now(p->env->ctx);
+    if (p->replica.hs.health < TM_HEALTH_HOLED || tm_replica_leader_alive(&p->replica) ||
+        p->rescuing) {
+        p->shut_at = 0;
+        return;
+    }
+    if (p->shut_at == 0)
+        p->shut_at = now + SHUT_NS;
+    if (now < p->shut_at)
+        return;
+    p->shut_at = now + AGAIN_NS;
+    if (tm_log_fault_count(p->log) > 0)
+        tm_log_fault_at(p->log, 0, &first, &last);
+    tm_ctx_log(p->env->ctx, TM_LOG_ERROR, "damage_stays",
+               "partition=%u first=%llu last=%llu text=\"what is damaged here nobody in reach has "
+               "given back, and nobody leads: bring back the nodes that are away; if what they "
+               "have is lost, too, see tidemill recover\"",
+               p->id, (unsigned long long)first, (unsigned long long)last);
 }
 
 /* ---- who has it ---- */

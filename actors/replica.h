@@ -448,10 +448,17 @@ enum tm_err tm_replica_transfer(struct tm_replica *r, unsigned node);
  */
 enum tm_err tm_replica_change(struct tm_replica *r, const struct tm_members *to);
 
+/* A forced recovery goes up so many terms: to one that nobody has, also not who was lost and goes
+ * on somewhere, so that when they meet again one history goes on. */
+#define TM_REPLICA_TERM_FAR (UINT64_C(1) << 20)
+
 /* Forced recovery: an operator says that the other copies are gone for good, and takes the loss.
  * r becomes the only voter and campaigns; the others, should they come back, wiped or not, count
  * again once they are caught up.  TM_ERR_EXISTS: it leads; TM_ERR_INVALID: a witness, a learner. */
 enum tm_err tm_replica_recover(struct tm_replica *r);
+
+/* The members that it makes; false: INVALID. */
+bool tm_replica_members_forced(const struct tm_replica *r, struct tm_members *to);
 
 /* --- snapshots --- */
 
@@ -480,6 +487,9 @@ static inline bool tm_replica_leads(const struct tm_replica *r)
 {
     return r->role == TM_ROLE_LEADER;
 }
+
+/* It leads, or has heard its leader within an election timeout. */
+bool tm_replica_leader_alive(const struct tm_replica *r);
 
 /* Data copies, the leader's included, that hold `index` durably.  Leader only, else 0. */
 unsigned tm_replica_copies(const struct tm_replica *r, uint64_t index);

@@ -83,7 +83,6 @@ void tm_replica_send_owed(struct tm_replica *r);
 bool tm_replica_eligible(const struct tm_replica *r);
 void tm_replica_arm_election(struct tm_replica *r);
 void tm_replica_new_timeout(struct tm_replica *r);
-bool tm_replica_leader_alive(const struct tm_replica *r);
 void tm_replica_prevote(struct tm_replica *r);
 void tm_replica_campaign(struct tm_replica *r, bool forced);
 void tm_replica_ask(struct tm_replica *r);

@@ -284,26 +284,36 @@ void tm_replica_readmit(struct tm_replica *r)
     }
 }
 
-enum tm_err tm_replica_recover(struct tm_replica *r)
+bool tm_replica_members_forced(const struct tm_replica *r, struct tm_members *to)
 {
     if (r->own < 0 || r->members.at[r->own].role != TM_MEMBER_VOTER)
-        return TM_ERR_INVALID;
-    if (r->role == TM_ROLE_LEADER)
-        return TM_ERR_EXISTS;
-    struct tm_members to = {.index = r->members.index, .count = 1};
-    to.at[0] = r->members.at[r->own];
+        return false;
+    *to = (struct tm_members){.index = r->members.index, .count = 1};
+    to->at[0] = r->members.at[r->own];
     for (unsigned i = 0; i < r->members.count; i++) {
         if ((int)i == r->own)
             continue;
-        struct tm_member *one = &to.at[to.count++];
+        struct tm_member *one = &to->at[to->count++];
         *one = r->members.at[i];
         if (one->role == TM_MEMBER_VOTER)
             one->role = TM_MEMBER_RETURNING;
         else if (one->role == TM_MEMBER_WITNESS)
             one->role = TM_MEMBER_WITNESS_RETURNING;
     }
+    return true;
+}
+
+enum tm_err tm_replica_recover(struct tm_replica *r)
+{
+    struct tm_members to;
+    if (!tm_replica_members_forced(r, &to))
+        return TM_ERR_INVALID;
+    if (r->role == TM_ROLE_LEADER)
+        return TM_ERR_EXISTS;
     tm_replica_members_set(r, &to);
     tm_replica_set_health(r, TM_HEALTH_WHOLE);
+    r->lost = false;
+    r->hs.term = tm_max_u64(r->hs.term, r->last.term) + TM_REPLICA_TERM_FAR;
     r->hs.insync.count = 0;
     tm_replica_persist(r);
     r->forced_members = true;

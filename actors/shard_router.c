@@ -1,5 +1,6 @@
 /* What sessions ask of their worker: struct tm_router over the dispatch, the node and the options.
  */
+#include "actors/keeper.h"
 #include "actors/shard_internal.h"
 
 #include <stdio.h>
@@ -400,7 +401,10 @@ static void r_recover(void *host, uint32_t partition, struct tm_resp_writer *w)
     bool led = leader < s->directory->members &&
                (leader == s->self.node || atomic_load(&s->node->peer_alive[leader])) &&
                tm_node_leader(s->node, partition).node == leader;
-    enum tm_err e = led ? TM_ERR_EXISTS : tm_replica_recover(&p->replica);
+    enum tm_err e = TM_ERR_EXISTS;
+    if (!led)
+        e = tm_partition_needs_rescue(p) ? tm_keeper_rescue(s->keeper, p)
+                                         : tm_replica_recover(&p->replica);
     if (e == TM_ERR_EXISTS) {
         tm_resp_error(w, "ERR that partition has a leader: there is nothing to recover");
     } else if (e != TM_OK) {

@@ -144,7 +144,9 @@ static int recover(struct recovery *r)
     unsigned failed = tell_all(r), led = 0;
     for (unsigned waited = 0; waited < WAIT_MS && led + failed < r->count; waited += 200) {
         pause_ms(200);
-        led = count_led(r);
+        unsigned now = count_led(r);
+        waited = now > led ? 0 : waited; /* what is damaged takes its time */
+        led = now;
     }
     printf("%u of %u partitions go on with %s\n", led, r->count, r->node);
     return led == r->count ? TM_EXIT_DONE : TM_EXIT_FAILED;

@@ -92,7 +92,7 @@ const char *tm_recover_text(const struct tm_status *s, const struct tm_recover_c
                  " known to be committed, %" PRIu64 " entities%s\n"
                  "    LOST FOR GOOD: what other copies acknowledged after record %" PRIu64 "%s",
                  r->partition, silent, node, r->last, r->last_term, r->commit, r->entities,
-                 r->faulty ? ", and its log is damaged" : "", r->last,
+                 r->faulty ? ", and its log is damaged behind that" : "", r->last,
                  c->left_behind ? "; the other copy is known to have gone on alone" : "");
         break;
     }

@@ -59,8 +59,9 @@ bool tm_up_reap(struct tm_up *up);
 /* Why a member's node ended: the last error line of its log, or how the process ended. */
 void tm_up_reason(const struct tm_up *up, const struct tm_up_member *m, char *text, size_t size);
 
-/* True if the member is the only node of its cluster and has said in its log that it cannot start a
- * partition: nobody else can.  False also if it was not started here, or its log is not at hand
+/* True if the member has said in its log that nobody in reach mends what is damaged, or is the only
+ * node of its cluster and cannot start a partition: nobody else can.  False also if it was not
+ * started here, or its log is not at hand
  * (!up->detach). */
 bool tm_up_is_shut(const struct tm_up *up, const struct tm_up_member *m);
 

@@ -277,9 +277,9 @@ bool tm_up_is_shut(const struct tm_up *up, const struct tm_up_member *m)
 {
     char log[TM_NODEDIR_PATH_MAX + 16], line[TM_NODEDIR_WHY];
     snprintf(log, sizeof log, "%s/node.log", m->dir.path);
-    return up->detach && m->child > 0 && m->cluster->nodes.count == 1 &&
-           tm_last_error_line(log, m->log_from, line, sizeof line) &&
-           strstr(line, "event=votes_not_proven") != NULL;
+    return up->detach && m->child > 0 && tm_last_error_line(log, m->log_from, line, sizeof line) &&
+           (strstr(line, "event=damage_stays") != NULL ||
+            (m->cluster->nodes.count == 1 && strstr(line, "event=votes_not_proven") != NULL));
 }
 
 static unsigned signal_children(const struct tm_up *up, int number)

@@ -15,12 +15,13 @@
 
 #include <stdarg.h>
 
-#define NODES_MAX 7
-#define PARTS_MAX 3
-#define LOG_MAX   2000
-#define OPS_MAX   8192
-#define HEAP_MAX  16384
-#define TERMS_MAX 4096
+#define NODES_MAX  7
+#define PARTS_MAX  3
+#define LOG_MAX    2000
+#define OPS_MAX    8192
+#define HEAP_MAX   16384
+#define TERMS_MAX  4096
+#define FORCED_MAX 4 /* recoveries */
 
 #define CHECK(c, cond)                                                                             \
     do {                                                                                           \
@@ -139,7 +140,7 @@ struct cluster {
     uint64_t committed[PARTS_MAX][LOG_MAX + 1];    /* hash by index, 0: not yet */
     uint64_t committed_in[PARTS_MAX][LOG_MAX + 1]; /* the term in which that was so first */
     uint64_t committed_max[PARTS_MAX];
-    uint8_t leader_of[PARTS_MAX][TERMS_MAX]; /* node + 1 */
+    uint8_t leader_of[PARTS_MAX][FORCED_MAX][TERMS_MAX]; /* node + 1 */
     uint64_t messages[TM_MSG_END], beats;
     struct tm_replica_msg last_msg[NODES_MAX][NODES_MAX][TM_MSG_END]; /* sent: from, to, kind */
     struct sim_read *reads;
@@ -464,8 +465,9 @@ static inline void io_role(void *host, const struct tm_replica_status *s)
                 s->leader, s->commit, s->last);
     if (s->role != TM_ROLE_LEADER)
         return;
-    CHECK(c, s->term < TERMS_MAX);
-    uint8_t *who = &c->leader_of[p->part][s->term];
+    uint64_t term = s->term % TM_REPLICA_TERM_FAR, forced = s->term / TM_REPLICA_TERM_FAR;
+    CHECK(c, term < TERMS_MAX && forced < FORCED_MAX);
+    uint8_t *who = &c->leader_of[p->part][forced][term];
     CHECK(c, *who == 0 || *who == p->node->id + 1); /* invariant 1 */
     *who = (uint8_t)(p->node->id + 1);
     for (uint64_t i = p->log.base.index + 1; i <= c->committed_max[p->part]; i++) /* 4, 5 */

@@ -294,6 +294,11 @@ struct tm_sim_oracle_stats tm_sim_oracle_stats(const struct tm_sim_oracle *o)
     };
 }
 
+void tm_sim_oracle_give_up(struct tm_sim_oracle *o, uint32_t partition)
+{
+    tm_sim_truth_give_up(o->truth, partition);
+}
+
 bool tm_sim_oracle_forgave(const struct tm_sim_oracle *o, uint32_t partition)
 {
     return tm_sim_truth_forgave(o->truth, partition);

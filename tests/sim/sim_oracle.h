@@ -26,6 +26,10 @@ void tm_sim_oracle_free(struct tm_sim_oracle *o);
 void tm_sim_oracle_hear(struct tm_sim_oracle *o,
                         void (*fn)(void *host, const struct tm_record *record), void *host);
 
+/* Who leads the cluster by hand is about to recover a damaged partition by force
+ * (tm_sim_truth_give_up). */
+void tm_sim_oracle_give_up(struct tm_sim_oracle *o, uint32_t partition);
+
 /* On how many nodes' disks this very record was at some time, in a log or in a snapshot. */
 unsigned tm_sim_oracle_copies(const struct tm_sim_oracle *o, uint32_t partition, uint64_t index,
                               uint64_t hash);

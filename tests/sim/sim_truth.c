@@ -3,6 +3,8 @@
  * and what its replica showed last. */
 #include "tests/sim/sim_truth_internal.h"
 
+#include "actors/keeper.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,12 +108,23 @@ static void reach(struct tm_sim_part *p, uint64_t index)
     p->cap = cap;
 }
 
+/* Indexes of a history that began with a forced recovery lie far behind those of the one before. */
+static uint64_t slot(uint64_t index)
+{
+    return index & (TM_KEEPER_FAR - 1);
+}
+
+static struct tm_sim_entry *first_at(const struct tm_sim_part *p, uint64_t index)
+{
+    return slot(index) < p->cap ? p->at[slot(index)] : NULL;
+}
+
 struct tm_sim_entry *tm_sim_truth_find(const struct tm_sim_truth *t, uint32_t partition,
                                        uint64_t index, uint64_t hash)
 {
     const struct tm_sim_part *p = &t->parts[partition];
-    struct tm_sim_entry *e = index < p->cap ? p->at[index] : NULL;
-    while (e != NULL && e->hash != hash)
+    struct tm_sim_entry *e = first_at(p, index);
+    while (e != NULL && (e->hash != hash || e->index != index))
         e = e->other;
     return e;
 }
@@ -123,17 +136,18 @@ struct tm_sim_entry *tm_sim_truth_entry(struct tm_sim_truth *t, uint32_t partiti
     struct tm_sim_entry *e = tm_sim_truth_find(t, partition, index, hash);
     if (e != NULL)
         return e;
-    reach(p, index);
-    for (e = p->at[index]; e != NULL; e = e->other)
-        if (e->term == term)
+    reach(p, slot(index));
+    for (e = first_at(p, index); e != NULL; e = e->other)
+        if (e->term == term && e->index == index)
             tm_sim_truth_wrong(t, partition,
                                "log matching: two records have index %llu and term %llu, hashes "
                                "%016llx and %016llx (invariant 1)",
                                (unsigned long long)index, (unsigned long long)term,
                                (unsigned long long)e->hash, (unsigned long long)hash);
     e = entry_new(t);
-    *e = (struct tm_sim_entry){.other = p->at[index], .index = index, .term = term, .hash = hash};
-    p->at[index] = e;
+    *e = (struct tm_sim_entry){
+        .other = p->at[slot(index)], .index = index, .term = term, .hash = hash};
+    p->at[slot(index)] = e;
     t->stats.records++;
     return e;
 }
@@ -155,10 +169,22 @@ struct tm_sim_entry *tm_sim_truth_committed_at(const struct tm_sim_truth *t, uin
                                                uint64_t index)
 {
     const struct tm_sim_part *p = &t->parts[partition];
-    struct tm_sim_entry *e = index < p->cap ? p->at[index] : NULL;
-    while (e != NULL && !e->committed)
+    struct tm_sim_entry *e = first_at(p, index);
+    while (e != NULL && (!e->committed || e->index != index))
         e = e->other;
     return e;
+}
+
+void tm_sim_truth_give_up(struct tm_sim_truth *t, uint32_t partition)
+{
+    struct tm_sim_part *p = &t->parts[partition];
+    for (uint64_t i = 0; i < p->cap; i++)
+        for (struct tm_sim_entry *e = p->at[i]; e != NULL; e = e->other)
+            e->committed = false;
+    p->origin += TM_KEEPER_FAR;
+    p->committed = p->origin;
+    for (unsigned i = 0; i < t->disk_count; i++)
+        t->disks[i].copies[partition].owed = NULL;
 }
 
 /* ---- what is durable ---- */

@@ -45,6 +45,11 @@ void tm_sim_truth_reset(struct tm_sim_truth *t, struct tm_id id, uint32_t partit
 void tm_sim_truth_promise(struct tm_sim_truth *t, struct tm_id id, uint32_t partition,
                           const struct tm_promise *promise);
 
+/* An operator is about to take the loss of what no copy of the partition has any more (forced
+ * recovery from damage): nothing of it is committed from now on, and what will be lies
+ * TM_KEEPER_FAR behind it. */
+void tm_sim_truth_give_up(struct tm_sim_truth *t, uint32_t partition);
+
 /* ---- how replicas stand ---- */
 
 struct tm_sim_view {

@@ -41,6 +41,7 @@ struct tm_sim_part {
     struct tm_sim_entry **at; /* by index */
     uint64_t cap;
     uint64_t committed;
+    uint64_t origin; /* what lies before it belongs to histories that were given up */
     struct tm_sim_leadership *leaders;
     unsigned leader_count, leader_cap;
     struct tm_sim_vote *votes;

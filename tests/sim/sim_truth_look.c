@@ -142,7 +142,7 @@ static bool same_set(const struct tm_insync *a, const struct tm_insync *b)
 static void check_members_of_set(const struct look *l, const struct tm_insync *s)
 {
     const struct tm_sim_entry *e = NULL;
-    for (uint64_t i = l->part->committed; i > 0; i--) {
+    for (uint64_t i = l->part->committed; i > l->part->origin; i--) {
         e = tm_sim_truth_committed_at(l->t, l->partition, i);
         if (e == NULL || e->committed_in <= s->term)
             break;
@@ -293,7 +293,7 @@ static void forgive(const struct look *l)
 static void check_complete(const struct look *l)
 {
     struct tm_sim_entry *e = NULL;
-    for (uint64_t i = l->part->committed; i > 0; i--) {
+    for (uint64_t i = l->part->committed; i > l->part->origin; i--) {
         e = tm_sim_truth_committed_at(l->t, l->partition, i);
         if (e == NULL || e->committed_in < l->r->hs.term)
             break;
@@ -467,10 +467,23 @@ static void commit_anew(const struct look *l, uint64_t to, uint64_t leading)
     l->part->committed = to;
 }
 
+/* The end of the snapshot that a forced recovery begins with. */
+static bool begins_anew(const struct look *l, uint64_t to)
+{
+    struct tm_sim_part *p = l->part;
+    struct tm_sim_entry *e = own_entry(l, to);
+    if (p->origin == 0 || p->committed != p->origin || to + 1 != l->v->first || e == NULL)
+        return false;
+    e->committed = true;
+    e->committed_in = e->term;
+    p->committed = to;
+    return true;
+}
+
 static void check_commit(const struct look *l)
 {
     uint64_t to = l->r->commit;
-    if (to <= l->was->commit)
+    if (to <= l->was->commit || begins_anew(l, to))
         return;
     uint64_t agreed = tm_min_u64(to, l->part->committed), term, hash;
     const struct tm_sim_entry *e = tm_sim_truth_committed_at(l->t, l->partition, agreed);
@@ -664,7 +677,7 @@ static void take_found(const struct look *l)
 static void note_owed(const struct look *l)
 {
     const struct tm_sim_entry *e = NULL;
-    for (uint64_t i = l->part->committed; i > 0; i--) {
+    for (uint64_t i = l->part->committed; i > l->part->origin; i--) {
         e = tm_sim_truth_committed_at(l->t, l->partition, i);
         if (e != NULL && (e->durable & l->bit) != 0 && e->term <= l->r->hs.term)
             break;
