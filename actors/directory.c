@@ -1,3 +1,4 @@
+#include "actors/change.h"
 #include "actors/directory.h"
 
 #include <stdarg.h>
@@ -255,7 +256,7 @@ static void say(struct differences *w, bool file_holds, const char *fmt, ...) TM
 
 static void say(struct differences *w, bool file_holds, const char *fmt, ...)
 {
-    char text[1024];
+    char text[2560];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
@@ -264,40 +265,22 @@ static void say(struct differences *w, bool file_holds, const char *fmt, ...)
     w->visit(w->arg, text, file_holds);
 }
 
-/* What defineNode says of one node: "node-1/address".  Links have a ':' before it (link_plan.h). */
-static bool is_physical(struct tm_bytes name)
+/* Physical facts, "node-1/address", hold as the file has them. */
+static void say_change(void *arg, const struct tm_change *c)
 {
-    return memchr(name.data, '/', name.len) != NULL && memchr(name.data, ':', name.len) == NULL;
-}
-
-static void say_fact(struct differences *w, struct tm_bytes name, const struct tm_bytes *file,
-                     const struct tm_bytes *cluster)
-{
-    char has[2][400] = {"nothing", "nothing"};
-    const struct tm_bytes *of[2] = {file, cluster};
-    for (unsigned i = 0; i < 2; i++)
-        if (of[i] != NULL)
-            snprintf(has[i], sizeof has[i], "'%.*s'%s", (int)tm_min_u64(of[i]->len, 350),
-                     (const char *)of[i]->data, of[i]->len > 350 ? "..." : "");
-    say(w, is_physical(name), "%.*s: the file says %s, the cluster has %s",
-        (int)tm_min_u64(name.len, 160), (const char *)name.data, has[0], has[1]);
-}
-
-/* Both lists ascend by name. */
-static void compare_facts(struct differences *w, const char *file, const char *cluster)
-{
-    struct fact f, c;
-    bool has_f = next_fact(&file, &f), has_c = next_fact(&cluster, &c);
-    while (has_f || has_c) {
-        int order = !has_f ? 1 : !has_c ? -1 : compare_names(f.name, c.name);
-        if (order != 0 || !tm_bytes_equal(f.value, c.value))
-            say_fact(w, order <= 0 ? f.name : c.name, order <= 0 ? &f.value : NULL,
-                     order >= 0 ? &c.value : NULL);
-        if (order <= 0)
-            has_f = next_fact(&file, &f);
-        if (order >= 0)
-            has_c = next_fact(&cluster, &c);
-    }
+    struct differences *w = arg;
+    const char *const marks[] = {"'", "", "nothing"};
+    bool has_file = c->kind != TM_CHANGE_REMOVED, has_cluster = c->kind != TM_CHANGE_ADDED;
+    if (c->whole)
+        say(w, false, "%s: %s", c->subject,
+            has_file ? "the file has it, the cluster does not"
+                     : "the file leaves it out, the cluster has it");
+    else
+        say(w, strchr(c->subject, '/') != NULL,
+            "%s%s%s: the file says %s%s%s, the cluster has %s%s%s", c->subject,
+            c->option[0] != '\0' ? ": " : "", c->option, marks[!has_file],
+            has_file ? c->to : marks[2], marks[!has_file], marks[!has_cluster],
+            has_cluster ? c->from : marks[2], marks[!has_cluster]);
 }
 
 static bool listed(const struct tm_directory_spec *spec, const char *name)
@@ -345,6 +328,6 @@ unsigned tm_directory_differences(const struct tm_directory *d,
         say(&w, false, "consistency: the file says '%s', the cluster has '%s'",
             spec->eventual ? "eventual" : "strong", d->eventual ? "eventual" : "strong");
     compare_nodes(&w, d, spec);
-    compare_facts(&w, facts_of(spec), d->facts);
+    tm_changes(d->cluster, d->facts, facts_of(spec), say_change, &w);
     return w.count;
 }

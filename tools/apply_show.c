@@ -1,5 +1,5 @@
 #include "tools/apply_show.h"
-#include "tools/change.h"
+#include "actors/change.h"
 
 #include <stdio.h>
 

@@ -171,6 +171,12 @@ static void edited_facts_are_reported_one_by_one(void)
                            "zone: the file says '', the cluster has nothing\n");
     s.facts = NULL;
     CU_ASSERT_EQUAL(differences(&s), 3);
+    s.facts = "from:e/batchBytes=1\nnode-2/address=10.0.0.2\nregion=\nreplicateTo=a,b\n"
+              "to:x/batchBytes=4KiB\nto:x/replicationMode=async\n";
+    CU_ASSERT_EQUAL(differences(&s), 2);
+    CU_ASSERT_EQUAL(by_file, 0);
+    CU_ASSERT_STRING_EQUAL(said, "link e -> c: the file has it, the cluster does not\n"
+                                 "link c -> x: the file has it, the cluster does not\n");
 }
 
 static void only_the_next_version_with_the_same_placement_may_follow(void)

@@ -129,12 +129,12 @@ def each_difference_is_one_line():
         for line in (
                 "partitions: the file says 16, the cluster has 256",
                 "replicationFactor: the file says 2, the cluster has 3",
-                "to:other/excludeEntityTypes: the file says 'Log', the cluster has nothing",
+                "link c -> other: excludeEntityTypes: the file says 'Log', the cluster has nothing",
                 "location: the file says 'here', the cluster has nothing",
                 "region: the file says nothing, the cluster has 'mars'",
                 "jurisdiction: the file says nothing, the cluster has 'mars'",
-                "to:other/replicateEntityTypes: the file says 'Order', the cluster has 'Order,User'",
-                "to:other/replicationMode: the file says 'sync', the cluster has 'async'",
+                "link c -> other: replicateEntityTypes: the file says 'Order', the cluster has 'Order,User'",
+                "link c -> other: replicationMode: the file says 'sync', the cluster has 'async'",
                 "node-2/workers: the file says '2', the cluster has '1'"):
             assert line in said, (line, said)
         assert len(differences(c, "node-3")) == 9, said

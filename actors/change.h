@@ -1,9 +1,9 @@
-/* change.h: what the facts of a file would change in those that a running cluster goes by, in the
- * words of links, types and labels.
+/* change.h: what one text of facts (directory.h) has other than another, in the words of links,
+ * types and labels: what a file would change in what a cluster goes by.
  *
  * Pure. */
-#ifndef TM_TOOLS_CHANGE_H
-#define TM_TOOLS_CHANGE_H
+#ifndef TM_ACTORS_CHANGE_H
+#define TM_ACTORS_CHANGE_H
 
 #include "runtime/base.h"
 
@@ -12,6 +12,7 @@ enum tm_change_kind { TM_CHANGE_ADDED, TM_CHANGE_REMOVED, TM_CHANGE_CHANGED };
 /* One change; texts live for the call that it is told in. */
 struct tm_change {
     enum tm_change_kind kind;
+    bool whole;          /* all of the subject is added or removed */
     const char *subject; /* "link edge -> cloud", "type Order", "region", "node-1/address" */
     const char *option; /* of it; "" where all of it is added or removed, or it has but one value */
     const char *from, *to; /* values; "" where there is none */

@@ -1,4 +1,4 @@
-#include "tools/change.h"
+#include "actors/change.h"
 #include "test.h"
 
 static char said[8][256];
@@ -98,4 +98,4 @@ static const struct tm_test tests[] = {
     TM_TEST(what_a_mode_brings_is_said),
     TM_TEST(long_values_are_cut),
 };
-TM_TEST_MAIN("tools/change", tests)
+TM_TEST_MAIN("actors/change", tests)

@@ -1,5 +1,5 @@
 /* Both texts ascend by name, so one walk finds what is in one of them, or differs. */
-#include "tools/change.h"
+#include "actors/change.h"
 
 #include <stdio.h>
 
@@ -108,6 +108,7 @@ static void tell(struct walk *w, const struct line *from, const struct line *to,
     const struct tm_change change = {.kind = from == NULL ? TM_CHANGE_ADDED
                                              : to == NULL ? TM_CHANGE_REMOVED
                                                           : TM_CHANGE_CHANGED,
+                                     .whole = whole,
                                      .subject = subject,
                                      .option = option,
                                      .from = values[0],
