@@ -26,7 +26,7 @@
 /* How a site stands in the shared table: it may go on only, by whoever met it, then by worker 0. */
 enum standing { UNKNOWN, CLAIMED, MET, NOTED };
 
-enum said { READY_SENT = 1, READY_GOT = 2, TOLD_UP = 4 };
+enum said { READY_SENT = 1, READY_GOT = 2, TOLD_UP = 4, ANSWER_OWED = 8 };
 
 struct peer {
     uint64_t boot; /* of the process that the channel met last; 0: none */
@@ -118,17 +118,28 @@ static bool is_ready(const struct tm_link_way *way, struct tm_place at)
            may_speak(way, b) && tm_post_is_up(way->post, at);
 }
 
+/* Sends READY if that flag asks for it; true if it has been sent.  arg 1: an answer, which is not
+ * answered in turn. */
+static bool send_ready(struct tm_link_way *way, struct tm_place to, uint64_t arg)
+{
+    struct tm_message_head head = {.type = TM_MESSAGE_LINK_READY, .arg = arg};
+    enum tm_err e = tm_post_send(way->post, to, head, NULL, 0);
+    if (e == TM_ERR_FULL || e == TM_ERR_NOMEM)
+        way->again_at = tm_ctx_now(way->config.ctx) + READY_AGAIN_NS;
+    return e == TM_OK;
+}
+
 static void say_ready(struct tm_link_way *way, struct tm_place to)
 {
+    const struct block *b = &way->blocks[to.node];
     struct peer *p = &way->blocks[to.node].peers[to.worker];
-    struct tm_message_head head = {.type = TM_MESSAGE_LINK_READY};
-    if ((p->said & READY_SENT) != 0 || p->boot == 0 || !may_speak(way, &way->blocks[to.node]))
+    if (b->gone || p->boot == 0 || !may_speak(way, b))
         return;
-    enum tm_err e = tm_post_send(way->post, to, head, NULL, 0);
-    if (e == TM_OK)
+    if ((p->said & READY_SENT) == 0 && send_ready(way, to, 0))
         p->said |= READY_SENT;
-    else if (e == TM_ERR_FULL || e == TM_ERR_NOMEM)
-        way->again_at = tm_ctx_now(way->config.ctx) + READY_AGAIN_NS;
+    if ((p->said & (READY_SENT | ANSWER_OWED)) == (READY_SENT | ANSWER_OWED) &&
+        send_ready(way, to, 1))
+        p->said &= (uint8_t)~ANSWER_OWED;
 }
 
 static void look_at_peer(struct tm_link_way *way, struct tm_place at)
@@ -205,7 +216,7 @@ static const char *judge(struct tm_link_way *way, struct tm_place from,
     if (!way->sites[site].linked)
         return "there is no link between the two clusters here";
     if (memcmp(h->uuid, way->self.uuid, 16) == 0 || !is_same_cluster(way, (unsigned)site, h->uuid))
-        return "it is another cluster of that name than last time: see \"linked\" in OPERATIONS.md";
+        return "it is another cluster of that name than last time";
     const struct site *s = &way->sites[site];
     if (s->heard && memcmp(s->identity.uuid, h->uuid, 16) == 0 &&
         s->identity.partitions != h->partitions)
@@ -229,6 +240,14 @@ static void note_refusal(struct tm_link_way *way, unsigned block, bool theirs, c
                node_name(way, block), theirs ? "it" : "us", why);
 }
 
+/* Nobody of that node is taken for ready until it has said so once more. */
+static void say_anew(struct tm_link_way *way, unsigned block)
+{
+    for (unsigned w = 0; w < TM_WORKERS_MAX; w++)
+        way->blocks[block].peers[w].said &= TOLD_UP;
+    way->changed |= 1ULL << block;
+}
+
 static const char *on_accept(void *host, struct tm_place from, struct tm_bytes bytes)
 {
     struct tm_link_way *way = host;
@@ -238,8 +257,10 @@ static const char *on_accept(void *host, struct tm_place from, struct tm_bytes b
         memcpy(&h, bytes.data, sizeof h);
         why = judge(way, from, &h);
     }
-    if (why != NULL)
-        note_refusal(way, from.node, false, why);
+    if (why == NULL)
+        return NULL;
+    note_refusal(way, from.node, false, why);
+    say_anew(way, from.node); /* whoever was accepted there before may be gone */
     return why;
 }
 
@@ -284,23 +305,33 @@ static void on_up(void *host, struct tm_place from, struct tm_bytes bytes, uint6
 
 /* ---- messages ---- */
 
+/* asks: it does not know that this worker is ready, and may have dropped what it got. */
+static void on_ready(struct tm_link_way *way, struct tm_place from, bool asks)
+{
+    struct block *b = &way->blocks[from.node];
+    struct peer *p = &b->peers[from.worker];
+    if (asks && (p->said & TOLD_UP) != 0) {
+        p->said &= (uint8_t)~TOLD_UP;
+        way->config.ops.down(way->config.ops.host, (unsigned)b->site, from);
+    }
+    p->said |= (uint8_t)(READY_GOT | (asks ? ANSWER_OWED : 0));
+    way->changed |= 1ULL << from.node;
+}
+
 static void on_message(void *host, const struct tm_message_head *head, struct tm_bytes body)
 {
     struct tm_link_way *way = host;
     struct block *b = &way->blocks[head->node];
     struct peer *p = &b->peers[head->worker];
+    struct tm_place from = {head->node, head->worker};
     if (head->type == TM_MESSAGE_LINK_READY) {
-        if ((p->said & TOLD_UP) != 0) /* once more: in between it dropped what it got */
-            way->config.ops.down(way->config.ops.host, (unsigned)b->site,
-                                 (struct tm_place){head->node, head->worker});
-        p->said = (uint8_t)((p->said & ~TOLD_UP) | READY_GOT);
-        way->changed |= 1ULL << head->node;
+        on_ready(way, from, head->arg == 0);
         return;
     }
     /* What arrives between the peer's READY and the turn that tells of it comes after `up`. */
     if ((p->said & TOLD_UP) == 0 && b->site >= 0)
-        look_at_peer(way, (struct tm_place){head->node, head->worker});
-    if (head->type < TM_LINK_MESSAGE_FIRST || !may_speak(way, b)) {
+        look_at_peer(way, from);
+    if (head->type < TM_LINK_MESSAGE_FIRST || (p->said & TOLD_UP) == 0 || !may_speak(way, b)) {
         count(way, TM_COUNTER_link_messages_dropped);
         return;
     }
@@ -320,7 +351,7 @@ static void on_node_event(void *host, unsigned node, bool up)
     if (b->site < 0 || b->gone == !up)
         return;
     b->gone = !up;
-    way->changed |= 1ULL << node;
+    say_anew(way, node);
     if (!up && b->hello.workers != 0)
         tm_ctx_log(way->config.ctx, TM_LOG_WARN, "link_peer_down", "cluster=%s node=%s",
                    way->config.sites[b->site].name, node_name(way, node));
@@ -626,7 +657,11 @@ const char *tm_link_way_refusal(const struct tm_link_way *way, unsigned site)
 
 bool tm_link_way_is_there(const struct tm_link_way *way, unsigned block)
 {
-    return block < TM_NODES_MAX && !way->blocks[block].gone && may_speak(way, &way->blocks[block]);
+    unsigned workers = block < TM_NODES_MAX ? way->blocks[block].hello.workers : 0;
+    for (unsigned w = 0; w < workers; w++)
+        if (is_ready(way, (struct tm_place){(uint8_t)block, (uint8_t)w}))
+            return true;
+    return false;
 }
 
 struct tm_place tm_link_way_place(const struct tm_link_way *way, unsigned block, uint32_t t)

@@ -138,7 +138,7 @@ const struct tm_link_identity *tm_link_way_identity(const struct tm_link_way *wa
 /* Why the site is not spoken to, if one side refused the other: a printable text, else NULL. */
 const char *tm_link_way_refusal(const struct tm_link_way *way, unsigned site);
 
-/* The node was met, and is not known to be gone: worth sending to. */
+/* Some worker of the node is up. */
 bool tm_link_way_is_there(const struct tm_link_way *way, unsigned block);
 
 /* The worker of that node that owns target partition t; worker 0 while the node was not met. */

@@ -31,7 +31,8 @@
     X(23, TOLD, "the sibling's answer to that session (actors/request_wire.h)")                    \
     X(24, WANT, "records arg..arg2 are missing here; body: the hash of the last one")              \
     X(25, GIVE, "one of them, arg = its index")                                                    \
-    X(32, LINK_READY, "between clusters: the sender takes messages of this worker now")            \
+    X(32, LINK_READY,                                                                              \
+      "between clusters: the sender takes messages of this worker now; arg 1: an answer")          \
     X(33, LINK_OPEN, "between clusters: where does the stream stand? (actors/link_wire.h)")        \
     X(34, LINK_POSITION, "there: what has to follow")                                              \
     X(35, LINK_BATCH, "changes of a stream")                                                       \

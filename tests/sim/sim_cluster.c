@@ -140,10 +140,14 @@ static uint64_t next_turn(const struct tm_sim_worker *w)
     return w->awake ? w->busy_until : tm_max_u64(w->deadline, w->busy_until);
 }
 
+void tm_sim_woke(struct tm_sim *sim, unsigned node, unsigned worker)
+{
+    tm_sim_wake(&sim->nodes[node].workers[worker]);
+}
+
 static void woke(void *host, unsigned node, unsigned worker)
 {
-    struct tm_sim *sim = host;
-    tm_sim_wake(&sim->nodes[node].workers[worker]);
+    tm_sim_woke(host, node, worker);
 }
 
 static void poll_disks(struct tm_sim *sim)
@@ -184,7 +188,7 @@ static void take_turns(struct tm_sim *sim)
 }
 
 /* All that is due now. */
-static void step(struct tm_sim *sim)
+void tm_sim_step(struct tm_sim *sim)
 {
     drive(sim);
     poll_disks(sim);
@@ -195,7 +199,7 @@ static void step(struct tm_sim *sim)
     tm_sim_conns_reap(sim);
 }
 
-static uint64_t next_event(const struct tm_sim *sim)
+uint64_t tm_sim_next_event(const struct tm_sim *sim)
 {
     uint64_t next = tm_min_u64(tm_sim_wire_next_due(sim->wire), next_drive(sim));
     next = tm_min_u64(next, tm_sim_conns_due(sim));
@@ -215,12 +219,22 @@ uint64_t tm_sim_now(const struct tm_sim *sim)
     return sim->now;
 }
 
+void tm_sim_set_now(struct tm_sim *sim, uint64_t now)
+{
+    TM_ASSERT(now >= sim->now);
+    sim->now = now;
+}
+
 void tm_sim_run_for(struct tm_sim *sim, uint64_t ns)
 {
     uint64_t end = sim->now + ns;
+    if (sim->config.place != NULL) {
+        sim->config.place->run_until(sim->config.place->host, end);
+        return;
+    }
     for (;;) {
-        step(sim);
-        uint64_t next = tm_max_u64(next_event(sim), sim->now + 1);
+        tm_sim_step(sim);
+        uint64_t next = tm_max_u64(tm_sim_next_event(sim), sim->now + 1);
         if (next > end)
             break;
         sim->now = next;
@@ -274,7 +288,8 @@ static struct tm_directory *propose(const struct tm_sim_config *c)
 {
     struct tm_directory *d = malloc(sizeof *d);
     TM_ASSERT(d != NULL);
-    struct tm_directory_spec spec = {.cluster = "sim",
+    struct tm_directory_spec spec = {.cluster = c->cluster,
+                                     .facts = c->facts,
                                      .names = tm_sim_names,
                                      .count = c->nodes,
                                      .partitions = c->partitions,
@@ -309,6 +324,8 @@ struct tm_sim *tm_sim_new(const struct tm_sim_config *config)
     struct tm_sim *sim = calloc(1, sizeof *sim);
     TM_ASSERT(sim != NULL && config->nodes <= TM_SIM_NODES_MAX);
     sim->config = *config;
+    if (config->cluster == NULL)
+        sim->config.cluster = "sim";
     tm_sim_edit_file(sim, config->partitions, config->copies, config->eventual);
     sim->now = TM_SECONDS(1);
     sim->log = config->log;
@@ -319,7 +336,7 @@ struct tm_sim *tm_sim_new(const struct tm_sim_config *config)
     sim->config.wire.woke = woke;
     sim->config.wire.hash = &sim->hash;
     sim->wire = tm_sim_wire_new(&sim->config.wire);
-    sim->directory = propose(config);
+    sim->directory = propose(&sim->config);
     for (unsigned i = 0; i < config->nodes; i++)
         tm_sim_node_init(sim, i);
     return sim;

@@ -23,8 +23,22 @@
 
 struct tm_sim;
 
+/* What a cluster has to know to be one of several (tests/sim/sim_world.h). */
+struct tm_sim_place {
+    struct tm_sim_wire *wire; /* between clusters; its nodes are blocks */
+    unsigned first;           /* this cluster's nodes are blocks from this one on */
+    const struct tm_link_site *sites;
+    unsigned site_count; /* of the other clusters */
+    void *host;
+    /* Runs all clusters until this time. */
+    void (*run_until)(void *host, uint64_t now);
+};
+
 struct tm_sim_config {
     uint64_t seed;
+    const char *cluster;              /* its name; NULL: "sim" */
+    const char *facts;                /* lines of its directory; NULL: none */
+    const struct tm_sim_place *place; /* NULL: it is the only one */
     unsigned nodes;
     unsigned workers[TM_SIM_NODES_MAX]; /* of the next start; 0: as node 0 */
     unsigned partitions, copies;
@@ -187,6 +201,15 @@ const struct tm_counters *tm_sim_counters(const struct tm_sim *sim, unsigned nod
 
 uint64_t tm_sim_now(const struct tm_sim *sim);
 void tm_sim_run_for(struct tm_sim *sim, uint64_t ns);
+
+/* For who runs several clusters in step: does what is due now; when there is more to do; moves the
+ * time on, not beyond that. */
+void tm_sim_step(struct tm_sim *sim);
+uint64_t tm_sim_next_event(const struct tm_sim *sim);
+void tm_sim_set_now(struct tm_sim *sim, uint64_t now);
+
+/* Something was handed to this worker. */
+void tm_sim_woke(struct tm_sim *sim, unsigned node, unsigned worker);
 
 /* Runs until `done` says true, looking every millisecond; false: it did not within ns. */
 bool tm_sim_run_until(struct tm_sim *sim, bool (*done)(void *arg), void *arg, uint64_t ns);

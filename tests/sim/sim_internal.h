@@ -58,6 +58,7 @@ struct tm_sim_node {
     struct tm_sim_disk *disk;
     struct tm_datadir_identity identity;
     struct tm_node shared;
+    struct tm_link_known known;
     struct tm_sim_worker workers[TM_SIM_WORKERS_MAX];
     bool up, paused, stopping, failed;
     struct tm_sim_clock clock;

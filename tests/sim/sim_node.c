@@ -69,8 +69,10 @@ static void w_log(void *host, enum tm_log_level level, const char *event, const 
         tell_drop(w, event, text);
     if (w->sim->log == NULL)
         return;
-    fprintf(w->sim->log, "%12.6f %s%u %c %s %s\n", (double)w->sim->now / 1e9,
-            tm_sim_names[w->node->number], w->number, "DIWE"[level], event, text);
+    fprintf(w->sim->log, "%12.6f %s%s%s%u %c %s %s\n", (double)w->sim->now / 1e9,
+            w->sim->config.place != NULL ? w->sim->config.cluster : "",
+            w->sim->config.place != NULL ? "/" : "", tm_sim_names[w->node->number], w->number,
+            "DIWE"[level], event, text);
 }
 
 static enum tm_err w_local(void *host, unsigned worker, const struct tm_bytes *pieces,
@@ -145,10 +147,10 @@ static bool open_directory(struct tm_sim_node *n, bool *was_clean)
     struct tm_disk *disk = tm_sim_disk_table(n->disk);
     enum tm_err e = tm_datadir_read(disk, &n->identity, &error);
     if (e == TM_ERR_NOTFOUND)
-        e = tm_datadir_format(&n->workers[0].ctx, "sim", tm_sim_names[n->number], &n->identity,
-                              &error);
+        e = tm_datadir_format(&n->workers[0].ctx, n->sim->config.cluster, tm_sim_names[n->number],
+                              &n->identity, &error);
     if (e == TM_OK)
-        e = tm_datadir_check(&n->identity, "sim", tm_sim_names[n->number], &error);
+        e = tm_datadir_check(&n->identity, n->sim->config.cluster, tm_sim_names[n->number], &error);
     if (e == TM_OK)
         e = tm_datadir_begin(disk, &n->identity, n->count, was_clean, &error);
     if (e == TM_OK)
@@ -165,13 +167,21 @@ static void describe(struct tm_sim_node *n)
                                  .cluster_hash = 0x51u,
                                  .disk_id = n->identity.disk_id,
                                  .incarnation = n->identity.incarnation,
-                                 .spec = {.cluster = "sim",
+                                 .spec = {.cluster = c->cluster,
+                                          .facts = c->facts,
                                           .names = tm_sim_names,
                                           .count = c->nodes,
                                           .partitions = n->sim->file_partitions,
                                           .copies = n->sim->file_copies,
                                           .eventual = n->sim->file_eventual}};
     n->shared.file = n->shared.spec;
+    if (c->place != NULL) {
+        n->known = (struct tm_link_known){0};
+        n->shared.known = &n->known;
+        n->shared.block = c->place->first + n->number;
+        n->shared.sites = c->place->sites;
+        n->shared.site_count = c->place->site_count;
+    }
     for (unsigned i = 0; i < c->nodes; i++) {
         struct tm_node_address *at = &n->shared.address[i];
         snprintf(at->ip, sizeof at->ip, "10.0.0.%u", i + 1);
@@ -215,6 +225,12 @@ bool tm_sim_begin(struct tm_sim_worker *w)
     struct tm_fabric_sink sink = tm_shard_sink(w->shard);
     tm_shard_set_fabric(w->shard, tm_sim_wire_join(n->sim->wire, n->number, w->number, &sink));
     w->begun = true;
+    const struct tm_sim_place *place = n->sim->config.place;
+    if (place != NULL && place->site_count > 0) {
+        struct tm_fabric_sink links = tm_shard_link_sink(w->shard);
+        unsigned block = place->first + n->number;
+        tm_shard_set_link_fabric(w->shard, tm_sim_wire_join(place->wire, block, w->number, &links));
+    }
     return tm_shard_start(w->shard, n->why, sizeof n->why) == TM_OK;
 }
 
@@ -281,6 +297,8 @@ static void leave(struct tm_sim_node *n, void (*end)(struct tm_shard *s))
     n->up = n->stopping = n->paused = false;
     tm_sim_conns_close(n);
     tm_sim_wire_leave(n->sim->wire, n->number);
+    if (n->sim->config.place != NULL)
+        tm_sim_wire_leave(n->sim->config.place->wire, n->sim->config.place->first + n->number);
     for (unsigned i = 0; i < n->count; i++) {
         struct tm_sim_worker *w = &n->workers[i];
         end(w->shard);
@@ -442,6 +460,8 @@ void tm_sim_pause(struct tm_sim *sim, unsigned node, bool paused)
     struct tm_sim_node *n = &sim->nodes[node];
     n->paused = paused;
     tm_sim_wire_deaf(sim->wire, node, paused);
+    if (sim->config.place != NULL)
+        tm_sim_wire_deaf(sim->config.place->wire, sim->config.place->first + node, paused);
     for (unsigned i = 0; n->up && !paused && i < n->count; i++)
         tm_sim_wake(&n->workers[i]);
     sim->conns_due = sim->now;
