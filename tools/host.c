@@ -221,6 +221,7 @@ static enum tm_err describe_node(struct tm_host *h, char *why)
     while (n->boot == 0)
         if (getrandom(&n->boot, sizeof n->boot, 0) != sizeof n->boot)
             n->boot = 0;
+    tm_host_links_describe(h);
     enum tm_err e = tm_membership_facts(h->config.topology, c, h->facts);
     if (e != TM_OK)
         snprintf(why, TM_HOST_WHY_MAX,
@@ -292,6 +293,9 @@ static enum tm_err take_ports(struct tm_host *h, char *why)
         if (e == TM_OK && tcp)
             e = take_port(h, tm_ports_text(own, tm_ports_fabric(own, i), text, sizeof text), false,
                           &w->tcp_fd, why);
+        if (e == TM_OK && h->node.site_count > 0)
+            e = take_port(h, tm_ports_text(own, tm_ports_link(own, i), text, sizeof text), false,
+                          &w->link_fd, why);
     }
     return e;
 }
@@ -436,6 +440,8 @@ static enum tm_err make_worker(struct tm_host *h, unsigned i, char *why)
     e = make_shard(w, why);
     if (e == TM_OK)
         e = tm_host_fabric_add(w, why);
+    if (e == TM_OK)
+        e = tm_host_links_add(w, why);
     if (e == TM_OK && h->count > 1)
         e = tm_worker_add(w->worker, &tm_host_rings_ops, w);
     if (e == TM_OK)
@@ -518,7 +524,8 @@ enum tm_err tm_host_start(const struct tm_host_config *config, struct tm_host **
     for (unsigned i = 0; i < h->count; i++) {
         h->workers[i].host = h;
         h->workers[i].index = i;
-        h->workers[i].tcp_fd = h->workers[i].client_fds[0] = h->workers[i].client_fds[1] = -1;
+        h->workers[i].tcp_fd = h->workers[i].link_fd = -1;
+        h->workers[i].client_fds[0] = h->workers[i].client_fds[1] = -1;
     }
     pthread_mutex_init(&h->mutex, NULL);
     h->started_ns = tm_clock_ns();
@@ -627,6 +634,7 @@ bool tm_host_stop(struct tm_host *h, char *why)
  * device hangs) stays where it is: this process is about to end. */
 static void free_worker(struct tm_host_worker *w)
 {
+    tm_host_links_close(w);
     tm_host_fabric_close(w);
     if (w->worker != NULL && w->worker->abandoned)
         return;
@@ -661,6 +669,7 @@ void tm_host_free(struct tm_host *h)
     close(h->event_fd);
     free(h->workers);
     free(h->facts);
+    free(h->sites);
     free(h);
 }
 

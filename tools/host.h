@@ -3,7 +3,8 @@
  * Each worker runs a shard (actors/shard.h) with a fabric's end, a hub of client sockets and rings
  * to its siblings; this is where the pure parts meet io_uring, sockets, shared memory and threads.
  * Files: host.c (life), host_clients.c (sockets and sessions), host_rings.c (between workers),
- * host_fabric.c (dpdk or tcp).  Main thread, except where said. */
+ * host_fabric.c (dpdk or tcp), host_links.c (to other clusters).  Main thread, except where said.
+ */
 #ifndef TM_TOOLS_HOST_H
 #define TM_TOOLS_HOST_H
 

@@ -285,6 +285,8 @@ static void fabric_flush(void *self)
 {
     struct tm_host_worker *w = self;
     w->fabric->flush(w->fabric);
+    if (w->links != NULL)
+        w->links->flush(w->links);
 }
 
 static bool fabric_before_park(void *self)

@@ -14,7 +14,7 @@
 
 #include <pthread.h>
 
-#define TM_PORTS_TAKEN_MAX (2 + 2 * TM_PORTS_WORKERS_MAX)
+#define TM_PORTS_TAKEN_MAX (2 + 3 * TM_PORTS_WORKERS_MAX)
 
 struct tm_host_worker {
     struct tm_host *host;
@@ -30,7 +30,9 @@ struct tm_host_worker {
     struct tm_fabric_sink sink;
     struct tm_watch fabric_watch;
     bool fabric_watched;
-    int tcp_fd; /* listener of the tcp fabric, -1 */
+    int tcp_fd;              /* listener of the tcp fabric, -1 */
+    struct tm_fabric *links; /* to other clusters; NULL: there are none */
+    int link_fd;             /* its listener, -1 */
 
     struct tm_socket_hub *hub;
     int client_fds[2]; /* shared and own port */
@@ -50,6 +52,8 @@ struct tm_host {
     const char *names[TM_NODES_MAX];
     char *facts; /* of the topology file */
     struct tm_ports ports[TM_NODES_MAX];
+    struct tm_link_site *sites; /* the other clusters: node.site_count of them */
+    struct tm_link_known links_known;
     struct tm_host_worker *workers; /* config.options.workers of them */
     unsigned count;
 
@@ -80,12 +84,17 @@ struct tm_host {
 /* Numbers of a worker's receive buffers: with --placement shared they are all in one ring. */
 static inline uint16_t tm_host_client_buffers(const struct tm_host_worker *w)
 {
-    return (uint16_t)(1 + 2 * w->index);
+    return (uint16_t)(1 + 3 * w->index);
 }
 
 static inline uint16_t tm_host_tcp_buffers(const struct tm_host_worker *w)
 {
-    return (uint16_t)(2 + 2 * w->index);
+    return (uint16_t)(2 + 3 * w->index);
+}
+
+static inline uint16_t tm_host_link_buffers(const struct tm_host_worker *w)
+{
+    return (uint16_t)(3 + 3 * w->index);
 }
 
 /* host_rings.c: memory of the rings for the workspace's list, made and joined after. */
@@ -108,6 +117,12 @@ void tm_host_fabric_close(struct tm_host_worker *w);
 void tm_host_fabric_keep(struct tm_host *h); /* about once a second, main thread */
 void tm_host_fabric_end(struct tm_host *h);
 extern const struct tm_actor_ops tm_host_fabric_ops;
+
+/* host_links.c: fills node.sites, with the ports planned; a worker's fabric of links, if there are
+ * any. */
+void tm_host_links_describe(struct tm_host *h);
+enum tm_err tm_host_links_add(struct tm_host_worker *w, char *why);
+void tm_host_links_close(struct tm_host_worker *w);
 
 /* host.c: ends the node; from a worker. */
 void tm_host_fatal(struct tm_host *h, enum tm_err err, const char *why);

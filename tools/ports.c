@@ -18,13 +18,15 @@ TM_STATIC_ASSERT(TM_PORTS_FABRIC + TM_PORTS_WORKERS_MAX <= TM_PORTS_PER_NODE, "a
 struct block {
     unsigned long first;
     const char *address;
+    bool links; /* and it has ports for links */
 };
 
 static struct block block_of(const struct tm_topology *t, const struct tm_cluster_spec *c,
                              unsigned node, unsigned base_port, const char *address)
 {
     const struct tm_node_spec *facts = tm_topology_node(t, c->name, c->nodes.names[node]);
-    struct block b = {base_port + (unsigned long)TM_PORTS_PER_NODE * c->blocks[node], address};
+    struct block b = {base_port + (unsigned long)TM_PORTS_PER_NODE * c->blocks[node], address,
+                      t->cluster_count > 1 && c->blocks[node] < TM_NODES_MAX};
     if (facts != NULL && facts->port != 0)
         b.first = facts->port;
     if (facts != NULL && facts->address[0] != '\0')
@@ -32,10 +34,25 @@ static struct block block_of(const struct tm_topology *t, const struct tm_cluste
     return b;
 }
 
-static bool blocks_meet(const struct block *a, const struct block *b)
+/* The first port that both have: in [a, a + an) and [b, b + bn); 0: none. */
+static unsigned long common(unsigned long a, unsigned long an, unsigned long b, unsigned long bn)
 {
-    return strcmp(a->address, b->address) == 0 && a->first < b->first + TM_PORTS_PER_NODE &&
-           b->first < a->first + TM_PORTS_PER_NODE;
+    return a < b + bn && b < a + an ? (a > b ? a : b) : 0;
+}
+
+static unsigned long blocks_meet(const struct block *a, const struct block *b)
+{
+    unsigned long al = a->first + TM_PORTS_LINKS, bl = b->first + TM_PORTS_LINKS, at = 0;
+    unsigned long n = TM_PORTS_PER_NODE, an = a->links ? TM_PORTS_WORKERS_MAX : 0,
+                  bn = b->links ? TM_PORTS_WORKERS_MAX : 0;
+    if (strcmp(a->address, b->address) != 0)
+        return 0;
+    at = common(a->first, n, b->first, n);
+    if (at == 0)
+        at = common(al, an, b->first, n);
+    if (at == 0)
+        at = common(a->first, n, bl, bn);
+    return at != 0 ? at : common(al, an, bl, bn);
 }
 
 enum tm_err tm_ports_plan(const struct tm_topology *t, const struct tm_cluster_spec *c,
@@ -44,11 +61,12 @@ enum tm_err tm_ports_plan(const struct tm_topology *t, const struct tm_cluster_s
 {
     TM_ASSERT(c >= t->clusters && c < t->clusters + t->cluster_count && node < c->nodes.count);
     struct block mine = block_of(t, c, node, base_port, address);
-    if (mine.first + TM_PORTS_PER_NODE > 65536) {
+    unsigned long end = mine.first + (mine.links ? TM_PORTS_LINKS : 0) + TM_PORTS_PER_NODE;
+    if (end > 65536) {
         snprintf(why, why_size,
                  "node %s of cluster %s would use ports %lu to %lu, the last is 65535: give it a "
                  "lower port in defineNode, or all a lower --base-port",
-                 c->nodes.names[node], c->name, mine.first, mine.first + TM_PORTS_PER_NODE - 1);
+                 c->nodes.names[node], c->name, mine.first, end - 1);
         return TM_ERR_INVALID;
     }
     for (unsigned i = 0; i < t->cluster_count; i++)
@@ -57,13 +75,14 @@ enum tm_err tm_ports_plan(const struct tm_topology *t, const struct tm_cluster_s
             struct block theirs = block_of(t, other, n, base_port, address);
             /* A cluster whose ports are not those of the file any more meets others by chance. */
             bool by_file = other == c || (c->listed.names == NULL && other->listed.names == NULL);
-            if ((other == c && n == node) || !by_file || !blocks_meet(&mine, &theirs))
+            unsigned long at = other == c && n == node ? 0 : blocks_meet(&mine, &theirs);
+            if (!by_file || at == 0)
                 continue;
             snprintf(why, why_size,
                      "node %s of cluster %s and node %s of cluster %s would both use port %lu of "
                      "%s: give one of them another port in defineNode, 32 apart",
-                     c->nodes.names[node], c->name, other->nodes.names[n], other->name,
-                     mine.first > theirs.first ? mine.first : theirs.first, mine.address);
+                     c->nodes.names[node], c->name, other->nodes.names[n], other->name, at,
+                     mine.address);
             return TM_ERR_INVALID;
         }
     *out = (struct tm_ports){.first = (uint16_t)mine.first};

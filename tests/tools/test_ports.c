@@ -75,7 +75,32 @@ static void a_block_ends_at_the_last_port(void)
     tm_topology_free(t);
 }
 
+static void links_have_ports_of_their_own_where_there_are_several_clusters(void)
+{
+    struct tm_topology *t = topology_file_load("defineCluster('a', { nodes: ['x', 'y'] });"
+                                               "defineCluster('b', { nodes: ['x'] });");
+    struct tm_ports p;
+    CU_ASSERT_EQUAL(plan(t, 1, 0, 7000, &p), TM_OK);
+    CU_ASSERT_EQUAL(tm_ports_link(&p, 0), 7000 + 2 * 32 + 64 * 32);
+    CU_ASSERT_EQUAL(tm_ports_link(&p, 14), 7000 + 2 * 32 + 64 * 32 + 14);
+    CU_ASSERT_EQUAL(plan(t, 1, 0, 65536 - 64 * 32 - 3 * 32, &p), TM_OK);
+    CU_ASSERT_EQUAL(plan(t, 1, 0, 65537 - 64 * 32 - 3 * 32, &p), TM_ERR_INVALID);
+    tm_topology_free(t);
+
+    /* b's clients would be told where a's links are. */
+    t = topology_file_load("defineCluster('a', { nodes: ['x', 'y'] });"
+                           "defineCluster('b', { nodes: ['z'] });"
+                           "defineNode('z', { port: 9062 });");
+    CU_ASSERT_EQUAL(plan(t, 1, 0, 7000, &p), TM_ERR_INVALID);
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, "node z of cluster b and node x of cluster a"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(why, "port 9062 "));
+    CU_ASSERT_EQUAL(plan(t, 0, 0, 7000, &p), TM_ERR_INVALID);
+    CU_ASSERT_EQUAL(plan(t, 1, 0, 6900, &p), TM_OK);
+    tm_topology_free(t);
+}
+
 static const struct tm_test tests[] = {
+    TM_TEST(links_have_ports_of_their_own_where_there_are_several_clusters),
     TM_TEST(nodes_are_counted_over_all_clusters),
     TM_TEST(define_node_overrides_the_plan_of_its_node_only),
     TM_TEST(blocks_that_meet_on_one_address_are_refused),
