@@ -116,7 +116,6 @@ static void take_drop(struct tm_keeper_taking *t)
 {
     tm_keeper_end_writer(t->keeper, t->writer);
     free(t->buf);
-    free(t->fresh);
     *t = (struct tm_keeper_taking){0};
 }
 
@@ -126,7 +125,7 @@ static void take_end(struct tm_keeper_taking *t, bool ok)
                    ok ? TM_COUNTER_snapshots_written : TM_COUNTER_snapshots_failed, 1);
     if (!ok)
         t->keeper->retry_at = tm_keeper_now(t->keeper) + RETRY_NS;
-    if (!ok && t->fresh != NULL)
+    if (!ok && t->rescue)
         tm_keeper_rescue_failed(t);
     take_drop(t);
 }
@@ -212,8 +211,8 @@ static enum tm_err take_slice(struct tm_keeper_taking *t)
         slice = larger + sizeof h;
     }
     TM_ASSERT(e == TM_OK);
-    if (t->fresh != NULL)
-        h.index = t->fresh->end.index;
+    if (t->rescue)
+        h.index = t->end.index;
     h.cursor = t->cursor;
     memcpy(t->buf, &h, sizeof h);
     t->len = sizeof h + used;
@@ -275,7 +274,7 @@ void tm_keeper_note_published(struct tm_keeper *k, uint32_t partition,
 /* False: it has to wait. */
 static bool take_published(struct tm_keeper_taking *t)
 {
-    if (t->fresh != NULL && !tm_keeper_rescued(t))
+    if (t->rescue && !tm_keeper_rescued(t))
         return false;
     tm_keeper_note_published(t->keeper, t->p->id, t->writer);
     trim(t->keeper, t->p);
@@ -296,9 +295,9 @@ static bool take_turn(struct tm_keeper_taking *t)
     case TM_SNAPSHOT_WRITING:
         return take_write(t);
     case TM_SNAPSHOT_COMPLETE:
-        if (t->fresh == NULL && tm_log_durable(t->p->log) < t->walked_to)
+        if (!t->rescue && tm_log_durable(t->p->log) < t->walked_to)
             return false;
-        if (t->fresh == NULL || tm_keeper_rescue_stands(t))
+        if (!t->rescue || tm_keeper_rescue_stands(t))
             tm_snapshot_writer_publish(t->writer);
         else
             take_end(t, false);

@@ -27,17 +27,13 @@ struct tm_keeper_found {
     bool rescue; /* one is to be taken for tm_keeper_rescue */
 };
 
-/* What makes a snapshot the beginning of a history: see keeper_rescue.c. */
-struct tm_keeper_fresh {
-    struct tm_record end;
-    struct tm_members members;
-};
-
 struct tm_keeper_taking {
     struct tm_keeper *keeper;
     struct tm_partition *p; /* NULL: free */
     struct tm_snapshot_writer *writer;
-    struct tm_keeper_fresh *fresh; /* NULL: an ordinary one */
+    bool rescue;              /* see keeper_rescue.c */
+    struct tm_record end;     /* of a rescue: its last record, */
+    struct tm_members forced; /* and the members it names */
     uint64_t cursor, walked_to;
     bool walked;
     uint8_t *buf; /* an item: head and slice */

@@ -13,8 +13,6 @@
 #include "actors/keeper_internal.h"
 #include "actors/transfer.h"
 
-#include <stdlib.h>
-
 enum tm_err tm_keeper_rescue(struct tm_keeper *k, struct tm_partition *p)
 {
     struct tm_members unused;
@@ -50,24 +48,21 @@ static struct tm_record end_of(const struct tm_partition *p)
 /* False: not now. */
 static bool begin(struct tm_keeper *k, struct tm_partition *p)
 {
-    struct tm_keeper_fresh *fresh = malloc(sizeof *fresh);
-    if (fresh == NULL)
-        return false;
-    fresh->end = end_of(p);
-    bool voter = tm_replica_members_forced(&p->replica, &fresh->members);
+    struct tm_record end = end_of(p);
+    struct tm_members members;
+    bool voter = tm_replica_members_forced(&p->replica, &members);
     TM_ASSERT(voter); /* as when it was asked: nobody was heard since */
-    struct tm_snapshot_info info = {.partition = p->id,
-                                    .walked_from = fresh->end.index,
-                                    .term = fresh->end.term,
-                                    .hash = fresh->end.checksum};
+    struct tm_snapshot_info info = {
+        .partition = p->id, .walked_from = end.index, .term = end.term, .hash = end.checksum};
     memcpy(info.cluster, k->shard->directory->uuid, 16);
-    tm_transfer_note(&fresh->members, &info);
+    tm_transfer_note(&members, &info);
     struct tm_keeper_taking *t = tm_keeper_make_way(k, p) ? tm_keeper_take_new(k, p, &info) : NULL;
     if (t == NULL)
-        free(fresh);
-    else
-        t->fresh = fresh;
-    return t != NULL;
+        return false;
+    t->rescue = true;
+    t->end = end;
+    t->forced = members;
+    return true;
 }
 
 void tm_keeper_rescue_tick(struct tm_keeper *k)
@@ -86,11 +81,10 @@ bool tm_keeper_rescue_stands(const struct tm_keeper_taking *t)
 
 bool tm_keeper_rescued(struct tm_keeper_taking *t)
 {
-    const struct tm_record *end = &t->fresh->end;
-    if (t->p->stopping || tm_partition_go_on(t->p, end, &t->fresh->members) != TM_OK)
+    if (t->p->stopping || tm_partition_go_on(t->p, &t->end, &t->forced) != TM_OK)
         return false;
     tm_ctx_log(t->keeper->shard->ctx, TM_LOG_WARN, "forced_recovery_done",
-               "partition=%u index=%llu entities=%llu", t->p->id, (unsigned long long)end->index,
+               "partition=%u index=%llu entities=%llu", t->p->id, (unsigned long long)t->end.index,
                (unsigned long long)tm_store_count(t->p->store));
     return true;
 }
