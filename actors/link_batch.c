@@ -4,6 +4,7 @@
 
 #include "actors/router.h"
 #include "runtime/hash.h"
+#include "storage/store_link.h"
 
 #define CHANGE_HEAD 8u
 #define OP_HEAD     8u
@@ -78,7 +79,7 @@ static bool ships_type(struct tm_link_builder *b, struct tm_bytes key)
 static bool ships(struct tm_link_builder *b, const struct tm_change *change)
 {
     const struct tm_link_stream *s = &b->stream;
-    if (change->type == TM_ENTITY_SHADOW ||
+    if (change->key.len == 0 ||
         tm_partition_of_slot(tm_slot_of_key(change->key), s->targets) != s->target)
         return false;
     bool yes = ships_type(b, change->key);
@@ -94,10 +95,23 @@ static struct tm_op_version next_stamp(const struct tm_record *r, const struct t
     return v.hlc != 0 ? v : (struct tm_op_version){r->hlc, r->origin};
 }
 
-/* Whether the operation itself goes, apart from its stamp. */
-static bool op_goes(enum tm_op_code code)
+/* Whether the operation itself goes, apart from its stamp: of shadows what says of a key the same
+ * as an operation on its entity does elsewhere (storage/store_link.h). */
+static bool op_goes(enum tm_entity_type type, const struct tm_op *op)
 {
-    return code != TM_OP_STAMPED && code != TM_OP_MERGED && code != TM_OP_EXPIRE_ENTITY;
+    if (type == TM_ENTITY_SHADOW)
+        return tm_link_is_tombstone(op);
+    switch (op->code) {
+    case TM_OP_SET_FIELD:
+    case TM_OP_DEL_FIELD:
+    case TM_OP_COUNTER:
+    case TM_OP_DEL_ENTITY:
+    case TM_OP_SET_EXPIRY:
+    case TM_OP_PERSIST:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static bool add_ops(struct tm_link_builder *b, const struct tm_record *r,
@@ -109,7 +123,7 @@ static bool add_ops(struct tm_link_builder *b, const struct tm_record *r,
     while (tm_op_next(&ops, &op)) {
         if (op.code == TM_OP_STAMPED)
             *stamp = next_stamp(r, &op);
-        if (!ship || !op_goes(op.code))
+        if (!ship || !op_goes(change->type, &op) || stamp->origin == TM_ORIGIN_NONE)
             continue;
         if (!b->filter->forwards(b->filter->host, stamp->origin)) {
             b->skipped++;

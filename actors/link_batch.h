@@ -3,8 +3,9 @@
  *
  * Of each record the changes are taken whose key belongs to the target partition, whose type the
  * rules ship, and of these the operations whose origin is forwarded; each under its own stamp. What
- * clusters keep to themselves (shadow entities, expiries that happened, MERGED marks) stays.  A
- * batch ends at the end of a record, so its end moves on whatever was left out.
+ * clusters keep to themselves (of shadows all but tombstones, expiries that happened, MERGED marks,
+ * what has no origin) stays.  A batch ends at the end of a record, so its end moves on whatever was
+ * left out.
  *
  * A FLUSH is the first change of a batch: SET_FIELD of the shadow entity of the empty key, field
  * 'F' + u16 first slot + u16 last slot.  Pure; the buffer is the caller's. */

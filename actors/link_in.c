@@ -324,7 +324,7 @@ static bool may_enter(struct tm_link_in *in, const struct tm_link_from *from, st
     for (bool begin = true; tm_change_next(&raw, &change); begin = false) {
         bool is_flush = tm_link_flush_slots(&change, &first, &last);
         uint32_t slot = is_flush ? first : tm_slot_of_key(change.key);
-        if ((change.type == TM_ENTITY_SHADOW && (!is_flush || !begin || last < first)) ||
+        if ((change.key.len == 0 && (!is_flush || !begin || last < first)) ||
             tm_partition_of_slot(slot, s->id.targets) != s->target ||
             tm_partition_of_slot(slot, s->id.sources) != s->source ||
             (is_flush && tm_partition_of_slot(last, s->id.targets) != s->target)) {
@@ -714,10 +714,10 @@ static void acknowledge(struct tm_link_in *in, struct stream *s)
     if (last == NULL)
         return;
     uint64_t wall = tm_ctx_wall_ms(in->c.ctx), made = tm_hlc_ms(last->hlc);
-    struct tm_link_ack m = {.stream = s->id,
-                            .index = last->index,
-                            .hash = last->hash,
-                            .delay_ms = made != 0 && wall > made ? wall - made : 0};
+    struct tm_link_receipt m = {.stream = s->id,
+                                .index = last->index,
+                                .hash = last->hash,
+                                .delay_ms = made != 0 && wall > made ? wall - made : 0};
     s->acked = last->index;
     answer(in, s, TM_MESSAGE_LINK_ACK, &m, sizeof m, tm_bytes_of(NULL, 0));
 }

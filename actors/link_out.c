@@ -455,7 +455,7 @@ static void on_position(struct tm_link_out *out, const struct tm_link_at *at)
     }
 }
 
-static void on_ack(struct tm_link_out *out, const struct tm_link_ack *ack)
+static void on_ack(struct tm_link_out *out, const struct tm_link_receipt *ack)
 {
     if (out->state != TM_LINK_OUT_STREAM)
         return;
@@ -511,7 +511,7 @@ void tm_link_out_message(struct tm_link_out *out, unsigned block, uint16_t type,
     union {
         struct tm_link_stream stream;
         struct tm_link_at at;
-        struct tm_link_ack ack;
+        struct tm_link_receipt ack;
         struct tm_link_moved moved;
         struct tm_link_refused refused;
     } m;
@@ -519,7 +519,7 @@ void tm_link_out_message(struct tm_link_out *out, unsigned block, uint16_t type,
     if (type == TM_MESSAGE_LINK_POSITION && tm_link_at_decode(body, &m.at) == TM_OK) {
         if (is_ours(out, block, &m.stream))
             on_position(out, &m.at);
-    } else if (type == TM_MESSAGE_LINK_ACK && tm_link_ack_decode(body, &m.ack) == TM_OK) {
+    } else if (type == TM_MESSAGE_LINK_ACK && tm_link_receipt_decode(body, &m.ack) == TM_OK) {
         if (is_ours(out, block, &m.stream))
             on_ack(out, &m.ack);
     } else if (type == TM_MESSAGE_LINK_MOVED && tm_link_moved_decode(body, &m.moved) == TM_OK) {

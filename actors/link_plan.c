@@ -638,6 +638,12 @@ enum tm_link_verdict tm_link_plan_in(const struct tm_link_plan *plan, unsigned l
     return t == NULL || t->may_enter ? TM_LINK_CARRIED : TM_LINK_RESIDENT;
 }
 
+bool tm_link_plan_in_ships(const struct tm_link_plan *plan, unsigned link, struct tm_bytes type)
+{
+    return tm_link_plan_in(plan, link, type) == TM_LINK_CARRIED &&
+           filter_takes(plan, &plan->in[link], type);
+}
+
 static int find_link(const struct tm_link_plan *plan, const struct tm_link *links, unsigned count,
                      const char *cluster)
 {
@@ -660,8 +666,7 @@ int tm_link_plan_find_in(const struct tm_link_plan *plan, const char *cluster)
 bool tm_link_plan_shared(const struct tm_link_plan *plan, struct tm_bytes type)
 {
     for (unsigned i = 0; i < plan->in_count; i++)
-        if (filter_takes(plan, &plan->in[i], type) &&
-            tm_link_plan_in(plan, i, type) == TM_LINK_CARRIED)
+        if (tm_link_plan_in_ships(plan, i, type))
             return true;
     return false;
 }

@@ -181,6 +181,10 @@ enum tm_link_verdict tm_link_plan_out(const struct tm_link_plan *plan, unsigned 
 enum tm_link_verdict tm_link_plan_in(const struct tm_link_plan *plan, unsigned link,
                                      struct tm_bytes type);
 
+/* Whether records of a type come over in[link], by the filter that its source goes by and by
+ * residency here. */
+bool tm_link_plan_in_ships(const struct tm_link_plan *plan, unsigned link, struct tm_bytes type);
+
 /* The link out to, or in from, the cluster of that name; -1: there is none. */
 int tm_link_plan_find_out(const struct tm_link_plan *plan, const char *cluster);
 int tm_link_plan_find_in(const struct tm_link_plan *plan, const char *cluster);

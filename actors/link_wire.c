@@ -145,7 +145,7 @@ enum tm_err tm_link_batch_decode(struct tm_bytes body, struct tm_link_batch *out
     return TM_OK;
 }
 
-enum tm_err tm_link_ack_decode(struct tm_bytes body, struct tm_link_ack *out)
+enum tm_err tm_link_receipt_decode(struct tm_bytes body, struct tm_link_receipt *out)
 {
     struct tm_bytes rest;
     return take_head(body, out, sizeof *out, &rest) && rest.len == 0 ? TM_OK : TM_ERR_CORRUPT;
@@ -200,24 +200,42 @@ enum tm_err tm_link_unpack(const struct tm_link_batch *b, struct tm_bytes packed
     return tm_link_changes_check(*raw);
 }
 
+bool tm_link_is_tombstone(const struct tm_op *op)
+{
+    return op->code == TM_OP_SET_FIELD && op->name.len > 0 &&
+           (op->name.data[0] == 'd' || op->name.data[0] == 'f' || op->name.data[0] == 'x');
+}
+
+static bool op_allowed(const struct tm_change *change, const struct tm_op *op)
+{
+    if (change->type == TM_ENTITY_SHADOW) /* of the empty key: where it is a FLUSH (link_batch.h) */
+        return op->code == TM_OP_SET_FIELD && (change->key.len == 0 || tm_link_is_tombstone(op));
+    switch (op->code) {
+    case TM_OP_SET_FIELD:
+    case TM_OP_DEL_FIELD:
+    case TM_OP_COUNTER:
+    case TM_OP_DEL_ENTITY:
+    case TM_OP_SET_EXPIRY:
+    case TM_OP_PERSIST:
+        return change->key.len > 0;
+    default:
+        return false;
+    }
+}
+
 /* What the operations of one change may be; *stamped: one before them said so. */
 static bool change_allowed(const struct tm_change *change, bool *stamped)
 {
     struct tm_bytes ops = change->ops;
     struct tm_op op;
+    struct tm_op_version v;
     while (tm_op_next(&ops, &op)) {
-        switch (op.code) {
-        case TM_OP_STAMPED:
-            *stamped = tm_load64(op.value.data) != 0;
-            break;
-        case TM_OP_MERGED:
-        case TM_OP_EXPIRE_ENTITY:
+        if (op.code == TM_OP_STAMPED) {
+            memcpy(&v, op.value.data, sizeof v);
+            *stamped = v.hlc != 0 && v.origin != 0;
+        } else if (!*stamped || !op_allowed(change, &op)) {
             return false;
-        default:
-            break;
         }
-        if (!*stamped)
-            return false;
     }
     return true;
 }

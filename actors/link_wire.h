@@ -81,12 +81,12 @@ struct tm_link_batch {
 TM_STATIC_ASSERT(sizeof(struct tm_link_batch) == 136, "frozen on the wire");
 
 /* LINK_ACK: the target's quorum has all of the stream up to that record. */
-struct tm_link_ack {
+struct tm_link_receipt {
     struct tm_link_stream stream;
     uint64_t index, hash;
     uint64_t delay_ms; /* between the newest change's stamp and its commit, by the target's clock */
 };
-TM_STATIC_ASSERT(sizeof(struct tm_link_ack) == 64, "frozen on the wire");
+TM_STATIC_ASSERT(sizeof(struct tm_link_receipt) == 64, "frozen on the wire");
 
 /* LINK_MOVED: the target partition is not led here. */
 #define TM_LINK_NOBODY 0xffu
@@ -137,7 +137,7 @@ enum tm_err tm_link_open_decode(struct tm_bytes body, struct tm_link_open *out);
 enum tm_err tm_link_at_decode(struct tm_bytes body, struct tm_link_at *out);
 enum tm_err tm_link_batch_decode(struct tm_bytes body, struct tm_link_batch *out,
                                  struct tm_bytes *packed);
-enum tm_err tm_link_ack_decode(struct tm_bytes body, struct tm_link_ack *out);
+enum tm_err tm_link_receipt_decode(struct tm_bytes body, struct tm_link_receipt *out);
 enum tm_err tm_link_moved_decode(struct tm_bytes body, struct tm_link_moved *out);
 enum tm_err tm_link_refused_decode(struct tm_bytes body, struct tm_link_refused *out,
                                    struct tm_bytes *text);
@@ -150,6 +150,9 @@ uint32_t tm_link_pack(struct tm_bytes raw, uint8_t *out, uint32_t cap);
  * TM_LINK_RAW_MAX bytes.  TM_ERR_CORRUPT. */
 enum tm_err tm_link_unpack(const struct tm_link_batch *b, struct tm_bytes packed, uint8_t *buf,
                            struct tm_bytes *raw);
+
+/* Of a change of a shadow: it says that a key or field is deleted, or when it expires. */
+bool tm_link_is_tombstone(const struct tm_op *op);
 
 /* Whether these are changes as a batch may have them: well-formed, each operation stamped by one
  * before it, none of those that clusters keep to themselves. */

@@ -17,6 +17,8 @@
 
 #define TM_NODE_PROTOCOL 4 /* version of everything nodes say to each other */
 
+#define TM_LINK_FIGURES 11 /* struct tm_links_figures */
+
 /* How clients reach a node, as CLUSTER SLOTS shows it. */
 struct tm_node_address {
     char ip[64];
@@ -59,6 +61,9 @@ struct tm_node {
 
     /* What INFO counts from: the node's values at the last CONFIG RESETSTAT.  By any worker. */
     _Atomic uint64_t counted_from[TM_COUNTER_COUNT];
+
+    /* By each worker, of each of links->out: struct tm_links_figures (actors/links.h). */
+    _Atomic uint64_t link_figures[TM_LINKS_MAX][TM_WORKERS_MAX][TM_LINK_FIGURES];
 
     /* By whoever hears of it. */
     _Atomic uint8_t peer_workers[TM_NODES_MAX]; /* 0: not known yet */

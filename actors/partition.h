@@ -25,6 +25,7 @@
 #include "storage/arena.h"
 #include "storage/log_set.h"
 #include "storage/store.h"
+#include "storage/store_link.h"
 
 struct tm_partition;
 
@@ -43,6 +44,8 @@ struct tm_partition_ops {
     bool (*lost)(void *host, struct tm_partition *p, uint64_t from, uint64_t to);
     /* node needs a snapshot of the partition. */
     void (*snapshot_needed)(void *host, struct tm_partition *p, unsigned node);
+    /* More is committed, and the partition leads.  May be NULL. */
+    void (*committed)(void *host, struct tm_partition *p);
 };
 
 /* What the partitions of one worker share.  All of it outlives them. */
@@ -57,6 +60,8 @@ struct tm_partition_env {
     struct tm_arena *arena;
     struct tm_beat *beat;
     struct tm_hlc *hlc;
+    const struct tm_link_policy
+        *policy;     /* of stores that are written to; NULL: nothing is shared */
     uint64_t origin; /* id of this cluster's incarnation */
     struct tm_id self;
     const char *const *node_names; /* node_count of them, for the log */

@@ -269,6 +269,8 @@ static void io_committed(void *host, uint64_t index)
         tm_partition_apply(p);
     tm_partition_settle(p, index);
     tm_partition_decide(p, index);
+    if (p->announced && p->env->ops->committed != NULL)
+        p->env->ops->committed(p->env->host, p);
 }
 
 static void io_role(void *host, const struct tm_replica_status *status)

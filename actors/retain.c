@@ -3,6 +3,7 @@
  * new segment ask for snapshots of everything. */
 #include "actors/retain.h"
 
+#include "actors/links.h"
 #include "actors/shard_internal.h"
 
 #define OLDER_REST_NS   TM_SECONDS(10)  /* older generations stay at least so long */
@@ -55,5 +56,7 @@ uint64_t tm_retain_until(const struct tm_retain *r, const struct tm_partition *p
         until = tm_log_last_below(p->log, 1);
     if (spares(r, p))
         until = tm_min_u64(until, tm_replica_everywhere(&p->replica));
+    if (r->shard->link_streams != NULL && until > nothing && !r->full)
+        until = tm_links_retain(r->shard->link_streams, p, until);
     return tm_max_u64(until, nothing);
 }

@@ -4,8 +4,9 @@
  * whole snapshot for it.  So a log keeps a tail: what lies in the newest eighth of what the WAL may
  * take costs nothing, for other partitions' records keep those segments anyhow.  A leader keeps
  * besides what some copy does not have yet, until the log becomes scarce; in eventual mode, where
- * that is what offers are compared with, somewhat longer.  On a full disk nothing stays but what no
- * snapshot holds.
+ * that is what offers are compared with, somewhat longer.  What the target of a link lacks stays up
+ * to that link's maxBacklogBytes, but in no more than three eighths of the WAL (actors/links.h). On
+ * a full disk nothing stays but what no snapshot holds.
  *
  * Records of an older generation (the worker count changed) go when the worker has run for a while,
  * so that copies that start together find their logs again first.

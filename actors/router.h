@@ -138,6 +138,11 @@ struct tm_router {
     /* The i-th counter as INFO tidemill shows it; false past the end.  name is static. */
     bool (*counter)(void *host, unsigned i, const char **name, uint64_t *value);
 
+    /* The i-th link to another cluster as INFO links shows it ("target=cloud,streams=8,..."), ended
+     * by
+     * '\0'; false past the end.  NULL: there are none. */
+    bool (*link)(void *host, unsigned i, char *text, size_t cap);
+
     /* Writes the answer to TIDEMILL PARTITIONS: an array with one flat array of names and values
      * for each replica of this worker. */
     void (*partitions_of)(void *host, struct tm_resp_writer *w);

@@ -128,6 +128,14 @@ static void info_keyspace(struct info *i)
              (unsigned long long)i->stats.keys_expiring);
 }
 
+static void info_links(struct info *i)
+{
+    char text[224];
+    for (unsigned n = 0;
+         i->router->link != NULL && i->router->link(i->router->host, n, text, sizeof text); n++)
+        line(i, "link%u:%s", n, text);
+}
+
 static void info_tidemill(struct info *i)
 {
     const char *name;
@@ -148,6 +156,7 @@ static const struct section {
                 {"CPU", "CPU", info_cpu},
                 {"CLUSTER", "Cluster", info_cluster},
                 {"KEYSPACE", "Keyspace", info_keyspace},
+                {"LINKS", "Links", info_links},
                 {"TIDEMILL", "Tidemill", info_tidemill}};
 
 static bool wanted(const struct section *section, const struct tm_bytes *argv, unsigned argc)

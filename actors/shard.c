@@ -4,6 +4,7 @@
  *
  * Before the cluster exists a shard only says hello; worker 0 runs the creation. */
 #include "actors/keeper.h"
+#include "actors/links.h"
 #include "actors/offer.h"
 #include "actors/scrub.h"
 #include "actors/shard_internal.h"
@@ -205,6 +206,8 @@ static void slow_work(struct tm_shard *s)
     if (s->way != NULL)
         tm_link_way_housekeep(s->way);
     tm_offers_tick(s->offers);
+    if (s->link_streams != NULL)
+        tm_links_tick(s->link_streams);
 }
 
 static void timed_work(struct tm_shard *s)
@@ -241,6 +244,8 @@ void tm_shard_turn(struct tm_shard *s)
         s->keeper_busy = tm_keeper_turn(s->keeper);
         s->keeper_busy = tm_offers_turn(s->offers) || s->keeper_busy;
         tm_scrub_turn(s->scrub);
+        if (s->link_streams != NULL)
+            (void)tm_links_turn(s->link_streams);
     }
     leave(s);
     if (tm_ctx_now(s->ctx) >= s->next_tick) {
@@ -325,13 +330,15 @@ uint64_t tm_shard_next_deadline(const struct tm_shard *s)
     if (s->options.durability == TM_DURABILITY_MEMORY && !tm_log_set_idle(s->logs))
         next = tm_min_u64(next, s->flush_at);
     next = tm_min_u64(next, tm_dispatch_next_deadline(s->dispatch));
+    if (s->link_streams != NULL)
+        next = tm_min_u64(next, tm_links_next_deadline(s->link_streams));
     return s->stopped ? next : tm_min_u64(next, tm_log_set_next_deadline(s->logs));
 }
 
 bool tm_shard_idle(const struct tm_shard *s)
 {
     return s->env.due == NULL && s->put_off == NULL && (s->env.dirty == NULL || s->ship_at != 0) &&
-           !s->keeper_busy;
+           !s->keeper_busy && (s->link_streams == NULL || tm_links_idle(s->link_streams));
 }
 
 /* ---- the end ---- */
@@ -363,6 +370,8 @@ static void stop_partitions(struct tm_shard *s)
         tm_keeper_stop(s->keeper);
         tm_scrub_stop(s->scrub);
     }
+    if (s->link_streams != NULL)
+        tm_links_stop(s->link_streams);
     for (uint32_t i = 0; s->running && i < s->slots; i++) {
         struct tm_partition *p = s->partitions[i];
         if (p == NULL)
@@ -399,7 +408,8 @@ bool tm_shard_stopped(const struct tm_shard *s)
     return s->stopped && tm_creation_quiet(&s->creation) &&
            (s->way == NULL || tm_link_way_quiet(s->way)) &&
            (!s->running ||
-            (tm_keeper_quiet(s->keeper) && tm_offers_quiet(s->offers) && tm_scrub_quiet(s->scrub)));
+            (tm_keeper_quiet(s->keeper) && tm_offers_quiet(s->offers) && tm_scrub_quiet(s->scrub) &&
+             (s->link_streams == NULL || tm_links_quiet(s->link_streams))));
 }
 
 void tm_shard_free(struct tm_shard *s)

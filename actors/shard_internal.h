@@ -7,6 +7,7 @@
  *   shard_open.c       opening the log, making the partitions
  *   shard_directory.c  the directory: taking it, keeping it in the system partition
  *   shard_router.c     what sessions ask (struct tm_router)
+ *   links*.c           streams to other clusters and from them
  *   keeper*.c          snapshots: taking, sending, installing them
  *   scrub.c            reading again what is at rest
  *   offer*.c           eventual mode: what failovers cut off, and how it comes back */
@@ -21,6 +22,7 @@
 #include "actors/shard.h"
 
 struct tm_keeper;
+struct tm_links;
 struct tm_put_off;
 struct tm_scrub;
 
@@ -68,6 +70,8 @@ struct tm_shard {
     struct tm_partition **partitions; /* by id / workers; NULL where this node has no part */
     uint32_t slots;                   /* of that table */
     uint32_t refused;                 /* partitions not started: see shard_open.c */
+    struct tm_links *link_streams;    /* NULL while there is no way */
+    struct tm_link_policy policy;     /* of its partitions' stores */
     struct tm_keeper *keeper;
     struct tm_offers *offers;
     struct tm_scrub *scrub;

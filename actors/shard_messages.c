@@ -1,6 +1,7 @@
 /* What goes between this shard and others: messages, kept where the way is full; who leads; what
  * partitions and the dispatch ask of it; what the post brings, by type. */
 #include "actors/keeper.h"
+#include "actors/links.h"
 #include "actors/offer.h"
 #include "actors/shard_internal.h"
 
@@ -160,10 +161,18 @@ static void p_tell(void *host, struct tm_partition *p, unsigned node,
     tm_post_send(s->post, to, filled, pieces, count);
 }
 
+static void p_committed(void *host, struct tm_partition *p)
+{
+    struct tm_shard *s = host;
+    if (s->link_streams != NULL)
+        tm_links_committed(s->link_streams, p);
+}
+
 static void p_leads(void *host, struct tm_partition *p, uint64_t term)
 {
     struct tm_shard *s = host;
     tm_node_set_leader(s->node, p->id, s->self.node, term);
+    p_committed(s, p);
     for (unsigned i = 0; i < s->directory->members; i++)
         if (i != s->self.node)
             announce_to(s, p, i);
@@ -187,6 +196,7 @@ const struct tm_partition_ops tm_shard_partition_ops = {
     .answer = tm_shard_answer,
     .leads = p_leads,
     .snapshot_needed = p_snapshot_needed,
+    .committed = p_committed,
     .lost = p_lost,
 };
 

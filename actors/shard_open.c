@@ -2,6 +2,7 @@
  * that far, a replica starts for each partition that this node has a part in and this worker owns.
  */
 #include "actors/keeper.h"
+#include "actors/links.h"
 #include "actors/offer.h"
 #include "actors/scrub.h"
 #include "actors/shard_internal.h"
@@ -314,6 +315,7 @@ static enum tm_err make_shared(struct tm_shard *s)
         return TM_ERR_NOMEM;
     }
     set_options(s);
+    s->policy = (struct tm_link_policy){.keep = tm_links_sharing, .host = s};
     s->env = (struct tm_partition_env){.ctx = s->ctx,
                                        .options = &s->options,
                                        .replica_options = &s->replica_options,
@@ -323,6 +325,7 @@ static enum tm_err make_shared(struct tm_shard *s)
                                        .arena = &s->arena,
                                        .beat = &s->beat,
                                        .hlc = &s->hlc,
+                                       .policy = s->way != NULL ? &s->policy : NULL,
                                        .origin = tm_load64(d->uuid),
                                        .self = self,
                                        .node_names = n->spec.names,
@@ -392,11 +395,16 @@ enum tm_err tm_shard_open_partitions(struct tm_shard *s, char *why, size_t why_s
         e = make_partition(s, id);
     free(s->seen);
     s->seen = NULL;
+    if (e == TM_OK && s->way != NULL) {
+        s->link_streams = tm_links_new(s, s->way);
+        e = s->link_streams != NULL ? TM_OK : TM_ERR_NOMEM;
+    }
     return e == TM_OK ? TM_OK : cannot(s, "load the partitions", e, why, why_size);
 }
 
 void tm_shard_close_storage(struct tm_shard *s)
 {
+    tm_links_free(s->link_streams);
     for (uint32_t i = 0; i < s->slots; i++)
         if (s->partitions[i] != NULL)
             tm_partition_free(s->partitions[i]);

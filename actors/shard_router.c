@@ -1,6 +1,7 @@
 /* What sessions ask of their worker: struct tm_router over the dispatch, the node and the options.
  */
 #include "actors/keeper.h"
+#include "actors/links.h"
 #include "actors/shard_internal.h"
 
 #include <stdio.h>
@@ -450,6 +451,7 @@ void tm_shard_router_init(struct tm_shard *s)
                                    .stats = r_stats,
                                    .stats_reset = r_stats_reset,
                                    .counter = r_counter,
+                                   .link = tm_links_text,
                                    .partitions_of = r_partitions_of,
                                    .directory = r_directory,
                                    .recover = r_recover,

@@ -1,5 +1,6 @@
 /* The shard's way to linked clusters: made with the shard if the topology file has other clusters,
  * begun when the node runs, told with each version of the directory which of them are linked. */
+#include "actors/links.h"
 #include "actors/shard_internal.h"
 #include "runtime/counters.h"
 
@@ -10,13 +11,24 @@ static void on_message(void *host, unsigned site, const struct tm_message_head *
                        struct tm_bytes body)
 {
     struct tm_shard *s = host;
-    (void)site, (void)head, (void)body;
-    tm_counter_add(s->ctx->counters, TM_COUNTER_link_messages_dropped, 1);
+    if (s->link_streams != NULL)
+        tm_links_message(s->link_streams, site, head, body);
+    else
+        tm_counter_add(s->ctx->counters, TM_COUNTER_link_messages_dropped, 1);
 }
 
-static void on_change(void *host, unsigned site, struct tm_place at)
+static void on_up(void *host, unsigned site, struct tm_place to)
 {
-    (void)host, (void)site, (void)at;
+    struct tm_shard *s = host;
+    if (s->link_streams != NULL)
+        tm_links_up(s->link_streams, site, to);
+}
+
+static void on_down(void *host, unsigned site, struct tm_place to)
+{
+    struct tm_shard *s = host;
+    if (s->link_streams != NULL)
+        tm_links_down(s->link_streams, site, to);
 }
 
 bool tm_shard_way_new(struct tm_shard *s)
@@ -35,7 +47,7 @@ bool tm_shard_way_new(struct tm_shard *s)
         .sites = n->sites,
         .site_count = n->site_count,
         .known = n->known,
-        .ops = {.host = s, .message = on_message, .up = on_change, .down = on_change}};
+        .ops = {.host = s, .message = on_message, .up = on_up, .down = on_down}};
     s->way = tm_link_way_new(&c);
     return s->way != NULL;
 }

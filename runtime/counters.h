@@ -79,6 +79,12 @@
     X(link_bytes_sent, COUNT, "bytes", "bytes of the frames sent to linked clusters")              \
     X(link_bytes_received, COUNT, "bytes", "bytes of the frames received from linked clusters")    \
     X(link_frames_dropped, COUNT, "frames", "frames of links not sent: buffer full or peer down")  \
+    X(link_residency_kept, COUNT, "types", "times a batch was without a type that must not leave") \
+    X(link_lag_records, GAUGE, "records", "records that targets of links do not have yet")         \
+    X(link_lag_bytes, GAUGE, "bytes", "bytes of these, about")                                     \
+    X(link_streams_out, GAUGE, "streams", "streams to linked clusters that begin here")            \
+    X(link_streams_standing, GAUGE, "streams", "those of them that are refused or cannot go on")   \
+    X(link_streams_in, GAUGE, "streams", "streams of linked clusters that end here")               \
     X(ring_full, COUNT, "events", "claims that found the ring to another worker full")             \
     X(ring_records, COUNT, "records", "records published to other workers")                        \
     X(turns, COUNT, "turns", "turns of the worker loop that did something")                        \

@@ -18,6 +18,8 @@
 #include "storage/store.h"
 
 /* First bytes of the names of shadow fields.  Append only. */
+#define TM_ORIGIN_NONE 0
+
 #define TM_SHADOW_POSITION 'p' /* empty key: of a stream; uuid (16), u32 source partition */
 #define TM_SHADOW_ORIGIN   'o' /* empty key: whose incarnation; u64 origin */
 #define TM_SHADOW_FLOOR    'd' /* what has a smaller stamp is dead */

@@ -1,5 +1,6 @@
 #include "actors/link_batch.h"
 #include "actors/router.h"
+#include "storage/store_link.h"
 #include "tests/test.h"
 
 #define OURS   7
@@ -208,13 +209,29 @@ static void what_clusters_keep_to_themselves_stays(void)
     open_batch(&everything, &whole);
     begin(TM_RECORD_EFFECT, 1);
     op("", TM_ENTITY_SHADOW, TM_OP_SET_FIELD, "p", "position", 8);
-    op("k", TM_ENTITY_SHADOW, TM_OP_SET_FIELD, "fx", "", 0);
+    op("k", TM_ENTITY_SHADOW, TM_OP_SET_FIELD, "vx", "", 0);
+    op("k", TM_ENTITY_SHADOW, TM_OP_DEL_FIELD, "fx", "", 0);
+    stamp("k", 3, TM_ORIGIN_NONE);
+    set("k", "derived");
+    stamp("k", 0, 0);
     op("k", TM_ENTITY_STRING, TM_OP_EXPIRE_ENTITY, "", &v, sizeof v);
     op("k", TM_ENTITY_STRING, TM_OP_MERGED, "", &source, sizeof source);
     CU_ASSERT_EQUAL(add(), TM_OK);
     CU_ASSERT_EQUAL(tm_link_builder_raw(&lb).len, 0);
     CU_ASSERT_EQUAL(lb.changes, 0);
     CU_ASSERT_EQUAL(lb.to.index, 1);
+}
+
+static void tombstones_go_under_their_stamps(void)
+{
+    open_batch(&everything, &whole);
+    begin(TM_RECORD_EFFECT, 1);
+    op("k", TM_ENTITY_SHADOW, TM_OP_SET_FIELD, "d", "", 0);
+    op("k", TM_ENTITY_SHADOW, TM_OP_SET_FIELD, "fname", "t", 1);
+    stamp("k", 5 << 16, THEIRS);
+    op("k", TM_ENTITY_SHADOW, TM_OP_SET_FIELD, "x", "12345678", 8);
+    CU_ASSERT_EQUAL(add(), TM_OK);
+    CU_ASSERT_STRING_EQUAL(text(), "k=@1/7 k=t@1/7 k=12345678@5/8 ");
 }
 
 static void a_flush_begins_a_batch_of_its_own(void)
@@ -282,6 +299,7 @@ static const struct tm_test tests[] = {
     TM_TEST(operations_go_by_their_own_origin),
     TM_TEST(a_stamp_inside_what_stays_holds_for_what_follows),
     TM_TEST(what_clusters_keep_to_themselves_stays),
+    TM_TEST(tombstones_go_under_their_stamps),
     TM_TEST(a_flush_begins_a_batch_of_its_own),
     TM_TEST(a_record_that_does_not_fit_is_left_whole_for_the_next_batch),
     TM_TEST(the_type_is_what_stands_before_the_first_colon),

@@ -70,7 +70,7 @@ static void each_pair_of_partitions_with_a_common_slot_is_a_stream(void)
 
 static void a_message_is_read_as_it_was_written(void)
 {
-    struct tm_link_ack ack = {stream_of(), 12, 222, 30}, ack2;
+    struct tm_link_receipt ack = {stream_of(), 12, 222, 30}, ack2;
     struct tm_link_at at = {.stream = stream_of(), .committed = 0}, at2;
     struct tm_link_moved moved = {stream_of(), 3, 0}, moved2;
     struct {
@@ -79,7 +79,7 @@ static void a_message_is_read_as_it_was_written(void)
     } refused = {{stream_of(), TM_LINK_REFUSAL_CLOCK, 8}, "by 900ms"};
     struct tm_link_refused refused2;
     struct tm_bytes text;
-    CU_ASSERT_EQUAL(tm_link_ack_decode(tm_bytes_of(&ack, sizeof ack), &ack2), TM_OK);
+    CU_ASSERT_EQUAL(tm_link_receipt_decode(tm_bytes_of(&ack, sizeof ack), &ack2), TM_OK);
     CU_ASSERT(memcmp(&ack, &ack2, sizeof ack) == 0);
     CU_ASSERT_EQUAL(tm_link_at_decode(tm_bytes_of(&at, sizeof at), &at2), TM_OK);
     CU_ASSERT(memcmp(&at, &at2, sizeof at) == 0);

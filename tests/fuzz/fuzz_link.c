@@ -96,7 +96,7 @@ FUZZ_TARGET(data, size)
 {
     union {
         struct tm_link_open open;
-        struct tm_link_ack ack;
+        struct tm_link_receipt ack;
         struct tm_link_moved moved;
     } m;
     if (size == 0)
@@ -115,7 +115,7 @@ FUZZ_TARGET(data, size)
         batch(bytes);
         break;
     case 3:
-        if (tm_link_ack_decode(bytes, &m.ack) == TM_OK)
+        if (tm_link_receipt_decode(bytes, &m.ack) == TM_OK)
             check_stream(&m.ack.stream);
         break;
     case 4:

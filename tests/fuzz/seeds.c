@@ -319,7 +319,7 @@ static void links(void)
     struct tm_link_at at = {.stream = stream,
                             .position = {.incarnation = 7, .index = 9, .term = 2, .hash = 3},
                             .committed = 8};
-    struct tm_link_ack ack = {stream, 9, 3, 20};
+    struct tm_link_receipt ack = {stream, 9, 3, 20};
     struct tm_link_moved moved = {.stream = stream, .block = 2};
     struct tm_link_refused refused = {stream, TM_LINK_REFUSAL_RESIDENCY, 6};
     begin(0);

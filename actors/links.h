@@ -1,0 +1,73 @@
+/* links.h: the links of one worker: its partitions' streams to other clusters and from them.
+ *
+ * For each partition that is led here there is one link_out for each partition of each target that
+ * has slots in common with it; link_in takes what comes for partitions led here.  Which links there
+ * are, and what they ship, says the directory (actors/link_plan.h); it is looked at again with each
+ * new version.  Between the clusters messages go over the worker's way (actors/link_way.h).
+ *
+ * Life: new (the partitions are open, the way is there), turns, stop, (turns until quiet), free.
+ * One worker's thread. */
+#ifndef TM_ACTORS_LINKS_H
+#define TM_ACTORS_LINKS_H
+
+#include "actors/link_in.h"
+#include "actors/link_out.h"
+#include "actors/link_plan.h"
+#include "actors/link_way.h"
+#include "actors/partition.h"
+
+struct tm_links;
+struct tm_shard;
+
+/* NULL if memory is short.  The way's ops of messages, up and down lead here. */
+struct tm_links *tm_links_new(struct tm_shard *shard, struct tm_link_way *way);
+void tm_links_free(struct tm_links *l);
+
+/* Reading of the log that is under way comes to its end; nothing more is sent. */
+void tm_links_stop(struct tm_links *l);
+bool tm_links_quiet(const struct tm_links *l);
+
+/* What the way brings (struct tm_link_way_ops). */
+void tm_links_message(struct tm_links *l, unsigned site, const struct tm_message_head *head,
+                      struct tm_bytes body);
+void tm_links_up(struct tm_links *l, unsigned site, struct tm_place from);
+void tm_links_down(struct tm_links *l, unsigned site, struct tm_place to);
+
+/* More of p is committed, or p leads now: its streams are due.  p is led here. */
+void tm_links_committed(struct tm_links *l, struct tm_partition *p);
+
+/* Every turn, after events were fed.  True if there is more to do at once. */
+bool tm_links_turn(struct tm_links *l);
+uint64_t tm_links_next_deadline(const struct tm_links *l);
+
+/* Nothing is left to be done in this turn. */
+bool tm_links_idle(const struct tm_links *l);
+
+/* Some ten times a second: streams that come and go, figures. */
+void tm_links_tick(struct tm_links *l);
+
+/* p's log is to be given up until there, as far as the links allow: what some target needs is kept,
+ * up to the link's maxBacklogBytes.  At most `until`. */
+uint64_t tm_links_retain(struct tm_links *l, const struct tm_partition *p, uint64_t until);
+
+/* What the node's workers know of its links together, each its part (struct tm_node). */
+struct tm_links_figures {
+    uint64_t streams, asking, streaming, refused, behind, diverged; /* by state */
+    uint64_t lag_records, lag_bytes;
+    uint64_t lag_age_ms, delay_ms; /* the largest */
+    uint64_t why;                  /* enum tm_link_refusal, of some stream that is refused */
+};
+
+TM_STATIC_ASSERT(sizeof(struct tm_links_figures) == TM_LINK_FIGURES * sizeof(uint64_t),
+                 "as the node keeps them");
+
+/* Of link `out` of the node's plan: over all workers, as of their last tick.  Any thread. */
+struct tm_links_figures tm_links_figures(const struct tm_node *n, unsigned out);
+
+/* The same as INFO links shows it (struct tm_router); host is the shard.  False: no such link. */
+bool tm_links_text(void *host, unsigned out, char *text, size_t cap);
+
+/* How a key is shared with other clusters (struct tm_link_policy); host is the shard. */
+enum tm_link_sharing tm_links_sharing(void *host, struct tm_bytes key, uint64_t origin);
+
+#endif

@@ -1,0 +1,109 @@
+/* links_internal.h: between the files of a worker's links.
+ *
+ *   links.c       life, turns; which streams there are
+ *   links_plan.c  what the directory says of links, for out and in
+ *   links_log.c   the source partitions' logs, as link_out reads them
+ *   links_show.c  counters and INFO
+ *   links_in.c    the target partitions, as link_in writes them */
+#ifndef TM_ACTORS_LINKS_INTERNAL_H
+#define TM_ACTORS_LINKS_INTERNAL_H
+
+#include "actors/links.h"
+#include "actors/shard_internal.h"
+#include "storage/store_link.h"
+
+#define TM_LINKS_READERS    4 /* logs that are read from disk at a time */
+#define TM_LINKS_READ_BYTES TM_MIB(1)
+
+/* A link out. */
+struct tm_links_out {
+    struct tm_links *links;
+    const struct tm_link_plan *plan;
+    unsigned link; /* in plan->out */
+    int site;      /* on the way; -1: not known there */
+    bool resolved; /* the target is known well enough to ship to it */
+    bool seen;     /* by the look at the plan that is under way */
+    bool used;
+    char target[TM_LINK_NAME_MAX + 1];
+    uint64_t max_backlog_bytes;
+    struct tm_link_outlet outlet;
+};
+
+/* A link in. */
+struct tm_links_from {
+    struct tm_links *links;
+    const struct tm_link_plan *plan;
+    unsigned link; /* in plan->in */
+    bool used;
+    struct tm_link_from from;
+};
+
+/* Records of one log that were read from disk. */
+struct tm_links_reader {
+    struct tm_links *links;
+    struct tm_links_slot *slot; /* whose log; NULL: nobody's */
+    struct tm_log_fetch fetch;
+    bool fetching;
+    uint64_t first, next; /* the records there are */
+    uint64_t at;          /* the one asked for last */
+    size_t offset;        /* of that one */
+    size_t length, cap;
+    uint64_t used_at;
+    uint8_t *bytes;
+};
+
+/* One of this worker's partitions. */
+struct tm_links_slot {
+    struct tm_links *links;
+    struct tm_partition *p;
+    uint64_t out_term; /* for which the streams were made; 0: there are none */
+    uint64_t in_term;  /* of what link_in knows of it */
+    bool active;       /* on the list of those that are due */
+    struct tm_links_slot *active_next;
+    unsigned count; /* streams */
+    struct tm_link_out *out;
+};
+
+struct tm_links {
+    struct tm_shard *shard;
+    const struct tm_ctx *ctx;
+    struct tm_link_way *way;
+    uint64_t plan_version;
+    bool stopping;
+    struct tm_links_out out[TM_LINKS_MAX];
+    struct tm_links_from from[TM_LINK_SITES_MAX]; /* by site */
+    struct tm_link_in *in;
+    uint32_t slots;
+    struct tm_links_slot *slot; /* by id / workers */
+    struct tm_links_slot *active;
+    struct tm_links_reader reader[TM_LINKS_READERS];
+    uint64_t next_at; /* the earliest deadline of a stream */
+    bool in_more;
+    uint8_t *raw, *packed, *in_raw;
+    uint64_t shared_hash; /* of the type asked about last, and of the plan; and the answer */
+    enum tm_link_sharing shared;
+};
+
+/* Takes up what the directory says if it is another version, or sites have come to be known.  True
+ * if links came or went: then streams have to be made anew. */
+bool tm_links_take_plan(struct tm_links *l);
+
+/* The link from that site, NULL: there is none. */
+const struct tm_link_from *tm_links_from_site(void *host, unsigned site);
+
+/* The streams of that slot are due in this turn. */
+void tm_links_wake(struct tm_links_slot *slot);
+
+/* The slot of partition id, if it is here. */
+struct tm_links_slot *tm_links_slot_of(struct tm_links *l, uint32_t id);
+
+/* Gives up what was read for that slot, or for all that did not ask for long (NULL). */
+void tm_links_forget_reads(struct tm_links *l, const struct tm_links_slot *slot);
+
+/* Shows in the counters, and on the node's board, how things stand. */
+void tm_links_publish(struct tm_links *l);
+
+extern const struct tm_link_out_ops tm_links_out_ops;
+extern const struct tm_link_in_ops tm_links_in_ops;
+
+#endif

@@ -1,0 +1,227 @@
+/* From the plan to what streams go by.  A link is told by its target's name: a new version of the
+ * directory changes it in place, and streams begin anew where it changed what they ship. */
+#include "actors/links_internal.h"
+
+#include "runtime/hash.h"
+
+#include <stdio.h>
+
+/* ---- out ---- */
+
+static bool out_ships(const void *host, struct tm_bytes type)
+{
+    const struct tm_links_out *o = host;
+    enum tm_link_verdict v = tm_link_plan_out(o->plan, o->link, type);
+    if (v == TM_LINK_RESIDENT)
+        tm_counter_add(o->links->ctx->counters, TM_COUNTER_link_residency_kept, 1);
+    return v == TM_LINK_CARRIED;
+}
+
+/* What was written here; with transit what came from others, but never the target's own. */
+static bool out_forwards(const void *host, uint64_t origin)
+{
+    const struct tm_links_out *o = host;
+    if (origin == o->links->shard->env.origin)
+        return true;
+    if (o->plan->out[o->link].options.forward != TM_LINK_FORWARD_TRANSIT || o->site < 0)
+        return false;
+    const struct tm_link_identity *id = tm_link_way_identity(o->links->way, (unsigned)o->site);
+    return id != NULL && origin != id->incarnation;
+}
+
+/* Changes with whatever decides about types: the link's lists, and where resident types may go. */
+static uint64_t filter_hash(const struct tm_link_plan *plan, unsigned link)
+{
+    const struct tm_link *k = &plan->out[link];
+    uint64_t sum = 1 + k->include.any;
+    for (unsigned i = 0; i < plan->pattern_count; i++) {
+        const struct tm_link_pattern *p = &plan->patterns[i];
+        uint64_t in = k->include.bits[i / 64] >> i % 64 & 1,
+                 ex = k->exclude.bits[i / 64] >> i % 64 & 1;
+        if (in != 0 || ex != 0)
+            sum += tm_hash64(p->text, p->len, 1 + in + 2 * ex + 4 * p->wildcard);
+    }
+    for (unsigned i = 0; i < plan->type_count; i++)
+        if (plan->types[i].resident)
+            sum += tm_hash64(plan->types[i].name, strlen(plan->types[i].name),
+                             16 + (plan->types[i].may_leave >> link & 1));
+    return sum != 0 ? sum : 1;
+}
+
+/* What the topology file says of how much. */
+static struct tm_link_limits limits_of(const struct tm_link_options *o)
+{
+    return (struct tm_link_limits){
+        .batch_bytes = (uint32_t)o->batch_bytes,
+        .batch_delay_us = (uint32_t)o->batch_max_delay_us,
+        .window_bytes = (uint32_t)tm_max_u64(TM_MIB(1), 4 * (uint64_t)o->batch_bytes),
+        .bytes_per_second = (uint64_t)o->max_bytes_per_second};
+}
+
+/* Where the target is, as far as that is known. */
+static void resolve(struct tm_links *l, struct tm_links_out *o)
+{
+    const struct tm_link_peer *peer = &o->plan->peers[o->plan->out[o->link].peer];
+    o->site = tm_link_way_find(l->way, peer->name);
+    o->resolved = false;
+    if (o->site < 0)
+        return;
+    const struct tm_link_site *site = tm_link_way_site(l->way, (unsigned)o->site);
+    const struct tm_link_identity *id = tm_link_way_identity(l->way, (unsigned)o->site);
+    o->outlet.block_count = site->count;
+    for (unsigned i = 0; i < site->count; i++)
+        o->outlet.blocks[i] = site->nodes[i].block;
+    if (id == NULL)
+        return; /* how many partitions it has shows when it is met */
+    o->outlet.targets = id->partitions;
+    o->resolved = true;
+}
+
+static struct tm_links_out *out_of(struct tm_links *l, const char *target)
+{
+    struct tm_links_out *spare = NULL;
+    for (unsigned i = 0; i < TM_LINKS_MAX; i++) {
+        if (l->out[i].used && strcmp(l->out[i].target, target) == 0)
+            return &l->out[i];
+        if (!l->out[i].used && spare == NULL)
+            spare = &l->out[i];
+    }
+    return spare;
+}
+
+/* True if its streams have to be made anew. */
+static bool take_out(struct tm_links *l, const struct tm_link_plan *plan, unsigned link)
+{
+    const char *target = plan->peers[plan->out[link].peer].name;
+    struct tm_links_out *o = out_of(l, target);
+    if (o == NULL)
+        return false; /* all are used by links that go in this very look: taken with the next */
+    bool fresh = !o->used, was = o->resolved;
+    uint32_t targets = o->outlet.targets;
+    uint64_t hash = o->outlet.filter.hash;
+    if (fresh) {
+        *o = (struct tm_links_out){.links = l, .used = true};
+        snprintf(o->target, sizeof o->target, "%s", target);
+    }
+    o->plan = plan;
+    o->link = link;
+    o->seen = true;
+    o->max_backlog_bytes = (uint64_t)plan->out[link].options.max_backlog_bytes;
+    struct tm_link_outlet *t = &o->outlet;
+    t->ctx = l->ctx;
+    t->ops = &tm_links_out_ops;
+    t->host = l;
+    t->target = o->target;
+    t->filter = (struct tm_link_filter){
+        .host = o, .ships = out_ships, .forwards = out_forwards, .hash = filter_hash(plan, link)};
+    t->limits = limits_of(&plan->out[link].options);
+    t->incarnation = l->shard->env.origin;
+    t->epoch = 1;
+    t->sources = l->shard->directory->partitions;
+    t->raw = l->raw;
+    t->packed = l->packed;
+    resolve(l, o);
+    return fresh || was != o->resolved || targets != t->targets || hash != t->filter.hash;
+}
+
+/* ---- in ---- */
+
+static bool in_may_enter(const void *host, struct tm_bytes type)
+{
+    const struct tm_links_from *f = host;
+    return tm_link_plan_in(f->plan, f->link, type) == TM_LINK_CARRIED;
+}
+
+static bool in_ships(const void *host, struct tm_bytes type)
+{
+    const struct tm_links_from *f = host;
+    return tm_link_plan_in_ships(f->plan, f->link, type);
+}
+
+static void take_in(struct tm_links *l, const struct tm_link_plan *plan, unsigned link)
+{
+    const struct tm_link_peer *peer = &plan->peers[plan->in[link].peer];
+    int site = tm_link_way_find(l->way, peer->name);
+    if (site < 0)
+        return;
+    struct tm_links_from *f = &l->from[site];
+    uint8_t uuid[16];
+    memcpy(uuid, f->from.uuid, sizeof uuid);
+    *f = (struct tm_links_from){.links = l, .plan = plan, .link = link, .used = true};
+    f->from = (struct tm_link_from){.source = tm_link_way_site(l->way, (unsigned)site)->name,
+                                    .skew_ms = (uint64_t)plan->in[link].options.max_clock_skew_ms,
+                                    .host = f,
+                                    .may_enter = in_may_enter,
+                                    .ships = in_ships};
+    memcpy(f->from.uuid, uuid, sizeof uuid);
+}
+
+const struct tm_link_from *tm_links_from_site(void *host, unsigned site)
+{
+    struct tm_links *l = host;
+    if (site >= TM_LINK_SITES_MAX || !l->from[site].used)
+        return NULL;
+    const struct tm_link_identity *id = tm_link_way_identity(l->way, site);
+    if (id == NULL)
+        return NULL;
+    memcpy(l->from[site].from.uuid, id->uuid, 16);
+    return &l->from[site].from;
+}
+
+/* ---- both ---- */
+
+static bool changed(struct tm_links *l, const struct tm_link_plan *plan)
+{
+    if (l->plan_version != plan->version)
+        return true;
+    for (unsigned i = 0; i < TM_LINKS_MAX; i++)
+        if (l->out[i].used && !l->out[i].resolved && l->out[i].site >= 0 &&
+            tm_link_way_identity(l->way, (unsigned)l->out[i].site) != NULL)
+            return true;
+    return false;
+}
+
+bool tm_links_take_plan(struct tm_links *l)
+{
+    const struct tm_link_plan *plan = l->shard->links;
+    bool anew = false;
+    if (!changed(l, plan))
+        return false;
+    l->plan_version = plan->version;
+    for (unsigned i = 0; i < TM_LINKS_MAX; i++)
+        l->out[i].seen = false;
+    for (unsigned i = 0; i < plan->out_count; i++)
+        anew |= take_out(l, plan, i);
+    for (unsigned i = 0; i < TM_LINKS_MAX; i++)
+        if (l->out[i].used && !l->out[i].seen) {
+            l->out[i].used = false;
+            anew = true;
+        }
+    for (unsigned i = 0; i < TM_LINK_SITES_MAX; i++)
+        l->from[i].used = false;
+    for (unsigned i = 0; i < plan->in_count; i++)
+        take_in(l, plan, i);
+    return anew;
+}
+
+/* ---- who writes what ---- */
+
+enum tm_link_sharing tm_links_sharing(void *host, struct tm_bytes key, uint64_t origin)
+{
+    struct tm_shard *s = host;
+    struct tm_links *l = s->link_streams;
+    (void)origin; /* as far as this cluster knows all may write what comes in over a link */
+    if (l == NULL || l->stopping)
+        return TM_LINK_NONE;
+    const struct tm_link_plan *plan = s->links;
+    struct tm_bytes type = tm_link_type_of(key);
+    uint64_t hash = tm_hash64(type.data, type.len, plan->version);
+    if (hash == l->shared_hash)
+        return l->shared;
+    l->shared_hash = hash;
+    l->shared = tm_link_plan_shared(plan, type) ? TM_LINK_MANY : TM_LINK_NONE;
+    for (unsigned i = 0; i < plan->out_count && l->shared == TM_LINK_NONE; i++)
+        if (tm_link_plan_out(plan, i, type) == TM_LINK_CARRIED)
+            l->shared = TM_LINK_ONE;
+    return l->shared;
+}
