@@ -13,6 +13,7 @@
 
 #include "runtime/hash.h"
 #include "storage/entity.h"
+#include "storage/store_link.h"
 
 #include <stdlib.h>
 
@@ -71,8 +72,9 @@ struct tm_merge {
     unsigned terms;
     struct version flushed, changed;
     struct outcome outcome;
-    struct version marked; /* in the record being written */
-    bool known;            /* the log has this one: decided again, not written */
+    struct version marked;      /* in the record being written */
+    struct tm_op_version stamp; /* of the operation looked at */
+    bool known;                 /* the log has this one: decided again, not written */
     uint64_t place;
     struct tm_merge_stats stats;
 };
@@ -218,6 +220,7 @@ static bool survey_op(struct tm_merge *m, struct key *k, const struct tm_op *op)
     case TM_OP_SET_FIELD:
     case TM_OP_DEL_FIELD:
     case TM_OP_COUNTER:
+    case TM_OP_COUNTER_AT:
         return make_field(m, k, op->name, false) != NULL;
     case TM_OP_DEL_ENTITY:
     case TM_OP_EXPIRE_ENTITY:
@@ -236,12 +239,31 @@ static bool survey_op(struct tm_merge *m, struct key *k, const struct tm_op *op)
     return true;
 }
 
+/* The effects of a link's stream, and how far it came. */
+static bool has_position(const struct tm_record *r)
+{
+    struct tm_bytes body = tm_record_body(r);
+    struct tm_change change;
+    struct tm_op op;
+    while (tm_change_next(&body, &change))
+        while (change.key.len == 0 && change.type == TM_ENTITY_SHADOW &&
+               tm_op_next(&change.ops, &op))
+            if (op.name.len > 0 && op.name.data[0] == TM_SHADOW_POSITION)
+                return true;
+    return false;
+}
+
+static bool is_offerable(const struct tm_record *r)
+{
+    return has_changes(r) && !has_position(r);
+}
+
 static bool survey_record(struct tm_merge *m, const struct tm_record *r)
 {
     struct tm_bytes body = tm_record_body(r);
     struct tm_change change;
     struct tm_op op;
-    if (!has_changes(r))
+    if (!is_offerable(r))
         return true;
     if (!add_source(m, (struct version){r->term, r->index}))
         return false;
@@ -308,7 +330,7 @@ static bool learn_field(struct tm_merge *m, const struct key *k, const struct tm
     struct field *f = k->whole ? make_field(m, k, op->name, true) : find_field(m, k, op->name);
     if (f == NULL)
         return !k->whole;
-    raise(op->code == TM_OP_COUNTER ? &f->count : &f->set, v);
+    raise(op->code == TM_OP_COUNTER || op->code == TM_OP_COUNTER_AT ? &f->count : &f->set, v);
     return true;
 }
 
@@ -327,6 +349,7 @@ static bool learn_op(struct tm_merge *m, struct key *k, enum tm_entity_type type
     switch (op->code) {
     case TM_OP_SET_FIELD:
     case TM_OP_COUNTER:
+    case TM_OP_COUNTER_AT:
         raise(&k->typed[type], v);
         return learn_field(m, k, op, v);
     case TM_OP_DEL_FIELD:
@@ -374,7 +397,8 @@ enum tm_err tm_merge_learn(struct tm_merge *m, const struct tm_record *r)
         while (tm_op_next(&change.ops, &op)) {
             if (op.code == TM_OP_MERGED)
                 cover(m, v = source_of(&op));
-            else if (!is_offered(m, v) && !learn_op(m, k, change.type, &op, v))
+            else if (change.type != TM_ENTITY_SHADOW && op.code != TM_OP_STAMPED &&
+                     !is_offered(m, v) && !learn_op(m, k, change.type, &op, v))
                 return TM_ERR_TOOBIG;
         }
     }
@@ -397,17 +421,23 @@ static void decide(struct tm_merge *m, struct outcome *o, bool lost)
     supersede(m, lost);
 }
 
+static void mark(struct tm_merge *m, struct tm_store *s, struct tm_bytes key,
+                 enum tm_entity_type type, struct version v)
+{
+    if (m->marked.term == v.term && m->marked.index == v.index)
+        return;
+    struct tm_op_source source = {v.term, v.index};
+    struct tm_op op = {.code = TM_OP_MERGED, .value = tm_bytes_of(&source, sizeof source)};
+    tm_store_write(s, key, type, &op);
+    m->marked = v;
+}
+
 static void emit(struct tm_merge *m, struct tm_store *s, struct tm_bytes key,
                  enum tm_entity_type type, const struct tm_op *op, struct version v)
 {
     if (m->known)
         return;
-    if (m->marked.term != v.term || m->marked.index != v.index) {
-        struct tm_op_source source = {v.term, v.index};
-        struct tm_op mark = {.code = TM_OP_MERGED, .value = tm_bytes_of(&source, sizeof source)};
-        tm_store_write(s, key, type, &mark);
-        m->marked = v;
-    }
+    mark(m, s, key, type, v);
     tm_store_write(s, key, type, op);
     m->stats.kept++;
 }
@@ -445,7 +475,7 @@ static void merge_field(struct tm_merge *m, struct tm_store *s, const struct key
     struct field *f = find_field(m, k, op->name);
     TM_ASSERT(f != NULL); /* surveyed */
     bool lost = is_gone(m, k, v) || is_of_another_type(k, change->type, v) || later(f->set, v);
-    if (op->code == TM_OP_COUNTER) {
+    if (op->code == TM_OP_COUNTER || op->code == TM_OP_COUNTER_AT) {
         lost = lost || base_lost(m, k, f);
         supersede(m, lost);
     } else {
@@ -541,6 +571,7 @@ static void merge_op(struct tm_merge *m, struct tm_store *s, struct key *k,
     case TM_OP_SET_FIELD:
     case TM_OP_DEL_FIELD:
     case TM_OP_COUNTER:
+    case TM_OP_COUNTER_AT:
         merge_field(m, s, k, change, op, v);
         break;
     case TM_OP_DEL_ENTITY:
@@ -573,11 +604,34 @@ static void merge_flush(struct tm_merge *m, struct tm_store *s, struct version v
     if (lost || m->known)
         return;
     tm_store_flush(s);
-    struct tm_op_source source = {v.term, v.index};
-    struct tm_op mark = {.code = TM_OP_MERGED, .value = tm_bytes_of(&source, sizeof source)};
-    tm_store_write(s, tm_bytes_of(NULL, 0), TM_ENTITY_STRING, &mark);
-    m->marked = v;
+    mark(m, s, tm_bytes_of(NULL, 0), TM_ENTITY_STRING, v);
     m->stats.kept++;
+}
+
+/* A key that other clusters write too. */
+static void merge_shared(struct tm_merge *m, struct tm_store *s, const struct tm_change *change,
+                         const struct tm_op *op, struct version v)
+{
+    struct tm_link_change in = {change->key, change->type, op, m->stamp};
+    if (m->known || m->stamp.origin == TM_ORIGIN_NONE)
+        return;
+    mark(m, s, change->key, change->type, v);
+    bool lost = tm_link_merge(s, &in, 0, NULL) == TM_LINK_LOST;
+    supersede(m, lost);
+    m->stats.kept += !lost;
+}
+
+/* One operation of record r.  Of keys that are not shared what another cluster made is left to its
+ * stream. */
+static void merge_one(struct tm_merge *m, struct tm_store *s, const struct tm_record *r,
+                      const struct tm_change *change, const struct tm_op *op, struct version v)
+{
+    struct key *k = find_key(m, change->key, tm_hash64(change->key.data, change->key.len, 0));
+    TM_ASSERT(k != NULL); /* surveyed */
+    if (tm_store_sharing(s, change->key, TM_ORIGIN_NONE) == TM_LINK_MANY)
+        merge_shared(m, s, change, op, v);
+    else if (change->type != TM_ENTITY_SHADOW && m->stamp.origin == r->origin)
+        merge_op(m, s, k, change, op, v);
 }
 
 static void merge_record(struct tm_merge *m, struct tm_store *s, const struct tm_record *r)
@@ -586,24 +640,25 @@ static void merge_record(struct tm_merge *m, struct tm_store *s, const struct tm
     struct tm_bytes body = tm_record_body(r);
     struct tm_change change;
     struct tm_op op;
-    if (!has_changes(r))
+    if (!is_offerable(r))
         return;
+    m->stamp = (struct tm_op_version){r->hlc, r->origin};
     bool known = is_covered(m, v);
     m->stats.known += known;
     if (r->kind == TM_RECORD_FLUSH) {
         m->known = known || is_covered(m, flush_version(r));
         merge_flush(m, s, flush_version(r));
     }
-    while (tm_change_next(&body, &change)) {
-        struct key *k = find_key(m, change.key, tm_hash64(change.key.data, change.key.len, 0));
-        TM_ASSERT(k != NULL); /* surveyed */
+    while (tm_change_next(&body, &change))
         while (tm_op_next(&change.ops, &op)) {
             if (op.code == TM_OP_MERGED)
                 v = source_of(&op);
             m->known = known || is_covered(m, v);
-            merge_op(m, s, k, &change, &op, v);
+            if (op.code == TM_OP_STAMPED)
+                m->stamp = tm_stamp_said(r, &op);
+            else if (op.code != TM_OP_MERGED)
+                merge_one(m, s, r, &change, &op, v);
         }
-    }
 }
 
 bool tm_merge_write(struct tm_merge *m, struct tm_store *s, size_t max_bytes)

@@ -12,7 +12,11 @@
  *     SET or deletion as above; and where a SET or deletion that it counts from has lost;
  *   - the deletion of an entity spares fields changed later; an expiry set or taken away, and a
  *     death by expiry, lose to any later change of the key; FLUSH to any later change at all;
- *   - CONFIG, NOOP and SYSTEM are nobody's data and left out.
+ *   - CONFIG, NOOP and SYSTEM are nobody's data and left out;
+ *   - so is a record that moved the position of a link's stream, as a whole: the stream is sent
+ *     again from the position that the present log has;
+ *   - keys that several clusters write (tm_store_sharing) have rules of their own, by stamps:
+ *     whatever else was made here goes through tm_link_merge under the stamp it was made with.
  *
  * The records written name their sources (MERGED of storage/record.h), so that an offer may come
  * again, from this node or from another that has part of it, to this leader or the next: what the

@@ -25,10 +25,11 @@ static bool is_large(const struct tm_entity *e)
     return (tm_entity_flags(e) & TM_ENTITY_LARGE) != 0;
 }
 
-static int64_t counter_value(struct tm_bytes raw)
+static int64_t counter_value(struct tm_bytes raw, bool based)
 {
     uint64_t sum = tm_load64(raw.data);
-    for (size_t at = 8; at < raw.len; at += sizeof(struct tm_counter_component))
+    size_t step = based ? sizeof(struct tm_counter_part) : sizeof(struct tm_counter_component);
+    for (size_t at = based ? sizeof(struct tm_counter_base) : 8; at < raw.len; at += step)
         sum += tm_load64(raw.data + at + offsetof(struct tm_counter_component, total));
     return (int64_t)sum;
 }
@@ -55,7 +56,7 @@ void tm_value_of(const struct tm_entity *e, struct tm_value *out)
     out->number = 0;
     if (!out->is_counter)
         return;
-    out->number = counter_value(out->text);
+    out->number = counter_value(out->text, (tm_entity_flags(e) & TM_ENTITY_BASED) != 0);
     out->text = tm_bytes_of(out->digits, int_text(out->digits, out->number));
 }
 

@@ -4,6 +4,7 @@
  *   12 bytes   only if it expires or is large: ms since 1970, place in the expiry heap
  *   name       the key
  *   value      string: its bytes;  counter: base, then components (record.h)
+ *              counter of a key that links carry: struct tm_counter_base, struct tm_counter_part…
  *              hash, set: u16 count, then the fields, each laid out as an entity of its own
  *              large hash, set: a pointer to struct tm_large, whose table holds the fields
  *
@@ -88,9 +89,23 @@ enum {
     TM_ENTITY_TYPE_MASK = 3,
     TM_ENTITY_EXPIRES = 4, /* the 12 bytes are there */
     TM_ENTITY_COUNTER = 8,
-    TM_ENTITY_LARGE = 16
+    TM_ENTITY_LARGE = 16,
+    TM_ENTITY_BASED = 32 /* a counter that says what it counts from */
 };
 #define TM_ENTITY_EXPIRY_BYTES 12
+
+/* What a based counter counts from, and what it counted: at (origin, term) this total, last changed
+ * then. */
+struct tm_counter_base {
+    int64_t value;
+    struct tm_op_version stamp;
+};
+struct tm_counter_part {
+    struct tm_counter_component component;
+    uint64_t hlc;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_counter_base) == 24 && sizeof(struct tm_counter_part) == 32,
+                 "frozen: they lie in snapshots");
 
 /* The fields of a large hash or set. */
 struct tm_large {

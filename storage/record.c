@@ -52,6 +52,9 @@ static bool op_well_formed(enum tm_entity_type type, const struct tm_op *op)
     case TM_OP_COUNTER:
         return op->value.len == sizeof(struct tm_counter_component) && type != TM_ENTITY_SET &&
                (type != TM_ENTITY_STRING || names_none);
+    case TM_OP_COUNTER_AT:
+        return op->value.len == sizeof(struct tm_counter_at) && type != TM_ENTITY_SET &&
+               (type != TM_ENTITY_STRING || names_none);
     case TM_OP_DEL_ENTITY:
     case TM_OP_PERSIST:
         return names_none && op->value.len == 0;
@@ -106,7 +109,7 @@ static enum tm_err ops_check(struct tm_bytes ops, enum tm_entity_type type)
             return TM_ERR_CORRUPT;
         struct tm_op op;
         (void)tm_op_next(&ops, &op);
-        if (op.code < TM_OP_SET_FIELD || op.code > TM_OP_EXPIRY)
+        if (op.code < TM_OP_SET_FIELD || op.code > TM_OP_COUNTER_AT)
             return TM_ERR_VERSION;
         if (!op_well_formed(type, &op))
             return TM_ERR_CORRUPT;

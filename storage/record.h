@@ -56,7 +56,8 @@ enum tm_record_kind {
     X(MERGED, 8,                                                                                   \
       "what follows in this record was made by record (term, index), cut off elsewhere")           \
     X(STAMPED, 9, "what follows in this record carries this stamp; 0, 0: the record's own")        \
-    X(EXPIRY, 10, "the entity expires at this many ms since 1970, 0 = never; its stamp stays")
+    X(EXPIRY, 10, "the entity expires at this many ms since 1970, 0 = never; its stamp stays")     \
+    X(COUNTER_AT, 11, "as COUNTER, and says what the total counts from")
 
 enum tm_op_code {
 #define X(name, number, text) TM_OP_##name = number,
@@ -112,6 +113,17 @@ struct tm_counter_component {
     int64_t total;
 };
 TM_STATIC_ASSERT(sizeof(struct tm_counter_component) == 24, "frozen");
+
+/* The value of a COUNTER_AT operation: the component, and the base that it counts from: what
+ * SET_FIELD wrote with this stamp, or nothing since this floor (then value is 0).  A later base
+ * takes the place of an earlier one and of its components. */
+struct tm_counter_at {
+    struct tm_counter_component component;
+    uint64_t base_hlc;
+    uint64_t base_origin;
+    int64_t base_value;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_counter_at) == 48, "frozen");
 
 /* The value of an EXPIRE_ENTITY operation: the version that it kills; and of STAMPED, which changes
  * nothing and holds for all operations after it, up to the next one, whatever their keys.

@@ -6,6 +6,9 @@
  * finish undoes it all: a record is never half there. */
 #include "storage/store_internal.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 struct tm_store *tm_store_new(struct tm_arena *arena, uint32_t partition)
 {
     struct tm_pool pool = {arena, 0};
@@ -214,30 +217,50 @@ void tm_store_del_field(struct tm_store *s, struct tm_bytes key, enum tm_entity_
     tm_store_op(s, key, type, TM_OP_DEL_FIELD, name, NONE);
 }
 
-/* The record's own component of the counter, 0 if it has none. */
-static uint64_t own_total(const struct tm_store *s, const struct tm_entity *field)
+static void add_plain(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                      struct tm_bytes name, int64_t delta)
 {
-    if (field == NULL || !(tm_entity_flags(field) & TM_ENTITY_COUNTER))
-        return 0;
-    struct tm_bytes raw = tm_entity_raw(field);
-    struct tm_counter_component c;
-    for (size_t at = 8; at < raw.len; at += sizeof c) {
-        memcpy(&c, raw.data + at, sizeof c);
-        if (c.origin == s->own.origin && c.term == s->own.term)
-            return (uint64_t)c.total;
-    }
-    return 0;
+    struct tm_target t;
+    tm_target_set(s, &t, key, type);
+    uint64_t total = tm_counter_total(tm_target_field(&t, name), s->own.origin, s->own.term);
+    struct tm_counter_component c = {s->own.origin, s->own.term,
+                                     (int64_t)(total + (uint64_t)delta)};
+    tm_store_op(s, key, type, TM_OP_COUNTER, name, tm_bytes_of(&c, sizeof c));
+}
+
+/* A base that this very record made is not one to count from: others take it as a whole. */
+static void add_based(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                      struct tm_bytes name, int64_t delta)
+{
+    struct tm_counter_base base = {0};
+    struct tm_target t;
+    char text[24];
+    tm_keep_add(s, key, type, name, &base);
+    tm_target_set(s, &t, key, type);
+    uint64_t total = tm_counter_total(tm_target_field(&t, name), s->own.origin, s->own.term);
+    struct tm_counter_at c = {{s->own.origin, s->own.term, (int64_t)(total + (uint64_t)delta)},
+                              base.stamp.hlc,
+                              base.stamp.origin,
+                              base.value};
+    bool was = s->merging, is_own = base.stamp.hlc == s->own.hlc;
+    int64_t sum = (int64_t)((uint64_t)base.value + (uint64_t)delta);
+    int len = snprintf(text, sizeof text, "%" PRId64, sum);
+    s->merging = true; /* kept already */
+    if (is_own && base.stamp.origin - s->own.origin <= 1)
+        tm_store_op(s, key, type, TM_OP_SET_FIELD, name, tm_bytes_of(text, (size_t)len));
+    else
+        tm_store_op(s, key, type, TM_OP_COUNTER_AT, name, tm_bytes_of(&c, sizeof c));
+    s->merging = was;
 }
 
 void tm_store_add(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
                   struct tm_bytes name, int64_t delta)
 {
     TM_ASSERT(s->open && s->held == 0 && type != TM_ENTITY_SET);
-    struct tm_target t;
-    tm_target_set(s, &t, key, type);
-    uint64_t total = own_total(s, tm_target_field(&t, name)) + (uint64_t)delta;
-    struct tm_counter_component c = {s->own.origin, s->own.term, (int64_t)total};
-    tm_store_op(s, key, type, TM_OP_COUNTER, name, tm_bytes_of(&c, sizeof c));
+    if (tm_store_sharing(s, key, TM_ORIGIN_NONE) == TM_LINK_NONE)
+        add_plain(s, key, type, name, delta);
+    else
+        add_based(s, key, type, name, delta);
 }
 
 void tm_store_del(struct tm_store *s, struct tm_bytes key)

@@ -155,58 +155,6 @@ void tm_target_stamp(struct tm_store *s, struct tm_target *t, const struct tm_st
         replace(s, t, by, tm_blob_restamped(s, t->e, by, expiry));
 }
 
-/* Makes room for one more component of that origin: folds one into the base. */
-static size_t counter_fold(uint8_t *value, size_t len, uint64_t origin)
-{
-    struct tm_counter_component *c = (void *)(value + 8);
-    size_t count = (len - 8) / sizeof *c, oldest = 0;
-    for (size_t i = 1; i < count; i++) {
-        bool own = c[i].origin == origin, best_own = c[oldest].origin == origin;
-        if (own > best_own || (own == best_own && c[i].term < c[oldest].term))
-            oldest = i;
-    }
-    tm_store64(value, tm_load64(value) + (uint64_t)c[oldest].total);
-    memmove(c + oldest, c + oldest + 1, (count - oldest - 1) * sizeof *c);
-    return len - sizeof *c;
-}
-
-/* What the field holds once `set` is among its components; returns the length. */
-static size_t counter_with(const struct tm_entity *field, const struct tm_counter_component *set,
-                           uint8_t *value)
-{
-    int64_t base = 0;
-    size_t len = 8;
-    if (field != NULL && (tm_entity_flags(field) & TM_ENTITY_COUNTER)) {
-        struct tm_bytes raw = tm_entity_raw(field);
-        memcpy(value, raw.data, len = raw.len);
-    } else {
-        if (field != NULL)
-            (void)tm_value_int(tm_entity_raw(field), &base);
-        tm_store64(value, (uint64_t)base);
-    }
-    for (size_t at = 8; at < len; at += sizeof *set) {
-        struct tm_counter_component *c = (void *)(value + at);
-        if (c->origin == set->origin && c->term == set->term) {
-            c->total = set->total;
-            return len;
-        }
-    }
-    if (len + sizeof *set > TM_COUNTER_BYTES)
-        len = counter_fold(value, len, set->origin);
-    memcpy(value + len, set, sizeof *set);
-    return len + sizeof *set;
-}
-
-static void put_counter(struct tm_store *s, struct tm_target *t, const struct tm_stamp *by,
-                        const struct tm_op *op)
-{
-    uint64_t value[TM_COUNTER_BYTES / 8];
-    struct tm_counter_component set;
-    memcpy(&set, op->value.data, sizeof set);
-    size_t len = counter_with(tm_target_field(t, op->name), &set, (uint8_t *)value);
-    tm_target_put(s, t, by, op->name, tm_bytes_of(value, len), TM_ENTITY_COUNTER);
-}
-
 static void expire(struct tm_store *s, struct tm_target *t, const struct tm_stamp *by,
                    struct tm_bytes version)
 {
@@ -240,7 +188,8 @@ void tm_target_apply(struct tm_store *s, struct tm_target *t, const struct tm_st
         remove_field(s, t, by, op->name);
         break;
     case TM_OP_COUNTER:
-        put_counter(s, t, by, op);
+    case TM_OP_COUNTER_AT:
+        tm_counter_put(s, t, by, op);
         break;
     case TM_OP_DEL_ENTITY:
         remove_entity(s, t, by);

@@ -170,9 +170,11 @@ uint64_t tm_hash_field(const struct tm_store *s, uint64_t key_hash, const struct
     if (f == NULL)
         return 0;
     struct tm_bytes name = tm_entity_name(f);
+    uint64_t form = (tm_entity_flags(f) & TM_ENTITY_COUNTER) != 0;
+    if (tm_entity_flags(f) & TM_ENTITY_BASED)
+        form |= UINT64_C(1) << 63;
     const uint64_t parts[] = {key_hash, f->hlc, s->origins[tm_entity_origin(f)],
-                              tm_entity_name_len(f) << 1 |
-                                  ((tm_entity_flags(f) & TM_ENTITY_COUNTER) != 0),
+                              tm_entity_name_len(f) << 1 | form,
                               tm_hash64(name.data, name.len + tm_entity_value_len(f), 0)};
     return tm_hash64(parts, sizeof parts, 0);
 }

@@ -3,6 +3,7 @@
  *   store.c           life, writers, reads
  *   store_apply.c     what each operation does to an entity
  *   store_blob.c      making, hashing and freeing blobs
+ *   store_counter.c   what counters hold
  *   store_undo.c      what is not committed: keep, commit, undo, seen
  *   store_expiry.c    the heap of what expires
  *   store_snapshot.c  items, slices, loading
@@ -196,11 +197,39 @@ const struct tm_entity *tm_target_field(const struct tm_target *t, struct tm_byt
 /* Components beyond this number are folded into the base, the oldest term of the origin first. */
 #define TM_COUNTER_COMPONENTS 64
 #define TM_COUNTER_BYTES      (8 + TM_COUNTER_COMPONENTS * sizeof(struct tm_counter_component))
+#define TM_COUNTER_BASED_BYTES                                                                     \
+    (sizeof(struct tm_counter_base) + TM_COUNTER_COMPONENTS * sizeof(struct tm_counter_part))
+
+/* ---- store_counter.c ---- */
+
+/* What COUNTER and COUNTER_AT make of the field. */
+void tm_counter_put(struct tm_store *s, struct tm_target *t, const struct tm_stamp *by,
+                    const struct tm_op *op);
+
+static inline bool tm_is_based(const struct tm_entity *field)
+{
+    return field != NULL && (tm_entity_flags(field) & TM_ENTITY_BASED) != 0;
+}
+
+/* The base of a based counter; its component (origin, term), false if it has none; and all of
+ * them. */
+struct tm_counter_base tm_counter_base_of(const struct tm_entity *field);
+bool tm_counter_part_of(const struct tm_entity *field, uint64_t origin, uint64_t term,
+                        struct tm_counter_part *out);
+unsigned tm_counter_parts(const struct tm_entity *field);
+struct tm_counter_part tm_counter_part_at(const struct tm_entity *field, unsigned place);
+
+/* The component's total, 0 if the field, which may be NULL or of any form, has none. */
+uint64_t tm_counter_total(const struct tm_entity *field, uint64_t origin, uint64_t term);
 
 /* Changes of the record `own`, the first of them stamped as `first` says. */
 void tm_changes_apply(struct tm_store *s, struct tm_bytes body, const struct tm_stamp *own,
                       const struct tm_stamp *first);
 void tm_store_apply_flush(struct tm_store *s, uint64_t index);
+
+/* Before the counter in that field is added to: the base that it counts from. */
+void tm_keep_add(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                 struct tm_bytes name, struct tm_counter_base *base);
 
 /* Encodes the operation and applies it, unless held. */
 void tm_store_op(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
@@ -263,6 +292,12 @@ const struct tm_entity *tm_fields_next(struct tm_fields *f);
  * store's that holds until the next call. */
 struct tm_op_version tm_kept_stamp(const struct tm_store *s, const struct tm_entity *field);
 struct tm_bytes tm_tomb_name(struct tm_store *s, struct tm_bytes name);
+
+/* The least stamp above that one; no record's. */
+static inline struct tm_op_version tm_stamp_after(struct tm_op_version v)
+{
+    return (struct tm_op_version){v.hlc, v.origin + 1};
+}
 
 /* Before a local operation is written: writes what the shadow has to say of it, and makes it the
  * operation that goes with that.  False: it does nothing here, and is not to be written. */

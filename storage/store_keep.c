@@ -22,6 +22,8 @@ static const struct tm_bytes FLOOR = {(const uint8_t *)"d", 1}, EXPIRY = {(const
 
 struct tm_op_version tm_kept_stamp(const struct tm_store *s, const struct tm_entity *field)
 {
+    if (tm_is_based(field))
+        return tm_counter_base_of(field).stamp;
     return tm_store_stamp_of(s, field);
 }
 
@@ -75,6 +77,13 @@ bool tm_is_tomb(const struct tm_entity *field)
     return name.len > 0 && name.data[0] == TM_SHADOW_FIELD;
 }
 
+/* As one of its type: what counts is of the type of what it counts from, and later than that. */
+static struct tm_op_version stamp_of_type(const struct tm_store *s, const struct tm_entity *field)
+{
+    struct tm_op_version v = tm_kept_stamp(s, field);
+    return tm_is_based(field) ? tm_stamp_after(v) : v;
+}
+
 static void newer(struct tm_op_version *newest, struct tm_op_version v)
 {
     if (tm_stamp_compare(v, *newest) > 0)
@@ -87,12 +96,12 @@ static void newest_field(const struct tm_store *s, const struct tm_entity *e,
     struct tm_fields it;
     const struct tm_entity *f;
     if (tm_entity_type(e) == TM_ENTITY_STRING) {
-        newer(newest, tm_kept_stamp(s, e));
+        newer(newest, stamp_of_type(s, e));
         return;
     }
     tm_fields_first(&it, e);
     while ((f = tm_fields_next(&it)) != NULL)
-        newer(newest, tm_kept_stamp(s, f));
+        newer(newest, stamp_of_type(s, f));
 }
 
 bool tm_kept_life(const struct tm_store *s, const struct tm_kept *k, enum tm_entity_type *type,
@@ -157,7 +166,22 @@ static bool is_cut(const struct cut *c, const struct tm_entity *field)
     if (c->type == TM_ENTITY_SHADOW && !tm_is_tomb(field))
         return false;
     int order = tm_stamp_compare(tm_kept_stamp(c->store, field), c->floor);
-    return order < 0 || (order == 0 && c->too);
+    return order < 0 || (order == 0 && c->too && !tm_is_based(field));
+}
+
+static bool is_all_cut(const struct cut *c, const struct tm_entity *e)
+{
+    struct tm_fields it;
+    const struct tm_entity *f;
+    if (c->type == TM_ENTITY_SHADOW)
+        return false;
+    if (c->type == TM_ENTITY_STRING)
+        return is_cut(c, e);
+    tm_fields_first(&it, e);
+    while ((f = tm_fields_next(&it)) != NULL)
+        if (!is_cut(c, f))
+            return false;
+    return true;
 }
 
 static void cut_visit(void *host, struct tm_entity *field)
@@ -217,14 +241,12 @@ void tm_kept_cut(struct tm_store *s, struct tm_bytes key, enum tm_entity_type ty
     const struct tm_entity *e = of_type(s, key, type);
     if (e == NULL)
         return;
-    if (type == TM_ENTITY_STRING) {
-        if (is_cut(&c, e))
-            tm_store_op(s, key, type, TM_OP_DEL_ENTITY, NOTHING, NOTHING);
-    } else if (tm_entity_flags(e) & TM_ENTITY_LARGE) {
+    if (is_all_cut(&c, e))
+        tm_store_op(s, key, type, TM_OP_DEL_ENTITY, NOTHING, NOTHING);
+    else if (tm_entity_flags(e) & TM_ENTITY_LARGE)
         cut_large(s, key, &c);
-    } else {
+    else if (type != TM_ENTITY_STRING)
         cut_packed(s, key, &c);
-    }
 }
 
 /* ---- Local changes ---- */
@@ -282,6 +304,35 @@ static void keep_put(struct tm_store *s, struct tm_kept *k, enum tm_entity_type 
         tm_store_del_shadow(s, k->key, tm_tomb_name(s, name));
 }
 
+/* What there is counts for as much as it reads, as of its stamp; nothing, as of what deleted it. */
+void tm_keep_add(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                 struct tm_bytes name, struct tm_counter_base *base)
+{
+    struct tm_op op = {.code = TM_OP_COUNTER_AT, .name = name};
+    struct tm_target t;
+    struct tm_value value;
+    struct tm_kept k;
+    struct tm_op_version tomb = {0, 0};
+    (void)tm_store_shadow_field(s, key, tm_tomb_name(s, name), NULL, &tomb);
+    (void)tm_keep(s, key, type, &op);
+    tm_target_set(s, &t, key, type);
+    const struct tm_entity *field = tm_target_field(&t, name);
+    if (tm_is_based(field)) {
+        *base = tm_counter_base_of(field);
+    } else if (field != NULL) {
+        tm_value_of(field, &value);
+        base->stamp = tm_store_stamp_of(s, field);
+        base->value = value.number;
+        if (!value.is_counter)
+            (void)tm_value_int(value.text, &base->value);
+    } else if (tm_store_sharing(s, key, TM_ORIGIN_NONE) == TM_LINK_MANY) {
+        tm_kept_look(s, key, &k);
+        newer(&tomb, k.floor);
+        bool never = tomb.hlc == 0 && tomb.origin == 0;
+        base->stamp = never ? tomb : tm_stamp_after(tomb);
+    }
+}
+
 static bool keep_del_field(struct tm_store *s, const struct tm_kept *k, enum tm_entity_type type,
                            struct tm_bytes name)
 {
@@ -305,12 +356,13 @@ static void keep_expiry(struct tm_store *s, struct tm_bytes key, struct tm_op *o
 bool tm_keep(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type, struct tm_op *op)
 {
     struct tm_kept k;
-    if (key.len == 0 || s->policy.keep(s->policy.host, key, TM_ORIGIN_NONE) != TM_LINK_MANY)
+    if (tm_store_sharing(s, key, TM_ORIGIN_NONE) != TM_LINK_MANY)
         return true;
     tm_kept_look(s, key, &k);
     switch (op->code) {
     case TM_OP_SET_FIELD:
     case TM_OP_COUNTER:
+    case TM_OP_COUNTER_AT:
         keep_put(s, &k, type, op->name);
         break;
     case TM_OP_DEL_FIELD:
@@ -338,7 +390,7 @@ static bool any_since(const struct tm_store *s, const struct tm_entity *e, uint6
 bool tm_keep_expire(struct tm_store *s, struct tm_bytes key)
 {
     struct tm_kept k;
-    if (key.len == 0 || s->policy.keep(s->policy.host, key, TM_ORIGIN_NONE) != TM_LINK_MANY)
+    if (tm_store_sharing(s, key, TM_ORIGIN_NONE) != TM_LINK_MANY)
         return false;
     tm_kept_look(s, key, &k);
     uint64_t ms = tm_entity_expiry(k.e), since = ms << 16, never = 0;

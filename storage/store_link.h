@@ -40,6 +40,14 @@ static inline int tm_stamp_compare(struct tm_op_version a, struct tm_op_version 
     return a.origin == b.origin ? 0 : a.origin < b.origin ? -1 : 1;
 }
 
+/* What a STAMPED operation of that record says. */
+static inline struct tm_op_version tm_stamp_said(const struct tm_record *r, const struct tm_op *op)
+{
+    struct tm_op_version v;
+    memcpy(&v, op->value.data, sizeof v);
+    return v.hlc != 0 || v.origin != 0 ? v : (struct tm_op_version){r->hlc, r->origin};
+}
+
 /* The operations that writers add from now on carry this stamp; (0, 0): the record's own again, as
  * after begin.  Makes the record TM_ERR_TOOBIG if it brings more than 64 origins that are new, or
  * the 257th to this store.  Counters (tm_store_add) count for the record's own origin always. */
@@ -92,6 +100,10 @@ struct tm_link_policy {
  * are applied: it may differ between replicas and change at any time. */
 void tm_store_set_policy(struct tm_store *s, const struct tm_link_policy *policy);
 
+/* What the policy says of the key; NONE without a policy. */
+enum tm_link_sharing tm_store_sharing(const struct tm_store *s, struct tm_bytes key,
+                                      uint64_t origin);
+
 /* ---- Changes that came over a link ---- */
 
 enum tm_link_outcome {
@@ -130,9 +142,9 @@ struct tm_link_change {
  * 'f', 'x': such a one is the same as a DEL_ENTITY, DEL_FIELD, SET_EXPIRY at another cluster, and
  * comes here as it is.
  *
- * now_ms: the wall clock, ms since 1970.  winner (may be NULL): if LOST, the stamp it lost to.  The
- * clock of this cluster has observed the stamp before the record was begun: local changes are later
- * than all that is here. */
+ * now_ms: the wall clock, ms since 1970; 0: the time of the open record.  winner (may be NULL): if
+ * LOST, the stamp it lost to.  The clock of this cluster has observed the stamp before the record
+ * was begun: local changes are later than all that is here. */
 enum tm_link_outcome tm_link_merge(struct tm_store *s, const struct tm_link_change *change,
                                    uint64_t now_ms, struct tm_op_version *winner);
 

@@ -22,6 +22,7 @@ struct merge {
     struct tm_kept k;
     uint64_t now_ms;
     bool many;
+    struct tm_op_version v; /* what is compared: the change's stamp, of a counter the base's */
     struct tm_op_version winner;
 };
 
@@ -52,13 +53,13 @@ static bool has_expired(const struct merge *m)
 }
 
 /* Below the floor, or of a life that is over. */
-static bool is_dead(const struct merge *m, struct tm_op_version v, struct tm_op_version *by)
+static bool is_dead(const struct merge *m, struct tm_op_version *by)
 {
     *by = m->k.floor;
-    if (before(v, m->k.floor))
+    if (before(m->v, m->k.floor))
         return true;
     *by = m->k.expiry;
-    return has_expired(m) && v.hlc < m->k.expiry_ms << 16;
+    return has_expired(m) && m->in->stamp.hlc < m->k.expiry_ms << 16;
 }
 
 /* The entity expires then (0: never); under its own stamp if the register has the other. */
@@ -80,19 +81,8 @@ static void drop_expiry(struct merge *m)
         write_expiry(m, e, 0);
 }
 
-/* Whether all of the entity would be cut. */
-static bool all_cut(const struct merge *m, struct tm_op_version floor, bool too)
-{
-    struct tm_kept only = {.key = m->k.key, .e = m->k.e};
-    enum tm_entity_type type;
-    struct tm_op_version newest;
-    if (!tm_kept_life(m->s, &only, &type, &newest))
-        return false;
-    return before(newest, floor) || (too && tm_stamp_compare(newest, floor) == 0);
-}
-
 /* The floor rises to v; what is below it dies, or also what is at it (too).  A deletion that came
- * as such is written as such. */
+ * as such is written as such; if derived, `too` is all that there is: it was of another type. */
 static void raise_floor(struct merge *m, struct tm_op_version v, bool too, bool derived)
 {
     struct tm_store *s = m->s;
@@ -102,7 +92,7 @@ static void raise_floor(struct merge *m, struct tm_op_version v, bool too, bool 
     stamp(m);
     if (derived)
         tm_store_stamp_derived(s);
-    if (all_cut(m, v, too))
+    if (m->k.e != NULL && too && derived)
         tm_store_op(s, key, tm_entity_type(m->k.e), TM_OP_DEL_ENTITY, NOTHING, NOTHING);
     else if (m->k.e != NULL)
         tm_kept_cut(s, key, tm_entity_type(m->k.e), v, too);
@@ -114,20 +104,31 @@ static void raise_floor(struct merge *m, struct tm_op_version v, bool too, bool 
     look(m);
 }
 
-/* Another type is there: the one with the later change stays.  False if that is not this one. */
+/* Whether the field counts from a base of the same stamp: then it was counted from in records since
+ * (tm_store_add). */
+static bool is_counted(const struct merge *m, const struct tm_entity *field)
+{
+    return tm_is_based(field) && tm_stamp_compare(tm_kept_stamp(m->s, field), m->v) == 0;
+}
+
+/* Another type is there: the one with the later change stays, and the floor rises to the other's.
+ * False if that is not this one.  Of two counters of nothing yet none is later: both go. */
 static bool wins_type(struct merge *m)
 {
     enum tm_entity_type type;
-    struct tm_op_version newest;
+    struct tm_op_version newest, v = m->v;
     if (!m->many || !tm_kept_life(m->s, &m->k, &type, &newest) || type == m->in->type)
         return true;
-    if (before(m->in->stamp, newest)) {
-        raise_floor(m, m->in->stamp, false, true);
-        m->winner = newest;
-        return false;
-    }
-    raise_floor(m, newest, true, true);
-    return true;
+    bool counts = m->in->op->code == TM_OP_COUNTER_AT;
+    if (counts)
+        v = tm_stamp_after(v);
+    int order = tm_stamp_compare(v, newest);
+    m->winner = newest;
+    if (order < 0)
+        raise_floor(m, v, false, true);
+    else
+        raise_floor(m, newest, true, true);
+    return order > 0 || (order == 0 && !counts);
 }
 
 static const struct tm_entity *living(const struct merge *m)
@@ -140,10 +141,26 @@ static const struct tm_entity *living(const struct merge *m)
 /* Whether something later is known of the field. */
 static bool is_later(struct merge *m, const struct tm_entity *field)
 {
-    if (field != NULL && before(m->in->stamp, m->winner = tm_kept_stamp(m->s, field)))
+    if (field != NULL && before(m->v, m->winner = tm_kept_stamp(m->s, field)))
         return true;
     return tm_store_shadow_field(m->s, m->in->key, tm_tomb_name(m->s, m->name), NULL, &m->winner) &&
-           before(m->in->stamp, m->winner);
+           before(m->v, m->winner);
+}
+
+/* Whether the field holds just that, or more. */
+static bool is_known(const struct merge *m, const struct tm_entity *field)
+{
+    const struct tm_op *op = m->in->op;
+    struct tm_counter_part part;
+    if (field == NULL || tm_stamp_compare(tm_kept_stamp(m->s, field), m->v) != 0)
+        return false;
+    if (op->code == TM_OP_SET_FIELD)
+        return is_counted(m, field) ||
+               (!tm_is_based(field) && tm_bytes_equal(tm_entity_raw(field), op->value));
+    return op->code == TM_OP_COUNTER_AT && tm_is_based(field) &&
+           tm_counter_part_of(field, tm_load64(op->value.data), tm_load64(op->value.data + 8),
+                              &part) &&
+           part.hlc > m->in->stamp.hlc;
 }
 
 /* The register of expiry, if it holds for the entity that was just made. */
@@ -159,16 +176,14 @@ static enum tm_link_outcome merge_put(struct merge *m)
 {
     struct tm_op_version by;
     const struct tm_op *op = m->in->op;
-    if (is_dead(m, m->in->stamp, &by))
+    if (is_dead(m, &by))
         return lose(m, by);
     if (!wins_type(m))
         return TM_LINK_LOST;
     const struct tm_entity *field = living(m);
     if (is_later(m, field))
         return TM_LINK_LOST;
-    if (field != NULL && op->code == TM_OP_SET_FIELD &&
-        tm_stamp_compare(m->in->stamp, tm_kept_stamp(m->s, field)) == 0 &&
-        tm_bytes_equal(tm_entity_raw(field), op->value))
+    if (is_known(m, field))
         return TM_LINK_KNOWN;
     bool makes = m->k.e == NULL;
     stamp(m);
@@ -180,13 +195,21 @@ static enum tm_link_outcome merge_put(struct merge *m)
     return TM_LINK_APPLIED;
 }
 
+static enum tm_link_outcome merge_counter(struct merge *m)
+{
+    struct tm_counter_at at;
+    memcpy(&at, m->in->op->value.data, sizeof at);
+    m->v = (struct tm_op_version){at.base_hlc, at.base_origin};
+    return merge_put(m);
+}
+
 /* A deletion as such kills what has its own stamp: that was written before it in one record.  A
  * tombstone is what came of a whole record. */
 static enum tm_link_outcome merge_del_field(struct merge *m, bool tombstone)
 {
     struct tm_op_version by;
     uint8_t type = (uint8_t)m->in->type;
-    if (is_dead(m, m->in->stamp, &by))
+    if (is_dead(m, &by))
         return lose(m, by);
     if (!wins_type(m))
         return TM_LINK_LOST;
@@ -262,6 +285,8 @@ static enum tm_link_outcome merge_op(struct merge *m, struct tm_link_change *in)
     case TM_OP_SET_FIELD:
     case TM_OP_COUNTER:
         return merge_put(m);
+    case TM_OP_COUNTER_AT:
+        return merge_counter(m);
     case TM_OP_DEL_FIELD:
         return merge_del_field(m, false);
     case TM_OP_DEL_ENTITY:
@@ -284,10 +309,11 @@ enum tm_link_outcome tm_link_merge(struct tm_store *s, const struct tm_link_chan
 {
     TM_ASSERT(s->open && s->held == 0 && change->key.len > 0);
     struct tm_link_change in = *change;
-    struct merge m = {.s = s, .in = &in, .name = change->op->name, .now_ms = now_ms};
+    struct merge m = {.s = s, .in = &in, .name = change->op->name, .now_ms = now_ms, .v = in.stamp};
     struct tm_op_version was = {s->stamp.hlc, s->stamp.origin};
-    m.many = s->policy.keep != NULL &&
-             s->policy.keep(s->policy.host, in.key, in.stamp.origin) == TM_LINK_MANY;
+    m.many = tm_store_sharing(s, in.key, in.stamp.origin) == TM_LINK_MANY;
+    if (now_ms == 0)
+        m.now_ms = s->own.hlc >> 16;
     s->merging = true;
     look(&m);
     enum tm_link_outcome outcome = merge_op(&m, &in);

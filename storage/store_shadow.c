@@ -111,6 +111,14 @@ void tm_store_set_policy(struct tm_store *s, const struct tm_link_policy *policy
     s->policy = policy != NULL ? *policy : (struct tm_link_policy){0};
 }
 
+enum tm_link_sharing tm_store_sharing(const struct tm_store *s, struct tm_bytes key,
+                                      uint64_t origin)
+{
+    if (s->policy.keep == NULL || key.len == 0)
+        return TM_LINK_NONE;
+    return s->policy.keep(s->policy.host, key, origin);
+}
+
 uint64_t tm_store_shadows(const struct tm_store *s)
 {
     return s->shadow.count;

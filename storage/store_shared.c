@@ -21,6 +21,11 @@ static uint64_t hash_part(uint64_t key_hash, char what, unsigned type, struct tm
     return tm_hash64_pieces(pieces, 3, 0);
 }
 
+static bool has_floor(const struct tm_kept *k)
+{
+    return k->floor.hlc != 0 || k->floor.origin != 0;
+}
+
 /* The effective floor: changes of a life that has expired count as below it. */
 static struct tm_op_version floor_of(const struct tm_kept *k, uint64_t now_ms)
 {
@@ -95,7 +100,7 @@ static uint64_t hash_key(const struct tm_store *s, const struct tm_kept *k, uint
     if (k->has_expiry)
         sum += hash_part(hash, TM_SHADOW_EXPIRY, 0, NOTHING,
                          tm_bytes_of(&k->expiry_ms, sizeof k->expiry_ms), k->expiry);
-    if (k->floor.hlc != 0 && tm_stamp_compare(floor, k->floor) == 0)
+    if (has_floor(k) && tm_stamp_compare(floor, k->floor) == 0)
         sum += hash_part(hash, TM_SHADOW_FLOOR, 0, NOTHING, NOTHING, floor);
     return sum;
 }
@@ -156,10 +161,26 @@ static void give(const struct giving *g, enum tm_entity_type type, enum tm_op_co
     g->give(g->host, type, &op, v);
 }
 
+static void give_counter(const struct giving *g, enum tm_entity_type type,
+                         const struct tm_entity *f, struct tm_bytes name)
+{
+    struct tm_counter_base base = tm_counter_base_of(f);
+    for (unsigned i = 0; i < tm_counter_parts(f); i++) {
+        struct tm_counter_part part = tm_counter_part_at(f, i);
+        struct tm_counter_at at = {part.component, base.stamp.hlc, base.stamp.origin, base.value};
+        struct tm_op_version v = {part.hlc, part.component.origin};
+        give(g, type, TM_OP_COUNTER_AT, name, tm_bytes_of(&at, sizeof at), v);
+    }
+}
+
 static void give_field(const struct giving *g, enum tm_entity_type type, const struct tm_entity *f,
                        struct tm_bytes name)
 {
     struct tm_value value;
+    if (tm_is_based(f)) {
+        give_counter(g, type, f, name);
+        return;
+    }
     tm_value_of(f, &value);
     give(g, type, TM_OP_SET_FIELD, name, value.text, tm_store_stamp_of(g->store, f));
 }
@@ -196,7 +217,7 @@ void tm_link_state(const struct tm_store *s, struct tm_bytes key, tm_link_state_
     struct tm_kept k;
     uint64_t expiry;
     tm_kept_look(s, key, &k);
-    if (k.floor.hlc != 0)
+    if (has_floor(&k))
         give(&g, TM_ENTITY_SHADOW, TM_OP_SET_FIELD, FLOOR, NOTHING, k.floor);
     if (k.e != NULL)
         give_fields(&g, k.e);

@@ -2,7 +2,8 @@
  *
  *   item:   u32 size, u8 type, u8 0, u16 key_len, u64 hlc, u64 origin, u64 expiry, u32 fields,
  *           key, fields
- *   field:  u64 hlc, u64 origin, u32 name_len << 1 | is a counter, u32 value_len, name, value
+ *   field:  u64 hlc, u64 origin, u32 name_len << 1 | is a counter (| 1 << 31: a based one), u32
+ *           value_len, name, value
  *
  * without padding; a string is one field without a name.  A slice hides what is uncommitted, writes
  * items in hash order until the buffer is full, and shows it again.  Loading takes each item apart
@@ -11,6 +12,8 @@
 
 #define ITEM_HEAD  36u
 #define FIELD_HEAD 24u
+
+#define FIELD_BASED (1u << 31)
 
 struct writer {
     const struct tm_store *store;
@@ -37,10 +40,12 @@ static void put32(struct writer *w, uint32_t v)
 static void put_field(struct writer *w, const struct tm_entity *f, struct tm_bytes name)
 {
     struct tm_bytes raw = tm_entity_raw(f);
-    bool counter = (tm_entity_flags(f) & TM_ENTITY_COUNTER) != 0;
+    uint32_t form = (tm_entity_flags(f) & TM_ENTITY_COUNTER) != 0;
+    if (tm_entity_flags(f) & TM_ENTITY_BASED)
+        form |= FIELD_BASED;
     put64(w, f->hlc);
     put64(w, w->store->origins[tm_entity_origin(f)]);
-    put32(w, (uint32_t)name.len << 1 | counter);
+    put32(w, (uint32_t)name.len << 1 | form);
     put32(w, (uint32_t)raw.len);
     put(w, name.data, name.len);
     put(w, raw.data, raw.len);
@@ -123,15 +128,21 @@ static bool take(struct tm_bytes *rest, size_t len, struct tm_bytes *out)
     return true;
 }
 
-static bool counter_well_formed(size_t len)
+static bool counter_well_formed(size_t len, bool based)
 {
+    size_t base = sizeof(struct tm_counter_base);
+    if (based)
+        return len >= base && len <= TM_COUNTER_BASED_BYTES &&
+               (len - base) % sizeof(struct tm_counter_part) == 0;
     return len >= 8 && len <= TM_COUNTER_BYTES &&
            (len - 8) % sizeof(struct tm_counter_component) == 0;
 }
 
-static bool field_well_formed(enum tm_entity_type type, size_t name, size_t value, bool counter)
+static bool field_well_formed(enum tm_entity_type type, size_t name, size_t value, unsigned flags)
 {
-    if (name > TM_NAME_MAX || value > TM_NAME_MAX || (counter && !counter_well_formed(value)))
+    bool counter = (flags & TM_ENTITY_COUNTER) != 0, based = (flags & TM_ENTITY_BASED) != 0;
+    if (name > TM_NAME_MAX || value > TM_NAME_MAX || (based && !counter) ||
+        (counter && !counter_well_formed(value, based)))
         return false;
     if (type == TM_ENTITY_STRING)
         return name == 0;
@@ -154,12 +165,14 @@ static bool load_field(struct tm_store *s, struct tm_target *t, struct tm_bytes 
     struct tm_stamp by;
     if (!take(rest, FIELD_HEAD, &head) || !load_stamp(s, head.data, &by))
         return false;
-    bool counter = (tm_load32(head.data + 16) & 1) != 0;
-    size_t name_len = tm_load32(head.data + 16) >> 1, value_len = tm_load32(head.data + 20);
-    if (!field_well_formed(t->type, name_len, value_len, counter) || !take(rest, name_len, &name) ||
+    uint32_t form = tm_load32(head.data + 16);
+    unsigned flags = (form & 1 ? (unsigned)TM_ENTITY_COUNTER : 0) |
+                     (form & FIELD_BASED ? (unsigned)TM_ENTITY_BASED : 0);
+    size_t name_len = (form & ~FIELD_BASED) >> 1, value_len = tm_load32(head.data + 20);
+    if (!field_well_formed(t->type, name_len, value_len, flags) || !take(rest, name_len, &name) ||
         !take(rest, value_len, &value) || tm_target_field(t, name) != NULL)
         return false;
-    tm_target_put(s, t, &by, name, value, counter ? TM_ENTITY_COUNTER : 0);
+    tm_target_put(s, t, &by, name, value, flags);
     return true;
 }
 

@@ -6,6 +6,7 @@
 #include "runtime/hash.h"
 #include "storage/arena.h"
 #include "storage/entity.h"
+#include "storage/store_link.h"
 #include "test.h"
 
 #define LOG_BYTES TM_MIB(2)
@@ -709,6 +710,108 @@ static void the_ways_an_offer_comes_make_no_difference(void)
     }
 }
 
+/* ---- Links ---- */
+
+static enum tm_link_sharing all_is_shared(void *host, struct tm_bytes key, uint64_t origin)
+{
+    (void)host;
+    (void)key;
+    (void)origin;
+    return TM_LINK_MANY;
+}
+
+static void share(struct side *s)
+{
+    const struct tm_link_policy policy = {all_is_shared, NULL};
+    tm_store_set_policy(s->store, &policy);
+}
+
+/* What link's stream brought, and how far. */
+static void take_batch(struct side *s, const char *key, const char *value, uint64_t position)
+{
+    begin(s);
+    tm_store_set_shadow(s->store, str(""), str("p-of-a-stream"),
+                        tm_bytes_of(&position, sizeof position));
+    tm_store_stamp(s->store, 1000, 500);
+    tm_store_set_field(s->store, str(key), TM_ENTITY_HASH, str("f"), str(value));
+    end(s);
+}
+
+static uint64_t position_of(const struct side *s)
+{
+    struct tm_bytes value;
+    if (!tm_store_shadow_field(s->store, str(""), str("p-of-a-stream"), &value, NULL))
+        return 0;
+    return tm_load64(value.data);
+}
+
+static void common_batch(struct side *s)
+{
+    take_batch(s, "k", "first", 1);
+}
+
+static void a_batch_of_a_link_is_offered_neither_with_its_position_nor_without(void)
+{
+    common(common_batch);
+    take_batch(&there, "k", "second", 2);
+    set(&there, "mine", "f", "1");
+    set(&here, "other", "f", "1");
+    offer_all();
+    expect(&here, "k", "f", "first"); /* the stream brings it again */
+    CU_ASSERT_EQUAL(position_of(&here), 1);
+    expect(&here, "mine", "f", "1");
+}
+
+static struct tm_op_version stamp_of_field(const struct side *s, const char *key)
+{
+    struct tm_op_version v = {0, 0};
+    const struct tm_entity *e = tm_store_find(s->store, str(key));
+    if (e != NULL)
+        (void)tm_store_field_stamp(s->store, e, str("f"), &v);
+    return v;
+}
+
+static void what_several_clusters_write_keeps_the_stamp_it_was_made_with(void)
+{
+    common(nothing);
+    share(&here);
+    share(&there);
+    set(&there, "k", "f", "offered");
+    uint64_t made = hlc;
+    set(&there, "gone", "f", "1");
+    del(&there, "gone");
+    offer_all();
+    expect(&here, "k", "f", "offered");
+    CU_ASSERT_EQUAL(stamp_of_field(&here, "k").hlc, made);
+    CU_ASSERT_EQUAL(stamp_of_field(&here, "k").origin, 77);
+    CU_ASSERT(tm_store_shadow_field(here.store, str("gone"), str("d"), NULL, NULL));
+    uint64_t length = here.index;
+    offer_all(); /* again */
+    expect(&here, "k", "f", "offered");
+    CU_ASSERT_EQUAL(here.index, length);
+}
+
+static void of_what_several_clusters_write_the_later_stamp_wins(void)
+{
+    common(nothing);
+    share(&here);
+    share(&there);
+    hlc = 5000;
+    set(&there, "k", "f", "offered");
+    begin(&here); /* a batch, later in the log, made earlier */
+    tm_store_stamp(here.store, 1000, 500);
+    tm_store_set_field(here.store, str("k"), TM_ENTITY_HASH, str("f"), str("older"));
+    tm_store_stamp(here.store, 9000, 500);
+    tm_store_set_field(here.store, str("l"), TM_ENTITY_HASH, str("f"), str("newer"));
+    end(&here);
+    hlc = 5001;
+    set(&there, "l", "f", "offered");
+    hlc = 10000;
+    offer_all();
+    expect(&here, "k", "f", "offered");
+    expect(&here, "l", "f", "newer");
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(what_nobody_touched_comes_back),
     TM_TEST(a_field_loses_to_a_later_change_of_that_field_only),
@@ -737,6 +840,9 @@ static const struct tm_test tests[] = {
     TM_TEST(too_many_terms_are_refused),
     TM_TEST(an_undisturbed_offer_gives_the_state_that_was_cut_off),
     TM_TEST(the_ways_an_offer_comes_make_no_difference),
+    TM_TEST(a_batch_of_a_link_is_offered_neither_with_its_position_nor_without),
+    TM_TEST(what_several_clusters_write_keeps_the_stamp_it_was_made_with),
+    TM_TEST(of_what_several_clusters_write_the_later_stamp_wins),
 };
 
 int main(void)

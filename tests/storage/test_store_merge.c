@@ -136,6 +136,17 @@ static void change_field(struct tm_store *s, unsigned k, enum tm_entity_type typ
         tm_store_del_field(s, key, type, name);
 }
 
+static void count_up(struct tm_store *s, unsigned k)
+{
+    struct tm_bytes key = key_name(k), name = field_name(k);
+    const struct tm_entity *e = tm_store_find(s, key);
+    enum tm_entity_type type = e != NULL ? tm_entity_type(e) : (enum tm_entity_type)(k & 1);
+    if (type == TM_ENTITY_STRING)
+        name = tm_bytes_str("");
+    if (type != TM_ENTITY_SET)
+        tm_store_add(s, key, type, name, (int64_t)rnd(100) - 20);
+}
+
 static void change_expiry(struct tm_store *s, struct tm_bytes key, uint64_t ttl)
 {
     if (tm_store_find(s, key) == NULL)
@@ -148,7 +159,7 @@ static void change_expiry(struct tm_store *s, struct tm_bytes key, uint64_t ttl)
 
 static void change(struct cluster *c, uint64_t ttl)
 {
-    unsigned k = (unsigned)rnd(KEYS), r = (unsigned)rnd(20);
+    unsigned k = (unsigned)rnd(KEYS), r = (unsigned)rnd(24);
     struct tm_bytes key = key_name(k);
     if (r < 4)
         put_string(c->store, key);
@@ -158,8 +169,10 @@ static void change(struct cluster *c, uint64_t ttl)
         tm_store_del(c->store, key);
     else if (r < 18)
         rename_to(c->store, key, key_name((unsigned)rnd(KEYS)));
-    else
+    else if (r < 20)
         change_expiry(c->store, key, ttl);
+    else
+        count_up(c->store, k);
 }
 
 static void expire_due(struct cluster *c)
@@ -209,13 +222,10 @@ static void deliver_record(const struct cluster *from, struct cluster *to,
     struct tm_op op;
     while (tm_change_next(&body, &ch))
         while (tm_op_next(&ch.ops, &op)) {
-            if (op.code == TM_OP_STAMPED) {
-                memcpy(&v, op.value.data, sizeof v);
-                if (v.hlc == 0)
-                    v = (struct tm_op_version){r->hlc, r->origin};
-            } else if (v.origin == from->origin && is_sent(&ch, &op)) {
+            if (op.code == TM_OP_STAMPED)
+                v = tm_stamp_said(r, &op);
+            else if (v.origin == from->origin && is_sent(&ch, &op))
                 merge(to, ch.key, ch.type, &op, v);
-            }
         }
 }
 

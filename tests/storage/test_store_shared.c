@@ -1,0 +1,423 @@
+/* Counters of keys that links carry, and merging, rule by rule, at one cluster: what others did is
+ * merged by hand, stamp by stamp. */
+#include "storage/arena.h"
+#include "storage/entity.h"
+#include "storage/store_link.h"
+#include "test.h"
+
+static struct tm_arena arena;
+static struct tm_store *s;
+static uint64_t buffer[TM_KIB(64) / 8], hlc, now_ms;
+
+enum { OWN = 5, OTHER = 70, NOW = 1000 };
+
+static struct tm_bytes str(const char *text)
+{
+    return tm_bytes_str(text);
+}
+
+static enum tm_link_sharing sharing(void *host, struct tm_bytes key, uint64_t origin)
+{
+    (void)host;
+    (void)origin;
+    return key.data[0] == 'm' ? TM_LINK_MANY : key.data[0] == 'o' ? TM_LINK_ONE : TM_LINK_NONE;
+}
+
+/* Keys "m…" are written by many clusters, "o…" by one, others by this one alone. */
+static void fresh(void)
+{
+    const struct tm_link_policy policy = {sharing, NULL};
+    if (s != NULL)
+        tm_store_delete(s);
+    s = tm_store_new(&arena, 1);
+    tm_store_set_policy(s, &policy);
+    hlc = (uint64_t)NOW << 16;
+    now_ms = NOW;
+}
+
+static void begin(void)
+{
+    struct tm_record head = {
+        .term = 1, .index = tm_store_applied(s) + 1, .hlc = ++hlc, .origin = OWN};
+    tm_store_begin(s, buffer, sizeof buffer, &head);
+}
+
+static const struct tm_record *finish(void)
+{
+    struct tm_record *r = NULL;
+    CU_ASSERT_EQUAL(tm_store_finish(s, &r), TM_OK);
+    if (r != NULL)
+        CU_ASSERT_EQUAL(tm_record_check(r, r->length), TM_OK);
+    return r;
+}
+
+/* The stamp so many ticks after the start of the test, which local changes are after. */
+static struct tm_op_version at(int64_t ticks)
+{
+    return (struct tm_op_version){((uint64_t)NOW << 16) + (uint64_t)ticks, OTHER};
+}
+
+static enum tm_link_outcome merge(const char *key, enum tm_entity_type type, enum tm_op_code code,
+                                  const char *name, struct tm_bytes value, struct tm_op_version v)
+{
+    struct tm_op op = {code, str(name), value};
+    struct tm_link_change in = {str(key), type, &op, v};
+    begin();
+    enum tm_link_outcome outcome = tm_link_merge(s, &in, now_ms, NULL);
+    (void)finish();
+    return outcome;
+}
+
+static enum tm_link_outcome merge_set(const char *key, const char *field, const char *value,
+                                      struct tm_op_version v)
+{
+    return merge(key, TM_ENTITY_HASH, TM_OP_SET_FIELD, field, str(value), v);
+}
+
+static enum tm_link_outcome merge_count(const char *key, uint64_t term, int64_t total,
+                                        struct tm_op_version base, int64_t value,
+                                        struct tm_op_version v)
+{
+    struct tm_counter_at c = {{OTHER, term, total}, base.hlc, base.origin, value};
+    return merge(key, TM_ENTITY_HASH, TM_OP_COUNTER_AT, "n", tm_bytes_of(&c, sizeof c), v);
+}
+
+static void set(const char *key, const char *field, const char *value)
+{
+    begin();
+    tm_store_set_field(s, str(key), TM_ENTITY_HASH, str(field), str(value));
+    (void)finish();
+}
+
+static void add(const char *key, int64_t delta)
+{
+    begin();
+    tm_store_add(s, str(key), TM_ENTITY_HASH, str("n"), delta);
+    (void)finish();
+}
+
+static void expect(const char *key, const char *field, const char *value)
+{
+    const struct tm_entity *e = tm_store_find(s, str(key));
+    struct tm_value v;
+    bool there =
+        e != NULL && tm_entity_type(e) == TM_ENTITY_HASH && tm_entity_field(e, str(field), &v);
+    CU_ASSERT_EQUAL_FATAL(there, value != NULL);
+    if (there)
+        CU_ASSERT(tm_bytes_equal(v.text, str(value)));
+}
+
+static const struct tm_op_version NEVER = {0, 0};
+
+static void increments_from_all_sides_add_up(void)
+{
+    fresh();
+    add("m", 5);
+    CU_ASSERT_EQUAL(merge_count("m", 1, 7, NEVER, 0, at(-5)), TM_LINK_APPLIED);
+    CU_ASSERT_EQUAL(merge_count("m", 2, 100, NEVER, 0, at(-4)), TM_LINK_APPLIED);
+    add("m", 1);
+    expect("m", "n", "113");
+    CU_ASSERT_EQUAL(merge_count("m", 2, 90, NEVER, 0, at(-3)), TM_LINK_APPLIED); /* a total */
+    expect("m", "n", "103");
+    CU_ASSERT_EQUAL(merge_count("m", 2, 100, NEVER, 0, at(-4)), TM_LINK_KNOWN); /* comes again */
+    expect("m", "n", "103");
+}
+
+static void a_count_goes_with_its_base(void)
+{
+    fresh();
+    set("m", "n", "40");
+    struct tm_op_version base = {hlc, OWN};
+    add("m", 2);
+    CU_ASSERT_EQUAL(merge_count("m", 1, 3, base, 40, at(900)), TM_LINK_APPLIED);
+    expect("m", "n", "45");
+    CU_ASSERT_EQUAL(merge_count("m", 1, 9, at(-9), 1000, at(901)),
+                    TM_LINK_LOST); /* a base before */
+    expect("m", "n", "45");
+    CU_ASSERT_EQUAL(merge_count("m", 1, 4, at(500), 60, at(902)), TM_LINK_APPLIED); /* and after */
+    expect("m", "n", "64");
+    CU_ASSERT_EQUAL(merge_set("m", "n", "60", at(500)), TM_LINK_KNOWN); /* the base itself, late */
+    CU_ASSERT_EQUAL(merge_set("m", "n", "7", at(600)), TM_LINK_APPLIED);
+    expect("m", "n", "7");
+}
+
+static void a_counter_that_was_deleted_counts_from_nothing(void)
+{
+    fresh();
+    add("m", 5);
+    begin();
+    tm_store_del(s, str("m"));
+    (void)finish();
+    struct tm_op_version gone = {hlc, OWN};
+    add("m", 1);
+    expect("m", "n", "1");
+    CU_ASSERT_EQUAL(merge_count("m", 1, 50, NEVER, 0, at(900)), TM_LINK_LOST);
+    expect("m", "n", "1");
+    gone.origin++; /* as others name it that know of the deletion */
+    CU_ASSERT_EQUAL(merge_count("m", 1, 50, gone, 0, at(901)), TM_LINK_APPLIED);
+    expect("m", "n", "51");
+    CU_ASSERT_EQUAL(merge("m", TM_ENTITY_HASH, TM_OP_DEL_ENTITY, "", str(""),
+                          (struct tm_op_version){gone.hlc, OWN}),
+                    TM_LINK_APPLIED); /* the deletion again, over another path */
+    expect("m", "n", "51");
+}
+
+static void what_one_record_set_and_counted_is_set(void)
+{
+    fresh();
+    begin();
+    tm_store_set_field(s, str("m"), TM_ENTITY_HASH, str("n"), str("40"));
+    tm_store_add(s, str("m"), TM_ENTITY_HASH, str("n"), 2);
+    tm_store_add(s, str("m"), TM_ENTITY_HASH, str("n"), 3);
+    (void)finish();
+    expect("m", "n", "45");
+    struct tm_op_version base = {hlc, OWN};
+    CU_ASSERT_EQUAL(merge_count("m", 1, 1, base, 45, at(900)), TM_LINK_APPLIED);
+    expect("m", "n", "46");
+}
+
+static unsigned count_ops(const struct tm_record *r, enum tm_op_code code)
+{
+    struct tm_bytes body = tm_record_body(r);
+    struct tm_change change;
+    struct tm_op op;
+    unsigned n = 0;
+    while (tm_change_next(&body, &change))
+        while (tm_op_next(&change.ops, &op))
+            n += op.code == code;
+    return n;
+}
+
+static void what_no_link_carries_counts_as_before(void)
+{
+    fresh();
+    begin();
+    tm_store_add(s, str("private"), TM_ENTITY_HASH, str("n"), 2);
+    tm_store_add(s, str("o"), TM_ENTITY_HASH, str("n"), 2);
+    const struct tm_record *r = finish();
+    CU_ASSERT_EQUAL(count_ops(r, TM_OP_COUNTER), 1);
+    CU_ASSERT_EQUAL(count_ops(r, TM_OP_COUNTER_AT), 1);
+    expect("private", "n", "2");
+    expect("o", "n", "2");
+    tm_store_set_policy(s, NULL); /* a leader that does not know of the link yet */
+    add("o", 3);
+    expect("o", "n", "5");
+}
+
+static void snapshots_hold_based_counters(void)
+{
+    static uint8_t slice[TM_KIB(64)];
+    uint64_t cursor = 0, index;
+    size_t used;
+    fresh();
+    add("m", 5);
+    (void)merge_count("m", 1, 7, NEVER, 0, at(-5));
+    tm_store_commit(s, tm_store_applied(s));
+    CU_ASSERT_EQUAL(tm_store_snapshot(s, &cursor, slice, sizeof slice, &used, &index), TM_OK);
+    struct tm_store *loaded = tm_store_new(&arena, 1), *was = s;
+    tm_store_load_begin(loaded, index);
+    CU_ASSERT_EQUAL_FATAL(tm_store_load_slice(loaded, slice, used, 0, index), TM_OK);
+    CU_ASSERT_EQUAL(tm_store_state_hash(loaded), tm_store_state_hash(s));
+    s = loaded;
+    expect("m", "n", "12");
+    s = was;
+    tm_store_delete(loaded);
+}
+
+static void the_later_change_of_a_field_stays(void)
+{
+    fresh();
+    set("m", "a", "mine");
+    CU_ASSERT_EQUAL(merge_set("m", "a", "older", at(-1)), TM_LINK_LOST);
+    CU_ASSERT_EQUAL(merge_set("m", "b", "older", at(-1)), TM_LINK_APPLIED);
+    expect("m", "a", "mine");
+    expect("m", "b", "older");
+    CU_ASSERT_EQUAL(merge_set("m", "a", "later", at(500)), TM_LINK_APPLIED);
+    CU_ASSERT_EQUAL(merge_set("m", "a", "later", at(500)), TM_LINK_KNOWN);
+    expect("m", "a", "later");
+}
+
+static void a_deletion_here_holds_against_what_was_made_before_it(void)
+{
+    fresh();
+    set("m", "a", "1");
+    set("m", "b", "1");
+    begin();
+    tm_store_del_field(s, str("m"), TM_ENTITY_HASH, str("a"));
+    (void)finish();
+    CU_ASSERT_EQUAL(merge_set("m", "a", "before", at(1)), TM_LINK_LOST);
+    expect("m", "a", NULL);
+    begin();
+    tm_store_del(s, str("m"));
+    (void)finish();
+    CU_ASSERT_EQUAL(merge_set("m", "c", "before", at(2)), TM_LINK_LOST);
+    CU_ASSERT_PTR_NULL(tm_store_find(s, str("m")));
+    CU_ASSERT_EQUAL(merge_set("m", "c", "after", at(500)), TM_LINK_APPLIED);
+    expect("m", "c", "after");
+}
+
+static void only_what_many_write_leaves_tombstones(void)
+{
+    fresh();
+    for (unsigned i = 0; i < 3; i++) {
+        const char *key = i == 0 ? "private" : i == 1 ? "o" : "m";
+        set(key, "a", "1");
+        begin();
+        tm_store_del(s, str(key));
+        (void)finish();
+        CU_ASSERT_EQUAL(tm_store_shadows(s), i == 2);
+    }
+}
+
+static void a_deletion_there_spares_what_was_made_after_it(void)
+{
+    fresh();
+    set("m", "mine", "1");
+    CU_ASSERT_EQUAL(merge_set("m", "theirs", "1", at(-5)), TM_LINK_APPLIED);
+    CU_ASSERT_EQUAL(merge("m", TM_ENTITY_HASH, TM_OP_DEL_ENTITY, "", str(""), at(-4)),
+                    TM_LINK_APPLIED);
+    expect("m", "mine", "1");
+    expect("m", "theirs", NULL);
+    CU_ASSERT_EQUAL(merge_set("m", "more", "1", at(-5)), TM_LINK_LOST);
+}
+
+static void the_type_of_the_later_change_stays(void)
+{
+    fresh();
+    set("m", "a", "1");
+    CU_ASSERT_EQUAL(merge("m", TM_ENTITY_SET, TM_OP_SET_FIELD, "x", str(""), at(-1)), TM_LINK_LOST);
+    expect("m", "a", "1");
+    CU_ASSERT_EQUAL(merge("m", TM_ENTITY_SET, TM_OP_SET_FIELD, "x", str(""), at(500)),
+                    TM_LINK_APPLIED);
+    CU_ASSERT_EQUAL(tm_entity_type(tm_store_find(s, str("m"))), TM_ENTITY_SET);
+    CU_ASSERT_EQUAL(merge_set("m", "b", "1", at(0)), TM_LINK_LOST); /* of the type that lost */
+}
+
+static void expiry_is_a_register_of_its_own(void)
+{
+    uint64_t ms = NOW + 77, later = NOW + 99;
+    fresh();
+    set("m", "a", "1");
+    begin();
+    tm_store_set_expiry(s, str("m"), ms);
+    (void)finish();
+    CU_ASSERT_EQUAL(merge("m", TM_ENTITY_HASH, TM_OP_SET_EXPIRY, "", tm_bytes_of(&later, 8), at(1)),
+                    TM_LINK_LOST);
+    CU_ASSERT_EQUAL(tm_store_next_expiry(s), ms);
+    CU_ASSERT_EQUAL(
+        merge("m", TM_ENTITY_HASH, TM_OP_SET_EXPIRY, "", tm_bytes_of(&later, 8), at(500)),
+        TM_LINK_APPLIED);
+    CU_ASSERT_EQUAL(tm_store_next_expiry(s), later);
+    CU_ASSERT_EQUAL(merge_set("m", "a", "2", at(3)), TM_LINK_APPLIED); /* the field is older */
+    CU_ASSERT_EQUAL(merge("m", TM_ENTITY_HASH, TM_OP_PERSIST, "", str(""), at(501)),
+                    TM_LINK_APPLIED);
+    CU_ASSERT_EQUAL(tm_store_next_expiry(s), UINT64_MAX);
+}
+
+static void an_extension_of_what_expired_here_says_what_it_lacks(void)
+{
+    uint64_t ms = NOW + 1, later = NOW + 99;
+    fresh();
+    set("m", "a", "1");
+    begin();
+    tm_store_set_expiry(s, str("m"), ms);
+    (void)finish();
+    now_ms = NOW + 2;
+    begin();
+    tm_store_expire(s, str("m"));
+    (void)finish();
+    CU_ASSERT_EQUAL(tm_store_count(s), 0);
+    CU_ASSERT_EQUAL(merge_set("m", "b", "old life", at(-70000)), TM_LINK_LOST);
+    CU_ASSERT_EQUAL(
+        merge("m", TM_ENTITY_HASH, TM_OP_SET_EXPIRY, "", tm_bytes_of(&later, 8), at(500)),
+        TM_LINK_LACKS);
+    CU_ASSERT_EQUAL(merge_set("m", "a", "1", at(1)), TM_LINK_APPLIED); /* the state is sent */
+    CU_ASSERT_EQUAL(tm_store_next_expiry(s), later);
+}
+
+static void an_evicted_key_is_as_if_it_had_never_been(void)
+{
+    fresh();
+    set("m", "a", "1");
+    begin();
+    tm_store_del_field(s, str("m"), TM_ENTITY_HASH, str("b"));
+    tm_store_set_expiry(s, str("m"), NOW + 5);
+    (void)finish();
+    begin();
+    tm_link_evict(s, str("m"));
+    const struct tm_record *r = finish();
+    struct tm_bytes body = tm_record_body(r);
+    struct tm_change change;
+    struct tm_op op;
+    CU_ASSERT(tm_change_next(&body, &change) && tm_op_next(&change.ops, &op));
+    CU_ASSERT_EQUAL(tm_stamp_said(r, &op).origin, TM_ORIGIN_NONE);
+    CU_ASSERT_EQUAL(tm_store_count(s), 0);
+    CU_ASSERT_EQUAL(tm_store_shadows(s), 0);
+    CU_ASSERT_EQUAL(merge_set("m", "a", "again", at(-9)), TM_LINK_APPLIED);
+}
+
+static void count_keys(void *host, struct tm_bytes key)
+{
+    (void)key;
+    ++*(unsigned *)host;
+}
+
+static void a_walk_visits_each_committed_key_once_in_any_slices(void)
+{
+    char key[16];
+    unsigned whole = 0, sliced = 0;
+    fresh();
+    for (unsigned i = 0; i < 300; i++) {
+        (void)snprintf(key, sizeof key, "m%u", i);
+        set(key, "a", "1");
+        if (i % 3 == 0) {
+            begin();
+            tm_store_del(s, str(key)); /* its shadow is left */
+            (void)finish();
+        }
+    }
+    tm_store_commit(s, tm_store_applied(s));
+    set("m-new", "a", "1"); /* not committed */
+    CU_ASSERT_EQUAL(tm_link_keys(s, 0, 0, UINT32_MAX, count_keys, &whole), 0);
+    CU_ASSERT_EQUAL(whole, 300);
+    for (uint64_t from = 0, step = (UINT64_C(1) << 48) / 7; from >> 48 == 0;) {
+        uint64_t to = from + step < UINT64_C(1) << 48 ? from + step : 0, at_cursor = from;
+        while (at_cursor != to)
+            at_cursor = tm_link_keys(s, at_cursor, to, 1, count_keys, &sliced);
+        if (to == 0)
+            break;
+        from = to;
+    }
+    CU_ASSERT_EQUAL(sliced, 300);
+    expect("m-new", "a", "1");
+}
+
+static const struct tm_test tests[] = {
+    TM_TEST(increments_from_all_sides_add_up),
+    TM_TEST(a_count_goes_with_its_base),
+    TM_TEST(a_counter_that_was_deleted_counts_from_nothing),
+    TM_TEST(what_one_record_set_and_counted_is_set),
+    TM_TEST(what_no_link_carries_counts_as_before),
+    TM_TEST(snapshots_hold_based_counters),
+    TM_TEST(the_later_change_of_a_field_stays),
+    TM_TEST(a_deletion_here_holds_against_what_was_made_before_it),
+    TM_TEST(only_what_many_write_leaves_tombstones),
+    TM_TEST(a_deletion_there_spares_what_was_made_after_it),
+    TM_TEST(the_type_of_the_later_change_stays),
+    TM_TEST(expiry_is_a_register_of_its_own),
+    TM_TEST(an_extension_of_what_expired_here_says_what_it_lacks),
+    TM_TEST(an_evicted_key_is_as_if_it_had_never_been),
+    TM_TEST(a_walk_visits_each_committed_key_once_in_any_slices),
+};
+
+int main(void)
+{
+    if (tm_arena_open(&arena) != TM_OK)
+        return 1;
+    int rc = tm_test_main("storage/store_shared", tests, TM_ARRAY_LEN(tests));
+    tm_store_delete(s);
+    if (arena.bytes != 0)
+        rc = 1;
+    tm_arena_close(&arena);
+    return rc;
+}
