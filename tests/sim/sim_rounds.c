@@ -8,8 +8,8 @@
 #include "tests/sim/sim_rounds.h"
 
 #include "actors/replica_internal.h"
-#include "runtime/hash.h"
 #include "tests/sim/sim_cluster.h"
+#include "tests/sim/sim_hash.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,24 +129,23 @@ static uint64_t confirmed(const struct tm_replica *r)
     return best;
 }
 
-static uint64_t mix(uint64_t sum, uint64_t a, uint64_t b)
-{
-    uint64_t of[3] = {sum, a, b};
-    return tm_hash64(of, sizeof of, 0);
-}
-
 /* While this is the same, what is confirmed stays confirmed. */
 static uint64_t basis_of(const struct tm_replica *r)
 {
-    uint64_t sum = mix(r->beat->boot, r->hs.term, r->lead_round);
-    sum = mix(sum, r->hs.insync.term, r->hs.insync.epoch << 1 | r->hs.insync.confirmed);
+    struct tm_sim_hash sum = {r->beat->boot};
+    tm_sim_hash_add(&sum, r->hs.term);
+    tm_sim_hash_add(&sum, r->lead_round);
+    tm_sim_hash_add(&sum, r->hs.insync.term);
+    tm_sim_hash_add(&sum, r->hs.insync.epoch << 1 | r->hs.insync.confirmed);
     for (unsigned i = 0; i < r->members.count; i++) {
         const struct tm_member *m = &r->members.at[i];
-        sum = mix(sum, (uint64_t)m->role << 32 | m->id.node, m->id.disk);
-        sum = mix(sum, r->beat->workers[m->id.node], tm_beat_disk(r->beat, r, m->id.node));
-        sum = mix(sum, r->peer[i].disk, 0);
+        tm_sim_hash_add(&sum, (uint64_t)m->role << 32 | m->id.node);
+        tm_sim_hash_add(&sum, m->id.disk);
+        tm_sim_hash_add(&sum, r->beat->workers[m->id.node]);
+        tm_sim_hash_add(&sum, tm_beat_disk(r->beat, r, m->id.node));
+        tm_sim_hash_add(&sum, r->peer[i].disk);
     }
-    return sum;
+    return sum.value;
 }
 
 /* Reads are covered up to when the round began; if that is not known, until now. */
