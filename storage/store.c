@@ -64,7 +64,7 @@ void tm_store_place(struct tm_store *s, uint64_t hash, struct tm_entity *from, s
 {
     if (from == NULL && to == NULL)
         return;
-    struct tm_table *table = tm_store_table(s, tm_entity_type(to != NULL ? to : from));
+    struct tm_table *table = tm_is_shadow(to != NULL ? to : from) ? &s->shadow : &s->table;
     if (from != NULL && to != NULL)
         tm_table_replace(table, from, to, hash);
     else if (to != NULL)

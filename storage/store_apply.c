@@ -164,19 +164,6 @@ static void expire(struct tm_store *s, struct tm_target *t, const struct tm_stam
         remove_entity(s, t, by);
 }
 
-/* Under the stamp that the entity has. */
-static void set_expiry(struct tm_store *s, struct tm_target *t, const struct tm_stamp *by,
-                       uint64_t ms)
-{
-    if (t->e == NULL)
-        return;
-    struct tm_stamp same = *by;
-    same.hlc = t->e->hlc;
-    same.origin_no = tm_entity_origin(t->e);
-    same.origin = s->origins[same.origin_no];
-    tm_target_stamp(s, t, &same, ms);
-}
-
 void tm_target_apply(struct tm_store *s, struct tm_target *t, const struct tm_stamp *by,
                      const struct tm_op *op)
 {
@@ -206,7 +193,7 @@ void tm_target_apply(struct tm_store *s, struct tm_target *t, const struct tm_st
             tm_target_stamp(s, t, by, 0);
         break;
     case TM_OP_EXPIRY:
-        set_expiry(s, t, by, tm_load64(op->value.data));
+        tm_target_expiry(s, t, by, tm_load64(op->value.data));
         break;
     case TM_OP_MERGED:
     case TM_OP_STAMPED:

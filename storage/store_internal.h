@@ -158,6 +158,11 @@ struct tm_store {
     size_t scratch_cap;
 };
 
+static inline bool tm_is_shadow(const struct tm_entity *e)
+{
+    return (tm_entity_flags(e) & TM_ENTITY_TYPE_MASK) == TM_ENTITY_SHADOW;
+}
+
 /* The table that entities of that type are in. */
 static inline struct tm_table *tm_store_table(struct tm_store *s, enum tm_entity_type type)
 {
@@ -190,6 +195,10 @@ void tm_target_put(struct tm_store *s, struct tm_target *t, const struct tm_stam
 /* The entity, which exists, has this stamp and expiry. */
 void tm_target_stamp(struct tm_store *s, struct tm_target *t, const struct tm_stamp *by,
                      uint64_t expiry);
+
+/* The entity, if there is one, has this expiry and the stamp that it had. */
+void tm_target_expiry(struct tm_store *s, struct tm_target *t, const struct tm_stamp *by,
+                      uint64_t ms);
 
 /* The blob of the field (a string's is the entity), or NULL. */
 const struct tm_entity *tm_target_field(const struct tm_target *t, struct tm_bytes name);

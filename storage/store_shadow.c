@@ -51,6 +51,18 @@ void tm_store_stamp(struct tm_store *s, uint64_t hlc, uint64_t origin)
         s->stamp_due = true;
 }
 
+void tm_target_expiry(struct tm_store *s, struct tm_target *t, const struct tm_stamp *by,
+                      uint64_t ms)
+{
+    if (t->e == NULL)
+        return;
+    struct tm_stamp same = *by;
+    same.hlc = t->e->hlc;
+    same.origin_no = tm_entity_origin(t->e);
+    same.origin = s->origins[same.origin_no];
+    tm_target_stamp(s, t, &same, ms);
+}
+
 const struct tm_entity *tm_store_shadow(const struct tm_store *s, struct tm_bytes key)
 {
     return s->shadow.count == 0 ? NULL : tm_table_find(&s->shadow, key, tm_table_hash(key));

@@ -88,7 +88,7 @@ void tm_undo_entity(struct tm_store *s, uint64_t index, uint64_t hash, struct tm
                     struct tm_entity *to, uint64_t delta)
 {
     struct tm_undo_entry *last = newest(&s->undo);
-    bool shadow = tm_entity_type(to != NULL ? to : from) == TM_ENTITY_SHADOW;
+    bool shadow = tm_is_shadow(to != NULL ? to : from);
     if (last != NULL && last->kind == TM_UNDO_ENTITY && last->index == index &&
         last->hash == hash && last->to == from && last->shadow == shadow) {
         last->to = to; /* the same record made `from`: nobody can come back to it */
@@ -152,10 +152,8 @@ static void exchange_stamp(struct tm_store *s, struct tm_undo_entry *u)
 void tm_undo_stamp(struct tm_store *s, const struct tm_stamp *by, uint64_t hash,
                    struct tm_entity *e, uint64_t expiry)
 {
-    struct tm_undo_entry entry = {.index = by->index,
-                                  .hash = hash,
-                                  .kind = TM_UNDO_STAMP,
-                                  .shadow = tm_entity_type(e) == TM_ENTITY_SHADOW};
+    struct tm_undo_entry entry = {
+        .index = by->index, .hash = hash, .kind = TM_UNDO_STAMP, .shadow = tm_is_shadow(e)};
     entry.entity = e;
     entry.hlc = by->hlc;
     entry.origin = by->origin_no;

@@ -293,6 +293,19 @@ static void the_type_of_the_later_change_stays(void)
     CU_ASSERT_EQUAL(merge_set("m", "b", "1", at(0)), TM_LINK_LOST); /* of the type that lost */
 }
 
+/* None is later, and which came first differs between clusters. */
+static void of_two_counters_of_nothing_of_different_types_none_stays(void)
+{
+    fresh();
+    begin();
+    tm_store_add(s, str("m"), TM_ENTITY_STRING, str(""), 5);
+    (void)finish();
+    CU_ASSERT_EQUAL(merge_count("m", 1, 7, NEVER, 0, at(-5)), TM_LINK_LOST);
+    CU_ASSERT_PTR_NULL(tm_store_find(s, str("m")));
+    CU_ASSERT_EQUAL(merge_count("m", 2, 7, NEVER, 0, at(-4)), TM_LINK_LOST);
+    CU_ASSERT_PTR_NULL(tm_store_find(s, str("m")));
+}
+
 static void expiry_is_a_register_of_its_own(void)
 {
     uint64_t ms = NOW + 77, later = NOW + 99;
@@ -404,6 +417,7 @@ static const struct tm_test tests[] = {
     TM_TEST(only_what_many_write_leaves_tombstones),
     TM_TEST(a_deletion_there_spares_what_was_made_after_it),
     TM_TEST(the_type_of_the_later_change_stays),
+    TM_TEST(of_two_counters_of_nothing_of_different_types_none_stays),
     TM_TEST(expiry_is_a_register_of_its_own),
     TM_TEST(an_extension_of_what_expired_here_says_what_it_lacks),
     TM_TEST(an_evicted_key_is_as_if_it_had_never_been),
