@@ -156,16 +156,25 @@ int tm_sim_disk_new_inode(struct tm_sim_disk *sd)
     abort(); /* more files than any test makes */
 }
 
+/* By a half at least, so that a file written block by block is not copied for each of them. */
+static void make_room(struct tm_sim_inode *n, uint64_t cap)
+{
+    if (cap <= n->room)
+        return;
+    n->room = tm_max_u64(cap, tm_align_up(n->room + n->room / 2, 4096));
+    n->seen = realloc(n->seen, n->room);
+    n->stable = realloc(n->stable, n->room);
+    n->dirty = realloc(n->dirty, n->room / TM_SIM_SECTOR);
+    TM_ASSERT(n->seen != NULL && n->stable != NULL && n->dirty != NULL);
+}
+
 int tm_sim_disk_grow(struct tm_sim_disk *sd, struct tm_sim_inode *n, uint64_t size)
 {
     if (size > n->cap) {
         uint64_t cap = tm_align_up(size, 4096);
         if (sd->capacity != 0 && sd->used + (cap - n->cap) > sd->capacity)
             return -ENOSPC;
-        n->seen = realloc(n->seen, cap);
-        n->stable = realloc(n->stable, cap);
-        n->dirty = realloc(n->dirty, cap / TM_SIM_SECTOR);
-        TM_ASSERT(n->seen != NULL && n->stable != NULL && n->dirty != NULL);
+        make_room(n, cap);
         memset(n->seen + n->cap, 0, cap - n->cap);
         memset(n->stable + n->cap, 0, cap - n->cap);
         memset(n->dirty + n->cap / TM_SIM_SECTOR, 0, (cap - n->cap) / TM_SIM_SECTOR);

@@ -20,6 +20,7 @@ struct tm_sim_inode {
     bool used;
     unsigned links; /* names and handles, of both views */
     uint64_t size, cap;
+    uint64_t room; /* memory there is for that, cap or more */
     uint8_t *seen;
     uint8_t *stable;
     uint64_t stable_size;
