@@ -137,12 +137,26 @@ void tm_partition_message(struct tm_partition *p, unsigned node, struct tm_bytes
         tm_partition_due(p); /* copies may have moved */
 }
 
+/* Whether the log of a holed copy has the record that the snapshot ends with, and goes on: that may
+ * have been acknowledged, and stays.  Some of it may be missing still. */
+static bool goes_on_behind(const struct tm_partition *p, const struct tm_tail *tail)
+{
+    uint64_t hash;
+    return p->replica.hs.health == TM_HEALTH_HOLED && tail->index < tm_log_last(p->log) &&
+           tm_log_hash_at(p->log, tail->index, &hash) && hash == tail->hash;
+}
+
 enum tm_err tm_partition_install(struct tm_partition *p, struct tm_store *store,
                                  const struct tm_tail *tail, const struct tm_members *members)
 {
     TM_ASSERT(!p->apply_fetching && p->replica.role != TM_ROLE_LEADER);
+    bool goes_on = goes_on_behind(p, tail);
+    enum tm_err e = TM_OK;
     tm_partition_unsettle(p, 0);
-    enum tm_err e = tm_log_reset(p->log, tail->index, tail->term, tail->hash);
+    if (goes_on)
+        tm_log_compact(p->log, tail->index);
+    else
+        e = tm_log_reset(p->log, tail->index, tail->term, tail->hash);
     if (e != TM_OK)
         return e;
     p->rootless = false;
@@ -150,7 +164,7 @@ enum tm_err tm_partition_install(struct tm_partition *p, struct tm_store *store,
     tm_store_delete(p->store);
     p->store = store;
     tm_log_set_commit(p->log, tail->index);
-    tm_replica_snapshot_installed(&p->replica, tail, members);
+    tm_replica_snapshot_installed(&p->replica, tail, members, goes_on);
     tm_partition_decide(p, tail->index);
     return TM_OK;
 }
@@ -175,7 +189,7 @@ enum tm_err tm_partition_go_on(struct tm_partition *p, const struct tm_record *e
     TM_ASSERT(e == TM_OK); /* a follower has nothing that is not committed */
     tm_log_set_commit(p->log, end->index);
     struct tm_tail tail = {.index = end->index, .term = end->term, .hash = end->checksum};
-    tm_replica_snapshot_installed(&p->replica, &tail, members);
+    tm_replica_snapshot_installed(&p->replica, &tail, members, false);
     tm_partition_decide(p, tail.index);
     return tm_replica_recover(&p->replica);
 }

@@ -205,9 +205,10 @@ void tm_partition_wanted(struct tm_partition *p, const struct tm_message_head *h
 void tm_partition_given(struct tm_partition *p, const struct tm_message_head *head,
                         struct tm_bytes body);
 
-/* A durable snapshot up to `tail`, loaded into `store`, takes the place of log and state.  The
- * replica wants it (tm_replica_snapshot_wanted) and nothing is being fetched.  store is taken over
- * unless this fails, like tm_wal_append. */
+/* A durable snapshot up to `tail`, loaded into `store`, takes the place of log and state; a log
+ * with holes that goes on behind the same record keeps what follows.  The replica wants it
+ * (tm_replica_snapshot_wanted) and nothing is being fetched.  store is taken over unless this
+ * fails, like tm_wal_append. */
 enum tm_err tm_partition_install(struct tm_partition *p, struct tm_store *store,
                                  const struct tm_tail *tail, const struct tm_members *members);
 

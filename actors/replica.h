@@ -107,7 +107,7 @@ struct tm_replica_io {
     enum tm_err (*meta)(void *host, uint64_t index, uint64_t *term, uint64_t *hash);
 
     /* The last record of the log, behind holes, too (r is HOLED).  False: it is among what is
-     * missing. */
+     * missing, and only its index is told. */
     bool (*end)(void *host, struct tm_tail *end);
 
     /* The record `index`, valid until the next call of the replica returns.  TM_ERR_AGAIN: only on
@@ -471,10 +471,12 @@ bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t te
  * holds is committed. */
 bool tm_replica_snapshot_useful(struct tm_replica *r, const struct tm_tail *tail);
 
-/* Follower: the host has durably loaded a snapshot that ends with record `tail` and reset its log
- * to begin after it.  members: those in it. */
+/* Follower: the host has durably loaded a snapshot that ends with record `tail` and made its log
+ * begin after it.  members: those in it.  goes_on: of a log with holes it keeps what follows that
+ * very record, and says tm_replica_repaired once nothing of it is missing; else the log is empty.
+ */
 void tm_replica_snapshot_installed(struct tm_replica *r, const struct tm_tail *tail,
-                                   const struct tm_members *members);
+                                   const struct tm_members *members, bool goes_on);
 
 /* Leader: the snapshot for node has arrived and ends at index; ok false: it failed. */
 void tm_replica_snapshot_sent(struct tm_replica *r, unsigned node, uint64_t index, bool ok);

@@ -69,12 +69,14 @@ bool tm_replica_leader_alive(const struct tm_replica *r)
     return tm_replica_now(r) < heard + promise + r->opt->election_min_ns;
 }
 
-/* A log with holes ends where it always did. */
+/* A log with holes ends where it always did.  If the term of its last record is among what is
+ * missing, the candidate's log must be known to be committed that far: then all that this one may
+ * have helped to commit is in it. */
 static bool log_reaches_mine(const struct tm_replica *r, const struct tm_replica_msg *msg)
 {
     struct tm_tail mine = r->last;
     if (r->hs.health == TM_HEALTH_HOLED && !r->io->end(r->host, &mine))
-        return false;
+        return msg->commit >= mine.index;
     if (msg->index_term != mine.term)
         return msg->index_term > mine.term;
     return msg->index >= mine.index;
@@ -151,6 +153,7 @@ static void ask_voters(struct tm_replica *r, enum tm_msg_kind kind)
         msg.term += kind == TM_MSG_PREVOTE;
         msg.index = r->last.index;
         msg.index_term = r->last.term;
+        msg.commit = r->commit;
         if (r->hs.health != TM_HEALTH_WHOLE)
             msg.flags |= TM_MSG_SUSPECT;
         if (kind == TM_MSG_VOTE && r->forced)

@@ -20,8 +20,20 @@ static bool is_useful(struct tm_replica *r, const struct tm_tail *tail)
     return hash != tail->hash; /* what follows an equal record may have been acknowledged */
 }
 
-/* What lies behind holes may have been acknowledged, too, and will be given up with them: that it
- * is missing has to be written down before. */
+/* Whether more than the snapshot holds is in a log with holes, and cannot be kept behind it, for
+ * what the log has at its end is another record, or missing.  It may have been acknowledged: that
+ * it is missing has to be written down before. */
+static bool gives_up(struct tm_replica *r, const struct tm_tail *tail)
+{
+    struct tm_tail end = {.index = 0}, own;
+    if (r->hs.health != TM_HEALTH_HOLED)
+        return false;
+    (void)r->io->end(r->host, &end);
+    return end.index > tail->index &&
+           (r->io->meta(r->host, tail->index, &own.term, &own.hash) != TM_OK ||
+            own.hash != tail->hash);
+}
+
 bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t term,
                                 const struct tm_tail *tail)
 {
@@ -37,21 +49,20 @@ bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t te
     r->heard_at = tm_replica_now(r);
     if (!is_useful(r, tail))
         return false;
-    if (r->hs.health == TM_HEALTH_HOLED)
+    if (gives_up(r, tail))
         tm_replica_set_health(r, TM_HEALTH_FAULTY);
     return true;
 }
 
 bool tm_replica_snapshot_useful(struct tm_replica *r, const struct tm_tail *tail)
 {
-    if (r->hs.health == TM_HEALTH_HOLED ||
-        (r->hs.health == TM_HEALTH_FAULTY && !tm_replica_settled(r)))
+    if (gives_up(r, tail) || (r->hs.health == TM_HEALTH_FAULTY && !tm_replica_settled(r)))
         return false;
     return is_useful(r, tail);
 }
 
 void tm_replica_snapshot_installed(struct tm_replica *r, const struct tm_tail *tail,
-                                   const struct tm_members *members)
+                                   const struct tm_members *members, bool goes_on)
 {
     TM_ASSERT(r->role != TM_ROLE_LEADER && tail->index >= r->commit);
     TM_ASSERT(tm_members_valid(members) && members->index <= tail->index);
@@ -61,8 +72,12 @@ void tm_replica_snapshot_installed(struct tm_replica *r, const struct tm_tail *t
     r->durable = tail->index;
     r->commit = tail->index;
     r->verified = tail->index;
-    tm_replica_members_set(r, members);
-    r->previous = (struct tm_members){.count = 0};
+    if (!goes_on || r->members.index <= tail->index) {
+        tm_replica_members_set(r, members);
+        r->previous = (struct tm_members){.count = 0};
+    }
+    if (r->hs.health == TM_HEALTH_HOLED && !goes_on) /* it held all that was missing */
+        tm_replica_repaired(r, tail, tail->index);
     tm_replica_heal_check(r);
     tm_replica_send_ack(r);
 }

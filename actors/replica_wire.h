@@ -127,7 +127,8 @@ struct tm_replica_msg {
     uint64_t index_term;
     uint64_t hash;
     /* APPEND: the leader's commit index.  APPEND_REPLY: received and equal, durable or not.
-     * VOTE_REPLY: the term that was asked for. */
+     * PREVOTE, VOTE: how far the candidate knows its log to be committed.  VOTE_REPLY: the term
+     * that was asked for. */
     uint64_t commit;
     uint32_t count; /* APPEND: records that follow */
     struct tm_insync insync;

@@ -210,7 +210,7 @@ static inline void sim_installed(struct sim_node *n, const struct sim_op *op)
     struct cluster *c = n->c;
     p->applied = op->snapshot.tail.index;
     p->snapshots++;
-    tm_replica_snapshot_installed(&p->replica, &op->snapshot.tail, &op->snapshot.members);
+    tm_replica_snapshot_installed(&p->replica, &op->snapshot.tail, &op->snapshot.members, false);
     struct sim_event *e = sim_event(c, EV_SENT, n->id, op->sender, op->part, sim_delay(c));
     e->snapshot = op->snapshot;
     sim_push(c, e);

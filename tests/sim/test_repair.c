@@ -89,6 +89,73 @@ static void two_copies_with_holes_mend_each_other(void)
     copies_mend_each_other(2, 2);
 }
 
+/* The record rots on the two others, which end; c gives up what its snapshot holds, of all but the
+ * newest records. */
+static void leave_snapshot_only(unsigned c, uint64_t rotten, unsigned newer)
+{
+    struct tm_snapshot_info info;
+    CU_ASSERT_TRUE_FATAL(tm_sim_snapshot(sim, c, 0));
+    tm_sim_run_for(sim, TM_SECONDS(1));
+    CU_ASSERT_TRUE_FATAL(tm_keeper_snapshot(tm_sim_shard(sim, c, 0)->keeper, 0, false, &info));
+    CU_ASSERT_EQUAL_FATAL(info.walked_from, tm_log_last(part(c, 0)->log));
+    for (unsigned i = 0; i < newer; i++)
+        CU_ASSERT_STRING_EQUAL(ask(c, "SET newer 1"), "OK");
+    settle(at_rest);
+    for (unsigned i = 0; i < 3; i++) {
+        if (i == c)
+            continue;
+        spoil_record(i, rotten);
+        tm_sim_end(sim, i, TM_SIM_POWER);
+    }
+    tm_log_compact(part(c, 0)->log, info.walked_from);
+}
+
+/* Starts them; until all is well none of them loses its vote. */
+static void start_others_and_settle(unsigned c)
+{
+    for (unsigned i = 0; i < 3; i++)
+        if (i != c)
+            CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, i));
+    tm_sim_run_for(sim, TM_MS(1));
+    uint64_t end = tm_sim_now(sim) + TM_SECONDS(30);
+    for (bool first = true; !at_rest(sim) && tm_sim_now(sim) < end; first = false) {
+        for (unsigned i = 0; i < 3; i++) {
+            enum tm_health health = part(i, 0)->replica.hs.health;
+            CU_ASSERT(health != TM_HEALTH_FAULTY);
+            CU_ASSERT(!first || i == c || health == TM_HEALTH_HOLED);
+        }
+        tm_sim_run_for(sim, TM_US(100));
+    }
+}
+
+/* Two copies lost the same record, so none of them can lead; the third has it in a snapshot, not in
+ * its log any more. */
+static void what_only_a_snapshot_has_comes_back(uint64_t from_end, unsigned newer)
+{
+    open_filled(3, 3);
+    unsigned c = leader();
+    leave_snapshot_only(c, tm_log_last(part(c, 0)->log) - from_end, newer);
+    start_others_and_settle(c);
+    close_filled();
+}
+
+static void a_record_that_only_a_snapshot_has_comes_back(void)
+{
+    what_only_a_snapshot_has_comes_back(7, 0);
+}
+
+/* With it the term is missing that votes are given by. */
+static void the_last_record_comes_back_from_a_snapshot(void)
+{
+    what_only_a_snapshot_has_comes_back(0, 0);
+}
+
+/* What follows the snapshot's last record is not given up for it. */
+static void what_lies_behind_the_hole_stays(void)
+{
+    what_only_a_snapshot_has_comes_back(7, 5);
+}
+
 /* Found while they run: no leader has to step down for good. */
 static void copies_that_scrub_mend_each_other(void)
 {
@@ -164,6 +231,9 @@ static void what_the_only_copy_lost_is_never_served(void)
 static const struct tm_test tests[] = {
     TM_TEST(three_copies_with_holes_mend_each_other),
     TM_TEST(two_copies_with_holes_mend_each_other),
+    TM_TEST(a_record_that_only_a_snapshot_has_comes_back),
+    TM_TEST(the_last_record_comes_back_from_a_snapshot),
+    TM_TEST(what_lies_behind_the_hole_stays),
     TM_TEST(copies_that_scrub_mend_each_other),
     TM_TEST(what_is_brought_back_counts_when_it_is_durable),
     TM_TEST(what_three_copies_lost_is_never_served),
