@@ -63,6 +63,8 @@ static enum tm_err plan(const struct tm_wal *wal, uint32_t bytes, uint32_t spans
         return TM_ERR_IO;
     if (bytes > wal->config.max_record_bytes || spans > wal->span_cap)
         return TM_ERR_TOOBIG;
+    if (wal->overdrawn && klass < TM_WAL_RESERVED)
+        return TM_ERR_NOSPACE;
     enum tm_err none = wal->starved ? TM_ERR_NOSPACE : TM_ERR_FULL;
     uint64_t segment = wal->segments[wal->current].bytes, end;
     if (!stage_takes(wal, bytes, spans, &end)) {

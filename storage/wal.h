@@ -144,9 +144,10 @@ struct tm_wal_config {
     uint64_t disk_id;     /* blocks of another disk are faults */
     uint64_t incarnation; /* of this start, noted in each block */
 
-    uint64_t segment_bytes;     /* multiple of 4 KiB, at most 1 GiB; 0 = 64 MiB */
-    uint64_t max_bytes;         /* of all segments of this WAL; 0 = no bound but the disk's */
-    uint64_t reserve_bytes;     /* 0 = an eighth of a segment */
+    uint64_t segment_bytes; /* multiple of 4 KiB, at most 1 GiB; 0 = 64 MiB */
+    uint64_t max_bytes;     /* of all segments of this WAL, but for one more when even the reserve
+                               is used up; 0 = no bound but the disk's */
+    uint64_t reserve_bytes; /* 0 = an eighth of a segment */
     uint32_t max_record_bytes;  /* 0 = TM_RECORD_MAX and a header, but at most a quarter segment */
     uint32_t read_bytes;        /* of a segment at once, at a start; pages; 0 = 8 MiB */
     uint32_t flushes_under_way; /* 1..TM_WAL_INFLIGHT_MAX; 0 = 2 */

@@ -155,7 +155,8 @@ struct tm_wal {
     uint64_t job_at; /* bytes zeroed */
     char job_name[TM_WAL_NAME_MAX], job_name2[TM_WAL_NAME_MAX];
     char dir_name[TM_WAL_NAME_MAX];
-    bool starved; /* no space for another segment */
+    bool starved;   /* no space for another segment */
+    bool overdrawn; /* a segment more than max_bytes allows: not for effects */
     uint64_t retry_ns;
 
     struct tm_wal_volume *volumes; /* [0] unused */

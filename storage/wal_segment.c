@@ -13,7 +13,10 @@
  * nothing given up is touched before such a block is durable, or a start would take it for lost.
  *
  * No space: the temporary file is removed, `starved` is set, and a new attempt is made every
- * RETRY_NS or when a segment is given up. */
+ * RETRY_NS or when a segment is given up.  What frees room is itself written down: cuts, snapshots
+ * taken in the place of logs.  So that a WAL as large as it may be does not end with a reserve that
+ * elections have used up, there is one segment more for those, and none for effects until all of it
+ * fits again. */
 #include "storage/wal_internal.h"
 
 #include <errno.h>
@@ -89,15 +92,30 @@ static void starve(struct tm_wal *wal)
     tm_wal_tell_space(wal);
 }
 
+static bool exceeds(const struct tm_wal *wal, uint64_t more_bytes)
+{
+    return wal->config.max_bytes != 0 &&
+           tm_wal_disk_bytes(wal) + more_bytes > wal->config.max_bytes;
+}
+
+/* Of the reserve less is left than followers leave. */
+static bool may_overdraw(const struct tm_wal *wal)
+{
+    const struct tm_wal_buffer *b = wal->stage;
+    uint64_t end = b == NULL ? wal->offset : b->offset + b->used;
+    return !exceeds(wal, 0) &&
+           wal->segments[wal->current].bytes - end < wal->config.reserve_bytes / 2;
+}
+
 static void start_new(struct tm_wal *wal)
 {
     uint64_t bytes = wal->config.segment_bytes, room = wal->disk->free_bytes(wal->disk);
-    uint64_t all = tm_wal_disk_bytes(wal) + bytes;
-    if ((wal->config.max_bytes != 0 && all > wal->config.max_bytes) ||
-        (room != 0 && room < bytes)) {
+    bool over = exceeds(wal, bytes);
+    if ((over && !may_overdraw(wal)) || (room != 0 && room < bytes)) {
         starve(wal);
         return;
     }
+    wal->overdrawn = over;
     wal->job_segment = (struct tm_wal_segment){.bytes = bytes, .file = -1};
     wal->job_at = 0;
     tm_wal_name_new(wal->job_name, wal->folder, wal->config.generation, wal->config.worker);
@@ -134,7 +152,7 @@ static void start_reuse(struct tm_wal *wal, bool need)
     const struct tm_wal_segment *s = &wal->job_segment;
     tm_wal_name_segment(wal->job_name, wal->folder, wal->config.generation, wal->config.worker,
                         s->id);
-    if (need && !s->bad && s->bytes == wal->config.segment_bytes) {
+    if (need && !s->bad && s->bytes == wal->config.segment_bytes && !exceeds(wal, s->bytes)) {
         start_rename(wal);
     } else if (tm_wal_spare_keeps(wal, s)) {
         tm_wal_name_spare(wal->job_name2, wal->folder, wal->config.generation, wal->config.worker,
@@ -151,6 +169,7 @@ void tm_wal_work(struct tm_wal *wal)
 {
     if (wal->job != TM_WAL_JOB_NONE || wal->failed)
         return;
+    wal->overdrawn = wal->overdrawn && exceeds(wal, 0);
     bool need = tm_wal_ready(wal) == 0;
     if (take_doomed(wal, &wal->job_segment))
         start_reuse(wal, need);

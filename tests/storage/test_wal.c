@@ -473,6 +473,35 @@ static void an_exhausted_reserve_can_still_say_what_was_released(void)
     teardown(f);
 }
 
+static void a_used_up_reserve_gets_one_segment_more_and_effects_none(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    f->config.max_bytes = 3 * f->config.segment_bytes;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    tm_sim_disk_drain(f->env.sd);
+    CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
+    uint64_t full = tm_wal_current_segment(f->wal);
+    for (unsigned i = 0; i < 1000 && tm_wal_current_segment(f->wal) == full; i++) {
+        (void)append_one(f, 1, 100, TM_WAL_RESERVED);
+        pass_time(f, TM_MS(200));
+        settle_idle(f);
+    }
+    CU_ASSERT_EQUAL(tm_wal_current_segment(f->wal), full + 1);
+    CU_ASSERT_EQUAL(tm_wal_disk_bytes(f->wal), f->config.max_bytes + f->config.segment_bytes);
+    CU_ASSERT_EQUAL(append_one(f, 1, 100, TM_WAL_EFFECT), TM_ERR_NOSPACE);
+    CU_ASSERT_EQUAL(append_one(f, 1, 100, TM_WAL_FOLLOWED), TM_ERR_NOSPACE);
+    CU_ASSERT_EQUAL(tm_wal_state(f->wal), TM_WAL_FULL);
+    tm_wal_release(f->wal, full + 1);
+    for (unsigned i = 0; i < 10; i++) {
+        pass_time(f, TM_MS(200));
+        settle_idle(f);
+    }
+    CU_ASSERT(tm_wal_disk_bytes(f->wal) <= f->config.max_bytes);
+    CU_ASSERT_EQUAL(tm_wal_state(f->wal), TM_WAL_RUNNING);
+    fill(f, 20, 500);
+    teardown(f);
+}
+
 static void a_read_of_what_was_released_meanwhile_says_so(void)
 {
     struct fixture *f = opened(tm_test_seed());
@@ -626,6 +655,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_segment_with_rot_is_not_used_again),
     TM_TEST(the_segment_of_the_last_durable_block_is_not_released),
     TM_TEST(an_exhausted_reserve_can_still_say_what_was_released),
+    TM_TEST(a_used_up_reserve_gets_one_segment_more_and_effects_none),
     TM_TEST(a_read_of_what_was_released_meanwhile_says_so),
     TM_TEST(a_stall_is_measured),
     TM_TEST(long_writes_are_counted_and_limits_change_while_it_runs),
