@@ -105,6 +105,7 @@ static bool op_goes(enum tm_entity_type type, const struct tm_op *op)
     case TM_OP_SET_FIELD:
     case TM_OP_DEL_FIELD:
     case TM_OP_COUNTER:
+    case TM_OP_COUNTER_AT:
     case TM_OP_DEL_ENTITY:
     case TM_OP_SET_EXPIRY:
     case TM_OP_PERSIST:

@@ -35,6 +35,7 @@ struct tm_link_from {
     bool (*may_enter)(const void *host, struct tm_bytes type);
     /* The link's filter, which its source goes by: entities of that type come over it. */
     bool (*ships)(const void *host, struct tm_bytes type);
+    uint64_t filter; /* hash of it, as the source makes one of its own (tm_link_filter) */
 };
 
 struct tm_link_in_ops {

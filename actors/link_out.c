@@ -8,6 +8,7 @@
 #include "actors/link_out.h"
 
 #include "actors/link_batch.h"
+#include "actors/link_sync.h"
 #include "runtime/hash.h"
 #include "runtime/hlc.h"
 
@@ -22,6 +23,7 @@
 #define SCAN_RECORDS   1024       /* looked at for one batch */
 #define STEPS          8          /* batches, or so many records passed over, in one turn */
 #define BURST_NS       TM_MS(100) /* how much of a throttled rate may be sent at once */
+#define TURN_NS        TM_MS(20)  /* another stream is being resynchronised */
 #define NEVER          UINT64_MAX
 
 const char *tm_link_out_state_name(enum tm_link_out_state state)
@@ -69,6 +71,8 @@ static bool may_become(enum tm_link_out_state from, enum tm_link_out_state to)
     case TM_LINK_OUT_BEHIND:
     case TM_LINK_OUT_DIVERGED:
         return from == TM_LINK_OUT_ASKED || from == TM_LINK_OUT_STREAM;
+    case TM_LINK_OUT_RESYNC:
+        return from == TM_LINK_OUT_BEHIND;
     }
     return false;
 }
@@ -83,6 +87,8 @@ static void become(struct tm_link_out *out, enum tm_link_out_state state, uint64
                    out->link->target, out->source, out->target, tm_link_out_state_name(state),
                    tm_link_out_state_text(state), out->refusal_text[0] != '\0' ? ": " : "",
                    out->refusal_text);
+    if (out->state == TM_LINK_OUT_RESYNC)
+        tm_link_sync_end(out->link->sync, out);
     out->state = state;
     out->next_at = next_at;
 }
@@ -128,6 +134,11 @@ void tm_link_out_init(struct tm_link_out *out, struct tm_link_outlet *link, void
                                 .block = link->blocks[target % link->block_count],
                                 .backoff_ns = BACKOFF_MIN_NS,
                                 .bytes_a_record = 128};
+}
+
+void tm_link_out_end(struct tm_link_out *out)
+{
+    tm_link_sync_end(out->link->sync, out);
 }
 
 void tm_link_out_restart(struct tm_link_out *out)
@@ -293,7 +304,7 @@ static bool advance(struct tm_link_out *out)
     b.to.hash = out->scanned.hash;
     enum tm_err e = fill(out, &b, &oldest_ms);
     if (e == TM_ERR_NOTFOUND) {
-        become(out, TM_LINK_OUT_BEHIND, now_of(out) + STANDS_NS);
+        become(out, TM_LINK_OUT_ASK, 0); /* and is found to be behind */
         return false;
     }
     if (b.used == 0 && !(out->move && b.to.index > out->sent.index && out->flight_count == 0)) {
@@ -356,6 +367,43 @@ static void stream(struct tm_link_out *out)
         out->next_at = stream_deadline(out, more);
 }
 
+/* ---- resynchronisation ---- */
+
+/* The walk begins, or goes on if the log still reaches back to where it began.  False: the log does
+ * not know its end, which passes. */
+static bool begin_sync(struct tm_link_out *out)
+{
+    struct tm_link_outlet *link = out->link;
+    uint64_t first = link->ops->first(link->host, out);
+    struct tm_link_position to = {.incarnation = link->incarnation,
+                                  .epoch = link->epoch,
+                                  .index = commit_of(out),
+                                  .rules = link->filter.hash};
+    if (out->sync_to.index + 1 < first || out->sync_to.rules != to.rules ||
+        out->sync_to.index == 0) {
+        if (!link->ops->meta(link->host, out, to.index, &to.term, &to.hash))
+            return false;
+        out->sync_to = to;
+        out->sync_cursor = 0;
+        out->sync_hlc = tm_hlc_pack(tm_ctx_wall_ms(link->ctx), 0);
+    }
+    tm_counter_add(link->ctx->counters, TM_COUNTER_link_resyncs, 1);
+    tm_link_sync_begin(link->sync, out);
+    become(out, TM_LINK_OUT_RESYNC, 0);
+    return true;
+}
+
+static void resync(struct tm_link_out *out)
+{
+    uint64_t wait;
+    if (out->link->paused || !has_tokens(out->link))
+        out->next_at = now_of(out) + FULL_NS;
+    else if (tm_link_sync_turn(out->link->sync, &wait) == TM_ERR_CLOSED)
+        ask_later(out, true);
+    else
+        out->next_at = wait;
+}
+
 void tm_link_out_turn(struct tm_link_out *out)
 {
     bool due = now_of(out) >= out->next_at;
@@ -371,8 +419,15 @@ void tm_link_out_turn(struct tm_link_out *out)
     case TM_LINK_OUT_STREAM:
         stream(out);
         break;
-    case TM_LINK_OUT_REFUSED:
     case TM_LINK_OUT_BEHIND:
+        if (due && (out->link->sync->out != NULL || !begin_sync(out)))
+            out->next_at = now_of(out) + TURN_NS;
+        break;
+    case TM_LINK_OUT_RESYNC:
+        if (due)
+            resync(out);
+        break;
+    case TM_LINK_OUT_REFUSED:
     case TM_LINK_OUT_DIVERGED:
         if (due)
             become(out, TM_LINK_OUT_ASK, 0);
@@ -429,13 +484,31 @@ static void begin_at(struct tm_link_out *out, const struct tm_link_at *at)
     become(out, TM_LINK_OUT_STREAM, 0);
 }
 
+/* The log alone does not bring the target up. */
+static void fall_behind(struct tm_link_out *out, const struct tm_link_at *at)
+{
+    forget_flight(out);
+    out->acked = at->committed;
+    out->sync_stands =
+        (struct tm_link_mark){at->position.index, at->position.term, at->position.hash};
+    become(out, TM_LINK_OUT_BEHIND, 0);
+}
+
 static void on_position(struct tm_link_out *out, const struct tm_link_at *at)
 {
+    if (out->state == TM_LINK_OUT_RESYNC) {
+        ask_later(out, false); /* it does not stand any more where it stood */
+        return;
+    }
     if (out->state != TM_LINK_OUT_ASKED && out->state != TM_LINK_OUT_STREAM)
         return;
     switch (place_of(out, &at->position)) {
     case IN_LOG:
-        begin_at(out, at);
+        if (at->position.incarnation != 0 && at->position.rules != out->link->filter.hash &&
+            out->link->backfill)
+            fall_behind(out, at);
+        else
+            begin_at(out, at);
         break;
     case AHEAD: /* it was committed here once: a new leader learns so in a moment, or it was lost */
         if (out->backoff_ns < BACKOFF_MAX_NS) {
@@ -448,9 +521,7 @@ static void on_position(struct tm_link_out *out, const struct tm_link_at *at)
         become(out, TM_LINK_OUT_DIVERGED, now_of(out) + STANDS_NS);
         break;
     case BEFORE:
-        forget_flight(out);
-        out->acked = at->committed;
-        become(out, TM_LINK_OUT_BEHIND, now_of(out) + STANDS_NS);
+        fall_behind(out, at);
         break;
     }
 }
@@ -498,6 +569,19 @@ static void on_refused(struct tm_link_out *out, const struct tm_link_refused *r,
     become(out, TM_LINK_OUT_REFUSED, now_of(out) + wait);
 }
 
+/* DIFFERS or STATED. */
+static void on_sync(struct tm_link_out *out, uint16_t type, struct tm_bytes body)
+{
+    if (out->state != TM_LINK_OUT_RESYNC)
+        return;
+    out->backoff_ns = BACKOFF_MIN_NS;
+    out->next_at = 0;
+    if (!tm_link_sync_message(out->link->sync, type, body))
+        return;
+    out->sync_to = (struct tm_link_position){0};
+    become(out, TM_LINK_OUT_ASK, 0);
+}
+
 /* Whether an answer is to what this stream sent last. */
 static bool is_ours(const struct tm_link_out *out, unsigned block, const struct tm_link_stream *s)
 {
@@ -529,6 +613,10 @@ void tm_link_out_message(struct tm_link_out *out, unsigned block, uint16_t type,
                tm_link_refused_decode(body, &m.refused, &text) == TM_OK) {
         if (is_ours(out, block, &m.stream))
             on_refused(out, &m.refused, text);
+    } else if (body.len >= sizeof m.stream) {
+        memcpy(&m.stream, body.data, sizeof m.stream);
+        if (is_ours(out, block, &m.stream))
+            on_sync(out, type, body);
     }
 }
 
@@ -544,7 +632,8 @@ void tm_link_out_up(struct tm_link_out *out, unsigned block)
 void tm_link_out_down(struct tm_link_out *out, unsigned block)
 {
     if (out->block == block &&
-        (out->state == TM_LINK_OUT_ASKED || out->state == TM_LINK_OUT_STREAM))
+        (out->state == TM_LINK_OUT_ASKED || out->state == TM_LINK_OUT_STREAM ||
+         out->state == TM_LINK_OUT_RESYNC))
         ask_later(out, true);
 }
 
@@ -552,7 +641,9 @@ void tm_link_out_down(struct tm_link_out *out, unsigned block)
 
 uint64_t tm_link_out_needs(const struct tm_link_out *out)
 {
-    return out->acked;
+    bool syncs = out->sync_to.index != 0 &&
+                 (out->state == TM_LINK_OUT_RESYNC || out->state == TM_LINK_OUT_BEHIND);
+    return syncs ? out->sync_to.index : out->acked;
 }
 
 void tm_link_out_move(struct tm_link_out *out, uint64_t index)
@@ -572,6 +663,8 @@ struct tm_link_lag tm_link_out_lag(const struct tm_link_out *out)
         out->scanned.index >= commit && out->acked >= out->sent.index)
         return lag;
     lag.records = commit - tm_min_u64(commit, out->acked);
+    if (out->state == TM_LINK_OUT_BEHIND || out->state == TM_LINK_OUT_RESYNC)
+        lag.records = tm_max_u64(lag.records, 1); /* how much of what was before is not known */
     uint64_t unsent = commit - tm_min_u64(commit, out->scanned.index);
     lag.bytes = out->flight_bytes + unsent * out->bytes_a_record;
     uint64_t oldest = out->flight_count > 0 ? out->flight[out->flight_first].oldest_ms : 0;

@@ -10,8 +10,8 @@
  *     ASK --OPEN--> ASKED --POSITION--> STREAM
  *      ^--no answer, MOVED, gone--'        | no ACK, MOVED, gone: ASK
  *      any --REFUSED--> REFUSED --a while later--> ASK
- *      ASKED --position not in the log any more--> BEHIND    --resynchronised--> ASK
- *      ASKED --position never was in the log----> DIVERGED   --a while later--> ASK
+ *      ASKED --position not in the log any more, or of another filter--> BEHIND --its turn-->
+ * RESYNC --done--> ASK ASKED --position never was in the log----> DIVERGED   --a while later--> ASK
  *
  * Pure: wire, log and time through ctx and struct tm_link_out_ops.  One worker's thread. */
 #ifndef TM_ACTORS_LINK_OUT_H
@@ -20,6 +20,7 @@
 #include "actors/link.h"
 #include "actors/link_wire.h"
 #include "net/fabric.h"
+#include "storage/store.h"
 #include "runtime/counters.h"
 #include "runtime/ctx.h"
 
@@ -32,6 +33,7 @@
     X(STREAM, "ships what is committed")                                                           \
     X(REFUSED, "the target does not take it")                                                      \
     X(BEHIND, "the log does not reach back to where the target stands")                            \
+    X(RESYNC, "sends what the target lacks, beside the log")                                       \
     X(DIVERGED, "the target stands where this cluster's log never was")
 
 enum tm_link_out_state {
@@ -45,6 +47,7 @@ const char *tm_link_out_state_name(enum tm_link_out_state state);
 const char *tm_link_out_state_text(enum tm_link_out_state state);
 
 struct tm_link_out;
+struct tm_link_sync;
 
 struct tm_link_out_ops {
     /* A message to the target partition's worker on that node; fails as tm_link_way_send. */
@@ -60,6 +63,8 @@ struct tm_link_out_ops {
                  uint64_t *hash);
     enum tm_err (*record)(void *host, const struct tm_link_out *out, uint64_t index,
                           const struct tm_record **record);
+    /* The source partition's entities. */
+    struct tm_store *(*store)(void *host, const struct tm_link_out *out);
 };
 
 /* A link to another cluster, as all its streams on one worker see it. */
@@ -74,7 +79,9 @@ struct tm_link_outlet {
     uint32_t sources, targets;    /* partitions of the two clusters */
     uint8_t blocks[TM_NODES_MAX]; /* the target's nodes */
     unsigned block_count;         /* 1.. */
+    bool backfill;                /* what a wider filter adds is shipped from the beginning */
     bool paused;                  /* nothing new is sent; what is under way is taken note of */
+    struct tm_link_sync *sync;    /* shared by the worker's links (link_sync.h) */
     uint8_t *raw, *packed;        /* TM_LINK_RAW_MAX bytes each, shared by the worker's links */
     int64_t tokens;               /* bytes that may be sent now; below 0: too many were */
     uint64_t refilled_at;
@@ -105,7 +112,12 @@ struct tm_link_out {
     struct tm_link_flight flight[TM_LINK_WINDOW]; /* a ring: sent, not acknowledged */
     unsigned flight_first, flight_count;
     uint64_t flight_bytes;
-    uint64_t begun_at;       /* sending began anew */
+    struct tm_link_position sync_to; /* where the stream goes on after a resynchronisation; index 0:
+                                        none is under way */
+    struct tm_link_mark sync_stands; /* where the target stood */
+    uint64_t sync_cursor;            /* orders below are done (link_sync_wire.h) */
+    uint64_t sync_hlc;               /* newest stamp when it began */
+    uint64_t begun_at;               /* sending began anew */
     uint64_t waiting_since;  /* when the first record after `scanned` was seen; 0: none waits */
     uint64_t bytes_a_record; /* that one took in recent batches */
     bool move;               /* `acked` is to follow `scanned` */
@@ -123,6 +135,9 @@ struct tm_link_lag {
 /* Begins to ask.  link, and what `log` is, outlive the stream. */
 void tm_link_out_init(struct tm_link_out *out, struct tm_link_outlet *link, void *log,
                       uint32_t source, uint32_t target);
+
+/* The stream ends. */
+void tm_link_out_end(struct tm_link_out *out);
 
 /* What is due: by time, by new records, by a record that was read.  As often as that happens. */
 void tm_link_out_turn(struct tm_link_out *out);

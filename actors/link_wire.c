@@ -61,7 +61,7 @@ void tm_link_position_name(const uint8_t uuid[16], uint32_t source,
 }
 
 /* All zero, or of a record that a log can have. */
-static bool position_can_be(const struct tm_link_position *p)
+bool tm_link_position_can_be(const struct tm_link_position *p)
 {
     if (p->incarnation == 0)
         return p->index == 0 && p->term == 0 && p->hash == 0 && p->hlc == 0;
@@ -73,7 +73,7 @@ bool tm_link_position_decode(struct tm_bytes value, struct tm_link_position *out
     if (value.len != sizeof *out)
         return false;
     memcpy(out, value.data, sizeof *out);
-    return out->incarnation != 0 && position_can_be(out);
+    return out->incarnation != 0 && tm_link_position_can_be(out);
 }
 
 /* ---- which streams there are ---- */
@@ -94,7 +94,7 @@ void tm_link_targets(uint32_t source, uint32_t sources, uint32_t targets, uint32
 
 /* ---- messages ---- */
 
-static bool stream_can_be(const struct tm_link_stream *s)
+bool tm_link_stream_can_be(const struct tm_link_stream *s)
 {
     return s->session != 0 && s->incarnation != 0 && s->sources >= 1 &&
            s->sources <= TM_DIRECTORY_PARTITIONS_MAX && s->targets >= 1 &&
@@ -111,7 +111,7 @@ static bool take_head(struct tm_bytes body, void *out, size_t size, struct tm_by
     memcpy(out, body.data, size);
     memcpy(&stream, body.data, sizeof stream);
     *rest = tm_bytes_of(body.data + size, body.len - size);
-    return stream_can_be(&stream);
+    return tm_link_stream_can_be(&stream);
 }
 
 enum tm_err tm_link_open_decode(struct tm_bytes body, struct tm_link_open *out)
@@ -124,7 +124,7 @@ enum tm_err tm_link_at_decode(struct tm_bytes body, struct tm_link_at *out)
 {
     struct tm_bytes rest;
     if (!take_head(body, out, sizeof *out, &rest) || rest.len != 0 ||
-        !position_can_be(&out->position) || out->committed > out->position.index)
+        !tm_link_position_can_be(&out->position) || out->committed > out->position.index)
         return TM_ERR_CORRUPT;
     return TM_OK;
 }
@@ -137,10 +137,11 @@ enum tm_err tm_link_batch_decode(struct tm_bytes body, struct tm_link_batch *out
     const struct tm_link_position *to = &out->to;
     bool from_can_be = out->from.index == 0 ? out->from.term == 0 && out->from.hash == 0
                                             : out->from.term != 0 && out->from.term <= to->term;
-    if (!from_can_be || !position_can_be(to) || to->incarnation != out->stream.incarnation ||
-        to->epoch != out->stream.epoch || to->index <= out->from.index ||
-        out->raw_len > TM_LINK_RAW_MAX || out->packed_len > out->raw_len ||
-        packed->len != out->packed_len || (out->raw_len > 0 && out->packed_len == 0))
+    if (!from_can_be || !tm_link_position_can_be(to) ||
+        to->incarnation != out->stream.incarnation || to->epoch != out->stream.epoch ||
+        to->index <= out->from.index || out->raw_len > TM_LINK_RAW_MAX ||
+        out->packed_len > out->raw_len || packed->len != out->packed_len ||
+        (out->raw_len > 0 && out->packed_len == 0))
         return TM_ERR_CORRUPT;
     return TM_OK;
 }
@@ -214,6 +215,7 @@ static bool op_allowed(const struct tm_change *change, const struct tm_op *op)
     case TM_OP_SET_FIELD:
     case TM_OP_DEL_FIELD:
     case TM_OP_COUNTER:
+    case TM_OP_COUNTER_AT:
     case TM_OP_DEL_ENTITY:
     case TM_OP_SET_EXPIRY:
     case TM_OP_PERSIST:

@@ -132,6 +132,10 @@ const char *tm_link_refusal_name(unsigned reason);
 const char *tm_link_refusal_text(unsigned reason);
 bool tm_link_refusal_stands(unsigned reason);
 
+/* Whether bytes from outside name a stream, and a position, that there can be. */
+bool tm_link_stream_can_be(const struct tm_link_stream *s);
+bool tm_link_position_can_be(const struct tm_link_position *p);
+
 /* Read a body.  TM_ERR_CORRUPT: it is none.  *packed and *text point into it. */
 enum tm_err tm_link_open_decode(struct tm_bytes body, struct tm_link_open *out);
 enum tm_err tm_link_at_decode(struct tm_bytes body, struct tm_link_at *out);

@@ -42,6 +42,7 @@ struct tm_links *tm_links_new(struct tm_shard *shard, struct tm_link_way *way)
     l->raw = aligned_alloc(8, TM_LINK_RAW_MAX);
     l->packed = aligned_alloc(8, TM_LINK_RAW_MAX);
     l->in_raw = aligned_alloc(8, TM_LINK_RAW_MAX);
+    l->sync = calloc(1, sizeof *l->sync);
     struct tm_link_in_config c = {.ctx = l->ctx,
                                   .ops = &tm_links_in_ops,
                                   .host = l,
@@ -49,7 +50,7 @@ struct tm_links *tm_links_new(struct tm_shard *shard, struct tm_link_way *way)
                                   .raw = l->in_raw};
     l->in = tm_link_in_new(&c);
     if (l->slot == NULL || l->raw == NULL || l->packed == NULL || l->in_raw == NULL ||
-        l->in == NULL) {
+        l->sync == NULL || l->in == NULL) {
         tm_links_free(l);
         return NULL;
     }
@@ -60,6 +61,8 @@ struct tm_links *tm_links_new(struct tm_shard *shard, struct tm_link_way *way)
 
 static void drop_streams(struct tm_links_slot *slot)
 {
+    for (unsigned k = 0; k < slot->count; k++)
+        tm_link_out_end(&slot->out[k]);
     free(slot->out);
     slot->out = NULL;
     slot->count = 0;
@@ -80,6 +83,7 @@ void tm_links_free(struct tm_links *l)
     free(l->raw);
     free(l->packed);
     free(l->in_raw);
+    free(l->sync);
     free(l);
 }
 
@@ -188,7 +192,8 @@ void tm_links_message(struct tm_links *l, unsigned site, const struct tm_message
         return;
     if (slot != NULL)
         look(l, slot);
-    if (head->type == TM_MESSAGE_LINK_OPEN || head->type == TM_MESSAGE_LINK_BATCH) {
+    if (head->type == TM_MESSAGE_LINK_OPEN || head->type == TM_MESSAGE_LINK_BATCH ||
+        head->type == TM_MESSAGE_LINK_RANGES || head->type == TM_MESSAGE_LINK_STATE) {
         tm_link_in_message(l->in, site, from, head->type, head->partition, body);
         return;
     }

@@ -8,6 +8,7 @@
 #ifndef TM_ACTORS_LINKS_INTERNAL_H
 #define TM_ACTORS_LINKS_INTERNAL_H
 
+#include "actors/link_sync.h"
 #include "actors/links.h"
 #include "actors/shard_internal.h"
 #include "storage/store_link.h"
@@ -79,6 +80,7 @@ struct tm_links {
     struct tm_links_reader reader[TM_LINKS_READERS];
     uint64_t next_at; /* the earliest deadline of a stream */
     bool in_more;
+    struct tm_link_sync *sync;
     uint8_t *raw, *packed, *in_raw;
     uint64_t shared_hash; /* of the type asked about last, and of the plan; and the answer */
     enum tm_link_sharing shared;

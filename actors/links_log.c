@@ -30,6 +30,12 @@ static bool log_meta(void *host, const struct tm_link_out *out, uint64_t index, 
     return tm_log_term_at(log, index, term) && tm_log_hash_at(log, index, hash);
 }
 
+static struct tm_store *log_store(void *host, const struct tm_link_out *out)
+{
+    (void)host;
+    return slot_of(out)->p->store;
+}
+
 /* ---- reading from disk ---- */
 
 static bool on_record(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record)
@@ -163,4 +169,5 @@ const struct tm_link_out_ops tm_links_out_ops = {.send = out_send,
                                                  .first = log_first,
                                                  .commit = log_commit,
                                                  .meta = log_meta,
-                                                 .record = log_record};
+                                                 .record = log_record,
+                                                 .store = log_store};

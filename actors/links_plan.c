@@ -29,22 +29,17 @@ static bool out_forwards(const void *host, uint64_t origin)
     return id != NULL && origin != id->incarnation;
 }
 
-/* Changes with whatever decides about types: the link's lists, and where resident types may go. */
-static uint64_t filter_hash(const struct tm_link_plan *plan, unsigned link)
+/* Of a link's lists of types, the same at both of its ends; never 0. */
+static uint64_t filter_hash(const struct tm_link_plan *plan, const struct tm_link *link)
 {
-    const struct tm_link *k = &plan->out[link];
-    uint64_t sum = 1 + k->include.any;
+    uint64_t sum = 1 + link->include.any;
     for (unsigned i = 0; i < plan->pattern_count; i++) {
         const struct tm_link_pattern *p = &plan->patterns[i];
-        uint64_t in = k->include.bits[i / 64] >> i % 64 & 1,
-                 ex = k->exclude.bits[i / 64] >> i % 64 & 1;
+        uint64_t in = link->include.bits[i / 64] >> i % 64 & 1;
+        uint64_t ex = link->exclude.bits[i / 64] >> i % 64 & 1;
         if (in != 0 || ex != 0)
             sum += tm_hash64(p->text, p->len, 1 + in + 2 * ex + 4 * p->wildcard);
     }
-    for (unsigned i = 0; i < plan->type_count; i++)
-        if (plan->types[i].resident)
-            sum += tm_hash64(plan->types[i].name, strlen(plan->types[i].name),
-                             16 + (plan->types[i].may_leave >> link & 1));
     return sum != 0 ? sum : 1;
 }
 
@@ -112,12 +107,16 @@ static bool take_out(struct tm_links *l, const struct tm_link_plan *plan, unsign
     t->ops = &tm_links_out_ops;
     t->host = l;
     t->target = o->target;
-    t->filter = (struct tm_link_filter){
-        .host = o, .ships = out_ships, .forwards = out_forwards, .hash = filter_hash(plan, link)};
+    t->filter = (struct tm_link_filter){.host = o,
+                                        .ships = out_ships,
+                                        .forwards = out_forwards,
+                                        .hash = filter_hash(plan, &plan->out[link])};
     t->limits = limits_of(&plan->out[link].options);
+    t->backfill = plan->out[link].options.backfill != 0;
     t->incarnation = l->shard->env.origin;
     t->epoch = 1;
     t->sources = l->shard->directory->partitions;
+    t->sync = l->sync;
     t->raw = l->raw;
     t->packed = l->packed;
     resolve(l, o);
@@ -152,7 +151,8 @@ static void take_in(struct tm_links *l, const struct tm_link_plan *plan, unsigne
                                     .skew_ms = (uint64_t)plan->in[link].options.max_clock_skew_ms,
                                     .host = f,
                                     .may_enter = in_may_enter,
-                                    .ships = in_ships};
+                                    .ships = in_ships,
+                                    .filter = filter_hash(plan, &plan->in[link])};
     memcpy(f->from.uuid, uuid, sizeof uuid);
 }
 

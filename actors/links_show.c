@@ -12,7 +12,7 @@ static void add_stream(struct tm_links_figures *f, const struct tm_link_out *out
     f->asking += out->state == TM_LINK_OUT_ASK || out->state == TM_LINK_OUT_ASKED;
     f->streaming += out->state == TM_LINK_OUT_STREAM;
     f->refused += out->state == TM_LINK_OUT_REFUSED;
-    f->behind += out->state == TM_LINK_OUT_BEHIND;
+    f->behind += out->state == TM_LINK_OUT_BEHIND || out->state == TM_LINK_OUT_RESYNC;
     f->diverged += out->state == TM_LINK_OUT_DIVERGED;
     f->lag_records += lag.records;
     f->lag_bytes += lag.bytes;

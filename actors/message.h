@@ -38,7 +38,11 @@
     X(35, LINK_BATCH, "changes of a stream")                                                       \
     X(36, LINK_ACK, "they are committed at the target")                                            \
     X(37, LINK_MOVED, "the target partition is led elsewhere")                                     \
-    X(38, LINK_REFUSED, "the stream is not taken, and why")
+    X(38, LINK_REFUSED, "the stream is not taken, and why")                                        \
+    X(39, LINK_RANGES, "sums of what the source has (actors/link_sync_wire.h)")                    \
+    X(40, LINK_DIFFERS, "what the target has where they differ")                                   \
+    X(41, LINK_STATE, "the state of what differs")                                                 \
+    X(42, LINK_STATED, "it was taken")
 
 enum tm_message_type {
 #define X(number, name, text) TM_MESSAGE_##name = number,

@@ -79,6 +79,9 @@
     X(link_bytes_sent, COUNT, "bytes", "bytes of the frames sent to linked clusters")              \
     X(link_bytes_received, COUNT, "bytes", "bytes of the frames received from linked clusters")    \
     X(link_frames_dropped, COUNT, "frames", "frames of links not sent: buffer full or peer down")  \
+    X(link_resyncs, COUNT, "events", "times a resynchronisation of a stream began or went on")     \
+    X(link_resync_bytes, COUNT, "bytes", "bytes that resynchronisation sent to linked clusters")   \
+    X(link_resync_keys, COUNT, "keys", "keys whose state was sent by it")                          \
     X(link_residency_kept, COUNT, "types", "times a batch was without a type that must not leave") \
     X(link_lag_records, GAUGE, "records", "records that targets of links do not have yet")         \
     X(link_lag_bytes, GAUGE, "bytes", "bytes of these, about")                                     \

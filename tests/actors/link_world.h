@@ -16,6 +16,7 @@
 #include "actors/link_batch.h"
 #include "actors/link_in.h"
 #include "actors/link_out.h"
+#include "actors/link_sync.h"
 #include "actors/router.h"
 #include "runtime/hlc.h"
 #include "runtime/rng.h"
@@ -58,6 +59,7 @@ struct lw_source {
     uint64_t term;
     struct tm_link_out out[LW_PARTS]; /* by target partition */
     bool streams[LW_PARTS];
+    struct tm_store *store;
     uint64_t reading; /* a record that is being read; 0: none */
 };
 
@@ -84,6 +86,8 @@ struct lw {
     bool down[LW_NODES];
     struct tm_link_from from;
     bool unlinked, full_memory;
+    bool real_merge; /* as the product does */
+    struct tm_link_sync *sync;
     unsigned lose, twice, late, busy; /* in a thousand */
     bool cut;
     bool tells_leader; /* MOVED names the leader */
@@ -276,11 +280,17 @@ static inline enum tm_err lw_record(void *host, const struct tm_link_out *out, u
     *record = s->log.record[index - 1];
     return TM_OK;
 }
+static inline struct tm_store *lw_source_store(void *host, const struct tm_link_out *out)
+{
+    (void)host;
+    return ((struct lw_source *)out->log)->store;
+}
 static const struct tm_link_out_ops lw_out_ops = {.send = lw_out_send,
                                                   .first = lw_first,
                                                   .commit = lw_commit,
                                                   .meta = lw_meta,
-                                                  .record = lw_record};
+                                                  .record = lw_record,
+                                                  .store = lw_source_store};
 
 /* ---- what a target node's streams ask; host is the node ---- */
 
@@ -330,9 +340,8 @@ static inline enum tm_err lw_write(void *host, uint32_t t, uint64_t hlc,
     tm_store_begin(target->store, buf, (size_t)w->largest, &head);
     fill(target->store, arg);
     enum tm_err e = tm_store_finish(target->store, &r);
-    if (e != TM_OK)
+    if (e != TM_OK || r == NULL)
         return e;
-    CU_ASSERT_PTR_NOT_NULL_FATAL(r);
     CU_ASSERT_EQUAL(tm_record_check(r, r->length), TM_OK);
     lw_append(&target->log, r);
     *index = r->index;
@@ -361,7 +370,11 @@ static inline bool lw_merge(void *host, struct tm_store *s, const struct tm_chan
                             const struct tm_op *op, struct tm_op_version stamp)
 {
     const struct tm_entity *e = tm_store_find(s, change->key);
-    (void)host;
+    struct lw *w = ((struct lw_node *)host)->w;
+    if (w->real_merge) {
+        struct tm_link_change c = {change->key, change->type, op, stamp};
+        return change->key.len > 0 && tm_link_merge(s, &c, lw_wall(w), NULL) == TM_LINK_APPLIED;
+    }
     if (op->code == TM_OP_DEL_ENTITY &&
         (e == NULL || tm_stamp_compare(tm_store_stamp_of(s, e), stamp) > 0))
         return false;
@@ -390,6 +403,8 @@ static inline void lw_source_lead(struct lw *w, uint32_t p)
     s->term++;
     lw_cut(&s->log, s->log.commit + tm_rng_below(&w->rng, s->log.last - s->log.commit + 1));
     for (uint32_t t = 0; t < w->targets; t++) {
+        if (s->streams[t])
+            tm_link_out_end(&s->out[t]);
         s->streams[t] = tm_link_overlap(p, w->sources, t, w->targets);
         if (s->streams[t])
             tm_link_out_init(&s->out[t], &w->outlet, s, p, t);
@@ -447,6 +462,7 @@ static inline struct lw *lw_new(uint64_t seed, uint32_t sources, uint32_t target
     w->tells_leader = true;
     w->largest = TM_RECORD_MAX;
     w->raw = aligned_alloc(8, TM_LINK_RAW_MAX);
+    w->sync = calloc(1, sizeof *w->sync);
     w->packed = aligned_alloc(8, TM_LINK_RAW_MAX);
     w->ctx = (struct tm_ctx){.host = w,
                              .now_ns = lw_now,
@@ -459,7 +475,8 @@ static inline struct lw *lw_new(uint64_t seed, uint32_t sources, uint32_t target
                                     .source = "source",
                                     .skew_ms = 500,
                                     .may_enter = lw_may_enter,
-                                    .ships = lw_ships};
+                                    .ships = lw_ships,
+                                    .filter = 1};
     w->outlet = (struct tm_link_outlet){
         .ctx = &w->ctx,
         .ops = &lw_out_ops,
@@ -472,6 +489,7 @@ static inline struct lw *lw_new(uint64_t seed, uint32_t sources, uint32_t target
         .sources = sources,
         .targets = targets,
         .block_count = LW_NODES,
+        .sync = w->sync,
         .raw = w->raw,
         .packed = w->packed};
     for (unsigned n = 0; n < LW_NODES; n++) {
@@ -481,6 +499,7 @@ static inline struct lw *lw_new(uint64_t seed, uint32_t sources, uint32_t target
     }
     for (uint32_t p = 0; p < sources; p++) {
         w->source[p].log.first = 1;
+        w->source[p].store = tm_store_new(&w->arena, p);
         lw_source_lead(w, p);
     }
     for (uint32_t t = 0; t < targets; t++) {
@@ -502,11 +521,14 @@ static inline void lw_free(struct lw *w)
         lw_cut(&w->target[i].log, 0);
         if (w->target[i].store != NULL)
             tm_store_delete(w->target[i].store);
+        if (w->source[i].store != NULL)
+            tm_store_delete(w->source[i].store);
     }
     for (unsigned i = 0; i < w->under_way; i++)
         free(w->wire[i].bytes);
     tm_arena_close(&w->arena);
     free(w->raw);
+    free(w->sync);
     free(w->packed);
     free(w);
 }
@@ -518,6 +540,15 @@ static inline void lw_commit_some(struct lw *w, struct lw_log *l, bool all)
     l->commit += all ? l->last - l->commit : tm_rng_below(&w->rng, l->last - l->commit + 1);
 }
 
+/* The source's state follows what is committed. */
+static inline void lw_apply(struct lw_source *s)
+{
+    while (tm_store_applied(s->store) < s->log.commit) {
+        enum tm_err e = tm_store_apply(s->store, s->log.record[tm_store_applied(s->store)], false);
+        CU_ASSERT_EQUAL_FATAL(e, TM_OK);
+    }
+}
+
 /* `calm`: everything that is written is committed at once. */
 static inline void lw_step(struct lw *w, bool calm)
 {
@@ -525,6 +556,7 @@ static inline void lw_step(struct lw *w, bool calm)
     lw_carry(w);
     for (uint32_t p = 0; p < w->sources; p++) {
         lw_commit_some(w, &w->source[p].log, calm);
+        lw_apply(&w->source[p]);
         for (uint32_t t = 0; t < w->targets; t++)
             if (w->source[p].streams[t])
                 tm_link_out_turn(&w->source[p].out[t]);

@@ -234,6 +234,30 @@ static void tombstones_go_under_their_stamps(void)
     CU_ASSERT_STRING_EQUAL(text(), "k=@1/7 k=t@1/7 k=12345678@5/8 ");
 }
 
+static void counters_expiries_and_deleted_fields_go(void)
+{
+    static const enum tm_op_code codes[] = {TM_OP_COUNTER, TM_OP_COUNTER_AT, TM_OP_DEL_FIELD,
+                                            TM_OP_SET_EXPIRY, TM_OP_PERSIST};
+    struct tm_counter_component c = {.origin = OURS, .term = 2, .total = 5};
+    struct tm_counter_at at = {.component = c};
+    uint64_t ms = 1700000000000;
+    open_batch(&everything, &whole);
+    begin(TM_RECORD_EFFECT, 1);
+    op("k", TM_ENTITY_HASH, TM_OP_COUNTER, "n", &c, sizeof c);
+    op("k", TM_ENTITY_HASH, TM_OP_COUNTER_AT, "n", &at, sizeof at);
+    op("k", TM_ENTITY_HASH, TM_OP_DEL_FIELD, "m", NULL, 0);
+    op("k", TM_ENTITY_HASH, TM_OP_SET_EXPIRY, "", &ms, sizeof ms);
+    op("k", TM_ENTITY_HASH, TM_OP_PERSIST, "", NULL, 0);
+    CU_ASSERT_EQUAL(add(), TM_OK);
+    struct tm_bytes rest = tm_link_builder_raw(&lb);
+    struct tm_change change;
+    struct tm_op o;
+    CU_ASSERT_FATAL(tm_link_changes_check(rest) == TM_OK && tm_change_next(&rest, &change));
+    CU_ASSERT(tm_op_next(&change.ops, &o) && o.code == TM_OP_STAMPED);
+    for (unsigned i = 0; i < 5; i++)
+        CU_ASSERT(tm_op_next(&change.ops, &o) && o.code == codes[i]);
+}
+
 static void a_flush_begins_a_batch_of_its_own(void)
 {
     struct tm_link_stream s = {
@@ -300,6 +324,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_stamp_inside_what_stays_holds_for_what_follows),
     TM_TEST(what_clusters_keep_to_themselves_stays),
     TM_TEST(tombstones_go_under_their_stamps),
+    TM_TEST(counters_expiries_and_deleted_fields_go),
     TM_TEST(a_flush_begins_a_batch_of_its_own),
     TM_TEST(a_record_that_does_not_fit_is_left_whole_for_the_next_batch),
     TM_TEST(the_type_is_what_stands_before_the_first_colon),

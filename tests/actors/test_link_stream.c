@@ -346,7 +346,7 @@ static void a_change_that_cannot_be_applied_is_buried_and_the_rest_goes_on(void)
 
 /* ---- the log at the source ---- */
 
-static void a_target_before_the_logs_beginning_needs_more_than_the_log(void)
+static void a_target_before_the_logs_beginning_is_resynchronised(void)
 {
     struct lw *w = lw_new(1, 1, 1);
     w->cut = true;
@@ -355,8 +355,9 @@ static void a_target_before_the_logs_beginning_needs_more_than_the_log(void)
     w->source[0].log.first = 41;
     w->cut = false;
     lw_run(w, TM_SECONDS(3));
-    CU_ASSERT_EQUAL(w->source[0].out[0].state, TM_LINK_OUT_BEHIND);
-    CU_ASSERT_EQUAL(w->target[0].log.last, 0);
+    CU_ASSERT_EQUAL(w->source[0].out[0].state, TM_LINK_OUT_STREAM);
+    CU_ASSERT_EQUAL(counted(w, TM_COUNTER_link_resyncs), 1);
+    CU_ASSERT_EQUAL(counted(w, TM_COUNTER_link_batches_sent), 0);
     lw_free(w);
 }
 
@@ -548,7 +549,7 @@ static const struct tm_test tests[] = {
     TM_TEST(an_older_epoch_is_refused),
     TM_TEST(what_passes_by_itself_is_tried_again),
     TM_TEST(a_change_that_cannot_be_applied_is_buried_and_the_rest_goes_on),
-    TM_TEST(a_target_before_the_logs_beginning_needs_more_than_the_log),
+    TM_TEST(a_target_before_the_logs_beginning_is_resynchronised),
     TM_TEST(a_target_that_stands_where_the_log_never_was_is_left_alone),
     TM_TEST(a_paused_link_sends_nothing_until_it_goes_on),
     TM_TEST(a_throttled_link_keeps_to_its_rate),

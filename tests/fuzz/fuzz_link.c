@@ -6,6 +6,7 @@
  * check of the changes are reached; changes that pass are built into a record, and into the batch
  * of a next link. */
 #include "actors/link_batch.h"
+#include "actors/link_sync_wire.h"
 #include "actors/router.h"
 #include "runtime/hash.h"
 #include "tests/fuzz/fuzz.h"
@@ -92,6 +93,26 @@ static void position(struct tm_bytes bytes)
                (at.position.incarnation != 0));
 }
 
+static void resync(struct tm_bytes bytes)
+{
+    static struct tm_link_range ranges[TM_LINK_RANGES];
+    static struct tm_link_key keys[TM_LINK_KEYS];
+    static uint64_t drops[TM_LINK_DROPS];
+    struct tm_link_ranges r;
+    struct tm_link_differs d;
+    struct tm_link_state_head s;
+    struct tm_link_stated done;
+    struct tm_bytes packed;
+    if (tm_link_ranges_decode(bytes, &r, ranges) == TM_OK)
+        FUZZ_CHECK(r.count > 0 && r.from < ranges[r.count - 1].end);
+    if (tm_link_differs_decode(bytes, &d, keys) == TM_OK && d.keys > 0)
+        FUZZ_CHECK(keys[d.keys - 1].order < d.end && d.end <= TM_LINK_ORDERS);
+    if (tm_link_state_decode(bytes, &s, drops, &packed) == TM_OK)
+        FUZZ_CHECK(packed.len == s.packed_len && s.raw_len <= TM_LINK_RAW_MAX);
+    if (tm_link_stated_decode(bytes, &done) == TM_OK)
+        check_stream(&done.stream);
+}
+
 FUZZ_TARGET(data, size)
 {
     union {
@@ -103,7 +124,7 @@ FUZZ_TARGET(data, size)
         return 0;
     uint8_t *copy = fuzz_copy(tm_bytes_of(data + 1, size - 1));
     struct tm_bytes bytes = tm_bytes_of(copy, size - 1);
-    switch (data[0] % 6) {
+    switch (data[0] % 7) {
     case 0:
         if (tm_link_open_decode(bytes, &m.open) == TM_OK)
             check_stream(&m.open.stream);
@@ -122,8 +143,11 @@ FUZZ_TARGET(data, size)
         if (tm_link_moved_decode(bytes, &m.moved) == TM_OK)
             check_stream(&m.moved.stream);
         break;
-    default:
+    case 5:
         text(bytes);
+        break;
+    default:
+        resync(bytes);
         break;
     }
     free(copy);

@@ -4,6 +4,7 @@
  * anew (tests/fuzz/corpus). */
 #include "actors/directory.h"
 #include "actors/link_batch.h"
+#include "actors/link_sync_wire.h"
 #include "actors/replica_wire.h"
 #include "actors/request_wire.h"
 #include "actors/transfer.h"
@@ -295,9 +296,12 @@ static void link_batch(const struct tm_link_stream *stream, bool packs)
     struct tm_link_position from = {0};
     struct tm_link_builder b;
     tm_link_builder_begin(&b, &filter, stream, &from, raw_space, sizeof raw_space);
-    FUZZ_CHECK(tm_link_builder_add(&b, make_record(TM_RECORD_FLUSH, 1)) == TM_OK);
-    for (unsigned i = 2; i < 6; i++)
-        FUZZ_CHECK(tm_link_builder_add(&b, make_record(TM_RECORD_EFFECT, i)) == TM_OK);
+    for (unsigned i = 1; i < 6; i++) {
+        struct tm_record *r = make_record(i == 1 ? TM_RECORD_FLUSH : TM_RECORD_EFFECT, i);
+        r->origin = 7;
+        tm_record_seal(r);
+        FUZZ_CHECK(tm_link_builder_add(&b, r) == TM_OK);
+    }
     struct tm_bytes raw = tm_link_builder_raw(&b), body = raw;
     if (packs)
         body = tm_bytes_of(packed, tm_link_pack(raw, packed, sizeof packed));
@@ -311,6 +315,30 @@ static void link_batch(const struct tm_link_stream *stream, bool packs)
     bytes(&head, sizeof head);
     bytes(body.data, body.len);
     end("link", packs ? "batch-packed" : "batch");
+}
+
+static void resyncs(const struct tm_link_stream *stream)
+{
+    struct tm_link_ranges ranges = {.stream = *stream, .round = 1, .count = 2};
+    struct tm_link_range range[2] = {{TM_LINK_ORDERS / 2, 5}, {TM_LINK_ORDERS, 7}};
+    struct tm_link_differs differs = {
+        .stream = *stream, .end = TM_LINK_ORDERS, .round = 1, .keys = 2, .map = {3}};
+    struct tm_link_key keys[2] = {{100, 2}, {TM_LINK_ORDERS - 1, 3}};
+    struct tm_link_state_head state = {
+        .stream = *stream, .to = {.incarnation = 7, .index = 9, .term = 2}, .drops = 1, .last = 1};
+    uint64_t drop = 100;
+    begin(6);
+    bytes(&ranges, sizeof ranges);
+    bytes(range, sizeof range);
+    end("link", "ranges");
+    begin(6);
+    bytes(&differs, sizeof differs);
+    bytes(keys, sizeof keys);
+    end("link", "differs");
+    begin(6);
+    bytes(&state, sizeof state);
+    bytes(&drop, sizeof drop);
+    end("link", "state");
 }
 
 static void links(void)
@@ -340,6 +368,7 @@ static void links(void)
     bytes(&refused, sizeof refused);
     bytes("type=X", 6);
     end("link", "refused");
+    resyncs(&stream);
 }
 
 static void exchange(unsigned rounds)

@@ -1,0 +1,345 @@
+/* A round: walk (keys and hashes of the next thousand), ask (a sum for every eight of them),
+ * compare with the keys that the target names, send the states.  The cursor moves when the target
+ * has committed what came of the round. */
+#include "actors/link_sync.h"
+
+#include "actors/link_batch.h"
+#include "actors/router.h"
+#include "runtime/hash.h"
+#include "storage/store_link.h"
+
+#define ANSWER_NS TM_SECONDS(3)
+#define FULL_NS   TM_MS(2)
+
+static struct tm_link_stream stream_of(const struct tm_link_out *out)
+{
+    const struct tm_link_outlet *link = out->link;
+    return (struct tm_link_stream){.session = out->session,
+                                   .incarnation = link->incarnation,
+                                   .epoch = link->epoch,
+                                   .source = out->source,
+                                   .sources = link->sources,
+                                   .target = out->target,
+                                   .targets = link->targets};
+}
+
+static bool ships(const struct tm_link_out *out, struct tm_bytes key)
+{
+    const struct tm_link_filter *f = &out->link->filter;
+    return tm_partition_of_slot(tm_slot_of_key(key), out->link->targets) == out->target &&
+           f->ships(f->host, tm_link_type_of(key));
+}
+
+void tm_link_sync_begin(struct tm_link_sync *y, struct tm_link_out *out)
+{
+    TM_ASSERT(y->out == NULL);
+    y->out = out;
+    y->step = TM_LINK_SYNC_WALK;
+}
+
+void tm_link_sync_end(struct tm_link_sync *y, const struct tm_link_out *out)
+{
+    if (y->out == out)
+        y->out = NULL;
+}
+
+/* ---- what the source has ---- */
+
+static void walk_key(void *host, struct tm_bytes key)
+{
+    struct tm_link_sync *y = host;
+    const struct tm_link_out *out = y->out;
+    uint64_t order = tm_link_order(key);
+    if (order >= y->end || !ships(out, key))
+        return;
+    if (y->keys == TM_ARRAY_LEN(y->key)) {
+        y->end = order; /* a large leaf of the table: the rest with the next round */
+        return;
+    }
+    uint64_t hash = tm_link_hash(out->link->ops->store(out->link->host, out), key,
+                                 tm_ctx_wall_ms(out->link->ctx));
+    if (hash != 0)
+        y->key[y->keys++] = (struct tm_link_key){order, hash};
+}
+
+/* Cuts the keys into ranges, none through keys of one order. */
+static void cut(struct tm_link_sync *y)
+{
+    y->ranges = 0;
+    for (unsigned i = 0; i < y->keys || y->ranges == 0;) {
+        unsigned n = 0;
+        uint64_t sum = 0;
+        while (i < y->keys && (n < TM_LINK_RANGE_KEYS || y->ranges == TM_LINK_RANGES - 1 ||
+                               y->key[i].order == y->key[i - 1].order)) {
+            sum += y->key[i++].hash;
+            n++;
+        }
+        y->range[y->ranges++] = (struct tm_link_range){i < y->keys ? y->key[i].order : y->end, sum};
+    }
+}
+
+static void walk(struct tm_link_sync *y)
+{
+    struct tm_link_out *out = y->out;
+    y->keys = 0;
+    y->from = out->sync_cursor;
+    y->end = TM_LINK_ORDERS;
+    uint64_t next = tm_link_keys(out->link->ops->store(out->link->host, out), y->from, 0,
+                                 TM_LINK_WALK, walk_key, y);
+    if (next != 0 && next < y->end)
+        y->end = next;
+    while (y->keys > 0 && y->key[y->keys - 1].order >= y->end)
+        y->keys--;
+    cut(y);
+}
+
+static enum tm_err send(struct tm_link_sync *y, uint16_t type, const struct tm_bytes *pieces,
+                        unsigned count, enum tm_link_sync_step next)
+{
+    struct tm_link_out *out = y->out;
+    struct tm_link_outlet *link = out->link;
+    uint64_t bytes = 0;
+    enum tm_err e = link->ops->send(link->host, out, out->block, type, pieces, count);
+    if (e != TM_OK)
+        return e;
+    for (unsigned i = 0; i < count; i++)
+        bytes += pieces[i].len;
+    tm_counter_add(link->ctx->counters, TM_COUNTER_link_resync_bytes, bytes);
+    if (link->limits.bytes_per_second != 0)
+        link->tokens -= (int64_t)bytes;
+    y->sent_at = tm_ctx_now(link->ctx);
+    y->step = next;
+    return TM_OK;
+}
+
+static enum tm_err ask(struct tm_link_sync *y)
+{
+    walk(y);
+    struct tm_link_ranges head = {
+        .stream = stream_of(y->out), .from = y->from, .round = ++y->round, .count = y->ranges};
+    struct tm_bytes pieces[2] = {tm_bytes_of(&head, sizeof head),
+                                 tm_bytes_of(y->range, y->ranges * sizeof *y->range)};
+    return send(y, TM_MESSAGE_LINK_RANGES, pieces, 2, TM_LINK_SYNC_ASKED);
+}
+
+/* ---- what differs ---- */
+
+static bool range_differs(const struct tm_link_sync *y, const struct tm_link_differs *d,
+                          uint64_t order, unsigned *range)
+{
+    while (*range + 1 < y->ranges && order >= y->range[*range].end)
+        ++*range;
+    return (d->map[*range / 64] >> *range % 64 & 1) != 0;
+}
+
+/* Both lists ascend by order. */
+static void compare(struct tm_link_sync *y, const struct tm_link_differs *d)
+{
+    unsigned range = 0, t = 0;
+    y->sends = y->sent = y->skip = y->drops = y->dropped = 0;
+    for (unsigned i = 0; i < y->keys && y->key[i].order < d->end; i++) {
+        uint64_t order = y->key[i].order;
+        if (!range_differs(y, d, order, &range))
+            continue;
+        for (; t < y->theirs_count && y->theirs[t].order < order; t++)
+            y->drop[y->drops++] = y->theirs[t].order;
+        bool same = t < y->theirs_count && y->theirs[t].order == order &&
+                    y->theirs[t].hash == y->key[i].hash;
+        while (t < y->theirs_count && y->theirs[t].order == order)
+            t++;
+        if (!same && (y->sends == 0 || y->send[y->sends - 1] != order))
+            y->send[y->sends++] = order;
+    }
+    for (; t < y->theirs_count; t++)
+        if (y->drops == 0 || y->drop[y->drops - 1] != y->theirs[t].order)
+            y->drop[y->drops++] = y->theirs[t].order;
+}
+
+/* ---- states ---- */
+
+/* A state being written behind others. */
+struct writing {
+    struct tm_link_sync *y;
+    uint32_t used;
+    unsigned op;  /* of the key under way */
+    bool full;    /* op did not fit */
+    bool changes; /* the key has a change that is not finished */
+    uint32_t at;  /* where it begins */
+    enum tm_entity_type type;
+    struct tm_bytes key;
+    struct tm_op_version stamp;
+};
+
+static void put(struct writing *w, const void *bytes, size_t len)
+{
+    if (len > 0)
+        memcpy(w->y->out->link->raw + w->used, bytes, len);
+    w->used += (uint32_t)len;
+}
+
+static void put_op(struct writing *w, const struct tm_op *op)
+{
+    uint8_t head[8];
+    tm_store32(head, (uint32_t)op->code | (uint32_t)op->name.len << 8);
+    tm_store32(head + 4, (uint32_t)op->value.len);
+    put(w, head, sizeof head);
+    put(w, op->name.data, op->name.len);
+    put(w, op->value.data, op->value.len);
+}
+
+static void end_change(struct writing *w)
+{
+    if (w->changes)
+        tm_store32(w->y->out->link->raw + w->at, w->used - w->at);
+    w->changes = false;
+}
+
+static void begin_change(struct writing *w, enum tm_entity_type type)
+{
+    uint8_t head[8] = {[6] = (uint8_t)type};
+    tm_store16(head + 4, (uint16_t)w->key.len);
+    end_change(w);
+    w->at = w->used;
+    w->type = type;
+    w->changes = true;
+    put(w, head, sizeof head);
+    put(w, w->key.data, w->key.len);
+}
+
+static void give(void *host, enum tm_entity_type type, const struct tm_op *op,
+                 struct tm_op_version stamp)
+{
+    struct writing *w = host;
+    const struct tm_link_filter *f = &w->y->out->link->filter;
+    size_t most = 8 + w->key.len + 8 + sizeof stamp + 8 + op->name.len + op->value.len;
+    unsigned at = w->op++;
+    if (w->full || at < w->y->skip || !f->forwards(f->host, stamp.origin) ||
+        stamp.origin == TM_ORIGIN_NONE)
+        return;
+    if (w->used + most > TM_LINK_RAW_MAX) {
+        w->full = true;
+        w->y->skip = at;
+        return;
+    }
+    if (!w->changes || w->type != type)
+        begin_change(w, type);
+    if (tm_stamp_compare(w->stamp, stamp) != 0) {
+        struct tm_op stamped = {.code = TM_OP_STAMPED, .value = tm_bytes_of(&stamp, sizeof stamp)};
+        put_op(w, &stamped);
+        w->stamp = stamp;
+    }
+    put_op(w, op);
+}
+
+static void write_state(void *host, struct tm_bytes key)
+{
+    struct writing *w = host;
+    const struct tm_link_out *out = w->y->out;
+    if (w->full || !ships(out, key))
+        return;
+    w->key = key;
+    w->op = 0;
+    tm_link_state(out->link->ops->store(out->link->host, out), key, give, w);
+    end_change(w);
+}
+
+static uint32_t write_states(struct tm_link_sync *y)
+{
+    const struct tm_link_out *out = y->out;
+    struct writing w = {.y = y};
+    while (y->sent < y->sends && w.used < out->link->limits.batch_bytes && !w.full) {
+        uint64_t order = y->send[y->sent];
+        uint64_t end = order + 1 < TM_LINK_ORDERS ? order + 1 : 0;
+        (void)tm_link_keys(out->link->ops->store(out->link->host, out), order, end, UINT32_MAX,
+                           write_state, &w);
+        if (w.full)
+            break; /* a large one goes on in the next message */
+        y->sent++;
+        y->skip = 0;
+        tm_counter_add(out->link->ctx->counters, TM_COUNTER_link_resync_keys, 1);
+    }
+    return w.used;
+}
+
+static enum tm_err send_state(struct tm_link_sync *y)
+{
+    struct tm_link_out *out = y->out;
+    struct tm_link_outlet *link = out->link;
+    unsigned sent = y->sent, skip = y->skip;
+    uint32_t drops = (uint32_t)tm_min_u64(y->drops - y->dropped, TM_LINK_DROPS);
+    struct tm_bytes raw = tm_bytes_of(link->raw, write_states(y));
+    bool last = y->sent == y->sends && y->dropped + drops == y->drops && y->end == TM_LINK_ORDERS;
+    struct tm_link_state_head head = {.stream = stream_of(out),
+                                      .hlc = out->sync_hlc,
+                                      .stands = out->sync_stands,
+                                      .to = out->sync_to,
+                                      .raw_hash = tm_hash64(raw.data, raw.len, 0),
+                                      .raw_len = (uint32_t)raw.len,
+                                      .packed_len =
+                                          tm_link_pack(raw, link->packed, TM_LINK_RAW_MAX),
+                                      .round = ++y->round,
+                                      .drops = drops,
+                                      .last = last};
+    struct tm_bytes body = tm_bytes_of(link->packed, head.packed_len);
+    if (head.packed_len == 0) {
+        head.packed_len = head.raw_len;
+        body = raw;
+    }
+    struct tm_bytes pieces[3] = {tm_bytes_of(&head, sizeof head),
+                                 tm_bytes_of(y->drop + y->dropped, drops * sizeof *y->drop), body};
+    enum tm_err e = send(y, TM_MESSAGE_LINK_STATE, pieces, 3, TM_LINK_SYNC_WAITING);
+    if (e != TM_OK) {
+        y->sent = sent;
+        y->skip = skip;
+    } else {
+        y->dropped += drops;
+    }
+    return e;
+}
+
+/* ---- turns ---- */
+
+enum tm_err tm_link_sync_turn(struct tm_link_sync *y, uint64_t *wait)
+{
+    uint64_t now = tm_ctx_now(y->out->link->ctx);
+    enum tm_err e = TM_OK;
+    if (y->step == TM_LINK_SYNC_WALK)
+        e = ask(y);
+    else if (y->step == TM_LINK_SYNC_SEND)
+        e = send_state(y);
+    else if (now >= y->sent_at + ANSWER_NS)
+        return TM_ERR_CLOSED;
+    *wait = e == TM_OK ? y->sent_at + ANSWER_NS : now + FULL_NS;
+    return e == TM_ERR_CLOSED ? e : TM_ERR_AGAIN;
+}
+
+static bool round_done(struct tm_link_sync *y)
+{
+    if (y->sent < y->sends || y->dropped < y->drops) {
+        y->step = TM_LINK_SYNC_SEND;
+        return false;
+    }
+    y->out->sync_cursor = y->end;
+    y->step = TM_LINK_SYNC_WALK;
+    return y->end == TM_LINK_ORDERS;
+}
+
+bool tm_link_sync_message(struct tm_link_sync *y, uint16_t type, struct tm_bytes body)
+{
+    struct tm_link_differs d;
+    struct tm_link_stated s;
+    if (type == TM_MESSAGE_LINK_STATED && tm_link_stated_decode(body, &s) == TM_OK &&
+        y->step == TM_LINK_SYNC_WAITING && s.round == y->round)
+        return round_done(y);
+    if (type != TM_MESSAGE_LINK_DIFFERS || tm_link_differs_decode(body, &d, y->theirs) != TM_OK ||
+        y->step != TM_LINK_SYNC_ASKED || d.round != y->round || d.end <= y->from || d.end > y->end)
+        return false;
+    y->theirs_count = d.keys;
+    y->end = d.end;
+    compare(y, &d);
+    if (y->end == TM_LINK_ORDERS)
+        y->step = TM_LINK_SYNC_SEND; /* the last one, if only for the position */
+    else
+        (void)round_done(y);
+    return false;
+}
