@@ -1,7 +1,9 @@
 /* The files of offers.  Storing writes beside the name, syncs, renames and syncs the folder: a file
  * of that name is whole.  A file that cannot be written leaves the image in memory as the only
  * copy, which is offered all the same.  One that cannot be read, or is damaged, is put aside under
- * a name ending in ".refused" and counted as lost.
+ * a name ending in ".refused" and counted as lost.  A file that goes, or gets that name, does so
+ * durably: it would be offered again after a loss of power, when the leader's log may reach back to
+ * its fork no more, and be counted as lost though it was merged, or twice.
  *
  * Each way is a list of disk operations, one after the other; the first that fails ends it. */
 #include "actors/offer_internal.h"
@@ -15,8 +17,8 @@ static const enum tm_disk_kind store_steps[] = {TM_DISK_OPEN,    TM_DISK_TRUNCAT
                                                 TM_DISK_SYNC,    TM_DISK_CLOSE,    TM_DISK_RENAME,
                                                 TM_DISK_SYNC_DIR};
 static const enum tm_disk_kind load_steps[] = {TM_DISK_OPEN, TM_DISK_READ, TM_DISK_CLOSE};
-static const enum tm_disk_kind remove_steps[] = {TM_DISK_UNLINK};
-static const enum tm_disk_kind refuse_steps[] = {TM_DISK_RENAME};
+static const enum tm_disk_kind remove_steps[] = {TM_DISK_UNLINK, TM_DISK_SYNC_DIR};
+static const enum tm_disk_kind refuse_steps[] = {TM_DISK_RENAME, TM_DISK_SYNC_DIR};
 
 static const struct tm_ctx *ctx_of(const struct tm_offer *x)
 {
@@ -103,7 +105,7 @@ static enum tm_disk_kind step_of(const struct tm_offer *x, unsigned step, unsign
         *count = TM_ARRAY_LEN(load_steps);
         return load_steps[step];
     }
-    *count = 1;
+    *count = TM_ARRAY_LEN(remove_steps);
     return x->refused ? refuse_steps[step] : remove_steps[step];
 }
 

@@ -183,12 +183,75 @@ static void what_is_put_aside_and_committed_after_all_is_dropped(void)
     close_cluster();
 }
 
+/* Whom its leader cannot help any more: the log begins behind what it holds now. */
+static void forget_the_past(unsigned node)
+{
+    struct tm_snapshot_info info;
+    struct tm_partition *p = (struct tm_partition *)(uintptr_t)part(node, 0);
+    struct tm_keeper *keeper = tm_sim_shard(sim, node, 0)->keeper;
+    CU_ASSERT_TRUE(tm_sim_snapshot(sim, node, 0));
+    tm_sim_run_for(sim, TM_SECONDS(2));
+    CU_ASSERT_TRUE_FATAL(tm_keeper_snapshot(keeper, 0, false, &info));
+    CU_ASSERT_TRUE(tm_keeper_give_up(keeper, p, info.walked_from));
+}
+
+/* A leader takes what only it has, and is cut off; it comes back to one that merges it, or, because
+ * its log begins later, refuses it. */
+static unsigned offer_from(bool refused)
+{
+    prepare();
+    config.eventual = true;
+    open_cluster();
+    unsigned a = leader();
+    tm_sim_isolate(sim, a, true);
+    CU_ASSERT_STRING_EQUAL(ask(a, "SET kept old"), "OK");
+    tm_sim_run_for(sim, TM_MS(5)); /* on its disk */
+    unsigned next = successor(a);
+    CU_ASSERT_STRING_EQUAL(ask(next, "SET more new"), "OK");
+    for (unsigned i = 0; i < 3 && refused; i++)
+        if (i != a)
+            forget_the_past(i);
+    tm_sim_isolate(sim, a, false);
+    settle(converged);
+    tm_sim_run_for(sim, TM_SECONDS(2));
+    CU_ASSERT_EQUAL(counted(a, TM_COUNTER_async_dropped), refused ? 1 : 0);
+    CU_ASSERT_STRING_EQUAL(ask(next, "GET kept"), refused ? "(nil)" : "old");
+    return a;
+}
+
+/* Else it would be offered again, to one that might refuse it, and be counted as lost. */
+static void what_was_merged_does_not_return_when_power_goes(void)
+{
+    unsigned a = offer_from(false);
+    CU_ASSERT_EQUAL(files_of_offers(a), 0);
+    tm_sim_end(sim, a, TM_SIM_POWER_NONE_KEPT);
+    restart(a);
+    CU_ASSERT_EQUAL(files_of_offers(a), 0);
+    settle(converged);
+    close_cluster();
+}
+
+static void what_was_refused_is_kept_and_counted_once(void)
+{
+    unsigned a = offer_from(true);
+    CU_ASSERT_EQUAL(files_of_offers(a), 1);
+    tm_sim_end(sim, a, TM_SIM_POWER_NONE_KEPT);
+    restart(a);
+    settle(converged);
+    tm_sim_run_for(sim, TM_SECONDS(2));
+    CU_ASSERT_EQUAL(files_of_offers(a), 1);
+    CU_ASSERT_EQUAL(counted(a, TM_COUNTER_async_dropped), 1);
+    close_cluster();
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(deleted_does_not_come_back_through_a_re_offer),
     TM_TEST(an_offer_survives_both_ends),
     TM_TEST(a_cut_that_comes_after_a_restart_is_counted),
     TM_TEST(what_is_replaced_behind_damage_comes_back),
     TM_TEST(what_is_put_aside_and_committed_after_all_is_dropped),
+    TM_TEST(what_was_merged_does_not_return_when_power_goes),
+    TM_TEST(what_was_refused_is_kept_and_counted_once),
 };
 
 TM_TEST_MAIN("sim/offers", tests)
