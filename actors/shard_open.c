@@ -54,13 +54,16 @@ static void on_failed(void *host, enum tm_err err)
 
 void tm_shard_tend_room(struct tm_shard *s)
 {
-    bool full = tm_wal_state(tm_log_set_wal(s->logs)) == TM_WAL_FULL &&
+    const struct tm_wal *wal = tm_log_set_wal(s->logs);
+    bool full = tm_wal_short(wal) &&
                 s->ctx->disk->free_bytes(s->ctx->disk) < 2 * s->options.wal_segment_bytes;
     if (full != s->disk_full)
         tm_ctx_log(s->ctx, full ? TM_LOG_ERROR : TM_LOG_INFO, full ? "disk_full" : "disk_has_room",
                    "text=\"%s\"",
-                   full ? "writes are refused until space is free" : "writes are taken again");
+                   full ? "writes are refused until space is free, large ones first"
+                        : "writes are taken again");
     s->disk_full = full;
+    full = full && tm_wal_state(wal) == TM_WAL_FULL; /* as to what is small */
     for (uint32_t i = 0; i < s->slots; i++)
         if (s->partitions[i] != NULL && !s->partitions[i]->stopping)
             tm_replica_room(&s->partitions[i]->replica, !full);

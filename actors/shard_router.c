@@ -202,7 +202,7 @@ void tm_shard_publish(struct tm_shard *s)
     tm_counter_set(out, TM_COUNTER_partitions_faulty, c.faulty);
     tm_counter_set(out, TM_COUNTER_memory_bytes, s->arena.bytes);
     tm_counter_set(out, TM_COUNTER_wal_segments, tm_wal_segments(wal));
-    tm_counter_set(out, TM_COUNTER_wals_full, tm_wal_state(wal) == TM_WAL_FULL);
+    tm_counter_set(out, TM_COUNTER_wals_full, tm_wal_short(wal));
 }
 
 static uint64_t of_node(const struct tm_shard *s, enum tm_counter which)

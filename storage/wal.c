@@ -87,10 +87,19 @@ static enum tm_err plan(const struct tm_wal *wal, uint32_t bytes, uint32_t spans
     return segment - end < leaves(wal, klass) ? none : TM_OK;
 }
 
-enum tm_err tm_wal_room(const struct tm_wal *wal, uint32_t bytes, enum tm_wal_class klass)
+static void note_refusal(struct tm_wal *wal, uint32_t bytes, enum tm_wal_class klass,
+                         enum tm_err err)
+{
+    if (klass == TM_WAL_EFFECT && err == TM_ERR_NOSPACE && bytes > wal->refused)
+        wal->refused = bytes;
+}
+
+enum tm_err tm_wal_room(struct tm_wal *wal, uint32_t bytes, enum tm_wal_class klass)
 {
     struct plan p;
-    return plan(wal, bytes, 1, klass, &p);
+    enum tm_err err = plan(wal, bytes, 1, klass, &p);
+    note_refusal(wal, bytes, klass, err);
+    return err;
 }
 
 void tm_wal_stage_begin(struct tm_wal *wal, bool advance)
@@ -172,6 +181,7 @@ enum tm_err tm_wal_append(struct tm_wal *wal, struct tm_bytes record, enum tm_wa
         return TM_ERR_TOOBIG;
     enum tm_err err = plan(wal, (uint32_t)record.len, count, klass, &p);
     if (err != TM_OK) {
+        note_refusal(wal, (uint32_t)record.len, klass, err);
         tm_wal_update_full(wal);
         return err;
     }
@@ -198,18 +208,29 @@ void tm_wal_update_full(struct tm_wal *wal)
 {
     struct plan p;
     wal->full = !wal->failed && plan(wal, 1024, 1, TM_WAL_EFFECT, &p) == TM_ERR_NOSPACE;
+    if (wal->refused != 0 && plan(wal, wal->refused, 1, TM_WAL_EFFECT, &p) == TM_OK)
+        wal->refused = 0;
+}
+
+bool tm_wal_short(const struct tm_wal *wal)
+{
+    return !wal->failed && (wal->full || wal->refused != 0);
 }
 
 void tm_wal_tell_space(struct tm_wal *wal)
 {
     tm_wal_update_full(wal);
-    if (wal->full == wal->full_told || wal->failed)
+    bool is_short = tm_wal_short(wal);
+    if (is_short == wal->short_told || wal->failed)
         return;
-    wal->full_told = wal->full;
-    tm_ctx_log(wal->ctx, wal->full ? TM_LOG_WARN : TM_LOG_INFO,
-               wal->full ? "wal_full" : "wal_space", "worker=%u", wal->config.worker);
+    wal->short_told = is_short;
+    if (is_short)
+        tm_ctx_log(wal->ctx, TM_LOG_WARN, "wal_full", "worker=%u refused_bytes=%u",
+                   wal->config.worker, wal->refused);
+    else
+        tm_ctx_log(wal->ctx, TM_LOG_INFO, "wal_space", "worker=%u", wal->config.worker);
     if (wal->config.callbacks.space != NULL)
-        wal->config.callbacks.space(wal->config.callbacks.host, !wal->full);
+        wal->config.callbacks.space(wal->config.callbacks.host, !is_short);
 }
 
 static uint64_t marker_due(const struct tm_wal *wal)
@@ -247,7 +268,7 @@ uint64_t tm_wal_next_deadline(const struct tm_wal *wal)
 {
     if (wal->failed)
         return UINT64_MAX;
-    if (wal->full != wal->full_told)
+    if (tm_wal_short(wal) != wal->short_told)
         return tm_ctx_now(wal->ctx);
     if (wal->stage != NULL && wal->large && wal->under_way == 0)
         return tm_wal_gathered_at(wal);

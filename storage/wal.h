@@ -130,7 +130,7 @@ struct tm_wal_callbacks {
     void (*durable)(void *host, uint64_t sequence, const struct tm_wal_span *spans, unsigned count);
     /* Poisoned, told once. */
     void (*failed)(void *host, enum tm_err err);
-    /* false: entered TM_WAL_FULL; true: left it. */
+    /* false: tm_wal_short began; true: it ended. */
     void (*space)(void *host, bool available);
 };
 
@@ -191,7 +191,12 @@ bool tm_wal_idle(const struct tm_wal *wal);
 /* May a record of `bytes` be appended now?  TM_OK, TM_ERR_FULL (too much under way: try next
  * turn), TM_ERR_NOSPACE, TM_ERR_TOOBIG, TM_ERR_IO (failed).  A TM_OK holds until the next append
  * or flush.  A leader asks before it evaluates. */
-enum tm_err tm_wal_room(const struct tm_wal *wal, uint32_t bytes, enum tm_wal_class klass);
+enum tm_err tm_wal_room(struct tm_wal *wal, uint32_t bytes, enum tm_wal_class klass);
+
+/* Effects are refused for lack of space: all of them (TM_WAL_FULL), or, as far as is known from
+ * tm_wal_room and tm_wal_append, large ones.  Leaves this state by itself, when there is room for
+ * what was refused. */
+bool tm_wal_short(const struct tm_wal *wal);
 
 /* Appends one encoded record (a multiple of 8 bytes, copied) to the block being gathered.  spans
  * tells the directory what it is: one span for a record of one partition, several for one that

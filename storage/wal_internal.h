@@ -103,7 +103,9 @@ struct tm_wal {
     struct tm_disk *disk;
     bool failed;
     bool full;
-    bool full_told;
+    bool short_told;
+    uint32_t
+        refused; /* the largest effect for which there was no space, and is none yet; 0: none */
 
     /* Blocks. */
     struct tm_wal_buffer ring[TM_WAL_BUFFERS];

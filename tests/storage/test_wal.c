@@ -365,6 +365,31 @@ static void a_full_disk_refuses_effects_takes_hard_state_and_resumes(void)
     teardown(f);
 }
 
+/* The rest of the last segment takes small effects still. */
+static void a_full_disk_that_refuses_large_effects_says_so(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    tm_sim_disk_set_capacity(f->env.sd, tm_sim_disk_used(f->env.sd));
+    while (tm_wal_room(f->wal, TM_KIB(16), TM_WAL_EFFECT) != TM_ERR_NOSPACE) {
+        CU_ASSERT_FALSE_FATAL(tm_wal_short(f->wal));
+        CU_ASSERT_FATAL(append_one(f, 1, 900, TM_WAL_EFFECT) == TM_OK);
+        settle_idle(f);
+    }
+    tm_wal_tick(f->wal);
+    CU_ASSERT(tm_wal_short(f->wal) && !f->space);
+    CU_ASSERT(tm_wal_state(f->wal) == TM_WAL_RUNNING);
+    CU_ASSERT(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_OK);
+    settle_idle(f);
+    CU_ASSERT_TRUE(tm_wal_short(f->wal));
+    tm_sim_disk_set_capacity(f->env.sd, 0);
+    pass_time(f, TM_SECONDS(1));
+    tm_sim_disk_drain(f->env.sd);
+    tm_wal_tick(f->wal);
+    CU_ASSERT(!tm_wal_short(f->wal) && f->space);
+    CU_ASSERT(tm_wal_room(f->wal, TM_KIB(16), TM_WAL_EFFECT) == TM_OK);
+    teardown(f);
+}
+
 static void released_segments_are_used_again_and_do_not_come_back(void)
 {
     struct fixture *f = setup(tm_test_seed());
@@ -651,6 +676,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_failed_write_poisons_for_good),
     TM_TEST(a_failed_flush_poisons_too),
     TM_TEST(a_full_disk_refuses_effects_takes_hard_state_and_resumes),
+    TM_TEST(a_full_disk_that_refuses_large_effects_says_so),
     TM_TEST(released_segments_are_used_again_and_do_not_come_back),
     TM_TEST(a_segment_with_rot_is_not_used_again),
     TM_TEST(the_segment_of_the_last_durable_block_is_not_released),
