@@ -222,6 +222,6 @@ enum tm_link_sharing tm_links_sharing(void *host, struct tm_bytes key, uint64_t 
     l->shared = tm_link_plan_shared(plan, type) ? TM_LINK_MANY : TM_LINK_NONE;
     for (unsigned i = 0; i < plan->out_count && l->shared == TM_LINK_NONE; i++)
         if (tm_link_plan_out(plan, i, type) == TM_LINK_CARRIED)
-            l->shared = TM_LINK_ONE;
+            l->shared = TM_LINK_MANY; /* its target keeps tombstones, and both hold the same */
     return l->shared;
 }

@@ -294,7 +294,8 @@ static struct tm_directory *propose(const struct tm_sim_config *c)
                                      .count = c->nodes,
                                      .partitions = c->partitions,
                                      .copies = c->copies,
-                                     .eventual = c->eventual};
+                                     .eventual = c->eventual,
+                                     .blocks = c->place != NULL ? c->place->blocks : NULL};
     tm_directory_propose(d, &spec);
     return d;
 }

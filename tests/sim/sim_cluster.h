@@ -26,7 +26,8 @@ struct tm_sim;
 /* What a cluster has to know to be one of several (tests/sim/sim_world.h). */
 struct tm_sim_place {
     struct tm_sim_wire *wire; /* between clusters; its nodes are blocks */
-    unsigned first;           /* this cluster's nodes are blocks from this one on */
+    unsigned first;           /* this cluster's nodes are blocks from this one on: */
+    const unsigned *blocks;   /* of each node */
     const struct tm_link_site *sites;
     unsigned site_count; /* of the other clusters */
     void *host;

@@ -174,6 +174,8 @@ static void describe(struct tm_sim_node *n)
                                           .partitions = n->sim->file_partitions,
                                           .copies = n->sim->file_copies,
                                           .eventual = n->sim->file_eventual}};
+    if (c->place != NULL)
+        n->shared.spec.blocks = c->place->blocks;
     n->shared.file = n->shared.spec;
     if (c->place != NULL) {
         n->known = (struct tm_link_known){0};

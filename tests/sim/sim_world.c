@@ -10,6 +10,7 @@
 struct cluster {
     struct tm_sim *sim;
     struct tm_sim_place place;
+    unsigned blocks[TM_SIM_NODES_MAX];
     struct tm_link_site sites[TM_SIM_CLUSTERS_MAX - 1];
     char facts[16384];
 };
@@ -275,9 +276,12 @@ static void make_cluster(struct tm_sim_world *w, unsigned cluster)
     struct tm_sim_config config = w->config.cluster[cluster];
     c->place = (struct tm_sim_place){.wire = w->wire,
                                      .first = tm_sim_world_block(w, cluster, 0),
+                                     .blocks = c->blocks,
                                      .sites = c->sites,
                                      .host = w,
                                      .run_until = run_until};
+    for (unsigned i = 0; i < config.nodes; i++)
+        c->blocks[i] = c->place.first + i;
     for (unsigned j = 0; j < w->config.clusters; j++)
         if (j != cluster)
             fill_site(w, j, &c->sites[c->place.site_count++]);

@@ -1,0 +1,88 @@
+/* sim_links.h: drawn runs of two or three linked clusters, and what has to hold in them.
+ *
+ * While it lasts, clients at every cluster write keys of several types; nodes, whole clusters, the
+ * wire between and the clocks have their troubles.  Then all is made well, and within a while
+ *
+ *   - clusters that share a type hold the same of each of its keys (tm_link_hash),
+ *   - nothing that a link's filter leaves out is at its target,
+ *   - counters are what was added to them at all clusters together: each increment once,
+ *   - what only one cluster writes is as it was written last, and deleted for good if that was a
+ *     deletion.
+ *
+ * At any time who reads at a target sees what one writer did in its order: a number that is counted
+ * up never falls, and of two keys of one partition the second is never ahead.
+ *
+ * One seed is one run.  One thread. */
+#ifndef TM_TESTS_SIM_SIM_LINKS_H
+#define TM_TESTS_SIM_SIM_LINKS_H
+
+#include "tests/sim/sim_world.h"
+
+/* X(shape): which links there are. */
+#define TM_SIM_LINKS_SHAPES(X)                                                                     \
+    X(ONE_WAY)                                                                                     \
+    X(BOTH_WAYS)                                                                                   \
+    X(MESH)                                                                                        \
+    X(CHAIN)
+
+enum tm_sim_links_shape {
+#define X(shape) TM_SIM_LINKS_##shape,
+    TM_SIM_LINKS_SHAPES(X)
+#undef X
+};
+const char *tm_sim_links_shape_name(enum tm_sim_links_shape shape);
+
+/* X(FAULT, word) */
+#define TM_SIM_LINKS_FAULTS(X)                                                                     \
+    X(KILL, "kill")                                                                                \
+    X(POWER, "power")                                                                              \
+    X(STOP, "stop")                                                                                \
+    X(PAUSE, "pause")                                                                              \
+    X(CLUSTER, "cluster")                                                                          \
+    X(CUT, "cut")                                                                                  \
+    X(HALF_CUT, "half-cut")                                                                        \
+    X(LOSSY, "lossy")                                                                              \
+    X(CLOCK, "clock")                                                                              \
+    X(TRANSFER, "transfer")                                                                        \
+    X(SNAPSHOT, "snapshot")
+
+enum tm_sim_links_fault {
+#define X(fault, word) TM_SIM_LINKS_##fault,
+    TM_SIM_LINKS_FAULTS(X)
+#undef X
+        TM_SIM_LINKS_FAULT_COUNT
+};
+const char *tm_sim_links_fault_name(enum tm_sim_links_fault fault);
+
+#define TM_SIM_LINKS_TYPES 4 /* "A" to "D" */
+
+struct tm_sim_links_plan {
+    uint64_t seed, faults_ns;
+    enum tm_sim_links_shape shape;
+    struct tm_sim_world_config world;
+    char filter[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX][128];
+    uint8_t ships[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX]; /* bit t: the link takes type t */
+    uint8_t reach[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX]; /* also over others, by transit */
+    uint8_t may_write[TM_SIM_CLUSTERS_MAX];                  /* bit t: clients there do */
+    unsigned clients;                                        /* a cluster */
+    bool deletes, expires;
+    uint64_t fault_mean_ns[TM_SIM_LINKS_FAULT_COUNT]; /* 0: never */
+};
+
+/* Draws a run whose faults last that long. */
+void tm_sim_links_draw(struct tm_sim_links_plan *plan, uint64_t seed, uint64_t faults_ns);
+
+struct tm_sim_links_result {
+    bool good;
+    char why[512];
+    uint64_t hash, simulated_ns, settled_ns; /* the latter: after all was well */
+    uint64_t commands, refused, unknown, reads;
+    uint64_t batches, changes; /* that targets took */
+    uint64_t fired[TM_SIM_LINKS_FAULT_COUNT];
+};
+
+/* Runs it.  log: NULL, none. */
+void tm_sim_links_run(const struct tm_sim_links_plan *plan, FILE *log,
+                      struct tm_sim_links_result *out);
+
+#endif

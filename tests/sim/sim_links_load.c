@@ -1,0 +1,491 @@
+/* A client is one connection with one command under way.  What it asks next is up to its part:
+ * writers draw; owners go through a cycle over their own keys, each step of which is repeated until
+ * it is answered, so that it is known how their keys end; readers look at owners' keys of other
+ * clusters; examiners, at the end, read everything once. */
+#include "tests/sim/sim_links_load.h"
+
+#include "runtime/rng.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+
+#define CLIENTS_MAX  64
+#define FORGOTTEN_NS TM_SECONDS(6) /* what was not answered does not happen any more after that */
+
+enum part { WRITER, OWNER, READER, EXAMINER };
+
+/* The keys of one cluster's owner: in one slot, so in one partition.  x is set before y. */
+struct own {
+    unsigned cluster, type;
+    uint64_t x, y; /* as they were set last, and answered */
+    uint64_t seen_x[TM_SIM_CLUSTERS_MAX], seen_y[TM_SIM_CLUSTERS_MAX]; /* by readers there */
+    bool gone; /* the third key was deleted last */
+};
+
+struct client {
+    struct tm_sim_links_load *load;
+    enum part part;
+    unsigned cluster;
+    struct tm_sim_conn *conn;
+    uint64_t next_at; /* of its next command; UINT64_MAX: one is under way */
+    unsigned step;
+    struct own *own;  /* OWNER, READER */
+    unsigned counter; /* WRITER: type * KEYS + key of an increment under way, + 1 */
+    int64_t adding;
+    uint64_t at; /* EXAMINER: key number */
+    bool done;
+};
+
+struct tm_sim_links_load {
+    struct tm_sim_world *w;
+    const struct tm_sim_links_plan *plan;
+    struct tm_rng rng;
+    bool stopping;
+    struct client clients[CLIENTS_MAX];
+    unsigned count;
+    struct own own[TM_SIM_CLUSTERS_MAX * TM_SIM_LINKS_TYPES];
+    unsigned owns;
+    uint64_t value;
+    /* By cluster, type, key: what was added and answered; what may have been. */
+    int64_t added[TM_SIM_CLUSTERS_MAX][TM_SIM_LINKS_TYPES][TM_SIM_LINKS_KEYS];
+    int64_t maybe[TM_SIM_CLUSTERS_MAX][TM_SIM_LINKS_TYPES][TM_SIM_LINKS_KEYS];
+    uint64_t commands, refused, unknown, reads;
+};
+
+static struct tm_sim *sim_of(const struct client *c)
+{
+    return tm_sim_world_cluster(c->load->w, c->cluster);
+}
+
+static uint64_t below(struct tm_sim_links_load *l, uint64_t bound)
+{
+    return tm_rng_below(&l->rng, bound);
+}
+
+void tm_sim_links_key(unsigned type, unsigned i, char key[TM_SIM_LINKS_KEY_SIZE])
+{
+    snprintf(key, TM_SIM_LINKS_KEY_SIZE, "%c:%u", 'A' + (int)type, i);
+}
+
+static void own_key(const struct own *o, const char *which, char key[TM_SIM_LINKS_KEY_SIZE])
+{
+    snprintf(key, TM_SIM_LINKS_KEY_SIZE, "%c:{%s}%s", 'A' + (int)o->type,
+             tm_sim_world_name(o->cluster), which);
+}
+
+/* ---- asking ---- */
+
+static void ask(struct client *c, const char *fmt, ...) TM_PRINTF(2, 3);
+
+/* Words with one blank between them. */
+static void ask(struct client *c, const char *fmt, ...)
+{
+    char line[512], out[1024];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(line, sizeof line, fmt, args);
+    va_end(args);
+    unsigned words = 1;
+    for (const char *p = line; *p != '\0'; p++)
+        words += *p == ' ';
+    size_t used = (size_t)snprintf(out, sizeof out, "*%u\r\n", words);
+    for (char *word = strtok(line, " "); word != NULL; word = strtok(NULL, " "))
+        used +=
+            (size_t)snprintf(out + used, sizeof out - used, "$%zu\r\n%s\r\n", strlen(word), word);
+    c->load->commands++;
+    c->next_at = UINT64_MAX;
+    tm_sim_send(c->conn, tm_bytes_of(out, used));
+}
+
+/* Counters have the last keys of a type; they are only added to. */
+static bool is_counter(unsigned key)
+{
+    return key >= TM_SIM_LINKS_KEYS - 2;
+}
+
+static void write_counter(struct client *c, unsigned type, unsigned key, const char *name)
+{
+    c->counter = type * TM_SIM_LINKS_KEYS + key + 1;
+    c->adding = (int64_t)below(c->load, 9) + 1;
+    ask(c, "INCRBY %s %lld", name, (long long)c->adding);
+}
+
+static void write_shared(struct client *c)
+{
+    struct tm_sim_links_load *l = c->load;
+    const struct tm_sim_links_plan *p = l->plan;
+    char key[TM_SIM_LINKS_KEY_SIZE];
+    unsigned type;
+    do
+        type = (unsigned)below(l, TM_SIM_LINKS_TYPES);
+    while ((p->may_write[c->cluster] >> type & 1) == 0);
+    unsigned i = (unsigned)below(l, TM_SIM_LINKS_KEYS), what = (unsigned)below(l, 100);
+    const char *here = tm_sim_world_name(c->cluster);
+    unsigned long long value = ++l->value;
+    tm_sim_links_key(type, i, key);
+    if (is_counter(i))
+        write_counter(c, type, i, key);
+    else if (p->deletes && what < 8)
+        ask(c, "DEL %s", key);
+    else if (p->expires && what < 12)
+        ask(c, "PEXPIRE %s %u", key, (unsigned)below(l, 3000) + 1);
+    else if (p->expires && what < 14)
+        ask(c, "PERSIST %s", key);
+    else if (i % 3 == 0)
+        ask(c, "SET %s %s.%llu", key, here, value);
+    else if (i % 3 == 1 && p->deletes && what < 25)
+        ask(c, "HDEL %s f%u", key, (unsigned)below(l, 4));
+    else if (i % 3 == 1)
+        ask(c, "HSET %s f%u %s.%llu", key, (unsigned)below(l, 4), here, value);
+    else
+        ask(c, "%s %s m%u", p->deletes && what < 40 ? "SREM" : "SADD", key, (unsigned)below(l, 6));
+}
+
+/* x, y, then the third key comes and goes. */
+static void write_own(struct client *c)
+{
+    struct own *o = c->own;
+    char key[TM_SIM_LINKS_KEY_SIZE];
+    static const char *const keys[] = {"x", "y", "z", "z"};
+    own_key(o, keys[c->step], key);
+    if (c->step < 3)
+        ask(c, "SET %s %llu", key, (unsigned long long)(c->step == 1 ? o->y : o->x) + 1);
+    else
+        ask(c, "DEL %s", key);
+}
+
+static void read_own(struct client *c)
+{
+    char x[TM_SIM_LINKS_KEY_SIZE], y[TM_SIM_LINKS_KEY_SIZE];
+    own_key(c->own, "x", x);
+    own_key(c->own, "y", y);
+    c->load->reads++;
+    ask(c, "MGET %s %s", x, y);
+}
+
+/* All shared keys, then all owners' keys. */
+static void read_next(struct client *c)
+{
+    char key[TM_SIM_LINKS_KEY_SIZE];
+    unsigned shared = TM_SIM_LINKS_TYPES * TM_SIM_LINKS_KEYS;
+    c->load->reads++;
+    if (c->at >= shared) {
+        static const char *const keys[] = {"x", "y", "z"};
+        own_key(&c->load->own[(c->at - shared) / 3], keys[(c->at - shared) % 3], key);
+        ask(c, "GET %s", key);
+        return;
+    }
+    unsigned i = (unsigned)c->at % TM_SIM_LINKS_KEYS;
+    tm_sim_links_key((unsigned)c->at / TM_SIM_LINKS_KEYS, i, key);
+    if (is_counter(i) || i % 3 == 0)
+        ask(c, "GET %s", key);
+    else
+        ask(c, "%s %s", i % 3 == 1 ? "HGETALL" : "SMEMBERS", key);
+}
+
+/* ---- answers ---- */
+
+static bool is_error(struct tm_bytes reply)
+{
+    return reply.len > 0 && reply.data[0] == '-';
+}
+
+static bool unknown(struct tm_bytes reply)
+{
+    return memmem(reply.data, reply.len, "unknown", 7) != NULL ||
+           memmem(reply.data, reply.len, "UNKNOWN", 7) != NULL;
+}
+
+/* The number of a bulk string at *at, 0 for none; moves *at behind it. */
+static uint64_t take_number(struct tm_bytes reply, size_t *at)
+{
+    char text[32] = "";
+    const char *p = (const char *)reply.data + *at;
+    long len = strtol(p + 1, NULL, 10);
+    const char *body = memchr(p, '\n', reply.len - *at);
+    TM_ASSERT(body != NULL && len < 30);
+    body++;
+    *at = (size_t)(body - (const char *)reply.data);
+    if (len < 0)
+        return 0;
+    memcpy(text, body, (size_t)len);
+    *at += (size_t)len + 2;
+    return strtoull(text, NULL, 10);
+}
+
+static void take_counter(struct client *c, bool good, bool maybe)
+{
+    struct tm_sim_links_load *l = c->load;
+    unsigned type = (c->counter - 1) / TM_SIM_LINKS_KEYS,
+             key = (c->counter - 1) % TM_SIM_LINKS_KEYS;
+    if (c->counter == 0)
+        return;
+    c->counter = 0;
+    if (good)
+        l->added[c->cluster][type][key] += c->adding;
+    else if (maybe)
+        l->maybe[c->cluster][type][key] += c->adding;
+}
+
+/* One step of the cycle is done; a repeated one did nothing else. */
+static void take_own(struct client *c)
+{
+    struct own *o = c->own;
+    if (c->step == 0)
+        o->x++;
+    else if (c->step == 1)
+        o->y++;
+    o->gone = c->step == 3;
+    c->step = (c->step + 1) % 4;
+}
+
+static void take_read(struct client *c, struct tm_bytes reply)
+{
+    struct own *o = c->own;
+    size_t at = 0;
+    if (reply.len < 4 || memcmp(reply.data, "*2\r\n", 4) != 0)
+        return;
+    at = 4;
+    uint64_t x = take_number(reply, &at), y = take_number(reply, &at);
+    if (x < y || x < o->seen_x[c->cluster] || y < o->seen_y[c->cluster])
+        tm_sim_wrong(
+            sim_of(c), "of %s's keys of type %c %s sees x = %llu and y = %llu after %llu and %llu",
+            tm_sim_world_name(o->cluster), 'A' + (int)o->type, tm_sim_world_name(c->cluster),
+            (unsigned long long)x, (unsigned long long)y, (unsigned long long)o->seen_x[c->cluster],
+            (unsigned long long)o->seen_y[c->cluster]);
+    o->seen_x[c->cluster] = x;
+    o->seen_y[c->cluster] = y;
+}
+
+/* ---- the end ---- */
+
+static bool reaches(const struct tm_sim_links_load *l, unsigned from, unsigned to, unsigned type)
+{
+    return from == to || (l->plan->reach[from][to] >> type & 1) != 0;
+}
+
+static void judge_counter(struct client *c, unsigned type, unsigned key, struct tm_bytes reply)
+{
+    struct tm_sim_links_load *l = c->load;
+    int64_t least = 0, most = 0;
+    size_t at = 0;
+    int64_t value = (int64_t)take_number(reply, &at);
+    for (unsigned i = 0; i < l->plan->world.clusters; i++)
+        if (reaches(l, i, c->cluster, type)) {
+            least += l->added[i][type][key];
+            most += l->added[i][type][key] + l->maybe[i][type][key];
+        }
+    if (value < least || value > most)
+        tm_sim_wrong(sim_of(c), "counter %c:%u at %s is %lld, and %lld to %lld were added",
+                     'A' + (int)type, key, tm_sim_world_name(c->cluster), (long long)value,
+                     (long long)least, (long long)most);
+}
+
+/* Values say where they were written. */
+static void judge_values(struct client *c, unsigned type, unsigned key, struct tm_bytes reply)
+{
+    for (unsigned i = 0; i < c->load->plan->world.clusters; i++) {
+        char mark[32];
+        size_t len = (size_t)snprintf(mark, sizeof mark, "%s.", tm_sim_world_name(i));
+        if (!reaches(c->load, i, c->cluster, type) &&
+            memmem(reply.data, reply.len, mark, len) != NULL)
+            tm_sim_wrong(sim_of(c), "%c:%u at %s holds what %s wrote, which no link takes there",
+                         'A' + (int)type, key, tm_sim_world_name(c->cluster), tm_sim_world_name(i));
+    }
+}
+
+static void judge_own(struct client *c, const struct own *o, unsigned which, struct tm_bytes reply)
+{
+    size_t at = 0;
+    uint64_t expected = which == 0 ? o->x : which == 1 ? o->y : 0;
+    bool there = reply.len > 1 && reply.data[1] != '-';
+    uint64_t value = take_number(reply, &at);
+    if (!reaches(c->load, o->cluster, c->cluster, o->type))
+        expected = 0;
+    if (value != expected || (expected == 0 && there))
+        tm_sim_wrong(sim_of(c), "%s's key %c of type %c is %llu at %s, not %llu",
+                     tm_sim_world_name(o->cluster), "xyz"[which], 'A' + (int)o->type,
+                     (unsigned long long)value, tm_sim_world_name(c->cluster),
+                     (unsigned long long)expected);
+}
+
+static void judge(struct client *c, struct tm_bytes reply)
+{
+    unsigned shared = TM_SIM_LINKS_TYPES * TM_SIM_LINKS_KEYS, at = (unsigned)c->at++;
+    if (at >= shared)
+        judge_own(c, &c->load->own[(at - shared) / 3], (at - shared) % 3, reply);
+    else if (is_counter(at % TM_SIM_LINKS_KEYS))
+        judge_counter(c, at / TM_SIM_LINKS_KEYS, at % TM_SIM_LINKS_KEYS, reply);
+    else
+        judge_values(c, at / TM_SIM_LINKS_KEYS, at % TM_SIM_LINKS_KEYS, reply);
+    c->done = c->at == shared + 3 * c->load->owns;
+}
+
+static void rest(struct client *c)
+{
+    uint64_t now = tm_sim_world_now(c->load->w);
+    c->next_at = now + (c->part == EXAMINER ? 0 : TM_MS(5 + below(c->load, 60)));
+}
+
+static void on_reply(void *host, struct tm_sim_conn *conn, struct tm_bytes reply)
+{
+    struct client *c = host;
+    bool good = !is_error(reply);
+    (void)conn;
+    c->load->refused += !good;
+    c->load->unknown += !good && unknown(reply);
+    if (c->part == WRITER)
+        take_counter(c, good, unknown(reply));
+    else if (c->part == OWNER && good)
+        take_own(c);
+    else if (c->part == READER && good)
+        take_read(c, reply);
+    else if (c->part == EXAMINER && good)
+        judge(c, reply);
+    rest(c);
+    if (!good && c->part == OWNER)
+        c->next_at += FORGOTTEN_NS;
+}
+
+static void on_closed(void *host, struct tm_sim_conn *conn)
+{
+    struct client *c = host;
+    (void)conn;
+    c->conn = NULL;
+    take_counter(c, false, true);
+    rest(c);
+    if (c->part == OWNER)
+        c->next_at += FORGOTTEN_NS;
+}
+
+/* ---- turns ---- */
+
+static bool wants(const struct client *c)
+{
+    if (c->part == EXAMINER)
+        return !c->done;
+    if (!c->load->stopping)
+        return true;
+    /* An owner ends with a deletion. */
+    return c->part == OWNER && !(c->step == 0 && c->own->gone);
+}
+
+static uint64_t next(void *host)
+{
+    const struct tm_sim_links_load *l = host;
+    uint64_t at = UINT64_MAX;
+    for (unsigned i = 0; i < l->count; i++)
+        if (wants(&l->clients[i]))
+            at = tm_min_u64(at, l->clients[i].next_at);
+    return at;
+}
+
+static void act_client(struct client *c)
+{
+    static const struct tm_sim_client callbacks = {.reply = on_reply, .closed = on_closed};
+    struct tm_sim_client mine = callbacks;
+    unsigned node, worker;
+    mine.host = c;
+    if (c->conn == NULL)
+        c->conn = tm_sim_connect_any(sim_of(c), &c->load->rng, &mine, &node, &worker);
+    if (c->conn == NULL) {
+        c->next_at = tm_sim_world_now(c->load->w) + TM_MS(5);
+        return;
+    }
+    if (c->part == WRITER)
+        write_shared(c);
+    else if (c->part == OWNER)
+        write_own(c);
+    else if (c->part == READER)
+        read_own(c);
+    else
+        read_next(c);
+}
+
+static void act(void *host)
+{
+    struct tm_sim_links_load *l = host;
+    for (unsigned i = 0; i < l->count; i++)
+        if (wants(&l->clients[i]) && l->clients[i].next_at <= tm_sim_world_now(l->w))
+            act_client(&l->clients[i]);
+}
+
+/* ---- life ---- */
+
+static struct client *add(struct tm_sim_links_load *l, enum part part, unsigned cluster,
+                          struct own *own)
+{
+    TM_ASSERT(l->count < CLIENTS_MAX);
+    struct client *c = &l->clients[l->count++];
+    *c = (struct client){.load = l,
+                         .part = part,
+                         .cluster = cluster,
+                         .own = own,
+                         .next_at = tm_sim_world_now(l->w) + below(l, TM_MS(10))};
+    return c;
+}
+
+/* An owner where somebody else can see what it does. */
+static void add_owner(struct tm_sim_links_load *l, unsigned cluster, unsigned type)
+{
+    struct own *o = &l->own[l->owns++];
+    *o = (struct own){.cluster = cluster, .type = type, .gone = true};
+    add(l, OWNER, cluster, o);
+    for (unsigned j = 0; j < l->plan->world.clusters; j++)
+        if (j != cluster && reaches(l, cluster, j, type))
+            add(l, READER, j, o);
+}
+
+struct tm_sim_links_load *tm_sim_links_load_new(struct tm_sim_world *w,
+                                                const struct tm_sim_links_plan *plan)
+{
+    struct tm_sim_links_load *l = calloc(1, sizeof *l);
+    TM_ASSERT(l != NULL);
+    l->w = w;
+    l->plan = plan;
+    tm_rng_seed(&l->rng, plan->seed ^ 0x6c6f6164);
+    for (unsigned i = 0; i < plan->world.clusters; i++) {
+        unsigned type = (unsigned)below(l, TM_SIM_LINKS_TYPES);
+        for (unsigned k = 0; plan->may_write[i] != 0 && k < plan->clients; k++)
+            add(l, WRITER, i, NULL);
+        if ((plan->may_write[i] >> type & 1) != 0)
+            add_owner(l, i, type);
+    }
+    struct tm_sim_driver d = {.host = l, .next = next, .act = act};
+    tm_sim_world_drive(w, &d);
+    return l;
+}
+
+void tm_sim_links_load_free(struct tm_sim_links_load *l)
+{
+    free(l);
+}
+
+bool tm_sim_links_load_stop(struct tm_sim_links_load *l)
+{
+    bool quiet = true;
+    l->stopping = true;
+    for (unsigned i = 0; i < l->count; i++)
+        quiet &= !wants(&l->clients[i]) && l->clients[i].next_at != UINT64_MAX;
+    return quiet;
+}
+
+bool tm_sim_links_load_examine(struct tm_sim_links_load *l)
+{
+    bool done = true, begun = false;
+    for (unsigned i = 0; i < l->count; i++)
+        begun |= l->clients[i].part == EXAMINER;
+    for (unsigned i = 0; !begun && i < l->plan->world.clusters; i++)
+        add(l, EXAMINER, i, NULL);
+    for (unsigned i = 0; i < l->count; i++)
+        done &= l->clients[i].part != EXAMINER || l->clients[i].done;
+    return done;
+}
+
+void tm_sim_links_load_count(const struct tm_sim_links_load *l, struct tm_sim_links_result *out)
+{
+    out->commands = l->commands;
+    out->refused = l->refused;
+    out->unknown = l->unknown;
+    out->reads = l->reads;
+}

@@ -1,0 +1,32 @@
+/* sim_links_load.h: the clients of linked clusters, and what they know of how it has to end.
+ *
+ * At each cluster some clients write into keys that all share; one writes keys of its own, in an
+ * order that others can check; one reads what those of other clusters wrote.  One thread. */
+#ifndef TM_TESTS_SIM_SIM_LINKS_LOAD_H
+#define TM_TESTS_SIM_SIM_LINKS_LOAD_H
+
+#include "tests/sim/sim_links.h"
+
+#define TM_SIM_LINKS_KEYS     8 /* of each type, shared */
+#define TM_SIM_LINKS_KEY_SIZE 48
+
+struct tm_sim_links_load;
+
+struct tm_sim_links_load *tm_sim_links_load_new(struct tm_sim_world *w,
+                                                const struct tm_sim_links_plan *plan);
+void tm_sim_links_load_free(struct tm_sim_links_load *l);
+
+/* No new commands, except those that bring the clients' own keys to their ends; true when all are
+ * answered. */
+bool tm_sim_links_load_stop(struct tm_sim_links_load *l);
+
+/* The cluster is whole and at rest: reads all keys there, and compares.  False: not done yet, call
+ * again later; what is wrong is told by tm_sim_wrong. */
+bool tm_sim_links_load_examine(struct tm_sim_links_load *l);
+
+/* Shared key number i of type t. */
+void tm_sim_links_key(unsigned type, unsigned i, char key[TM_SIM_LINKS_KEY_SIZE]);
+
+void tm_sim_links_load_count(const struct tm_sim_links_load *l, struct tm_sim_links_result *out);
+
+#endif

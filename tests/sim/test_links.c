@@ -1,0 +1,88 @@
+/* Drawn runs of linked clusters, of each shape; tidemill-sim-links has more of them. */
+#include "tests/sim/sim_links.h"
+#include "tests/test.h"
+
+static struct tm_sim_links_plan plan;
+static struct tm_sim_links_result result, again;
+
+/* The first seed from that one on whose run has the shape. */
+static void draw(enum tm_sim_links_shape shape, uint64_t seed)
+{
+    do
+        tm_sim_links_draw(&plan, seed++, TM_SECONDS(10));
+    while (plan.shape != shape);
+}
+
+static void expect_good(enum tm_sim_links_shape shape)
+{
+    draw(shape, 30);
+    tm_sim_links_run(&plan, NULL, &result);
+    if (!result.good)
+        printf("  seed %" PRIu64 ": %s\n", plan.seed, result.why);
+    CU_ASSERT_TRUE(result.good);
+    CU_ASSERT_TRUE(result.batches > 0 && result.changes > 0);
+}
+
+static void one_way(void)
+{
+    expect_good(TM_SIM_LINKS_ONE_WAY);
+}
+
+static void both_ways(void)
+{
+    expect_good(TM_SIM_LINKS_BOTH_WAYS);
+}
+
+static void mesh(void)
+{
+    expect_good(TM_SIM_LINKS_MESH);
+}
+
+static void chain(void)
+{
+    expect_good(TM_SIM_LINKS_CHAIN);
+}
+
+static void one_seed_is_one_run(void)
+{
+    draw(TM_SIM_LINKS_MESH, 7);
+    tm_sim_links_run(&plan, NULL, &result);
+    tm_sim_links_run(&plan, NULL, &again);
+    CU_ASSERT_EQUAL(result.hash, again.hash);
+    CU_ASSERT_EQUAL(result.commands, again.commands);
+}
+
+/* What the links do not ship is judged as if they did: the oracle has to object. */
+static void what_does_not_arrive_is_noticed(void)
+{
+    draw(TM_SIM_LINKS_ONE_WAY, 1);
+    plan.world.to[0] = 0;
+    tm_sim_links_run(&plan, NULL, &result);
+    CU_ASSERT_FALSE(result.good);
+    CU_ASSERT_PTR_NOT_NULL(strstr(result.why, "do not become equal"));
+}
+
+/* The links ship more than the filters that the oracle knows. */
+static void what_must_not_arrive_is_noticed(void)
+{
+    uint64_t seed = 1;
+    do
+        draw(TM_SIM_LINKS_ONE_WAY, seed++);
+    while (plan.ships[0][1] == 0xf);
+    snprintf(plan.filter[0][1], sizeof plan.filter[0][1], "forward=none");
+    tm_sim_links_run(&plan, NULL, &result);
+    CU_ASSERT_FALSE(result.good);
+    CU_ASSERT_PTR_NOT_NULL(strstr(result.why, "which no link takes there"));
+}
+
+static const struct tm_test tests[] = {
+    {"one way", one_way},
+    {"both ways", both_ways},
+    {"mesh", mesh},
+    {"chain", chain},
+    {"one seed is one run", one_seed_is_one_run},
+    {"what does not arrive is noticed", what_does_not_arrive_is_noticed},
+    {"what must not arrive is noticed", what_must_not_arrive_is_noticed},
+};
+
+TM_TEST_MAIN("sim/links", tests)
