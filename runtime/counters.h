@@ -103,7 +103,7 @@
     X(wal_bytes, COUNT, "bytes", "bytes written to the log, blocks and fillers")                   \
     X(wal_records, COUNT, "records", "records appended to the log")                                \
     X(wal_segments, GAUGE, "segments", "log segments in use")                                      \
-    X(wals_full, GAUGE, "logs", "logs that refuse writes now, or large ones, for lack of space")                  \
+    X(wals_full, GAUGE, "logs", "logs that refuse writes now, or large ones, for lack of space")   \
     X(wal_flush_us_total, COUNT, "us", "time that durable writes took, summed")                    \
     X(wal_stalls, COUNT, "events", "durable writes that took longer than --disk-stall-ms")         \
     X(wal_torn_tails, COUNT, "events", "torn tails of the log cut at recovery")                    \
