@@ -388,7 +388,8 @@ static bool share(const struct tm_sim_links_plan *p, unsigned a, unsigned b, uns
 static bool equal(struct run *r, unsigned a, unsigned b, unsigned type, char *why, size_t size)
 {
     uint64_t now_ms = UINT64_C(1) << 47; /* all that expires has */
-    for (unsigned i = 0; i < TM_SIM_LINKS_KEYS; i++) {
+    unsigned keys = TM_SIM_LINKS_KEYS + 3 * r->plan->world.clusters;
+    for (unsigned i = 0; i < keys; i++) {
         char key[TM_SIM_LINKS_KEY_SIZE];
         tm_sim_links_key(type, i, key);
         const struct tm_store *sa = store_of(tm_sim_world_cluster(r->w, a), key),

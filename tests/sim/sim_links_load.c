@@ -64,7 +64,12 @@ static uint64_t below(struct tm_sim_links_load *l, uint64_t bound)
 
 void tm_sim_links_key(unsigned type, unsigned i, char key[TM_SIM_LINKS_KEY_SIZE])
 {
-    snprintf(key, TM_SIM_LINKS_KEY_SIZE, "%c:%u", 'A' + (int)type, i);
+    unsigned own = i - TM_SIM_LINKS_KEYS;
+    if (i < TM_SIM_LINKS_KEYS)
+        snprintf(key, TM_SIM_LINKS_KEY_SIZE, "%c:%u", 'A' + (int)type, i);
+    else
+        snprintf(key, TM_SIM_LINKS_KEY_SIZE, "%c:{%s}%c", 'A' + (int)type,
+                 tm_sim_world_name(own / 3), "xyz"[own % 3]);
 }
 
 static void own_key(const struct own *o, const char *which, char key[TM_SIM_LINKS_KEY_SIZE])

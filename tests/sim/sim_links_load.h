@@ -24,7 +24,7 @@ bool tm_sim_links_load_stop(struct tm_sim_links_load *l);
  * again later; what is wrong is told by tm_sim_wrong. */
 bool tm_sim_links_load_examine(struct tm_sim_links_load *l);
 
-/* Shared key number i of type t. */
+/* Key number i of a type: the shared ones, then three of each cluster's own. */
 void tm_sim_links_key(unsigned type, unsigned i, char key[TM_SIM_LINKS_KEY_SIZE]);
 
 void tm_sim_links_load_count(const struct tm_sim_links_load *l, struct tm_sim_links_result *out);
