@@ -300,6 +300,17 @@ static enum tm_err check_door(struct tm_loader *l, const struct tm_entity_spec *
     return TM_OK;
 }
 
+/* Of two changes the later one stands, increments add up, whatever else is asked for. */
+static void warn_unbuilt(struct tm_topology *t, const char *type, const char *field,
+                         enum tm_conflict rule)
+{
+    if (rule != TM_CONFLICT_FIELD_LWW && rule != TM_CONFLICT_COUNTER)
+        tm_topology_warn(t,
+                         "type %s%s%s: conflict \"%s\" is not carried out yet: the later change of "
+                         "each field stands",
+                         type, field[0] != '\0' ? ", field " : "", field, tm_conflict_name(rule));
+}
+
 static enum tm_err check_entity(struct tm_loader *l, const struct tm_entity_spec *en)
 {
     const struct tm_topology *t = l->t;
@@ -307,7 +318,9 @@ static enum tm_err check_entity(struct tm_loader *l, const struct tm_entity_spec
     l->name = en->name;
     l->line = en->line;
     enum tm_err e = check_home(l, &en->rule);
+    warn_unbuilt(l->t, en->name, "", en->rule.rule);
     for (unsigned i = 0; e == TM_OK && i < en->field_count; i++) {
+        warn_unbuilt(l->t, en->name, en->fields[i].name, en->fields[i].rule.rule);
         snprintf(l->inside, sizeof l->inside, "field \"%s\": ", en->fields[i].name);
         e = check_home(l, &en->fields[i].rule);
         l->inside[0] = '\0';

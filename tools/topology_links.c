@@ -169,11 +169,37 @@ static void warn_filter(struct tm_topology *t, const struct tm_cluster_spec *c,
                          link->target);
 }
 
+/* What a link is told to do and does not do yet, and what happens instead. */
+static const struct {
+    enum tm_link_option option;
+    int64_t value;
+    const char *instead;
+} unbuilt[] = {
+    {TM_LINK_OPTION_mode, TM_LINK_SYNC, "a write gets its OK from the source alone"},
+    {TM_LINK_OPTION_on_narrow, TM_LINK_NARROW_PURGE, "the target keeps what it has"},
+    {TM_LINK_OPTION_backlog_full, TM_LINK_FULL_REJECT, "local writes go on"},
+    {TM_LINK_OPTION_fabric, TM_LINK_DPDK, "the link runs over tcp"},
+};
+
+static void warn_unbuilt(struct tm_topology *t, const struct tm_cluster_spec *c,
+                         const struct tm_link_spec *link)
+{
+    for (unsigned i = 0; i < TM_ARRAY_LEN(unbuilt); i++) {
+        char value[64];
+        if (tm_link_option_get(&link->options, unbuilt[i].option) != unbuilt[i].value)
+            continue;
+        tm_link_option_text(unbuilt[i].option, unbuilt[i].value, value, sizeof value);
+        tm_topology_warn(t, "%s -> %s: %s \"%s\" is not carried out yet: %s", c->name, link->target,
+                         tm_link_option_rows[unbuilt[i].option].name, value, unbuilt[i].instead);
+    }
+}
+
 static void warn_cluster(struct tm_topology *t, const struct tm_cluster_spec *c)
 {
     bool sync = false;
     for (unsigned k = 0; k < c->link_count; k++) {
         const struct tm_link_spec *link = &c->links[k];
+        warn_unbuilt(t, c, link);
         sync |= link->options.mode == TM_LINK_SYNC;
         if (tm_topology_cluster(t, link->target) == NULL)
             tm_topology_warn(

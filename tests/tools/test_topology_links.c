@@ -211,6 +211,27 @@ static void what_has_no_effect_is_a_warning(void)
           "a -> b: nothing leaves");
 }
 
+static void what_is_not_carried_out_yet_is_a_warning(void)
+{
+    static const char *const asked[][2] = {
+        {"replicationMode: 'sync'", "a -> b: replicationMode \"sync\" is not carried out yet"},
+        {"onNarrow: 'purge'", "a -> b: onNarrow \"purge\" is not carried out yet"},
+        {"backlogFull: 'reject'", "a -> b: backlogFull \"reject\" is not carried out yet"},
+        {"linkFabric: 'dpdk'", "a -> b: linkFabric \"dpdk\" is not carried out yet"},
+    };
+    char file[256];
+    for (unsigned i = 0; i < TM_ARRAY_LEN(asked); i++) {
+        snprintf(file, sizeof file,
+                 "defineCluster('b'); defineCluster('a', { replicateTo: ['b'], %s });",
+                 asked[i][0]);
+        warns(file, asked[i][1]);
+    }
+    warns("defineCluster('a'); defineEntity('Order', { conflict: 'max' });",
+          "type Order: conflict \"max\" is not carried out yet");
+    warns("defineCluster('a'); defineEntity('Order', { fields: { n: { conflict: 'min' } } });",
+          "type Order, field n: conflict \"min\" is not carried out yet");
+}
+
 static void a_name_that_matches_no_type_is_a_warning(void)
 {
     warns("defineEntity('Order', {}); defineCluster('b');"
@@ -237,6 +258,7 @@ static const struct tm_test tests[] = {
     TM_TEST(values_are_told_what_is_allowed),
     TM_TEST(what_contradicts_itself_is_refused),
     TM_TEST(what_has_no_effect_is_a_warning),
+    TM_TEST(what_is_not_carried_out_yet_is_a_warning),
     TM_TEST(a_name_that_matches_no_type_is_a_warning),
 };
 TM_TEST_MAIN("tools/topology_links", tests)
