@@ -149,7 +149,8 @@ void tm_log_index_drop(struct tm_log_index *index, uint64_t i)
         free(index->chunks[c]);
     index->chunk_count -= gone;
     index->origin += (uint64_t)gone * TM_LOG_INDEX_CHUNK;
-    memmove(index->chunks, index->chunks + gone, index->chunk_count * sizeof *index->chunks);
+    if (gone > 0)
+        memmove(index->chunks, index->chunks + gone, index->chunk_count * sizeof *index->chunks);
     if (i == index->next) {
         index->run_count = 0;
         return;

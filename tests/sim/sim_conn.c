@@ -113,7 +113,8 @@ static void conn_replies(struct tm_sim_conn *c)
         tm_sim_hash_bytes(&c->sim->hash, c->out + at - used, used);
         c->client.reply(c->client.host, c, tm_bytes_of(c->out + at - used, used));
     }
-    memmove(c->out, c->out + at, c->out_len - at);
+    if (at > 0)
+        memmove(c->out, c->out + at, c->out_len - at);
     c->out_len -= at;
 }
 
