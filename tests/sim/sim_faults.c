@@ -181,7 +181,8 @@ void tm_sim_faults_heal(struct tm_sim_faults *f)
             f->absence[i] = (struct tm_sim_absence){.dead = true};
         }
         struct tm_sim_disk *disk = tm_sim_disk_of(f->sim, i);
-        if (tm_sim_disk_will_die(disk) && !tm_sim_disk_has_died(disk)) /* a start too short for it */
+        if (tm_sim_disk_will_die(disk) &&
+            !tm_sim_disk_has_died(disk)) /* a start too short for it */
             tm_sim_disk_die_after(disk, 0, NULL);
         int64_t ms = (int64_t)tm_sim_faults_draw(f, 100) - tm_sim_clock_ahead(f->sim, i);
         tm_sim_clock_jump(f->sim, i, ms);
