@@ -75,19 +75,30 @@ struct tm_links_figures tm_links_figures(const struct tm_node *n, unsigned out)
     return sum;
 }
 
+/* What the target, or this end, has against the link; "": nothing. */
+static const char *why(const struct tm_shard *s, const char *target,
+                       const struct tm_links_figures *f)
+{
+    int site = s->way != NULL ? tm_link_way_find(s->way, target) : -1;
+    const char *refusal = site >= 0 ? tm_link_way_refusal(s->way, (unsigned)site) : NULL;
+    if (refusal != NULL)
+        return refusal;
+    return f->why == 0 ? "" : tm_link_refusal_name((unsigned)f->why);
+}
+
 bool tm_links_text(void *host, unsigned out, char *text, size_t cap)
 {
     const struct tm_shard *s = host;
     const struct tm_link_plan *plan = s->links;
     if (plan == NULL || out >= plan->out_count)
         return false;
+    const char *target = plan->peers[plan->out[out].peer].name;
     struct tm_links_figures f = tm_links_figures(s->node, out);
     snprintf(text, cap,
              "target=%s,streams=%" PRIu64 ",streaming=%" PRIu64 ",asking=%" PRIu64
              ",refused=%" PRIu64 ",behind=%" PRIu64 ",diverged=%" PRIu64 ",lag_records=%" PRIu64
              ",lag_bytes=%" PRIu64 ",lag_ms=%" PRIu64 ",delay_ms=%" PRIu64 ",why=%s",
-             plan->peers[plan->out[out].peer].name, f.streams, f.streaming, f.asking, f.refused,
-             f.behind, f.diverged, f.lag_records, f.lag_bytes, f.lag_age_ms, f.delay_ms,
-             f.why == 0 ? "" : tm_link_refusal_name((unsigned)f.why));
+             target, f.streams, f.streaming, f.asking, f.refused, f.behind, f.diverged,
+             f.lag_records, f.lag_bytes, f.lag_age_ms, f.delay_ms, why(s, target, &f));
     return true;
 }

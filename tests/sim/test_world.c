@@ -1,5 +1,6 @@
 /* Two and three clusters in virtual time: which workers of linked clusters reach each other,
  * whatever happens to nodes and to the wire between. */
+#include "actors/links.h"
 #include "tests/sim/settle.h"
 #include "tests/sim/sim_world.h"
 
@@ -189,6 +190,10 @@ static void a_cluster_that_was_made_anew_is_refused(void)
     tm_sim_world_run_for(w, TM_SECONDS(5));
     CU_ASSERT_TRUE(apart(&p));
     CU_ASSERT_PTR_NOT_NULL(tm_link_way_refusal(way_of(w, EAST, 0, 0), 0));
+    char text[512];
+    struct tm_shard *east = tm_sim_shard(tm_sim_world_cluster(w, EAST), 0, 0);
+    CU_ASSERT_TRUE_FATAL(tm_links_text(east, 0, text, sizeof text));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "why=it is another cluster of that name"));
     /* Also by nodes that have started anew since. */
     tm_sim_end(tm_sim_world_cluster(w, EAST), 1, TM_SIM_POWER);
     start_node(tm_sim_world_cluster(w, EAST), 1);
