@@ -102,7 +102,8 @@ void tm_keeper_on_chunk(struct tm_keeper *k, const struct tm_message_head *head,
         if (r == NULL)
             decline(k, p, head, &info);
     }
-    if (r == NULL || r->info.walked_from != info.walked_from)
+    if (r == NULL || r->from.node != head->node || r->info.walked_from != info.walked_from ||
+        tm_snapshot_writer_chunks(r->writer) == r->info.chunks) /* all are here: said again */
         return;
     r->moved_at = tm_keeper_now(k);
     enum tm_err e = tm_snapshot_writer_chunk(r->writer, chunk);
