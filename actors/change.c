@@ -1,6 +1,8 @@
 /* Both texts ascend by name, so one walk finds what is in one of them, or differs. */
 #include "actors/change.h"
 
+#include "actors/link_operator.h"
+
 #include <stdio.h>
 
 #define NAME_SIZE  512
@@ -37,6 +39,12 @@ static size_t group_of(const struct line *l)
     return colon != NULL && slash != NULL && colon < slash ? (size_t)(slash - l->name) + 1 : 0;
 }
 
+static bool is_operators(const struct line *l)
+{
+    size_t len = strlen(TM_LINK_OPERATOR_PREFIX);
+    return l->name_len > len && memcmp(l->name, TM_LINK_OPERATOR_PREFIX, len) == 0;
+}
+
 /* Whether the text has a line of that group. */
 static bool has_group(const char *text, const char *group, size_t len)
 {
@@ -55,8 +63,11 @@ static void copy(char *buf, size_t size, const char *text, size_t len)
         snprintf(buf, size, "%.*s", (int)len, text);
 }
 
-static void name_subject(const char *cluster, const struct line *l, char subject[NAME_SIZE])
+static void name_subject(const char *cluster, const struct line *whole, char subject[NAME_SIZE])
 {
+    size_t skip = is_operators(whole) ? strlen(TM_LINK_OPERATOR_PREFIX) : 0;
+    const struct line line = {.name = whole->name + skip, .name_len = whole->name_len - skip};
+    const struct line *l = &line;
     size_t group = group_of(l);
     int who = 0;
     const char *at = l->name;
@@ -109,6 +120,7 @@ static void tell(struct walk *w, const struct line *from, const struct line *to,
                                              : to == NULL ? TM_CHANGE_REMOVED
                                                           : TM_CHANGE_CHANGED,
                                      .whole = whole,
+                                     .operators = is_operators(l),
                                      .subject = subject,
                                      .option = option,
                                      .from = values[0],
@@ -124,7 +136,8 @@ static void tell(struct walk *w, const struct line *from, const struct line *to,
 static void tell_one(struct walk *w, const struct line *l, bool is_new, const struct line *before)
 {
     size_t group = group_of(l);
-    bool whole = group > 0 && !has_group(w->texts[is_new ? 0 : 1], l->name, group);
+    bool whole =
+        group > 0 && !is_operators(l) && !has_group(w->texts[is_new ? 0 : 1], l->name, group);
     if (whole && before->name != NULL && group_of(before) == group &&
         memcmp(before->name, l->name, group) == 0)
         return;

@@ -13,6 +13,7 @@ enum tm_change_kind { TM_CHANGE_ADDED, TM_CHANGE_REMOVED, TM_CHANGE_CHANGED };
 struct tm_change {
     enum tm_change_kind kind;
     bool whole;          /* all of the subject is added or removed */
+    bool operators;      /* what an operator says (link_operator.h), not the file */
     const char *subject; /* "link edge -> cloud", "type Order", "region", "node-1/address" */
     const char *option; /* of it; "" where all of it is added or removed, or it has but one value */
     const char *from, *to; /* values; "" where there is none */

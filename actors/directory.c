@@ -271,6 +271,8 @@ static void say_change(void *arg, const struct tm_change *c)
     struct differences *w = arg;
     const char *const marks[] = {"'", "", "nothing"};
     bool has_file = c->kind != TM_CHANGE_REMOVED, has_cluster = c->kind != TM_CHANGE_ADDED;
+    if (c->operators)
+        return; /* no file has that */
     if (c->whole)
         say(w, false, "%s: %s", c->subject,
             has_file ? "the file has it, the cluster does not"

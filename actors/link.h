@@ -24,8 +24,19 @@ struct tm_link_filter {
     /* What was written at that cluster incarnation is shipped: never the target's own; with
      * `forward: "none"` only what this cluster wrote. */
     bool (*forwards)(const void *host, uint64_t origin);
-    uint64_t hash; /* of the types' filter; not 0 */
+    uint64_t hash; /* of the types' filter; not 0 in its lower bits (TM_LINK_FILTER_MASK) */
 };
+
+/* What stands above those bits counts how often all was to be compared anew, whatever the filter:
+ * only the source knows. */
+#define TM_LINK_FILTER_BITS 48
+#define TM_LINK_FILTER_MASK ((UINT64_C(1) << TM_LINK_FILTER_BITS) - 1)
+
+/* Whether two hashes are of one filter; of one filter and count, `==`. */
+static inline bool tm_link_same_filter(uint64_t a, uint64_t b)
+{
+    return ((a ^ b) & TM_LINK_FILTER_MASK) == 0;
+}
 
 /* How much, of one stream unless it says otherwise. */
 struct tm_link_limits {

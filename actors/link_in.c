@@ -241,11 +241,12 @@ static struct tm_link_position position_of(struct tm_link_in *in, const struct t
 {
     uint8_t name[TM_LINK_POSITION_NAME];
     struct tm_bytes value;
+    struct tm_op_version stored;
     struct tm_link_position at = {0};
     tm_link_position_name(from->uuid, s->source, name);
     if (!tm_store_shadow_field(in->c.ops->store(in->c.host, s->target), tm_bytes_of(NULL, 0),
-                               tm_bytes_of(name, sizeof name), &value, NULL) ||
-        !tm_link_position_decode(value, &at) ||
+                               tm_bytes_of(name, sizeof name), &value, &stored) ||
+        !tm_link_position_decode(value, &at) || stored.hlc <= from->rewind ||
         (at.incarnation != s->id.incarnation && from->adopted == s->id.incarnation))
         return (struct tm_link_position){0};
     return at;
@@ -408,6 +409,7 @@ static enum tm_err write_part(struct tm_link_in *in, const struct stream *s, str
     uint64_t hlc = tm_max_u64(a->batch->to.hlc, newest(a->raw));
     if (tm_hlc_ms(hlc) > tm_ctx_wall_ms(in->c.ctx) + a->from->skew_ms)
         hlc = newest(a->raw); /* what the source says beside its changes pulls no clock along */
+    hlc = tm_max_u64(hlc, a->from->rewind); /* the position is later than what was forgotten */
     enum tm_err e = in->c.ops->write(in->c.host, s->target, hlc, fill, a, record);
     if (e == TM_OK) {
         count(in, TM_COUNTER_link_changes_taken, a->won);
@@ -765,11 +767,13 @@ static void on_state(struct tm_link_in *in, const struct tm_link_from *from, str
         return;
     r.a.count = changes_in(r.a.raw);
     /* By another filter what the source does not name may only not be shipped any more. */
-    for (uint32_t i = 0; i < head->drops && head->to.rules == from->filter; i++) {
+    for (uint32_t i = 0; i < head->drops && tm_link_same_filter(head->to.rules, from->filter);
+         i++) {
         uint64_t end = in->drop[i] + 1 < TM_LINK_ORDERS ? in->drop[i] + 1 : 0;
         (void)tm_link_keys(r.store, in->drop[i], end, UINT32_MAX, gather_drop, &r);
     }
-    enum tm_err e = in->c.ops->write(in->c.host, s->target, hlc, fill_state, &r, &record);
+    enum tm_err e = in->c.ops->write(in->c.host, s->target, tm_max_u64(hlc, from->rewind),
+                                     fill_state, &r, &record);
     if (e != TM_OK) {
         refuse_err(in, s, e);
         return;
@@ -905,6 +909,20 @@ void tm_link_in_message(struct tm_link_in *in, unsigned site, struct tm_place fr
     } else if (!resync_message(in, site, from, type, t, body)) {
         count(in, TM_COUNTER_link_malformed, 1);
     }
+}
+
+void tm_link_in_changed(struct tm_link_in *in, unsigned site)
+{
+    const struct tm_link_from *link = in->c.ops->from(in->c.host, site);
+    unsigned block;
+    for (unsigned b = 0; b < BUCKETS && link != NULL; b++)
+        for (struct stream *s = in->bucket[b]; s != NULL; s = s->next) {
+            if (s->site != site || s->sweep != NULL ||
+                !in->c.ops->leads(in->c.host, s->target, &block))
+                continue;
+            struct tm_link_position at = position_of(in, link, s);
+            tell_position(in, s, &at);
+        }
 }
 
 /* ---- turns ---- */

@@ -29,6 +29,7 @@ struct tm_link_from {
     uint64_t skew_ms;   /* maxClockSkewMs */
     uint64_t released;  /* stamps up to this one are taken whatever the clock says; 0: none */
     uint64_t adopted;   /* an incarnation that may take the place of the one before; 0: none */
+    uint64_t rewind;    /* positions stored before that stamp are forgotten; 0: none */
     bool paused;
     const void *host;
     /* By residency: entities of that type may be here. */
@@ -91,6 +92,10 @@ void tm_link_in_message(struct tm_link_in *in, unsigned site, struct tm_place fr
 /* Acknowledges what is committed, goes on with flushes; every turn.  True if there is more to do at
  * once. */
 bool tm_link_in_turn(struct tm_link_in *in);
+
+/* What this cluster knows of the link from that site has changed: its streams are told where they
+ * stand by it. */
+void tm_link_in_changed(struct tm_link_in *in, unsigned site);
 
 /* Partition t is not led here any more: what was under way is forgotten. */
 void tm_link_in_lost(struct tm_link_in *in, uint32_t t);

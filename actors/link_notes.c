@@ -75,16 +75,20 @@ const struct tm_link_note *tm_link_notes_find(const struct tm_link_notes *n, con
     return NULL;
 }
 
-enum tm_err tm_link_notes_add(struct tm_link_notes *n, const char *name, const uint8_t uuid[16])
+enum tm_err tm_link_notes_put(struct tm_link_notes *n, const char *name, const uint8_t uuid[16])
 {
     TM_ASSERT(name[0] != '\0' && strlen(name) <= TM_DIRECTORY_NAME_MAX);
-    if (tm_link_notes_find(n, name) != NULL)
-        return TM_ERR_EXISTS;
-    if (n->count == TM_LINK_NOTES_MAX)
+    unsigned i = 0;
+    while (i < n->count && strcmp(n->at[i].name, name) != 0)
+        i++;
+    if (i == TM_LINK_NOTES_MAX)
         return TM_ERR_FULL;
-    struct tm_link_note *note = &n->at[n->count++];
-    *note = (struct tm_link_note){0};
-    memcpy(note->name, name, strlen(name));
+    struct tm_link_note *note = &n->at[i];
+    if (i == n->count) {
+        n->count++;
+        *note = (struct tm_link_note){0};
+        memcpy(note->name, name, strlen(name));
+    }
     memcpy(note->uuid, uuid, sizeof note->uuid);
     return TM_OK;
 }

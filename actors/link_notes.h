@@ -30,8 +30,8 @@ enum tm_err tm_link_notes_load(struct tm_disk *disk, struct tm_link_notes *out);
 /* The note of that name, or NULL. */
 const struct tm_link_note *tm_link_notes_find(const struct tm_link_notes *n, const char *name);
 
-/* Adds a note.  TM_ERR_EXISTS: the name has one; TM_ERR_FULL. */
-enum tm_err tm_link_notes_add(struct tm_link_notes *n, const char *name, const uint8_t uuid[16]);
+/* Adds a note, or has the name's say that from now on.  TM_ERR_FULL. */
+enum tm_err tm_link_notes_put(struct tm_link_notes *n, const char *name, const uint8_t uuid[16]);
 
 /* The file's bytes: malloc'ed, the caller's; NULL if memory is short. */
 uint8_t *tm_link_notes_encode(const struct tm_link_notes *n, uint32_t *len);

@@ -494,6 +494,14 @@ static void fall_behind(struct tm_link_out *out, const struct tm_link_at *at)
     become(out, TM_LINK_OUT_BEHIND, 0);
 }
 
+/* Whether what the target has was shipped by another filter, or is to be looked at all anew. */
+static bool must_compare(const struct tm_link_out *out, uint64_t rules)
+{
+    uint64_t hash = out->link->filter.hash;
+    bool asked_for = rules >> TM_LINK_FILTER_BITS != hash >> TM_LINK_FILTER_BITS;
+    return rules != hash && (out->link->backfill || asked_for);
+}
+
 static void on_position(struct tm_link_out *out, const struct tm_link_at *at)
 {
     if (out->state == TM_LINK_OUT_RESYNC) {
@@ -504,8 +512,7 @@ static void on_position(struct tm_link_out *out, const struct tm_link_at *at)
         return;
     switch (place_of(out, &at->position)) {
     case IN_LOG:
-        if (at->position.incarnation != 0 && at->position.rules != out->link->filter.hash &&
-            out->link->backfill)
+        if (at->position.incarnation != 0 && must_compare(out, at->position.rules))
             fall_behind(out, at);
         else
             begin_at(out, at);

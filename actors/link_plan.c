@@ -1,5 +1,6 @@
 /* One pass takes the lines, each into the link, peer or type that its name begins with; a second
- * resolves what spans lines: addresses, who may leave over which link, what a rule lacks.
+ * takes what operators say of those links; then what spans lines is resolved: addresses, who may
+ * leave over which link, what a rule lacks.
  *
  * A line is split at the first '/' of its name: "to:cloud" and "batchBytes".  Anything not known,
  * too long or twice there makes the whole of it refused: a node that left out a line it does not
@@ -14,6 +15,7 @@ struct parser {
     struct tm_link_plan *plan;
     const struct tm_link_base *base;
     struct tm_bytes line; /* under way, for messages */
+    bool operators;       /* their lines, of links that are known by now */
     char *why;
     size_t why_size;
     uint32_t out_set[TM_LINKS_MAX], in_set[TM_LINKS_MAX]; /* rows of options that were there */
@@ -417,6 +419,29 @@ static enum tm_err take_type(struct parser *p, struct tm_bytes name, struct tm_b
     return take_rule(p, &f->rule, what, value);
 }
 
+/* "to:cloud/paused", behind "op:"; of a link that the file does not have it only has to make sense.
+ */
+static enum tm_err take_said(struct parser *p, struct tm_bytes name, struct tm_bytes value)
+{
+    struct tm_link_plan *plan = p->plan;
+    struct tm_link_operator nobody = {0}, *said = &nobody;
+    struct tm_bytes who, what, way;
+    if (tm_bytes_equal(name, tm_bytes_str(TM_LINK_OPERATOR_EPOCH)))
+        return tm_link_operator_number(value, &plan->epoch)
+                   ? TM_OK
+                   : refuse(p, TM_ERR_INVALID, "must be a number from 1 to 65535");
+    if (!split(name, '/', &who, &what) || !split(who, ':', &way, &who) ||
+        !(tm_bytes_equal(way, tm_bytes_str("to")) || tm_bytes_equal(way, tm_bytes_str("from"))))
+        return refuse(p, TM_ERR_INVALID, "is of no kind that this build knows");
+    bool out = way.len == 2;
+    struct tm_link *links = out ? plan->out : plan->in;
+    for (unsigned i = 0; i < (out ? plan->out_count : plan->in_count); i++)
+        if (compare_name(plan->peers[links[i].peer].name, who) == 0)
+            said = &links[i].said;
+    const char *why = tm_link_operator_take(said, out, what, value);
+    return why == NULL ? TM_OK : refuse(p, TM_ERR_INVALID, "%s", why);
+}
+
 static enum tm_err take_line(struct parser *p, struct tm_bytes name, struct tm_bytes value)
 {
     struct tm_bytes kind, rest, who, what;
@@ -426,6 +451,10 @@ static enum tm_err take_line(struct parser *p, struct tm_bytes name, struct tm_b
                    : refuse(p, TM_ERR_INVALID, "is no name of a jurisdiction");
     if (!split(name, ':', &kind, &rest))
         return TM_OK; /* a label, or a physical fact of a node */
+    if (tm_bytes_equal(kind, tm_bytes_str("op")) != p->operators)
+        return TM_OK; /* in the other pass */
+    if (p->operators)
+        return take_said(p, rest, value);
     if (split(rest, '/', &who, &what)) {
         if (tm_bytes_equal(kind, tm_bytes_str("to")))
             return take_link(p, who, what, value, true);
@@ -557,21 +586,27 @@ static enum tm_err resolve(struct parser *p)
     return resolve_types(p);
 }
 
+static void begin(struct tm_link_plan *plan, const char *cluster)
+{
+    memset(plan, 0, sizeof *plan);
+    plan->text_len = 1; /* "" */
+    plan->epoch = 1;
+    snprintf(plan->cluster, sizeof plan->cluster, "%s", cluster);
+}
+
 enum tm_err tm_link_plan_parse(struct tm_link_plan *plan, const char *cluster, const char *facts,
                                const struct tm_link_base *base, char *why, size_t why_size)
 {
     struct parser p = {.plan = plan, .base = base, .why = why, .why_size = why_size};
-    memset(plan, 0, sizeof *plan);
-    plan->text_len = 1; /* "" */
-    snprintf(plan->cluster, sizeof plan->cluster, "%s", cluster);
+    begin(plan, cluster);
     enum tm_err e = take_lines(&p, facts);
+    p.operators = true;
+    if (e == TM_OK)
+        e = take_lines(&p, facts);
     if (e == TM_OK)
         e = resolve(&p);
-    if (e != TM_OK) {
-        memset(plan, 0, sizeof *plan);
-        plan->text_len = 1;
-        snprintf(plan->cluster, sizeof plan->cluster, "%s", cluster);
-    }
+    if (e != TM_OK)
+        begin(plan, cluster);
     return e;
 }
 

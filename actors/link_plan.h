@@ -17,6 +17,7 @@
  *   type:T/function=function (a, b) {…}      for the rule "function"; %XX stands for a byte
  *   type:T/residency=eu,uk
  *   type:T/field:F/conflict=…                and home, function: of one field (F: %XX as well)
+ *   op:to:NAME/…, op:from:NAME/…, op:epoch=N what operators say (link_operator.h)
  *
  * Lines of other names without a ':' are not of links and are passed over; any other line with a
  * ':' in its name is refused: a build that does not know it must not run without it.
@@ -26,6 +27,7 @@
 #ifndef TM_ACTORS_LINK_PLAN_H
 #define TM_ACTORS_LINK_PLAN_H
 
+#include "actors/link_operator.h"
 #include "actors/link_options.h"
 #include "net/fabric.h"
 
@@ -116,6 +118,7 @@ struct tm_link {
     struct tm_link_options options;
     struct tm_link_names include; /* none: all */
     struct tm_link_names exclude;
+    struct tm_link_operator said; /* by operators, at this end */
 };
 
 struct tm_link_plan {
@@ -123,6 +126,7 @@ struct tm_link_plan {
     char refused[256]; /* why the directory's lines were not taken; else "" */
     char cluster[TM_LINK_NAME_MAX + 1];
     char jurisdiction[TM_LINK_NAME_MAX + 1]; /* of this cluster; "": none */
+    uint64_t epoch;                          /* of this cluster's links out; 1 at first */
     unsigned peer_count, node_count, out_count, in_count;
     unsigned type_count, field_count, pattern_count, region_count;
     struct tm_link_peer peers[TM_LINK_PEERS_MAX];

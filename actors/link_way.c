@@ -23,7 +23,8 @@
 #define NOTE_LOOK_NS   TM_MS(5)
 #define READY_AGAIN_NS TM_MS(5)
 
-/* How a site stands in the shared table: it may go on only, by whoever met it, then by worker 0. */
+/* How a site stands in the shared table: it goes on, by whoever met it, then by worker 0; and back
+ * to CLAIMED where another cluster may take the name. */
 enum standing { UNKNOWN, CLAIMED, MET, NOTED };
 
 enum said { READY_SENT = 1, READY_GOT = 2, TOLD_UP = 4, ANSWER_OWED = 8 };
@@ -43,6 +44,8 @@ struct block {
 
 struct site {
     bool linked, heard;
+    uint64_t adopted;  /* beginning of a uuid; 0: none */
+    uint64_t stranger; /* of one that was refused; 0: none */
     struct tm_link_identity identity;
     char refusal[TM_CHANNEL_REASON_MAX];
 };
@@ -61,6 +64,8 @@ struct tm_link_way {
     uint64_t note_at;  /* not before */
     int noting;        /* the site whose note is being written; -1: none */
     struct tm_link_notes notes;
+    bool noted_before; /* that site had another note */
+    struct tm_link_note note_before;
     struct tm_whole_write write;
 };
 
@@ -99,6 +104,24 @@ static bool is_same_cluster(struct tm_link_way *way, unsigned site, const uint8_
     if (atomic_compare_exchange_strong(&way->config.known->site[site].standing, &was, CLAIMED))
         put_uuid(way, site, uuid, MET);
     return was == CLAIMED || is_uuid(way, site, uuid); /* may_speak compares again */
+}
+
+/* Whether an operator lets that cluster have the site's name; it has it then. */
+static bool is_adopted(struct tm_link_way *way, unsigned site, const struct tm_link_hello *h)
+{
+    uint32_t was = NOTED;
+    struct site *s = &way->sites[site];
+    if (tm_load64(h->uuid) != s->adopted) {
+        s->stranger = tm_load64(h->uuid);
+        return false;
+    }
+    if (atomic_compare_exchange_strong(&way->config.known->site[site].standing, &was, CLAIMED)) {
+        put_uuid(way, site, h->uuid, MET);
+        tm_ctx_log(way->config.ctx, TM_LOG_WARN, "link_cluster_adopted", "cluster=%s uuid=%016llx",
+                   way->config.sites[site].name, (unsigned long long)s->adopted);
+        s->heard = false;
+    }
+    return is_same_cluster(way, site, h->uuid);
 }
 
 /* ---- what a peer is now ---- */
@@ -215,7 +238,8 @@ static const char *judge(struct tm_link_way *way, struct tm_place from,
         return "the clusters have different lists of nodes: start all with the same topology file";
     if (!way->sites[site].linked)
         return "there is no link between the two clusters here";
-    if (memcmp(h->uuid, way->self.uuid, 16) == 0 || !is_same_cluster(way, (unsigned)site, h->uuid))
+    if (memcmp(h->uuid, way->self.uuid, 16) == 0 ||
+        (!is_same_cluster(way, (unsigned)site, h->uuid) && !is_adopted(way, (unsigned)site, h)))
         return "it is another cluster of that name than last time";
     const struct site *s = &way->sites[site];
     if (s->heard && memcmp(s->identity.uuid, h->uuid, 16) == 0 &&
@@ -271,9 +295,11 @@ static void on_refused(void *host, struct tm_place from, const char *reason)
 
 static void take_identity(struct site *s, const struct tm_link_hello *h)
 {
-    if (s->heard && h->epoch < s->identity.epoch)
+    if (s->heard && memcmp(s->identity.uuid, h->uuid, sizeof h->uuid) == 0 &&
+        h->epoch < s->identity.epoch)
         return;
     s->heard = true;
+    s->stranger = 0;
     s->refusal[0] = '\0';
     s->identity = (struct tm_link_identity){
         .incarnation = h->incarnation, .epoch = h->epoch, .partitions = h->partitions};
@@ -395,11 +421,20 @@ static void noted(struct tm_link_way *way, unsigned site, const uint8_t uuid[16]
     site_changed(way, site);
 }
 
+/* The list is again as the file has it. */
+static void unnote(struct tm_link_way *way)
+{
+    if (way->noted_before)
+        tm_link_notes_put(&way->notes, way->note_before.name, way->note_before.uuid);
+    else
+        way->notes.count--;
+}
+
 static void on_written(void *host, enum tm_err err)
 {
     struct tm_link_way *way = host;
     unsigned site = (unsigned)way->noting;
-    const struct tm_link_note *note = &way->notes.at[way->notes.count - 1];
+    const struct tm_link_note *note = tm_link_notes_find(&way->notes, way->config.sites[site].name);
     way->noting = -1;
     way->flush_notes = true; /* there may be more */
     if (err == TM_OK) {
@@ -410,7 +445,7 @@ static void on_written(void *host, enum tm_err err)
         noted(way, site, note->uuid);
         return;
     }
-    way->notes.count--;
+    unnote(way);
     way->note_at = tm_ctx_now(way->config.ctx) + NOTE_AGAIN_NS;
     tm_ctx_log(way->config.ctx, TM_LOG_ERROR, "link_not_noted",
                "cluster=%s error=\"%s\" action=\"tried again; nothing is sent to it before\"",
@@ -426,19 +461,23 @@ static void write_note(struct tm_link_way *way, unsigned site)
     tm_store64(uuid, atomic_load(&k->site[site].uuid[0]));
     tm_store64(uuid + 8, atomic_load(&k->site[site].uuid[1]));
     const struct tm_link_note *known = tm_link_notes_find(&way->notes, name);
-    if (known != NULL) { /* it was met while the notes were read */
-        noted(way, site, known->uuid);
+    bool same = known != NULL && memcmp(known->uuid, uuid, sizeof uuid) == 0;
+    if (same || (known != NULL && tm_load64(uuid) != way->sites[site].adopted)) {
+        noted(way, site, known->uuid); /* it was met while the notes were read */
         return;
     }
+    way->noted_before = known != NULL;
+    if (known != NULL)
+        way->note_before = *known;
     way->note_at = tm_ctx_now(way->config.ctx) + NOTE_AGAIN_NS;
-    if (tm_link_notes_add(&way->notes, name, uuid) != TM_OK) {
+    if (tm_link_notes_put(&way->notes, name, uuid) != TM_OK) {
         tm_ctx_log(way->config.ctx, TM_LOG_ERROR, "link_not_noted",
                    "cluster=%s error=\"%u clusters are noted already\"", name, TM_LINK_NOTES_MAX);
         return;
     }
     bytes = tm_link_notes_encode(&way->notes, &len);
     if (bytes == NULL) {
-        way->notes.count--;
+        unnote(way);
         return;
     }
     way->note_at = 0;
@@ -603,6 +642,12 @@ void tm_link_way_link(struct tm_link_way *way, unsigned site, bool linked)
     greet(way, site);
 }
 
+void tm_link_way_adopt(struct tm_link_way *way, unsigned site, uint64_t uuid)
+{
+    TM_ASSERT(site < way->config.site_count);
+    way->sites[site].adopted = uuid;
+}
+
 /* ---- who is there ---- */
 
 unsigned tm_link_way_sites(const struct tm_link_way *way)
@@ -653,6 +698,12 @@ const char *tm_link_way_refusal(const struct tm_link_way *way, unsigned site)
     return site < way->config.site_count && way->sites[site].refusal[0] != '\0'
                ? way->sites[site].refusal
                : NULL;
+}
+
+uint64_t tm_link_way_stranger(const struct tm_link_way *way, unsigned site)
+{
+    TM_ASSERT(site < way->config.site_count);
+    return way->sites[site].stranger;
 }
 
 bool tm_link_way_is_there(const struct tm_link_way *way, unsigned block)

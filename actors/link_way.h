@@ -119,6 +119,10 @@ enum tm_err tm_link_way_start(struct tm_link_way *way, const struct tm_link_iden
  * before start; on every worker. */
 void tm_link_way_link(struct tm_link_way *way, unsigned site, bool linked);
 
+/* The cluster whose uuid begins with these 8 bytes (little-endian) may take the place of the one
+ * that was met under the site's name: an operator says so; 0: none may.  As tm_link_way_link. */
+void tm_link_way_adopt(struct tm_link_way *way, unsigned site, uint64_t uuid);
+
 /* ---- who is there ---- */
 
 /* How many sites there are; one of them, below that; whether it is linked. */
@@ -137,6 +141,10 @@ const struct tm_link_identity *tm_link_way_identity(const struct tm_link_way *wa
 
 /* Why the site is not spoken to, if one side refused the other: a printable text, else NULL. */
 const char *tm_link_way_refusal(const struct tm_link_way *way, unsigned site);
+
+/* The beginning of the uuid of a cluster that was refused because another one has the site's name;
+ * 0: there is none. */
+uint64_t tm_link_way_stranger(const struct tm_link_way *way, unsigned site);
 
 /* Some worker of the node is up. */
 bool tm_link_way_is_there(const struct tm_link_way *way, unsigned block);

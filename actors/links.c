@@ -269,11 +269,13 @@ static void wake_due(struct tm_links *l, uint64_t now)
 /* Takes up what the plan and the way say of links now, and makes streams accordingly. */
 static void renew(struct tm_links *l)
 {
-    bool anew = tm_links_take_plan(l);
+    bool fresh = l->plan_version != l->shard->links->version, anew = tm_links_take_plan(l);
     for (uint32_t i = 0; i < l->slots; i++) {
         if (anew)
             l->slot[i].out_term = 0;
         look(l, &l->slot[i]);
+        if (fresh && l->slot[i].count > 0)
+            tm_links_wake(&l->slot[i]); /* what they were held by may be gone */
     }
 }
 

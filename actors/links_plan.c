@@ -29,7 +29,8 @@ static bool out_forwards(const void *host, uint64_t origin)
     return id != NULL && origin != id->incarnation;
 }
 
-/* Of a link's lists of types, the same at both of its ends; never 0. */
+/* Of a link's lists of types, the same at both of its ends (tm_link_same_filter); never 0.  How
+ * often an operator wanted all compared stands in its upper bits. */
 static uint64_t filter_hash(const struct tm_link_plan *plan, const struct tm_link *link)
 {
     uint64_t sum = 1 + link->include.any;
@@ -40,17 +41,22 @@ static uint64_t filter_hash(const struct tm_link_plan *plan, const struct tm_lin
         if (in != 0 || ex != 0)
             sum += tm_hash64(p->text, p->len, 1 + in + 2 * ex + 4 * p->wildcard);
     }
-    return sum != 0 ? sum : 1;
+    sum &= TM_LINK_FILTER_MASK;
+    return (sum != 0 ? sum : 1) | link->said.resync << TM_LINK_FILTER_BITS;
 }
 
-/* What the topology file says of how much. */
-static struct tm_link_limits limits_of(const struct tm_link_options *o)
+/* What the topology file says of how much, or an operator. */
+static struct tm_link_limits limits_of(const struct tm_link *link)
 {
+    const struct tm_link_options *o = &link->options;
+    uint64_t rate = (uint64_t)o->max_bytes_per_second;
+    if (tm_link_operator_says(&link->said, TM_LINK_OPERATOR_throttle))
+        rate = link->said.throttle;
     return (struct tm_link_limits){
         .batch_bytes = (uint32_t)o->batch_bytes,
         .batch_delay_us = (uint32_t)o->batch_max_delay_us,
         .window_bytes = (uint32_t)tm_max_u64(TM_MIB(1), 4 * (uint64_t)o->batch_bytes),
-        .bytes_per_second = (uint64_t)o->max_bytes_per_second};
+        .bytes_per_second = rate};
 }
 
 /* Where the target is, as far as that is known. */
@@ -111,10 +117,11 @@ static bool take_out(struct tm_links *l, const struct tm_link_plan *plan, unsign
                                         .ships = out_ships,
                                         .forwards = out_forwards,
                                         .hash = filter_hash(plan, &plan->out[link])};
-    t->limits = limits_of(&plan->out[link].options);
+    t->limits = limits_of(&plan->out[link]);
     t->backfill = plan->out[link].options.backfill != 0;
     t->incarnation = l->shard->env.origin;
-    t->epoch = 1;
+    t->epoch = plan->epoch;
+    t->paused = plan->out[link].said.paused != 0;
     t->sources = l->shard->directory->partitions;
     t->sync = l->sync;
     t->raw = l->raw;
@@ -144,16 +151,24 @@ static void take_in(struct tm_links *l, const struct tm_link_plan *plan, unsigne
     if (site < 0)
         return;
     struct tm_links_from *f = &l->from[site];
+    uint64_t rewind = f->from.rewind;
     uint8_t uuid[16];
+    const struct tm_link_operator *said = &plan->in[link].said;
     memcpy(uuid, f->from.uuid, sizeof uuid);
     *f = (struct tm_links_from){.links = l, .plan = plan, .link = link, .used = true};
     f->from = (struct tm_link_from){.source = tm_link_way_site(l->way, (unsigned)site)->name,
                                     .skew_ms = (uint64_t)plan->in[link].options.max_clock_skew_ms,
+                                    .released = said->released,
+                                    .adopted = said->adopted,
+                                    .rewind = said->rewind,
+                                    .paused = said->paused != 0,
                                     .host = f,
                                     .may_enter = in_may_enter,
                                     .ships = in_ships,
                                     .filter = filter_hash(plan, &plan->in[link])};
     memcpy(f->from.uuid, uuid, sizeof uuid);
+    if (said->rewind != rewind)
+        tm_link_in_changed(l->in, (unsigned)site);
 }
 
 const struct tm_link_from *tm_links_from_site(void *host, unsigned site)
@@ -174,10 +189,13 @@ static bool changed(struct tm_links *l, const struct tm_link_plan *plan)
 {
     if (l->plan_version != plan->version)
         return true;
-    for (unsigned i = 0; i < TM_LINKS_MAX; i++)
-        if (l->out[i].used && !l->out[i].resolved && l->out[i].site >= 0 &&
-            tm_link_way_identity(l->way, (unsigned)l->out[i].site) != NULL)
+    for (unsigned i = 0; i < TM_LINKS_MAX; i++) {
+        const struct tm_links_out *o = &l->out[i];
+        const struct tm_link_identity *id =
+            o->used && o->site >= 0 ? tm_link_way_identity(l->way, (unsigned)o->site) : NULL;
+        if (id != NULL && (!o->resolved || id->partitions != o->outlet.targets))
             return true;
+    }
     return false;
 }
 

@@ -69,9 +69,12 @@ static void take_links(struct tm_shard *s)
     s->way_version = s->links->version;
     for (unsigned i = 0; i < tm_link_way_sites(s->way); i++) {
         const char *name = tm_link_way_site(s->way, i)->name;
-        tm_link_way_link(s->way, i,
-                         tm_link_plan_find_out(s->links, name) >= 0 ||
-                             tm_link_plan_find_in(s->links, name) >= 0);
+        int out = tm_link_plan_find_out(s->links, name), in = tm_link_plan_find_in(s->links, name);
+        uint64_t adopted = out >= 0 ? s->links->out[out].said.adopted : 0;
+        if (adopted == 0 && in >= 0)
+            adopted = s->links->in[in].said.adopted;
+        tm_link_way_adopt(s->way, i, adopted);
+        tm_link_way_link(s->way, i, out >= 0 || in >= 0);
     }
 }
 

@@ -9,11 +9,12 @@
 
 #include <jansson.h>
 
-/* One line for each change, or that there is none. */
+/* One line for each change, or that there is none; and for each thing that operators said. */
 void tm_apply_print(const struct tm_running *all, unsigned count);
 
-/* [{"cluster", "version", "changes": [{"kind", "subject", "option", "from", "to", "note"}]}]; the
- * version is the present one, 0 where the cluster does not run. */
+/* [{"cluster", "version", "changes": [{"kind", "subject", "option", "from", "to", "note"}],
+ * "operator": [{"subject", "value"}]}]; the version is the present one, 0 where the cluster does
+ * not run; "operator" is what operators have said of its links, and stays. */
 json_t *tm_apply_json(const struct tm_running *all, unsigned count);
 
 /* {"applied": …, "clusters": the above}. */

@@ -3,6 +3,7 @@
  * the cluster, and is looked at anew by whoever asked for it. */
 #include "tools/running.h"
 
+#include "actors/link_operator.h"
 #include "runtime/clock.h"
 #include "tools/client.h"
 #include "tools/membership.h"
@@ -154,6 +155,13 @@ static enum tm_err find_all(struct tm_topology *t, const struct tm_running_where
     return e;
 }
 
+/* What the file says, and what operators have said. */
+static enum tm_err file_facts(const struct tm_topology *t, const struct tm_running *r)
+{
+    enum tm_err e = tm_membership_facts(t, r->cluster, r->facts);
+    return e == TM_OK ? tm_link_facts_keep(r->now->facts, r->facts, TM_DIRECTORY_FACTS_MAX + 1) : e;
+}
+
 enum tm_err tm_running_find(struct tm_topology *t, const struct tm_running_where *where,
                             struct tm_running **out, unsigned *count, char *why)
 {
@@ -170,7 +178,9 @@ enum tm_err tm_running_find(struct tm_topology *t, const struct tm_running_where
         if (r->now == NULL)
             continue;
         e = check_fixed(r, why);
-        if (e == TM_OK && (e = tm_membership_facts(t, r->cluster, r->facts)) != TM_OK)
+        if (e == TM_OK)
+            e = file_facts(t, r);
+        if (e == TM_ERR_TOOBIG)
             snprintf(why, TM_RUNNING_WHY,
                      "%s says more of cluster %s than the %d bytes that a directory holds", t->path,
                      r->cluster->name, TM_DIRECTORY_FACTS_MAX);

@@ -23,7 +23,8 @@ struct tm_running_where {
 struct tm_running {
     const struct tm_cluster_spec *cluster;
     struct tm_directory *now; /* the newest that a node goes by; NULL: none answered */
-    char *facts;              /* what the file says now: TM_DIRECTORY_FACTS_MAX + 1 bytes */
+    char *facts;              /* what the file says now, and operators said: room for
+                                 TM_DIRECTORY_FACTS_MAX + 1 bytes */
     char (*addresses)[96];    /* of the nodes that answered; the first of `now` */
     unsigned count;
 };

@@ -48,6 +48,14 @@ static void each_value_is_told_with_what_it_was(void)
            "~ n-1/address: 10.0.0.1 -> 10.0.0.2");
 }
 
+static void what_an_operator_says_is_told_of_the_link(void)
+{
+    EXPECT("op:to:b/paused=yes\nto:b/batchBytes=64KiB\n",
+           "op:from:e/epoch=2\nop:to:b/throttle=1KiB\nto:b/batchBytes=64KiB\n",
+           "+ link e -> c: epoch: 2", "- link c -> b: paused: yes",
+           "+ link c -> b: throttle: 1KiB");
+}
+
 static void a_link_or_a_type_that_comes_or_goes_is_one_change(void)
 {
     EXPECT("to:b/batchBytes=64KiB\nto:b/replicationMode=async\ntype:T/conflict=max\n"
@@ -94,6 +102,7 @@ static void long_values_are_cut(void)
 static const struct tm_test tests[] = {
     TM_TEST(what_is_the_same_is_no_change),
     TM_TEST(each_value_is_told_with_what_it_was),
+    TM_TEST(what_an_operator_says_is_told_of_the_link),
     TM_TEST(a_link_or_a_type_that_comes_or_goes_is_one_change),
     TM_TEST(what_a_mode_brings_is_said),
     TM_TEST(long_values_are_cut),

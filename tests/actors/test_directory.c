@@ -171,6 +171,10 @@ static void edited_facts_are_reported_one_by_one(void)
                            "zone: the file says '', the cluster has nothing\n");
     s.facts = NULL;
     CU_ASSERT_EQUAL(differences(&s), 3);
+    strcpy(d.facts, "op:to:x/paused=yes\n"); /* which no file has */
+    CU_ASSERT_EQUAL(differences(&s), 0);
+    const struct tm_directory_spec made = spec();
+    tm_directory_propose(&d, &made);
     s.facts = "from:e/batchBytes=1\nnode-2/address=10.0.0.2\nregion=\nreplicateTo=a,b\n"
               "to:x/batchBytes=4KiB\nto:x/replicationMode=async\n";
     CU_ASSERT_EQUAL(differences(&s), 2);

@@ -73,6 +73,44 @@ static void links_and_their_ends_are_found(void)
     CU_ASSERT_EQUAL(plan.peers[plan.out[near].peer].node_count, 0); /* UNRESOLVED */
 }
 
+static void what_operators_say_is_of_their_link_alone(void)
+{
+    CU_ASSERT_EQUAL_FATAL(parse(LINES), TM_OK);
+    CU_ASSERT(plan.epoch == 1 && plan.out[0].said.set == 0);
+    CU_ASSERT_EQUAL_FATAL(
+        parse("op:epoch=3\nop:from:cloud/epoch=2\nop:from:edge/epoch=7\n"
+              "op:from:edge/released=0000018bcfe56800\nop:to:cloud/paused=yes\n"
+              "op:to:cloud/throttle=64KiB\nop:to:gone/paused=yes\nop:to:near/resync=2\n" LINES),
+        TM_OK);
+    const struct tm_link_operator *cloud = &plan.out[0].said, *near = &plan.out[1].said;
+    CU_ASSERT(cloud->paused == 1 && cloud->throttle == 65536 && cloud->resync == 0);
+    CU_ASSERT(near->paused == 0 && near->resync == 2);
+    CU_ASSERT_FALSE(tm_link_operator_says(near, TM_LINK_OPERATOR_throttle));
+    CU_ASSERT(plan.in[0].said.epoch == 7 && plan.epoch == 3);
+    CU_ASSERT_EQUAL(plan.in[0].said.released, 0x18bcfe56800);
+    CU_ASSERT(plan.out_count == 2 && plan.in_count == 1 && plan.peer_count == 3);
+    static const char *const bad[] = {"op:to:cloud/paused=no\n",
+                                      "op:to:cloud/epoch=2\n",
+                                      "op:from:edge/resync=1\n",
+                                      "op:to:cloud/resync=0\n",
+                                      "op:to:cloud/resync=65536\n",
+                                      "op:cloud/paused=yes\n",
+                                      "op:to:cloud/pause=yes\n",
+                                      "op:epoch=0\n",
+                                      "op:to:gone/paused=maybe\n",
+                                      "op:from:edge/adopted=00c0ffee\n",
+                                      "op:to:cloud/throttle=-1\n",
+                                      "op:at:cloud/paused=yes\n",
+                                      "op:from:edge/rewind=0000000000000000\n",
+                                      "op:to:cloud/paused=yes\nop:to:cloud/paused=yes\n"};
+    for (unsigned i = 0; i < TM_ARRAY_LEN(bad); i++) {
+        char lines[2048];
+        snprintf(lines, sizeof lines, "%s%s", LINES, bad[i]);
+        CU_ASSERT_EQUAL(parse(lines), TM_ERR_INVALID);
+        CU_ASSERT_PTR_NOT_NULL(strstr(why, "line \"op:"));
+    }
+}
+
 static void exclude_wins_and_a_star_ends_a_name(void)
 {
     CU_ASSERT_EQUAL_FATAL(parse(LINES), TM_OK);
@@ -332,6 +370,7 @@ static void options_are_read_as_they_are_written(void)
 
 static const struct tm_test tests[] = {
     TM_TEST(links_and_their_ends_are_found),
+    TM_TEST(what_operators_say_is_of_their_link_alone),
     TM_TEST(exclude_wins_and_a_star_ends_a_name),
     TM_TEST(a_resident_type_leaves_only_for_listed_jurisdictions),
     TM_TEST(a_wildcard_never_takes_a_resident_type),

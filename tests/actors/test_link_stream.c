@@ -292,6 +292,48 @@ static void a_restored_source_is_asked_to_be_adopted(void)
     lw_free(w);
 }
 
+static void a_rewound_link_ships_again_what_it_has_and_goes_on(void)
+{
+    struct lw *w = lw_new(1, 1, 1);
+    scribble(w, 20);
+    CU_ASSERT_FATAL(lw_settle(w, TM_SECONDS(2)));
+    uint64_t sent = counted(w, TM_COUNTER_link_changes_sent);
+    w->from.rewind =
+        tm_hlc_pack(LW_WALL + w->now / 1000000 + 3000, 0); /* by a clock that is ahead */
+    for (unsigned n = 0; n < LW_NODES; n++)
+        tm_link_in_changed(w->in[n], LW_SITE);
+    CU_ASSERT(lw_settle(w, TM_SECONDS(5)));
+    CU_ASSERT_EQUAL(counted(w, TM_COUNTER_link_changes_sent), 2 * sent);
+    for (unsigned n = 0; n < LW_NODES; n++)
+        tm_link_in_changed(w->in[n], LW_SITE); /* once for each that an operator said */
+    lw_source_lead(w, 0);
+    CU_ASSERT(lw_settle(w, TM_SECONDS(5)));
+    CU_ASSERT_EQUAL(counted(w, TM_COUNTER_link_changes_sent), 2 * sent);
+    scribble(w, 20);
+    CU_ASSERT(lw_settle(w, TM_SECONDS(5)));
+    lw_free(w);
+}
+
+static void what_an_operator_wants_compared_is_compared_once(void)
+{
+    struct lw *w = lw_new(1, 1, 1);
+    scribble(w, 20);
+    CU_ASSERT_FATAL(lw_settle(w, TM_SECONDS(2)));
+    w->outlet.backfill = false;
+    w->outlet.filter.hash ^= 5; /* another filter alone asks for nothing */
+    lw_source_lead(w, 0);
+    CU_ASSERT(lw_settle(w, TM_SECONDS(5)));
+    CU_ASSERT_EQUAL(counted(w, TM_COUNTER_link_resyncs), 0);
+    w->outlet.filter.hash |= UINT64_C(1) << TM_LINK_FILTER_BITS;
+    lw_source_lead(w, 0);
+    CU_ASSERT(lw_settle(w, TM_SECONDS(5)));
+    CU_ASSERT_EQUAL(counted(w, TM_COUNTER_link_resyncs), 1);
+    lw_source_lead(w, 0);
+    CU_ASSERT(lw_settle(w, TM_SECONDS(5)));
+    CU_ASSERT_EQUAL(counted(w, TM_COUNTER_link_resyncs), 1);
+    lw_free(w);
+}
+
 static void an_older_epoch_is_refused(void)
 {
     struct lw *w = lw_new(1, 1, 1);
@@ -546,6 +588,8 @@ static const struct tm_test tests[] = {
     TM_TEST(stamps_that_are_too_far_ahead_are_held_and_pull_no_clock_along),
     TM_TEST(a_type_that_must_not_enter_stops_its_stream),
     TM_TEST(a_restored_source_is_asked_to_be_adopted),
+    TM_TEST(a_rewound_link_ships_again_what_it_has_and_goes_on),
+    TM_TEST(what_an_operator_wants_compared_is_compared_once),
     TM_TEST(an_older_epoch_is_refused),
     TM_TEST(what_passes_by_itself_is_tried_again),
     TM_TEST(a_change_that_cannot_be_applied_is_buried_and_the_rest_goes_on),

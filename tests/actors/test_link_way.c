@@ -411,6 +411,49 @@ static void another_cluster_of_the_same_name_is_refused_also_after_a_restart(voi
     finish(w);
 }
 
+/* Also by workers that hear of it at different times, and it is noted: the one before is the
+ * stranger from then on. */
+static void an_adopted_cluster_takes_the_name_for_good(void)
+{
+    struct world *w = begin(16);
+    start(w, A);
+    start(w, C);
+    run_ms(w, 50);
+    kill_node(w, C);
+    memset(w->nodes[C].self.uuid, 9, 16);
+    w->nodes[C].self.partitions = 77;
+    start(w, C);
+    run_ms(w, 1500);
+    struct end *a = end_of(w, A, 0), *b = end_of(w, A, 1);
+    CU_ASSERT_FALSE(a->up[C][0]);
+    uint64_t stranger = tm_link_way_stranger(a->way, 0);
+    CU_ASSERT_EQUAL(stranger, UINT64_C(0x0909090909090909));
+    tm_link_way_adopt(b->way, 0, stranger + 1); /* that is another one */
+    run_ms(w, 1500);
+    CU_ASSERT_FALSE(a->up[C][0]);
+    tm_link_way_adopt(b->way, 0, stranger);
+    run_ms(w, 20);
+    tm_link_way_adopt(a->way, 0, stranger);
+    run_ms(w, 3000);
+    CU_ASSERT_TRUE(a->up[C][0]);
+    CU_ASSERT_PTR_NULL(tm_link_way_refusal(a->way, 0));
+    CU_ASSERT_EQUAL(tm_link_way_stranger(a->way, 0), 0);
+    CU_ASSERT_EQUAL(tm_link_way_identity(a->way, 0)->partitions, 77);
+    kill_node(w, A);
+    kill_node(w, C);
+    memset(w->nodes[C].self.uuid, 2, 16);
+    start(w, C);
+    start(w, A); /* which nobody has told of any adoption */
+    run_ms(w, 1500);
+    CU_ASSERT_FALSE(a->up[C][0]);
+    kill_node(w, C);
+    memset(w->nodes[C].self.uuid, 9, 16);
+    start(w, C);
+    run_ms(w, 1500);
+    CU_ASSERT_TRUE(a->up[C][0]);
+    finish(w);
+}
+
 /* Two clusters call themselves west; b's first worker has met the one, what a peer says later
  * cannot change that. */
 static void one_of_two_clusters_of_a_name_is_spoken_to(void)
@@ -572,6 +615,7 @@ static const struct tm_test tests[] = {
      a_link_that_is_taken_away_and_given_again_begins_anew_on_both_sides},
     {"another cluster of the same name is refused, also after a restart",
      another_cluster_of_the_same_name_is_refused_also_after_a_restart},
+    {"an adopted cluster takes the name for good", an_adopted_cluster_takes_the_name_for_good},
     {"one of two clusters of a name is spoken to", one_of_two_clusters_of_a_name_is_spoken_to},
     {"a node that dies is told, and comes back as another process",
      a_node_that_dies_is_told_and_comes_back_as_another_process},
