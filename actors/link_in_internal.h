@@ -1,0 +1,155 @@
+/* link_in_internal.h: between the files of the target's end of streams.
+ *
+ *   link_in.c        streams, messages, answers, turns
+ *   link_in_take.c   what a batch brings: whether it may, and into the store
+ *   link_in_sweep.c  batches that begin with a flush
+ *   link_in_sync.c   resynchronisation: ranges and states */
+#ifndef TM_ACTORS_LINK_IN_INTERNAL_H
+#define TM_ACTORS_LINK_IN_INTERNAL_H
+
+#include "actors/link_batch.h"
+#include "actors/link_in.h"
+#include "actors/link_sync_wire.h"
+
+#define TM_LINK_IN_BUCKETS   256
+#define TM_LINK_IN_PENDING   64
+#define TM_LINK_IN_KEY_BYTES (4 * 65536)
+
+/* A batch whose record is not committed yet. */
+struct tm_link_in_pending {
+    uint64_t record; /* index in the target's log */
+    uint64_t index, hash, hlc;
+};
+
+/* A batch that begins with a flush. */
+struct tm_link_in_sweep {
+    struct tm_link_batch batch;
+    uint64_t cursor;
+    uint16_t first, last;
+    struct tm_op_version stamp;
+    uint32_t raw_len;
+    uint8_t raw[] __attribute__((aligned(8)));
+};
+
+struct tm_link_in_stream {
+    struct tm_link_in_stream *next;      /* in its bucket */
+    struct tm_link_in_stream *busy_next; /* with something to look after each turn */
+    bool busy;
+    unsigned site;
+    uint32_t source, target;
+    struct tm_place from;
+    struct tm_link_stream id; /* as the source gave it last */
+    struct tm_link_in_pending pending[TM_LINK_IN_PENDING];
+    unsigned first, count;
+    uint64_t acked;  /* what the last ACK said */
+    uint64_t stated; /* the record that STATED waits for; 0: none */
+    uint32_t round;
+    struct tm_link_in_sweep *sweep;
+    bool missed;      /* batches came meanwhile */
+    uint32_t refused; /* for this reason the last time: said once */
+};
+
+struct tm_link_in {
+    struct tm_link_in_config c;
+    struct tm_link_in_stream *bucket[TM_LINK_IN_BUCKETS];
+    struct tm_link_in_stream *busy;
+    unsigned streams, sweeps;
+    struct tm_link_dead dead[TM_LINK_DEAD_MAX];
+    uint64_t deads; /* ever */
+    uint8_t keys[TM_LINK_IN_KEY_BYTES];
+    struct tm_link_range range[TM_LINK_RANGES];
+    struct tm_link_key key[TM_LINK_KEYS];
+    uint64_t drop[TM_LINK_DROPS];
+};
+
+/* What one batch brings, while it is applied. */
+struct tm_link_in_apply {
+    struct tm_link_in *in;
+    const struct tm_link_from *from;
+    const struct tm_link_batch *batch;
+    struct tm_bytes raw;
+    unsigned first, count; /* which of its changes */
+    bool ends;             /* with the position */
+    uint64_t won, lost;
+};
+
+/* ---- link_in.c ---- */
+
+/* The stream has something to look after each turn. */
+void tm_link_in_be_busy(struct tm_link_in *in, struct tm_link_in_stream *s);
+
+/* A message for the stream's source; text: what follows the body. */
+void tm_link_in_answer(struct tm_link_in *in, const struct tm_link_in_stream *s, uint16_t type,
+                       const void *body, size_t len, struct tm_bytes text);
+
+/* The stored position; all zero if there is none. */
+struct tm_link_position tm_link_in_position(struct tm_link_in *in, const struct tm_link_from *from,
+                                            const struct tm_link_in_stream *s);
+void tm_link_in_tell_position(struct tm_link_in *in, const struct tm_link_in_stream *s,
+                              const struct tm_link_position *at);
+
+/* REFUSED: counted, and logged where the reason is another one than last time. */
+TM_PRINTF(4, 5)
+void tm_link_in_refuse(struct tm_link_in *in, struct tm_link_in_stream *s,
+                       enum tm_link_refusal reason, const char *fmt, ...);
+
+/* Why a record could not be written, for the source to try again. */
+void tm_link_in_refuse_err(struct tm_link_in *in, struct tm_link_in_stream *s, enum tm_err e);
+
+/* ---- link_in_take.c ---- */
+
+/* The newest stamp among the changes; how many there are. */
+uint64_t tm_link_in_newest(struct tm_bytes raw);
+unsigned tm_link_in_changes(struct tm_bytes raw);
+
+/* Whether every key belongs to both partitions, and its type may be here; whether the stamps are
+ * not too far ahead.  False: it was refused. */
+bool tm_link_in_may_enter(struct tm_link_in *in, const struct tm_link_from *from,
+                          struct tm_link_in_stream *s, struct tm_bytes raw);
+bool tm_link_in_clock_is_well(struct tm_link_in *in, const struct tm_link_from *from,
+                              struct tm_link_in_stream *s, uint64_t hlc);
+
+/* Whether what comes after `from` is what comes next. */
+static inline bool tm_link_in_follows(const struct tm_link_position *at,
+                                      const struct tm_link_mark *from)
+{
+    return at->index == from->index && at->term == from->term && at->hash == from->hash;
+}
+
+/* Between begin and finish of a record: merges some of the changes of a struct tm_link_in_apply;
+ * stores its batch's end as the position. */
+void tm_link_in_fill(struct tm_store *store, void *arg);
+void tm_link_in_put_position(struct tm_store *store, const struct tm_link_in_apply *a);
+
+/* A batch that follows, from bytes outside: checked and taken, or refused. */
+void tm_link_in_batch(struct tm_link_in *in, const struct tm_link_from *from,
+                      struct tm_link_in_stream *s, const struct tm_link_position *at,
+                      const struct tm_link_batch *batch, struct tm_bytes packed);
+
+/* All changes of a batch that may be taken, and the position, go into the store. */
+void tm_link_in_take(struct tm_link_in *in, struct tm_link_in_stream *s,
+                     struct tm_link_in_apply *a);
+
+/* ---- link_in_sweep.c ---- */
+
+/* The batch begins with a flush of these slots: it is taken in the turns to come. */
+void tm_link_in_begin_sweep(struct tm_link_in *in, struct tm_link_in_stream *s,
+                            const struct tm_link_in_apply *a, uint16_t first, uint16_t last);
+void tm_link_in_end_sweep(struct tm_link_in *in, struct tm_link_in_stream *s);
+
+/* Removes some of what was flushed; with the last of it takes the rest of the batch. */
+void tm_link_in_go_on_sweeping(struct tm_link_in *in, struct tm_link_in_stream *s);
+
+/* ---- link_in_sync.c ---- */
+
+/* RANGES (those are in in->range) and STATE (the orders are in in->drop), from bytes outside. */
+void tm_link_in_on_ranges(struct tm_link_in *in, const struct tm_link_from *from,
+                          struct tm_link_in_stream *s, const struct tm_link_ranges *r);
+void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
+                         struct tm_link_in_stream *s, const struct tm_link_position *at,
+                         const struct tm_link_state_head *head, struct tm_bytes packed);
+
+/* STATED: what the last STATE brought is committed. */
+void tm_link_in_say_stated(struct tm_link_in *in, const struct tm_link_in_stream *s);
+
+#endif

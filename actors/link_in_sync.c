@@ -1,0 +1,185 @@
+/* The target's side of a resynchronisation (link_sync_wire.h): says where it differs from the
+ * source, and takes the states that come.  What it has that the source does not name goes, if it
+ * was the source's own. */
+#include "actors/link_in_internal.h"
+
+#include "actors/router.h"
+#include "storage/store_link.h"
+
+/* What this cluster has in a range of orders. */
+struct look {
+    struct tm_link_in *in;
+    const struct tm_link_from *from;
+    const struct tm_link_in_stream *s;
+    struct tm_store *store;
+    unsigned keys;
+    uint64_t end; /* before the first that there was no room for */
+};
+
+/* Whether the stream is what brings the key. */
+static bool comes_by(const struct tm_link_from *from, const struct tm_link_in_stream *s,
+                     struct tm_bytes key)
+{
+    return tm_partition_of_slot(tm_slot_of_key(key), s->id.sources) == s->source &&
+           from->ships(from->host, tm_link_type_of(key));
+}
+
+static void look_at(void *host, struct tm_bytes key)
+{
+    struct look *l = host;
+    uint64_t order = tm_link_order(key);
+    if (order >= l->end || !comes_by(l->from, l->s, key))
+        return;
+    if (l->keys == TM_LINK_KEYS) {
+        l->end = order;
+        return;
+    }
+    uint64_t hash = tm_link_hash(l->store, key, tm_ctx_wall_ms(l->in->c.ctx));
+    if (hash != 0)
+        l->in->key[l->keys++] = (struct tm_link_key){order, hash};
+}
+
+/* Keeps the keys in ranges whose sum differs, or that were not looked at to their end. */
+static void sift(struct tm_link_in *in, struct look *l, struct tm_link_differs *d, uint32_t ranges)
+{
+    unsigned at = 0;
+    for (uint32_t i = 0; i < ranges; i++) {
+        unsigned begin = at;
+        uint64_t sum = 0;
+        for (; at < l->keys && in->key[at].order < in->range[i].end; at++)
+            sum += in->key[at].hash;
+        if (sum == in->range[i].sum && in->range[i].end <= l->end)
+            continue;
+        d->map[i / 64] |= UINT64_C(1) << i % 64;
+        memmove(&in->key[d->keys], &in->key[begin], (at - begin) * sizeof *in->key);
+        d->keys += at - begin;
+    }
+}
+
+void tm_link_in_on_ranges(struct tm_link_in *in, const struct tm_link_from *from,
+                          struct tm_link_in_stream *s, const struct tm_link_ranges *r)
+{
+    uint64_t to = in->range[r->count - 1].end, at = r->from;
+    struct look l = {.in = in,
+                     .from = from,
+                     .s = s,
+                     .store = in->c.ops->store(in->c.host, s->target),
+                     .end = to};
+    at = tm_link_keys(l.store, at, to == TM_LINK_ORDERS ? 0 : to, TM_LINK_KEYS, look_at, &l);
+    if (at != 0 && at < l.end)
+        l.end = at;
+    while (l.keys > 0 && in->key[l.keys - 1].order >= l.end)
+        l.keys--;
+    struct tm_link_differs d = {.stream = s->id, .end = l.end, .round = r->round};
+    sift(in, &l, &d, r->count);
+    tm_link_in_answer(in, s, TM_MESSAGE_LINK_DIFFERS, &d, sizeof d,
+                      tm_bytes_of(in->key, d.keys * sizeof *in->key));
+}
+
+/* Keys to be evicted, one behind the other as for a flush; and the states that come. */
+struct restate {
+    struct tm_link_in_apply a; /* what it merges is `raw`, without a position of a batch */
+    const struct tm_link_state_head *head;
+    struct tm_link_in_stream *s;
+    struct tm_store *store;
+    unsigned used;
+    bool theirs; /* of the key being looked at: all of it is the source's own, and old enough */
+};
+
+static void look_whose(void *host, enum tm_entity_type type, const struct tm_op *op,
+                       struct tm_op_version stamp)
+{
+    struct restate *r = host;
+    (void)type;
+    (void)op;
+    r->theirs =
+        r->theirs && stamp.origin == r->head->stream.incarnation && stamp.hlc <= r->head->hlc;
+}
+
+static void gather_drop(void *host, struct tm_bytes key)
+{
+    struct restate *r = host;
+    struct tm_link_in *in = r->a.in;
+    if (!comes_by(r->a.from, r->s, key) || r->used + 2 + key.len > TM_LINK_IN_KEY_BYTES)
+        return;
+    r->theirs = true;
+    tm_link_state(r->store, key, look_whose, r);
+    if (!r->theirs)
+        return;
+    tm_store16(in->keys + r->used, (uint16_t)key.len);
+    memcpy(in->keys + r->used + 2, key.data, key.len);
+    r->used += 2 + (unsigned)key.len;
+}
+
+static void fill_state(struct tm_store *store, void *arg)
+{
+    struct restate *r = arg;
+    r->a.ends = false;
+    tm_link_in_fill(store, &r->a);
+    tm_store_stamp(store, 0, 0);
+    for (unsigned at = 0; at < r->used;) {
+        size_t len = tm_load16(r->a.in->keys + at);
+        tm_link_evict(store, tm_bytes_of(r->a.in->keys + at + 2, len));
+        at += 2 + (unsigned)len;
+    }
+    if (r->head->last == 0)
+        return;
+    struct tm_link_batch batch = {.stream = r->head->stream, .to = r->head->to};
+    r->a.batch = &batch;
+    tm_link_in_put_position(store, &r->a);
+}
+
+void tm_link_in_say_stated(struct tm_link_in *in, const struct tm_link_in_stream *s)
+{
+    struct tm_link_stated m = {.stream = s->id, .round = s->round};
+    tm_link_in_answer(in, s, TM_MESSAGE_LINK_STATED, &m, sizeof m, tm_bytes_of(NULL, 0));
+}
+
+void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
+                         struct tm_link_in_stream *s, const struct tm_link_position *at,
+                         const struct tm_link_state_head *head, struct tm_bytes packed)
+{
+    struct tm_link_batch batch = {
+        .raw_hash = head->raw_hash, .raw_len = head->raw_len, .packed_len = head->packed_len};
+    struct restate r = {.a = {.in = in, .from = from},
+                        .head = head,
+                        .s = s,
+                        .store = in->c.ops->store(in->c.host, s->target)};
+    uint64_t record;
+    if (!tm_link_in_follows(at, &head->stands)) {
+        tm_link_in_tell_position(in, s, at);
+        return;
+    }
+    if (tm_link_unpack(&batch, packed, in->c.raw, &r.a.raw) != TM_OK) {
+        tm_link_in_refuse(in, s, TM_LINK_REFUSAL_MALFORMED, "round=%u", head->round);
+        return;
+    }
+    if (in->c.ops->out_of_memory(in->c.host) && r.a.raw.len > 0) {
+        tm_link_in_refuse(in, s, TM_LINK_REFUSAL_MEMORY, "%s", from->source);
+        return;
+    }
+    uint64_t hlc = tm_link_in_newest(r.a.raw);
+    if (!tm_link_in_may_enter(in, from, s, r.a.raw) || !tm_link_in_clock_is_well(in, from, s, hlc))
+        return;
+    r.a.count = tm_link_in_changes(r.a.raw);
+    /* By another filter what the source does not name may only not be shipped any more. */
+    for (uint32_t i = 0; i < head->drops && tm_link_same_filter(head->to.rules, from->filter);
+         i++) {
+        uint64_t end = in->drop[i] + 1 < TM_LINK_ORDERS ? in->drop[i] + 1 : 0;
+        (void)tm_link_keys(r.store, in->drop[i], end, UINT32_MAX, gather_drop, &r);
+    }
+    enum tm_err e = in->c.ops->write(in->c.host, s->target, tm_max_u64(hlc, from->rewind),
+                                     fill_state, &r, &record);
+    if (e != TM_OK) {
+        tm_link_in_refuse_err(in, s, e);
+        return;
+    }
+    tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_changes_taken, r.a.won);
+    tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_changes_lost, r.a.lost);
+    s->round = head->round;
+    s->stated = record;
+    if (record == 0)
+        tm_link_in_say_stated(in, s); /* it was all here */
+    else
+        tm_link_in_be_busy(in, s);
+}

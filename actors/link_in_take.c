@@ -1,0 +1,267 @@
+/* What a batch brings is looked at (keys of the stream, types that may be here, stamps), and goes
+ * into one record together with the new position.  A record that would be too large is split; a
+ * change that does not fit alone is a dead letter. */
+#include "actors/link_in_internal.h"
+
+#include "actors/router.h"
+#include "runtime/hlc.h"
+#include "storage/store_link.h"
+
+#include <inttypes.h>
+
+/* ---- dead letters ---- */
+
+unsigned tm_link_in_deads(const struct tm_link_in *in)
+{
+    return (unsigned)tm_min_u64(in->deads, TM_LINK_DEAD_MAX);
+}
+
+const struct tm_link_dead *tm_link_in_dead(const struct tm_link_in *in, unsigned i)
+{
+    TM_ASSERT(i < tm_link_in_deads(in));
+    return &in->dead[(in->deads - tm_link_in_deads(in) + i) % TM_LINK_DEAD_MAX];
+}
+
+static void bury(struct tm_link_in *in, const struct tm_link_in_stream *s,
+                 const struct tm_link_in_apply *a, struct tm_bytes key, enum tm_err err)
+{
+    struct tm_link_dead *d = &in->dead[in->deads++ % TM_LINK_DEAD_MAX];
+    *d = (struct tm_link_dead){.site = s->site,
+                               .source = s->source,
+                               .target = s->target,
+                               .index = a->batch->to.index,
+                               .at_ms = tm_ctx_wall_ms(in->c.ctx),
+                               .err = err,
+                               .key_len = (uint8_t)tm_min_u64(key.len, sizeof d->key)};
+    if (d->key_len > 0)
+        memcpy(d->key, key.data, d->key_len);
+    tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_dead_letters, 1);
+    tm_ctx_log(in->c.ctx, TM_LOG_ERROR, "link_dead_letter",
+               "source=%s source_partition=%u partition=%u index=%" PRIu64 " err=%s",
+               a->from->source, s->source, s->target, d->index, tm_err_name(err));
+}
+
+/* ---- may it be taken? ---- */
+
+uint64_t tm_link_in_newest(struct tm_bytes raw)
+{
+    struct tm_change change;
+    struct tm_op op;
+    uint64_t hlc = 0;
+    while (tm_change_next(&raw, &change))
+        while (tm_op_next(&change.ops, &op))
+            if (op.code == TM_OP_STAMPED)
+                hlc = tm_max_u64(hlc, tm_load64(op.value.data));
+    return hlc;
+}
+
+bool tm_link_in_may_enter(struct tm_link_in *in, const struct tm_link_from *from,
+                          struct tm_link_in_stream *s, struct tm_bytes raw)
+{
+    struct tm_change change;
+    uint16_t first, last;
+    for (bool begin = true; tm_change_next(&raw, &change); begin = false) {
+        bool is_flush = tm_link_flush_slots(&change, &first, &last);
+        uint32_t slot = is_flush ? first : tm_slot_of_key(change.key);
+        if ((change.key.len == 0 && (!is_flush || !begin || last < first)) ||
+            tm_partition_of_slot(slot, s->id.targets) != s->target ||
+            tm_partition_of_slot(slot, s->id.sources) != s->source ||
+            (is_flush && tm_partition_of_slot(last, s->id.targets) != s->target)) {
+            tm_link_in_refuse(in, s, TM_LINK_REFUSAL_MALFORMED, "a key of another partition");
+            return false;
+        }
+        struct tm_bytes type = tm_link_type_of(change.key);
+        if (is_flush || from->may_enter(from->host, type))
+            continue;
+        tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_residency_refused, 1);
+        tm_link_in_refuse(in, s, TM_LINK_REFUSAL_RESIDENCY, "type=%.*s",
+                          (int)tm_min_u64(type.len, 64), (const char *)type.data);
+        return false;
+    }
+    return true;
+}
+
+bool tm_link_in_clock_is_well(struct tm_link_in *in, const struct tm_link_from *from,
+                              struct tm_link_in_stream *s, uint64_t hlc)
+{
+    uint64_t wall = tm_ctx_wall_ms(in->c.ctx);
+    if (hlc <= from->released || tm_hlc_check(hlc, wall, from->skew_ms) == TM_OK)
+        return true;
+    tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_clock_held, 1);
+    tm_link_in_refuse(in, s, TM_LINK_REFUSAL_CLOCK, "by %" PRIu64 " ms, maxClockSkewMs is %" PRIu64,
+                      tm_hlc_ahead_ms(hlc, wall), from->skew_ms);
+    return false;
+}
+
+/* ---- applying ---- */
+
+void tm_link_in_put_position(struct tm_store *store, const struct tm_link_in_apply *a)
+{
+    uint8_t name[TM_LINK_POSITION_NAME], origin[9] = {TM_SHADOW_ORIGIN};
+    struct tm_bytes none = tm_bytes_of(NULL, 0);
+    tm_store_stamp(store, 0, 0);
+    tm_link_position_name(a->from->uuid, a->batch->stream.source, name);
+    tm_store_set_shadow(store, none, tm_bytes_of(name, sizeof name),
+                        tm_bytes_of(&a->batch->to, sizeof a->batch->to));
+    tm_store64(origin + 1, a->batch->stream.incarnation);
+    if (!tm_store_shadow_field(store, none, tm_bytes_of(origin, sizeof origin), NULL, NULL))
+        tm_store_set_shadow(store, none, tm_bytes_of(origin, sizeof origin),
+                            tm_bytes_of(a->from->uuid, 16));
+}
+
+void tm_link_in_fill(struct tm_store *store, void *arg)
+{
+    struct tm_link_in_apply *a = arg;
+    struct tm_bytes rest = a->raw;
+    struct tm_op_version stamp = {0};
+    struct tm_change change;
+    struct tm_op op;
+    for (unsigned i = 0; tm_change_next(&rest, &change) && i < a->first + a->count; i++) {
+        struct tm_bytes ops = change.ops;
+        while (tm_op_next(&ops, &op)) {
+            if (op.code == TM_OP_STAMPED) {
+                memcpy(&stamp, op.value.data, sizeof stamp);
+                continue;
+            }
+            if (i < a->first)
+                continue;
+            bool won = a->in->c.ops->merge(a->in->c.host, store, &change, &op, stamp);
+            a->won += won;
+            a->lost += !won;
+        }
+    }
+    if (a->ends)
+        tm_link_in_put_position(store, a);
+}
+
+static enum tm_err write_part(struct tm_link_in *in, const struct tm_link_in_stream *s,
+                              struct tm_link_in_apply *a, uint64_t *record)
+{
+    a->won = a->lost = 0;
+    uint64_t hlc = tm_max_u64(a->batch->to.hlc, tm_link_in_newest(a->raw));
+    if (tm_hlc_ms(hlc) > tm_ctx_wall_ms(in->c.ctx) + a->from->skew_ms)
+        hlc = tm_link_in_newest(
+            a->raw); /* what the source says beside its changes pulls no clock along */
+    hlc = tm_max_u64(hlc, a->from->rewind); /* the position is later than what was forgotten */
+    enum tm_err e = in->c.ops->write(in->c.host, s->target, hlc, tm_link_in_fill, a, record);
+    if (e == TM_OK) {
+        tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_changes_taken, a->won);
+        tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_changes_lost, a->lost);
+    }
+    return e;
+}
+
+static struct tm_bytes key_of(const struct tm_link_in_apply *a, unsigned which)
+{
+    struct tm_bytes rest = a->raw;
+    struct tm_change change = {0};
+    for (unsigned i = 0; tm_change_next(&rest, &change) && i < which; i++) {
+    }
+    return change.key;
+}
+
+/* The record would be too large: the changes go in parts, and one that does not fit alone goes to
+ * the dead letters.  Merging them twice does no harm, so the position goes with the last part. */
+static enum tm_err write_split(struct tm_link_in *in, const struct tm_link_in_stream *s,
+                               struct tm_link_in_apply *a, unsigned total, uint64_t *record)
+{
+    unsigned len = (total + 1) / 2;
+    enum tm_err e = TM_OK;
+    for (a->first = 0; e == TM_OK;) {
+        a->count = (unsigned)tm_min_u64(len, total - a->first);
+        a->ends = a->first + a->count == total;
+        e = write_part(in, s, a, record);
+        if (e == TM_ERR_TOOBIG && a->count > 1) {
+            len = (a->count + 1) / 2;
+            e = TM_OK;
+            continue;
+        }
+        if (e == TM_ERR_TOOBIG && a->count == 1) {
+            bury(in, s, a, key_of(a, a->first), e);
+            e = TM_OK;
+        } else if (a->ends) {
+            return e;
+        }
+        a->first += a->count;
+    }
+    return e;
+}
+
+unsigned tm_link_in_changes(struct tm_bytes raw)
+{
+    struct tm_change change;
+    unsigned n = 0;
+    while (tm_change_next(&raw, &change))
+        n++;
+    return n;
+}
+
+static void wait_for_commit(struct tm_link_in *in, struct tm_link_in_stream *s,
+                            const struct tm_link_in_apply *a, uint64_t record)
+{
+    if (s->count ==
+        TM_LINK_IN_PENDING) /* the newest one's acknowledgement is for those before it, too */
+        s->count--;
+    if (s->count == 0)
+        s->acked = a->batch->from.index;
+    s->pending[(s->first + s->count++) % TM_LINK_IN_PENDING] =
+        (struct tm_link_in_pending){.record = record,
+                                    .index = a->batch->to.index,
+                                    .hash = a->batch->to.hash,
+                                    .hlc = a->batch->to.hlc};
+    s->refused = TM_LINK_REFUSAL_NONE;
+    tm_link_in_be_busy(in, s);
+}
+
+void tm_link_in_take(struct tm_link_in *in, struct tm_link_in_stream *s, struct tm_link_in_apply *a)
+{
+    uint64_t record;
+    unsigned total = tm_link_in_changes(a->raw);
+    a->first = 0;
+    a->count = total;
+    a->ends = true;
+    enum tm_err e = write_part(in, s, a, &record);
+    if (e == TM_ERR_TOOBIG && total > 0)
+        e = write_split(in, s, a, total, &record);
+    if (e != TM_OK) {
+        tm_link_in_refuse_err(in, s, e);
+        return;
+    }
+    tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_batches_taken, 1);
+    wait_for_commit(in, s, a, record);
+}
+
+/* ---- batches ---- */
+
+void tm_link_in_batch(struct tm_link_in *in, const struct tm_link_from *from,
+                      struct tm_link_in_stream *s, const struct tm_link_position *at,
+                      const struct tm_link_batch *batch, struct tm_bytes packed)
+{
+    struct tm_link_in_apply a = {.in = in, .from = from, .batch = batch};
+    uint16_t first, last;
+    if (!tm_link_in_follows(at, &batch->from)) {
+        tm_counter_add(in->c.ctx->counters,
+                       batch->to.index <= at->index ? TM_COUNTER_link_batches_repeated
+                                                    : TM_COUNTER_link_batches_gap,
+                       1);
+        tm_link_in_tell_position(in, s, at);
+        return;
+    }
+    if (tm_link_unpack(batch, packed, in->c.raw, &a.raw) != TM_OK) {
+        tm_link_in_refuse(in, s, TM_LINK_REFUSAL_MALFORMED, "index=%" PRIu64, batch->to.index);
+        return;
+    }
+    if (in->c.ops->out_of_memory(in->c.host) && a.raw.len > 0) {
+        tm_link_in_refuse(in, s, TM_LINK_REFUSAL_MEMORY, "%s", from->source);
+        return;
+    }
+    if (!tm_link_in_may_enter(in, from, s, a.raw) ||
+        !tm_link_in_clock_is_well(in, from, s, tm_link_in_newest(a.raw)))
+        return;
+    struct tm_bytes rest = a.raw;
+    struct tm_change change;
+    if (tm_change_next(&rest, &change) && tm_link_flush_slots(&change, &first, &last))
+        tm_link_in_begin_sweep(in, s, &a, first, last);
+    else
+        tm_link_in_take(in, s, &a);
+}
