@@ -1,30 +1,22 @@
 /* The happy path: OPEN, POSITION, then in each turn what was committed since goes into a batch, and
  * acknowledgements take batches off the window.  A batch that is not acknowledged in time is not
  * sent again as it was: the target is asked where it stands, and what follows is read from the log
- * anew.  So nothing has to be kept here but what was sent up to where.
- *
- * Answers name the session that they answer.  Each time sending begins anew there is a new one, so
- * that of several answers which say "that does not follow" only the first one counts. */
-#include "actors/link_out.h"
+ * anew.  So nothing has to be kept here but what was sent up to where. */
+#include "actors/link_out_internal.h"
 
 #include "actors/link_batch.h"
 #include "actors/link_sync.h"
 #include "runtime/hash.h"
 #include "runtime/hlc.h"
 
-#include <stdio.h>
-
-#define ANSWER_NS      TM_MS(1000) /* how long an OPEN is waited for */
-#define ACK_NS         TM_SECONDS(3)
-#define BACKOFF_MIN_NS TM_MS(20)
-#define BACKOFF_MAX_NS TM_SECONDS(2)
-#define STANDS_NS      TM_SECONDS(10) /* when something that stands is asked about again */
-#define FULL_NS        TM_MS(2)
-#define SCAN_RECORDS   1024       /* looked at for one batch */
-#define STEPS          8          /* batches, or so many records passed over, in one turn */
-#define BURST_NS       TM_MS(100) /* how much of a throttled rate may be sent at once */
-#define TURN_NS        TM_MS(20)  /* another stream is being resynchronised */
-#define NEVER          UINT64_MAX
+#define ANSWER_NS    TM_MS(1000) /* how long an OPEN is waited for */
+#define ACK_NS       TM_SECONDS(3)
+#define FULL_NS      TM_MS(2)
+#define SCAN_RECORDS 1024       /* looked at for one batch */
+#define STEPS        8          /* batches, or so many records passed over, in one turn */
+#define BURST_NS     TM_MS(100) /* how much of a throttled rate may be sent at once */
+#define TURN_NS      TM_MS(20)  /* another stream is being resynchronised */
+#define NEVER        UINT64_MAX
 
 const char *tm_link_out_state_name(enum tm_link_out_state state)
 {
@@ -44,16 +36,6 @@ const char *tm_link_out_state_text(enum tm_link_out_state state)
 #undef X
     };
     return texts[state];
-}
-
-static uint64_t now_of(const struct tm_link_out *out)
-{
-    return tm_ctx_now(out->link->ctx);
-}
-
-static uint64_t commit_of(const struct tm_link_out *out)
-{
-    return out->link->ops->commit(out->link->host, out);
 }
 
 /* ---- states ---- */
@@ -77,7 +59,7 @@ static bool may_become(enum tm_link_out_state from, enum tm_link_out_state to)
     return false;
 }
 
-static void become(struct tm_link_out *out, enum tm_link_out_state state, uint64_t next_at)
+void tm_link_out_become(struct tm_link_out *out, enum tm_link_out_state state, uint64_t next_at)
 {
     TM_ASSERT(may_become(out->state, state));
     if (out->state != state && (state >= TM_LINK_OUT_REFUSED || out->state >= TM_LINK_OUT_REFUSED))
@@ -93,17 +75,16 @@ static void become(struct tm_link_out *out, enum tm_link_out_state state, uint64
     out->next_at = next_at;
 }
 
-static void forget_flight(struct tm_link_out *out)
+void tm_link_out_forget_flight(struct tm_link_out *out)
 {
     out->flight_first = out->flight_count = 0;
     out->flight_bytes = 0;
 }
 
-/* Asks after a while that doubles with each failure, of the present node or of the next one. */
-static void ask_later(struct tm_link_out *out, bool elsewhere)
+void tm_link_out_ask_later(struct tm_link_out *out, bool elsewhere)
 {
     struct tm_link_outlet *link = out->link;
-    forget_flight(out);
+    tm_link_out_forget_flight(out);
     if (elsewhere) {
         unsigned at = 0;
         while (at < link->block_count && link->blocks[at] != out->block)
@@ -111,11 +92,11 @@ static void ask_later(struct tm_link_out *out, bool elsewhere)
         out->block = link->blocks[at < link->block_count ? (at + 1) % link->block_count : 0];
     }
     uint64_t wait = out->backoff_ns / 2 + tm_ctx_random(link->ctx) % (out->backoff_ns / 2 + 1);
-    out->backoff_ns = tm_min_u64(2 * out->backoff_ns, BACKOFF_MAX_NS);
-    become(out, TM_LINK_OUT_ASK, now_of(out) + wait);
+    out->backoff_ns = tm_min_u64(2 * out->backoff_ns, TM_LINK_BACKOFF_MAX_NS);
+    tm_link_out_become(out, TM_LINK_OUT_ASK, tm_link_out_now(out) + wait);
 }
 
-static uint64_t new_session(struct tm_link_out *out)
+uint64_t tm_link_out_new_session(struct tm_link_out *out)
 {
     do
         out->session = tm_ctx_random(out->link->ctx);
@@ -132,7 +113,7 @@ void tm_link_out_init(struct tm_link_out *out, struct tm_link_outlet *link, void
                                 .source = source,
                                 .target = target,
                                 .block = link->blocks[target % link->block_count],
-                                .backoff_ns = BACKOFF_MIN_NS,
+                                .backoff_ns = TM_LINK_BACKOFF_MIN_NS,
                                 .bytes_a_record = 128};
 }
 
@@ -143,9 +124,9 @@ void tm_link_out_end(struct tm_link_out *out)
 
 void tm_link_out_restart(struct tm_link_out *out)
 {
-    forget_flight(out);
-    out->backoff_ns = BACKOFF_MIN_NS;
-    become(out, TM_LINK_OUT_ASK, 0);
+    tm_link_out_forget_flight(out);
+    out->backoff_ns = TM_LINK_BACKOFF_MIN_NS;
+    tm_link_out_become(out, TM_LINK_OUT_ASK, 0);
 }
 
 /* ---- sending ---- */
@@ -164,15 +145,15 @@ static struct tm_link_stream stream_of(const struct tm_link_out *out)
 
 static void ask(struct tm_link_out *out)
 {
-    new_session(out);
+    tm_link_out_new_session(out);
     struct tm_link_open open = {stream_of(out)};
     struct tm_bytes piece = tm_bytes_of(&open, sizeof open);
     enum tm_err e =
         out->link->ops->send(out->link->host, out, out->block, TM_MESSAGE_LINK_OPEN, &piece, 1);
     if (e == TM_OK)
-        become(out, TM_LINK_OUT_ASKED, now_of(out) + ANSWER_NS);
+        tm_link_out_become(out, TM_LINK_OUT_ASKED, tm_link_out_now(out) + ANSWER_NS);
     else
-        ask_later(out, e == TM_ERR_CLOSED);
+        tm_link_out_ask_later(out, e == TM_ERR_CLOSED);
 }
 
 /* What the link may send now: a bucket that fills at its rate. */
@@ -198,9 +179,9 @@ static bool has_tokens(struct tm_link_outlet *link)
 static bool is_due(const struct tm_link_out *out)
 {
     const struct tm_link_limits *limits = &out->link->limits;
-    uint64_t waiting = commit_of(out) - out->scanned.index;
+    uint64_t waiting = tm_link_out_commit(out) - out->scanned.index;
     return out->flight_count == 0 || waiting * out->bytes_a_record >= limits->batch_bytes ||
-           now_of(out) >= out->waiting_since + TM_US(limits->batch_delay_us);
+           tm_link_out_now(out) >= out->waiting_since + TM_US(limits->batch_delay_us);
 }
 
 static bool has_room(const struct tm_link_out *out)
@@ -213,7 +194,7 @@ static bool has_room(const struct tm_link_out *out)
 static enum tm_err fill(struct tm_link_out *out, struct tm_link_builder *b, uint64_t *oldest_ms)
 {
     struct tm_link_outlet *link = out->link;
-    uint64_t commit = commit_of(out);
+    uint64_t commit = tm_link_out_commit(out);
     enum tm_err e = TM_OK;
     for (unsigned i = 0;
          i < SCAN_RECORDS && b->to.index < commit && b->used < link->limits.batch_bytes; i++) {
@@ -270,16 +251,16 @@ static bool launch(struct tm_link_out *out, const struct tm_link_builder *b, uin
     uint32_t bytes;
     enum tm_err e = put_batch(out, b, &bytes);
     if (e == TM_ERR_CLOSED) {
-        ask_later(out, true);
+        tm_link_out_ask_later(out, true);
         return false;
     }
     if (e != TM_OK) {
-        out->hold_until = now_of(out) + FULL_NS;
+        out->hold_until = tm_link_out_now(out) + FULL_NS;
         return false;
     }
     unsigned at = (out->flight_first + out->flight_count) % TM_LINK_WINDOW;
     out->flight[at] = (struct tm_link_flight){.to = b->to,
-                                              .sent_at = now_of(out),
+                                              .sent_at = tm_link_out_now(out),
                                               .oldest_ms = oldest_ms,
                                               .bytes = bytes,
                                               .changes = (uint32_t)b->changes};
@@ -304,22 +285,22 @@ static bool advance(struct tm_link_out *out)
     b.to.hash = out->scanned.hash;
     enum tm_err e = fill(out, &b, &oldest_ms);
     if (e == TM_ERR_NOTFOUND) {
-        become(out, TM_LINK_OUT_ASK, 0); /* and is found to be behind */
+        tm_link_out_become(out, TM_LINK_OUT_ASK, 0); /* and is found to be behind */
         return false;
     }
     if (b.used == 0 && !(out->move && b.to.index > out->sent.index && out->flight_count == 0)) {
         out->scanned = b.to;
-        return e == TM_OK && b.to.index < commit_of(out);
+        return e == TM_OK && b.to.index < tm_link_out_commit(out);
     }
     return launch(out, &b, oldest_ms) && e == TM_OK;
 }
 
 static void note_waiting(struct tm_link_out *out)
 {
-    if (commit_of(out) <= out->scanned.index)
+    if (tm_link_out_commit(out) <= out->scanned.index)
         out->waiting_since = 0;
     else if (out->waiting_since == 0)
-        out->waiting_since = now_of(out);
+        out->waiting_since = tm_link_out_now(out);
 }
 
 static bool wants_to_send(struct tm_link_out *out)
@@ -339,7 +320,7 @@ static uint64_t ack_deadline(const struct tm_link_out *out)
 /* When something has to be done by time while streaming. */
 static uint64_t stream_deadline(struct tm_link_out *out, bool more)
 {
-    uint64_t now = now_of(out), next = ack_deadline(out);
+    uint64_t now = tm_link_out_now(out), next = ack_deadline(out);
     if (!wants_to_send(out))
         return next;
     if (more)
@@ -350,11 +331,11 @@ static uint64_t stream_deadline(struct tm_link_out *out, bool more)
 
 static void stream(struct tm_link_out *out)
 {
-    uint64_t now = now_of(out);
+    uint64_t now = tm_link_out_now(out);
     bool more = true;
     if (now >= ack_deadline(out)) {
         tm_counter_add(out->link->ctx->counters, TM_COUNTER_link_timeouts, 1);
-        ask_later(out, true);
+        tm_link_out_ask_later(out, true);
         return;
     }
     note_waiting(out);
@@ -377,7 +358,7 @@ static bool begin_sync(struct tm_link_out *out)
     uint64_t first = link->ops->first(link->host, out);
     struct tm_link_position to = {.incarnation = link->incarnation,
                                   .epoch = link->epoch,
-                                  .index = commit_of(out),
+                                  .index = tm_link_out_commit(out),
                                   .rules = link->filter.hash};
     if (out->sync_to.index + 1 < first || out->sync_to.rules != to.rules ||
         out->sync_to.index == 0) {
@@ -389,7 +370,7 @@ static bool begin_sync(struct tm_link_out *out)
     }
     tm_counter_add(link->ctx->counters, TM_COUNTER_link_resyncs, 1);
     tm_link_sync_begin(link->sync, out);
-    become(out, TM_LINK_OUT_RESYNC, 0);
+    tm_link_out_become(out, TM_LINK_OUT_RESYNC, 0);
     return true;
 }
 
@@ -397,16 +378,16 @@ static void resync(struct tm_link_out *out)
 {
     uint64_t wait;
     if (out->link->paused || !has_tokens(out->link))
-        out->next_at = now_of(out) + FULL_NS;
+        out->next_at = tm_link_out_now(out) + FULL_NS;
     else if (tm_link_sync_turn(out->link->sync, &wait) == TM_ERR_CLOSED)
-        ask_later(out, true);
+        tm_link_out_ask_later(out, true);
     else
         out->next_at = wait;
 }
 
 void tm_link_out_turn(struct tm_link_out *out)
 {
-    bool due = now_of(out) >= out->next_at;
+    bool due = tm_link_out_now(out) >= out->next_at;
     switch (out->state) {
     case TM_LINK_OUT_ASK:
         if (due && !out->link->paused)
@@ -414,14 +395,14 @@ void tm_link_out_turn(struct tm_link_out *out)
         break;
     case TM_LINK_OUT_ASKED:
         if (due)
-            ask_later(out, true);
+            tm_link_out_ask_later(out, true);
         break;
     case TM_LINK_OUT_STREAM:
         stream(out);
         break;
     case TM_LINK_OUT_BEHIND:
         if (due && (out->link->sync->out != NULL || !begin_sync(out)))
-            out->next_at = now_of(out) + TURN_NS;
+            out->next_at = tm_link_out_now(out) + TURN_NS;
         break;
     case TM_LINK_OUT_RESYNC:
         if (due)
@@ -430,7 +411,7 @@ void tm_link_out_turn(struct tm_link_out *out)
     case TM_LINK_OUT_REFUSED:
     case TM_LINK_OUT_DIVERGED:
         if (due)
-            become(out, TM_LINK_OUT_ASK, 0);
+            tm_link_out_become(out, TM_LINK_OUT_ASK, 0);
         break;
     }
 }
@@ -438,210 +419,6 @@ void tm_link_out_turn(struct tm_link_out *out)
 uint64_t tm_link_out_deadline(const struct tm_link_out *out)
 {
     return out->link->paused && out->state == TM_LINK_OUT_ASK ? NEVER : out->next_at;
-}
-
-/* ---- what the target says ---- */
-
-/* Takes batches up to that record off the window. */
-static void land(struct tm_link_out *out, uint64_t index)
-{
-    while (out->flight_count > 0 && out->flight[out->flight_first].to.index <= index) {
-        const struct tm_link_flight *f = &out->flight[out->flight_first];
-        out->flight_bytes -= f->bytes;
-        out->flight_first = (out->flight_first + 1) % TM_LINK_WINDOW;
-        out->flight_count--;
-        tm_counter_add(out->link->ctx->counters, TM_COUNTER_link_batches_acked, 1);
-    }
-}
-
-/* Where a position lies in this log. */
-enum place { IN_LOG, AHEAD, BEFORE, ELSEWHERE };
-
-static enum place place_of(struct tm_link_out *out, const struct tm_link_position *at)
-{
-    struct tm_link_outlet *link = out->link;
-    uint64_t term, hash;
-    if (at->index > commit_of(out))
-        return AHEAD;
-    if (at->index + 1 < link->ops->first(link->host, out))
-        return BEFORE;
-    if (!link->ops->meta(link->host, out, at->index, &term, &hash))
-        return BEFORE;
-    return term == at->term && hash == at->hash ? IN_LOG : ELSEWHERE;
-}
-
-/* Sending goes on after that position. */
-static void begin_at(struct tm_link_out *out, const struct tm_link_at *at)
-{
-    forget_flight(out);
-    new_session(out);
-    out->sent = out->scanned = at->position;
-    out->acked = at->committed;
-    out->begun_at = now_of(out);
-    out->waiting_since = 0;
-    out->refusal = TM_LINK_REFUSAL_NONE;
-    out->refusal_text[0] = '\0';
-    become(out, TM_LINK_OUT_STREAM, 0);
-}
-
-/* The log alone does not bring the target up. */
-static void fall_behind(struct tm_link_out *out, const struct tm_link_at *at)
-{
-    forget_flight(out);
-    out->acked = at->committed;
-    out->sync_stands =
-        (struct tm_link_mark){at->position.index, at->position.term, at->position.hash};
-    become(out, TM_LINK_OUT_BEHIND, 0);
-}
-
-/* Whether what the target has was shipped by another filter, or is to be looked at all anew. */
-static bool must_compare(const struct tm_link_out *out, uint64_t rules)
-{
-    uint64_t hash = out->link->filter.hash;
-    bool asked_for = rules >> TM_LINK_FILTER_BITS != hash >> TM_LINK_FILTER_BITS;
-    return rules != hash && (out->link->backfill || asked_for);
-}
-
-static void on_position(struct tm_link_out *out, const struct tm_link_at *at)
-{
-    if (out->state == TM_LINK_OUT_RESYNC) {
-        ask_later(out, false); /* it does not stand any more where it stood */
-        return;
-    }
-    if (out->state != TM_LINK_OUT_ASKED && out->state != TM_LINK_OUT_STREAM)
-        return;
-    switch (place_of(out, &at->position)) {
-    case IN_LOG:
-        if (at->position.incarnation != 0 && must_compare(out, at->position.rules))
-            fall_behind(out, at);
-        else
-            begin_at(out, at);
-        break;
-    case AHEAD: /* it was committed here once: a new leader learns so in a moment, or it was lost */
-        if (out->backoff_ns < BACKOFF_MAX_NS) {
-            ask_later(out, false);
-            break;
-        }
-        /* fall through */
-    case ELSEWHERE:
-        forget_flight(out);
-        become(out, TM_LINK_OUT_DIVERGED, now_of(out) + STANDS_NS);
-        break;
-    case BEFORE:
-        fall_behind(out, at);
-        break;
-    }
-}
-
-static void on_ack(struct tm_link_out *out, const struct tm_link_receipt *ack)
-{
-    if (out->state != TM_LINK_OUT_STREAM)
-        return;
-    out->delay_ms = ack->delay_ms;
-    out->backoff_ns = BACKOFF_MIN_NS;
-    if (ack->index <= out->sent.index)
-        out->acked = tm_max_u64(out->acked, ack->index);
-    out->acked_at = now_of(out);
-    land(out, ack->index);
-    out->next_at = 0;
-}
-
-static void on_moved(struct tm_link_out *out, unsigned block)
-{
-    struct tm_link_outlet *link = out->link;
-    bool known = false;
-    for (unsigned i = 0; i < link->block_count; i++)
-        known |= link->blocks[i] == block;
-    if (!known || block == out->block) {
-        ask_later(out, !known);
-        return;
-    }
-    bool first = out->backoff_ns == BACKOFF_MIN_NS;
-    out->block = block;
-    ask_later(out, false);
-    if (first)
-        out->next_at = 0; /* who is sent from one to the other again and again has to wait */
-}
-
-static void on_refused(struct tm_link_out *out, const struct tm_link_refused *r,
-                       struct tm_bytes text)
-{
-    forget_flight(out);
-    out->refusal = (enum tm_link_refusal)r->reason;
-    snprintf(out->refusal_text, sizeof out->refusal_text, "%.*s", (int)text.len,
-             (const char *)text.data);
-    tm_counter_add(out->link->ctx->counters, TM_COUNTER_link_batches_refused, 1);
-    uint64_t wait = tm_link_refusal_stands(r->reason) ? STANDS_NS : out->backoff_ns;
-    out->backoff_ns = tm_min_u64(2 * out->backoff_ns, BACKOFF_MAX_NS);
-    become(out, TM_LINK_OUT_REFUSED, now_of(out) + wait);
-}
-
-/* DIFFERS or STATED. */
-static void on_sync(struct tm_link_out *out, uint16_t type, struct tm_bytes body)
-{
-    if (out->state != TM_LINK_OUT_RESYNC)
-        return;
-    out->backoff_ns = BACKOFF_MIN_NS;
-    out->next_at = 0;
-    if (!tm_link_sync_message(out->link->sync, type, body))
-        return;
-    out->sync_to = (struct tm_link_position){0};
-    become(out, TM_LINK_OUT_ASK, 0);
-}
-
-/* Whether an answer is to what this stream sent last. */
-static bool is_ours(const struct tm_link_out *out, unsigned block, const struct tm_link_stream *s)
-{
-    return s->session == out->session && s->source == out->source && s->target == out->target &&
-           block == out->block;
-}
-
-void tm_link_out_message(struct tm_link_out *out, unsigned block, uint16_t type,
-                         struct tm_bytes body)
-{
-    union {
-        struct tm_link_stream stream;
-        struct tm_link_at at;
-        struct tm_link_receipt ack;
-        struct tm_link_moved moved;
-        struct tm_link_refused refused;
-    } m;
-    struct tm_bytes text;
-    if (type == TM_MESSAGE_LINK_POSITION && tm_link_at_decode(body, &m.at) == TM_OK) {
-        if (is_ours(out, block, &m.stream))
-            on_position(out, &m.at);
-    } else if (type == TM_MESSAGE_LINK_ACK && tm_link_receipt_decode(body, &m.ack) == TM_OK) {
-        if (is_ours(out, block, &m.stream))
-            on_ack(out, &m.ack);
-    } else if (type == TM_MESSAGE_LINK_MOVED && tm_link_moved_decode(body, &m.moved) == TM_OK) {
-        if (is_ours(out, block, &m.stream))
-            on_moved(out, m.moved.block);
-    } else if (type == TM_MESSAGE_LINK_REFUSED &&
-               tm_link_refused_decode(body, &m.refused, &text) == TM_OK) {
-        if (is_ours(out, block, &m.stream))
-            on_refused(out, &m.refused, text);
-    } else if (body.len >= sizeof m.stream) {
-        memcpy(&m.stream, body.data, sizeof m.stream);
-        if (is_ours(out, block, &m.stream))
-            on_sync(out, type, body);
-    }
-}
-
-void tm_link_out_up(struct tm_link_out *out, unsigned block)
-{
-    if (out->state != TM_LINK_OUT_ASK)
-        return;
-    out->block = block;
-    out->backoff_ns = BACKOFF_MIN_NS;
-    out->next_at = 0;
-}
-
-void tm_link_out_down(struct tm_link_out *out, unsigned block)
-{
-    if (out->block == block &&
-        (out->state == TM_LINK_OUT_ASKED || out->state == TM_LINK_OUT_STREAM ||
-         out->state == TM_LINK_OUT_RESYNC))
-        ask_later(out, true);
 }
 
 /* ---- what others ask ---- */
@@ -664,7 +441,7 @@ void tm_link_out_move(struct tm_link_out *out, uint64_t index)
 
 struct tm_link_lag tm_link_out_lag(const struct tm_link_out *out)
 {
-    uint64_t commit = commit_of(out);
+    uint64_t commit = tm_link_out_commit(out);
     struct tm_link_lag lag = {.delay_ms = out->delay_ms};
     if (out->state == TM_LINK_OUT_STREAM && out->flight_count == 0 &&
         out->scanned.index >= commit && out->acked >= out->sent.index)
@@ -675,7 +452,7 @@ struct tm_link_lag tm_link_out_lag(const struct tm_link_out *out)
     uint64_t unsent = commit - tm_min_u64(commit, out->scanned.index);
     lag.bytes = out->flight_bytes + unsent * out->bytes_a_record;
     uint64_t oldest = out->flight_count > 0 ? out->flight[out->flight_first].oldest_ms : 0;
-    uint64_t wall = tm_ctx_wall_ms(out->link->ctx), now = now_of(out);
+    uint64_t wall = tm_ctx_wall_ms(out->link->ctx), now = tm_link_out_now(out);
     if (oldest != 0)
         lag.age_ms = wall > oldest ? wall - oldest : 0;
     else if (out->waiting_since != 0)
