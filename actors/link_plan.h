@@ -30,6 +30,7 @@
 #include "actors/link_operator.h"
 #include "actors/link_options.h"
 #include "net/fabric.h"
+#include "storage/conflict.h"
 
 #define TM_LINKS_MAX         16  /* out of a cluster, and in */
 #define TM_LINK_PEERS_MAX    32  /* clusters linked with one */
@@ -42,24 +43,6 @@
 #define TM_LINK_FUNCTION_MAX 8192
 #define TM_LINK_BLOCK_PORTS  32    /* of one node in the port plan */
 #define TM_LINK_TEXT_MAX     32768 /* bytes of all functions and homes */
-
-/* How two changes that did not know of each other are made one. */
-#define TM_CONFLICTS(X)                                                                            \
-    X(FIELD_LWW, "field-lww") /* the later one, field by field: the default */                     \
-    X(ENTITY_LWW, "entity-lww")                                                                    \
-    X(COUNTER, "counter")                                                                          \
-    X(SET, "set")                                                                                  \
-    X(MAX, "max")                                                                                  \
-    X(MIN, "min")                                                                                  \
-    X(HOME, "home")                                                                                \
-    X(FUNCTION, "function")
-
-enum tm_conflict {
-#define TM_CONFLICT_ROW(name, text) TM_CONFLICT_##name,
-    TM_CONFLICTS(TM_CONFLICT_ROW)
-#undef TM_CONFLICT_ROW
-        TM_CONFLICT_COUNT
-};
 
 /* The rule's name in the file; the rule of a name, or TM_CONFLICT_COUNT. */
 const char *tm_conflict_name(enum tm_conflict rule);

@@ -15,6 +15,7 @@
 #include "actors/link_plan.h"
 #include "actors/link_way.h"
 #include "actors/partition.h"
+#include "storage/store_link.h"
 
 struct tm_links;
 struct tm_shard;
@@ -69,5 +70,9 @@ bool tm_links_text(void *host, unsigned out, char *text, size_t cap);
 
 /* How a key is shared with other clusters (struct tm_link_policy); host is the shard. */
 enum tm_link_sharing tm_links_sharing(void *host, struct tm_bytes key, uint64_t origin);
+
+/* Two changes conflicted (struct tm_link_policy); host is the shard.  Counts it, unless what lost
+ * had come here before by another way. */
+void tm_links_conflict(void *host, const struct tm_conflict_found *found);
 
 #endif

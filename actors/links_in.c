@@ -87,6 +87,7 @@ static bool in_merge(void *host, struct tm_store *s, const struct tm_change *cha
     if (change->key.len == 0)
         return false; /* a FLUSH, which link_in has done */
     enum tm_link_outcome outcome = tm_link_merge(s, &c, tm_ctx_wall_ms(l->ctx), NULL);
+    tm_links_came(l, &c);
     return outcome == TM_LINK_APPLIED || outcome == TM_LINK_LACKS;
 }
 

@@ -4,7 +4,8 @@
  *   links_plan.c  what the directory says of links, for out and in
  *   links_log.c   the source partitions' logs, as link_out reads them
  *   links_show.c  counters and INFO
- *   links_in.c    the target partitions, as link_in writes them */
+ *   links_in.c    the target partitions, as link_in writes them
+ *   links_rules.c which rule a field has, and what becomes of conflicts */
 #ifndef TM_ACTORS_LINKS_INTERNAL_H
 #define TM_ACTORS_LINKS_INTERNAL_H
 
@@ -15,6 +16,7 @@
 
 #define TM_LINKS_READERS    4 /* logs that are read from disk at a time */
 #define TM_LINKS_READ_BYTES TM_MIB(1)
+#define TM_LINKS_CAME       8192 /* changes that are remembered where they come by several ways */
 
 /* A link out. */
 struct tm_links_out {
@@ -84,6 +86,8 @@ struct tm_links {
     uint8_t *raw, *packed, *in_raw;
     uint64_t shared_hash; /* of the type asked about last, and of the plan; and the answer */
     enum tm_link_sharing shared;
+    bool several;                 /* changes may come by more ways than one */
+    uint64_t came[TM_LINKS_CAME]; /* then: hashes of those of late */
 };
 
 /* Takes up what the directory says if it is another version, or sites have come to be known.  True
@@ -104,6 +108,10 @@ void tm_links_forget_reads(struct tm_links *l, const struct tm_links_slot *slot)
 
 /* Shows in the counters, and on the node's board, how things stand. */
 void tm_links_publish(struct tm_links *l);
+
+/* Whether changes come by several ways has to be known anew; and one that came. */
+void tm_links_take_ways(struct tm_links *l, const struct tm_link_plan *plan);
+void tm_links_came(struct tm_links *l, const struct tm_link_change *change);
 
 extern const struct tm_link_out_ops tm_links_out_ops;
 extern const struct tm_link_in_ops tm_links_in_ops;

@@ -219,6 +219,7 @@ bool tm_links_take_plan(struct tm_links *l)
         l->from[i].used = false;
     for (unsigned i = 0; i < plan->in_count; i++)
         take_in(l, plan, i);
+    tm_links_take_ways(l, plan);
     return anew;
 }
 

@@ -318,7 +318,8 @@ static enum tm_err make_shared(struct tm_shard *s)
         return TM_ERR_NOMEM;
     }
     set_options(s);
-    s->policy = (struct tm_link_policy){.keep = tm_links_sharing, .host = s};
+    s->policy =
+        (struct tm_link_policy){.keep = tm_links_sharing, .host = s, .conflict = tm_links_conflict};
     s->env = (struct tm_partition_env){.ctx = s->ctx,
                                        .options = &s->options,
                                        .replica_options = &s->replica_options,

@@ -15,6 +15,7 @@
 #ifndef TM_STORAGE_STORE_LINK_H
 #define TM_STORAGE_STORE_LINK_H
 
+#include "storage/conflict.h"
 #include "storage/store.h"
 
 /* First bytes of the names of shadow fields.  Append only. */
@@ -87,12 +88,41 @@ enum tm_link_sharing {
     TM_LINK_MANY  /* several may write it: what is deleted is kept as tombstones */
 };
 
-/* keep: how the key is shared, as far as changes of that origin go (TM_ORIGIN_NONE: this cluster's
- * own).  Called by writers and merges; it must not touch the store.  The empty key is never asked
- * for: it is not shared. */
+/* One of two changes that conflict.  The value of a whole entity is an object: per field u32 length
+ * of its name, u32 length of its value, name, value. */
+struct tm_conflict_side {
+    struct tm_op_version stamp;
+    bool deleted;
+    struct tm_bytes value; /* if not deleted */
+};
+
+/* A conflict that was resolved.  What bytes point to lives until the callback returns. */
+struct tm_conflict_found {
+    struct tm_bytes key, field; /* field is empty for a string and for a whole entity */
+    enum tm_entity_type type;
+    bool whole; /* the sides are of the entity, not of one field */
+    struct tm_conflict_rule rule;
+    struct tm_conflict_side winner; /* of MAX and MIN the one whose value stands; of a FUNCTION,
+                                       which may give something else, the later one */
+    struct tm_conflict_side loser;
+    struct tm_conflict_side result; /* what stands now, under the stamp that it has */
+};
+
+/* What a store asks of who opened it.  Called by writers and merges; none may touch the store.  The
+ * empty key is never asked for: it is not shared.
+ *
+ *   keep      how the key is shared, as far as changes of that origin go (TM_ORIGIN_NONE: this
+ *             cluster's own)
+ *   conflict  a merge found two changes that conflict, of keys that several clusters write.  Told
+ *             where the record is made; if that is not committed, it may be told again.  By
+ *             field-lww and entity-lww it is told at the cluster that wrote the winner, for there
+ *             alone it is certain that neither knew of the other, and once for each time that the
+ *             loser comes here; by the other rules at every cluster that both come to.  May be
+ *             NULL. */
 struct tm_link_policy {
     enum tm_link_sharing (*keep)(void *host, struct tm_bytes key, uint64_t origin);
     void *host;
+    void (*conflict)(void *host, const struct tm_conflict_found *found);
 };
 
 /* From now on writers leave tombstones for what is shared.  Copied; NULL: nothing is shared, as in

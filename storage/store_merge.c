@@ -22,6 +22,7 @@ struct merge {
     struct tm_kept k;
     uint64_t now_ms;
     bool many;
+    bool over;              /* it lost to the expiry of its life */
     struct tm_op_version v; /* what is compared: the change's stamp, of a counter the base's */
     struct tm_op_version winner;
 };
@@ -53,13 +54,14 @@ static bool has_expired(const struct merge *m)
 }
 
 /* Below the floor, or of a life that is over. */
-static bool is_dead(const struct merge *m, struct tm_op_version *by)
+static bool is_dead(struct merge *m, struct tm_op_version *by)
 {
     *by = m->k.floor;
     if (before(m->v, m->k.floor))
         return true;
     *by = m->k.expiry;
-    return has_expired(m) && m->in->stamp.hlc < m->k.expiry_ms << 16;
+    m->over = has_expired(m) && m->in->stamp.hlc < m->k.expiry_ms << 16;
+    return m->over;
 }
 
 /* The entity expires then (0: never); under its own stamp if the register has the other. */
@@ -304,6 +306,45 @@ static enum tm_link_outcome merge_op(struct merge *m, struct tm_link_change *in)
     return TM_LINK_KNOWN;
 }
 
+/* ---- What conflicts ---- */
+
+/* Of fields: a deletion comes as its tombstone, and as such for those who keep none. */
+static bool is_reported(const struct merge *m)
+{
+    const struct tm_op *op = m->in->op;
+    uint64_t origin = m->in->stamp.origin, own = m->s->own.origin;
+    return m->s->policy.conflict != NULL && m->many && !m->over && m->winner.origin == own &&
+           origin != own && origin != TM_ORIGIN_NONE && m->in->type != TM_ENTITY_SHADOW &&
+           (op->code == TM_OP_SET_FIELD || op->code == TM_OP_COUNTER_AT);
+}
+
+/* What came lost to what this cluster wrote: being earlier it was made without knowing of that, and
+ * that was written before it came. */
+static void report(const struct merge *m)
+{
+    const struct tm_op *op = m->in->op;
+    const struct tm_entity *field = living(m);
+    struct tm_value value;
+    struct tm_conflict_found found = {.key = m->in->key,
+                                      .field = m->name,
+                                      .type = m->in->type,
+                                      .winner = {.stamp = m->winner, .deleted = true},
+                                      .loser = {.stamp = m->in->stamp, .deleted = true}};
+    if (!is_reported(m))
+        return;
+    if (field != NULL && tm_stamp_compare(tm_kept_stamp(m->s, field), m->winner) == 0) {
+        tm_value_of(field, &value);
+        found.winner.deleted = false;
+        found.winner.value = value.text;
+    }
+    found.result = found.winner;
+    if (op->code == TM_OP_SET_FIELD && op->name.data == m->name.data) {
+        found.loser.deleted = false;
+        found.loser.value = op->value;
+    }
+    m->s->policy.conflict(m->s->policy.host, &found);
+}
+
 enum tm_link_outcome tm_link_merge(struct tm_store *s, const struct tm_link_change *change,
                                    uint64_t now_ms, struct tm_op_version *winner)
 {
@@ -317,6 +358,8 @@ enum tm_link_outcome tm_link_merge(struct tm_store *s, const struct tm_link_chan
     s->merging = true;
     look(&m);
     enum tm_link_outcome outcome = merge_op(&m, &in);
+    if (outcome == TM_LINK_LOST)
+        report(&m);
     s->merging = false;
     tm_store_stamp(s, was.hlc, was.origin);
     if (winner != NULL)

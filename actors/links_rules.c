@@ -1,0 +1,74 @@
+/* What becomes of conflicts that merges found.
+ *
+ * By field-lww a change that lost to one of this cluster's own was made without knowing of that
+ * one. Whether that one was made in knowledge of it depends on whether it had come before: over the
+ * stream of the cluster that made it, which the stored position tells, or over others (transit),
+ * which only a table of hashes of late arrivals tells, as far as it reaches back. */
+#include "actors/links_internal.h"
+
+#include "actors/router.h"
+#include "runtime/hash.h"
+
+static uint64_t hash_of(struct tm_bytes key, struct tm_bytes name, struct tm_op_version stamp)
+{
+    const struct tm_bytes pieces[] = {tm_bytes_of(&stamp, sizeof stamp), key, name};
+    uint64_t hash = tm_hash64_pieces(pieces, 3, 0);
+    return hash != 0 ? hash : 1;
+}
+
+void tm_links_take_ways(struct tm_links *l, const struct tm_link_plan *plan)
+{
+    bool several = false;
+    for (unsigned i = 0; i < plan->in_count; i++)
+        several |= plan->in[i].options.forward == TM_LINK_FORWARD_TRANSIT;
+    l->several = several;
+}
+
+void tm_links_came(struct tm_links *l, const struct tm_link_change *change)
+{
+    if (!l->several)
+        return;
+    struct tm_bytes name = change->op->name;
+    if (change->type == TM_ENTITY_SHADOW && name.len > 0) /* a field's tombstone */
+        name = tm_bytes_of(name.data + 1, name.len - 1);
+    uint64_t hash = hash_of(change->key, name, change->stamp);
+    l->came[hash % TM_LINKS_CAME] = hash;
+}
+
+/* Its own stream has brought it already: what comes is sent again, or by another way. */
+static bool is_passed(struct tm_links *l, struct tm_bytes key, struct tm_op_version stamp)
+{
+    const struct tm_link_identity *id = NULL;
+    uint8_t name[TM_LINK_POSITION_NAME];
+    struct tm_link_position at;
+    struct tm_bytes value;
+    uint32_t slot = tm_slot_of_key(key);
+    for (unsigned i = 0; i < TM_LINK_SITES_MAX && id == NULL; i++)
+        if (l->from[i].used && (id = tm_link_way_identity(l->way, i)) != NULL &&
+            id->incarnation != stamp.origin)
+            id = NULL;
+    struct tm_links_slot *here =
+        tm_links_slot_of(l, tm_partition_of_slot(slot, l->shard->directory->partitions));
+    if (id == NULL || here == NULL || here->p == NULL)
+        return false;
+    tm_link_position_name(id->uuid, tm_partition_of_slot(slot, id->partitions), name);
+    return tm_store_shadow_field(here->p->store, tm_bytes_of(NULL, 0),
+                                 tm_bytes_of(name, sizeof name), &value, NULL) &&
+           tm_link_position_decode(value, &at) && stamp.hlc <= at.hlc;
+}
+
+static bool came_before(struct tm_links *l, const struct tm_conflict_found *found)
+{
+    uint64_t hash = hash_of(found->key, found->field, found->loser.stamp);
+    return (l->several && l->came[hash % TM_LINKS_CAME] == hash) ||
+           is_passed(l, found->key, found->loser.stamp);
+}
+
+void tm_links_conflict(void *host, const struct tm_conflict_found *found)
+{
+    struct tm_shard *s = host;
+    struct tm_links *l = s->link_streams;
+    if (l == NULL || came_before(l, found))
+        return;
+    tm_counter_add(s->ctx->counters, TM_COUNTER_link_conflicts, 1);
+}
