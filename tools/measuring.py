@@ -232,6 +232,14 @@ def bench(program, cluster, *options):
     return result
 
 
+def make_dir(folder):
+    """The folder that clusters lie below is there, or it is said why not."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as e:
+        raise Failed("--dir %s cannot be made: %s" % (folder, e.strerror)) from None
+
+
 def tick():
     return os.sysconf("SC_CLK_TCK")
 

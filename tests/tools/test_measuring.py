@@ -108,6 +108,16 @@ class Compare(unittest.TestCase):
             self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
             self.assertIn("/nowhere/tidemill", done.stderr)
 
+    def test_a_folder_that_cannot_be_made_is_said_in_one_line(self):
+        with tempfile.TemporaryDirectory() as folder:
+            measuring.make_dir(os.path.join(folder, "a", "b"))
+            self.assertTrue(os.path.isdir(os.path.join(folder, "a", "b")))
+            for name in ("compare", "measure-failover"):
+                done = run(name, "--dir", "/proc/nowhere", TIDEMILL="/bin/true")
+                self.assertEqual(done.returncode, 1)
+                self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+                self.assertIn("--dir /proc/nowhere", done.stderr)
+
 
 class Failover(unittest.TestCase):
     def test_slots_are_those_of_the_cluster(self):
