@@ -228,7 +228,8 @@ static void add_plain(struct tm_store *s, struct tm_bytes key, enum tm_entity_ty
     tm_store_op(s, key, type, TM_OP_COUNTER, name, tm_bytes_of(&c, sizeof c));
 }
 
-/* A base that this very record made is not one to count from: others take it as a whole. */
+/* What was counted before a link carried the key is in the base.  A base that this very record made
+ * is not one to count from: others take it as a whole. */
 static void add_based(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
                       struct tm_bytes name, int64_t delta)
 {
@@ -237,7 +238,8 @@ static void add_based(struct tm_store *s, struct tm_bytes key, enum tm_entity_ty
     char text[24];
     tm_keep_add(s, key, type, name, &base);
     tm_target_set(s, &t, key, type);
-    uint64_t total = tm_counter_total(tm_target_field(&t, name), s->own.origin, s->own.term);
+    const struct tm_entity *field = tm_target_field(&t, name);
+    uint64_t total = tm_is_based(field) ? tm_counter_total(field, s->own.origin, s->own.term) : 0;
     struct tm_counter_at c = {{s->own.origin, s->own.term, (int64_t)(total + (uint64_t)delta)},
                               base.stamp.hlc,
                               base.stamp.origin,

@@ -112,36 +112,83 @@ uint64_t tm_link_hash(const struct tm_store *s, struct tm_bytes key, uint64_t no
     return hash_key(s, &k, now_ms);
 }
 
+/* One step of a walk passes entities whose hashes begin alike, of either table: they are put in
+ * order here, as many at a time as there is room for. */
+#define STEP_KEYS 64u
+
 struct walking {
     const struct tm_store *store;
-    tm_link_key_fn *visit;
-    void *host;
-    unsigned count;
+    unsigned count, visited;
+    bool more; /* there was no room for one beyond the last */
+    uint64_t hash[STEP_KEYS];
+    const struct tm_entity *e[STEP_KEYS];
+    uint64_t after_hash; /* what was visited of the step */
+    const struct tm_entity *after;
 };
 
+static bool is_behind(uint64_t hash, const struct tm_entity *e, uint64_t than,
+                      const struct tm_entity *than_e)
+{
+    return hash != than ? hash > than : e > than_e;
+}
+
 /* A key that has both is visited where its entity is. */
-static void walk_visit(void *host, struct tm_entity *e)
+static void walk_gather(void *host, struct tm_entity *e)
 {
     struct walking *w = host;
     struct tm_bytes key = tm_entity_name(e);
-    if (tm_entity_type(e) == TM_ENTITY_SHADOW && tm_store_find(w->store, key) != NULL)
+    uint64_t hash = tm_table_hash(key);
+    if (key.len == 0 || !is_behind(hash, e, w->after_hash, w->after) ||
+        (tm_entity_type(e) == TM_ENTITY_SHADOW && tm_store_find(w->store, key) != NULL))
         return;
-    if (key.len == 0)
-        return;
-    w->visit(w->host, key);
-    w->count++;
+    if (w->count == STEP_KEYS) {
+        w->more = true;
+        w->count--;
+        if (is_behind(hash, e, w->hash[w->count], w->e[w->count])) {
+            w->count++;
+            return;
+        }
+    }
+    unsigned at = w->count++;
+    for (; at > 0 && is_behind(w->hash[at - 1], w->e[at - 1], hash, e); at--) {
+        w->hash[at] = w->hash[at - 1];
+        w->e[at] = w->e[at - 1];
+    }
+    w->hash[at] = hash;
+    w->e[at] = e;
+}
+
+static uint64_t walk_step(struct walking *w, uint64_t at, uint64_t end, tm_link_key_fn *visit,
+                          void *host)
+{
+    uint64_t next;
+    w->after_hash = 0;
+    w->after = NULL;
+    do {
+        w->count = 0;
+        w->more = false;
+        next = tm_store_step(w->store, at, end, walk_gather, w);
+        for (unsigned i = 0; i < w->count; i++)
+            visit(host, tm_entity_name(w->e[i]));
+        w->visited += w->count;
+        if (w->more) {
+            w->after_hash = w->hash[w->count - 1];
+            w->after = w->e[w->count - 1];
+        }
+    } while (w->more);
+    return next;
 }
 
 uint64_t tm_link_keys(struct tm_store *s, uint64_t from, uint64_t to, unsigned want,
                       tm_link_key_fn *visit, void *host)
 {
     TM_ASSERT(!s->open && from >> 48 == 0 && to >> 48 == 0 && (to == 0 || from < to));
-    struct walking walk = {s, visit, host, 0};
+    struct walking walk = {.store = s};
     uint64_t at = from << 16;
     tm_undo_hide(s);
     do
-        at = tm_store_step(s, at, to << 16, walk_visit, &walk);
-    while (at != to << 16 && walk.count < want);
+        at = walk_step(&walk, at, to << 16, visit, host);
+    while (at != to << 16 && walk.visited < want);
     tm_undo_show(s);
     return at >> 16;
 }

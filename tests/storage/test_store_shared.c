@@ -204,6 +204,25 @@ static void what_no_link_carries_counts_as_before(void)
     expect("o", "n", "5");
 }
 
+static void what_was_counted_before_a_link_carries_it_counts_once(void)
+{
+    const struct tm_link_policy policy = {sharing, NULL};
+    for (const char *key = "m"; key != NULL; key = *key == 'm' ? "o" : NULL) {
+        fresh();
+        tm_store_set_policy(s, NULL);
+        add(key, 5);
+        add(key, 7);
+        tm_store_set_policy(s, &policy);
+        add(key, 1);
+        expect(key, "n", "13");
+        add(key, 1);
+        expect(key, "n", "14");
+        tm_store_set_policy(s, NULL);
+        add(key, 1);
+        expect(key, "n", "15");
+    }
+}
+
 static void snapshots_hold_based_counters(void)
 {
     static uint8_t slice[TM_KIB(64)];
@@ -405,12 +424,56 @@ static void a_walk_visits_each_committed_key_once_in_any_slices(void)
     expect("m-new", "a", "1");
 }
 
+struct in_order {
+    uint64_t last;
+    unsigned keys;
+    bool sorted;
+};
+
+static void look_at_order(void *host, struct tm_bytes key)
+{
+    struct in_order *o = host;
+    uint64_t hash = tm_table_hash(key);
+    o->sorted &= o->keys == 0 || hash > o->last;
+    o->last = hash;
+    o->keys++;
+}
+
+/* Keys of one leaf of the table whose hashes begin alike, more than one step of a walk holds. */
+static void a_walk_goes_in_the_order_of_hashes(void)
+{
+    char key[16];
+    unsigned made = 0;
+    struct in_order o = {.sorted = true};
+    fresh();
+    for (unsigned i = 0; made < 100; i++) {
+        (void)snprintf(key, sizeof key, "m%u", i);
+        if (tm_table_hash(str(key)) >> 52 != 0xabc)
+            continue;
+        set(key, "a", "1");
+        if (made++ % 4 == 0) {
+            begin();
+            tm_store_del(s, str(key));
+            (void)finish();
+        }
+    }
+    for (unsigned i = 0; i < 2000; i++) {
+        (void)snprintf(key, sizeof key, "p%u", i);
+        set(key, "a", "1");
+    }
+    tm_store_commit(s, tm_store_applied(s));
+    CU_ASSERT_EQUAL(tm_link_keys(s, 0, 0, UINT32_MAX, look_at_order, &o), 0);
+    CU_ASSERT_EQUAL(o.keys, 2100);
+    CU_ASSERT_TRUE(o.sorted);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(increments_from_all_sides_add_up),
     TM_TEST(a_count_goes_with_its_base),
     TM_TEST(a_counter_that_was_deleted_counts_from_nothing),
     TM_TEST(what_one_record_set_and_counted_is_set),
     TM_TEST(what_no_link_carries_counts_as_before),
+    TM_TEST(what_was_counted_before_a_link_carries_it_counts_once),
     TM_TEST(snapshots_hold_based_counters),
     TM_TEST(the_later_change_of_a_field_stays),
     TM_TEST(a_deletion_here_holds_against_what_was_made_before_it),
@@ -422,6 +485,7 @@ static const struct tm_test tests[] = {
     TM_TEST(an_extension_of_what_expired_here_says_what_it_lacks),
     TM_TEST(an_evicted_key_is_as_if_it_had_never_been),
     TM_TEST(a_walk_visits_each_committed_key_once_in_any_slices),
+    TM_TEST(a_walk_goes_in_the_order_of_hashes),
 };
 
 int main(void)

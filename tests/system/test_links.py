@@ -3,93 +3,13 @@
 the ends was away; what a filter holds back stays at home; both ends that write the same agree."""
 import random
 import sys
-import threading
 import time
 
-import redis
+from cluster import Cluster
+from harness import main, seed, wait_until
+from linked import FABRIC, Writer, addresses_of, ends, goes_on, has
 
-from cluster import Cluster, connect, nodes_text
-from harness import No, main, seed, wait_until
-
-FABRIC = ["--fabric=tcp"]
-SECONDS = 12
-KEYS = 200
-
-
-def ends(source, target):
-    """Two clusters of three nodes each, of unlike numbers of partitions."""
-    return (nodes_text("factory", ["f-1", "f-2", "f-3"], partitions=8, replicationFactor=3, **source)
-            + nodes_text("cloud", ["c-1", "c-2", "c-3"], partitions=12, replicationFactor=3, **target))
-
-
-class Writer(threading.Thread):
-    """Sets, deletes and counts at one cluster; knows what it was told, and what may be besides."""
-
-    def __init__(self, addresses, prefix, rng, slowly=0.0):
-        super().__init__(daemon=True)
-        self.addresses, self.prefix, self.rng, self.slowly = addresses, prefix, rng, slowly
-        self.values = {}   # key: values one of which it has
-        self.counted = [0, 0]  # acknowledged, and called
-        self.acknowledged, self.ends, self.wrong = 0, threading.Event(), None
-
-    def run(self):
-        number, client = 0, None
-        while not self.ends.is_set():
-            number += 1
-            try:
-                client = client or connect(*self.rng.choice(self.addresses), timeout=3)
-                self.one(client, number)
-                self.acknowledged += 1
-                time.sleep(self.slowly)
-            except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError):
-                client = None
-                time.sleep(0.02)
-
-    def one(self, client, number):
-        if number % 10 == 0:
-            self.counted[1] += 1
-            client.incr(self.prefix + "Count:1")
-            self.counted[0] += 1
-            return
-        key = "%sOrder:%d" % (self.prefix, self.rng.randrange(KEYS))
-        value = None if number % 7 == 0 else b"v%d" % number
-        self.values.setdefault(key, {None}).add(value)
-        if value is None:
-            client.delete(key)
-        else:
-            client.set(key, value)
-        self.values[key] = {value}
-
-    def stop(self):
-        self.ends.set()
-        self.join(30)
-        assert not self.is_alive(), "a writer does not end"
-
-    def verify(self, client):
-        """What the cluster that it wrote to has: {key: value}."""
-        held = {key: client.get(key) for key in self.values}
-        for key, value in held.items():
-            assert value in self.values[key], (key, value, self.values[key])
-        count = int(client.get(self.prefix + "Count:1") or 0)
-        assert self.counted[0] <= count <= self.counted[1], (count, self.counted)
-        held[self.prefix + "Count:1"] = b"%d" % count
-        return held
-
-
-def goes_on(writer, more=100):
-    want = writer.acknowledged + more
-    wait_until(lambda: writer.acknowledged >= want, 60)
-
-
-def has(client, held):
-    """Whether a cluster holds just that."""
-    differ = [(key, value, client.get(key)) for key, value in held.items() if client.get(key) != value]
-    return No("%d of %d differ: %r" % (len(differ), len(held), differ[:3])) if differ else True
-
-
-def addresses_of(c, names):
-    every = c.addresses()
-    return [every[name] for name in names]
+SECONDS = 8
 
 
 def entities_follow_whoever_is_killed():
