@@ -280,6 +280,10 @@ struct tm_kept {
 };
 void tm_kept_look(const struct tm_store *s, struct tm_bytes key, struct tm_kept *k);
 
+/* The HLC at which a life that expires then is over: when it expires, or, where clocks of other
+ * clusters are ahead of the one that it was told by, right after it was told to. */
+uint64_t tm_kept_over(const struct tm_kept *k);
+
 /* The type that the key's living and deleted fields are of, and the greatest of their stamps;
  * false if there are none. */
 bool tm_kept_life(const struct tm_store *s, const struct tm_kept *k, enum tm_entity_type *type,

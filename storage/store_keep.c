@@ -8,9 +8,10 @@
  *   'x'         the register of expiry: u64 ms since 1970, 0 = does not expire
  *
  * A local change is later than all that is known here, so it wins, and nothing has to be compared.
- * Of an entity that expires the register stays, and is the floor at the time that it names: the
- * other clusters have it too and expire the entity by themselves.  Who makes the entity anew writes
- * that floor down ('d'), and the register goes.
+ * Of an entity that expires the register stays, and is the floor at the time that it names (or at
+ * its own stamp, if clocks elsewhere are ahead): the other clusters have it too and expire the
+ * entity by themselves.  Who makes the entity anew writes that floor down ('d'), and the register
+ * goes.
  *
  * Between hold and release all is encoded only, so the state before is what is looked at: whoever
  * holds deletes an entity before he makes it anew. */
@@ -53,6 +54,11 @@ void tm_kept_look(const struct tm_store *s, struct tm_bytes key, struct tm_kept 
     k->has_expiry = tm_store_shadow_field(s, key, EXPIRY, &ms, &k->expiry) &&
                     tm_stamp_compare(k->expiry, k->floor) >= 0;
     k->expiry_ms = k->has_expiry && ms.len == 8 ? tm_load64(ms.data) : 0;
+}
+
+uint64_t tm_kept_over(const struct tm_kept *k)
+{
+    return tm_max_u64(k->expiry_ms << 16, k->expiry.hlc + 1);
 }
 
 /* ---- Walks over all fields of an entity or shadow, packed or large ---- */
@@ -266,7 +272,7 @@ static void keep_new_life(struct tm_store *s, const struct tm_kept *k)
         tm_store_set_shadow(s, k->key, EXPIRY, tm_bytes_of(&none, sizeof none));
         return;
     }
-    struct tm_op_version floor = {k->expiry_ms << 16, s->stamp.origin};
+    struct tm_op_version floor = {tm_kept_over(k), s->stamp.origin};
     tm_keep_shadow(s, k->key, FLOOR, NOTHING, floor);
     tm_store_del_shadow(s, k->key, EXPIRY);
 }
@@ -393,9 +399,13 @@ bool tm_keep_expire(struct tm_store *s, struct tm_bytes key)
     if (tm_store_sharing(s, key, TM_ORIGIN_NONE) != TM_LINK_MANY)
         return false;
     tm_kept_look(s, key, &k);
-    uint64_t ms = tm_entity_expiry(k.e), since = ms << 16, never = 0;
-    if (!k.has_expiry || k.expiry_ms != ms) /* from before the type was shared */
-        tm_keep_shadow(s, key, EXPIRY, tm_bytes_of(&ms, sizeof ms), tm_store_stamp_of(s, k.e));
+    uint64_t ms = tm_entity_expiry(k.e), never = 0;
+    if (!k.has_expiry || k.expiry_ms != ms) { /* from before the type was shared */
+        k.expiry_ms = ms;
+        k.expiry = tm_store_stamp_of(s, k.e);
+        tm_keep_shadow(s, key, EXPIRY, tm_bytes_of(&ms, sizeof ms), k.expiry);
+    }
+    uint64_t since = tm_kept_over(&k);
     if (!any_since(s, k.e, since))
         return false;
     enum tm_entity_type type = tm_entity_type(k.e);

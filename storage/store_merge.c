@@ -60,7 +60,7 @@ static bool is_dead(struct merge *m, struct tm_op_version *by)
     if (before(m->v, m->k.floor))
         return true;
     *by = m->k.expiry;
-    m->over = has_expired(m) && m->in->stamp.hlc < m->k.expiry_ms << 16;
+    m->over = has_expired(m) && m->in->stamp.hlc < tm_kept_over(&m->k);
     return m->over;
 }
 

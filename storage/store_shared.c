@@ -29,7 +29,7 @@ static bool has_floor(const struct tm_kept *k)
 /* The effective floor: changes of a life that has expired count as below it. */
 static struct tm_op_version floor_of(const struct tm_kept *k, uint64_t now_ms)
 {
-    struct tm_op_version over = {k->expiry_ms << 16, 0};
+    struct tm_op_version over = {tm_kept_over(k), 0};
     bool expired = k->has_expiry && k->expiry_ms != 0 && k->expiry_ms <= now_ms;
     return expired && tm_stamp_compare(k->floor, over) < 0 ? over : k->floor;
 }

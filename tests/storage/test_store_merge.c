@@ -1,7 +1,7 @@
 /* Clusters that change the same keys and send each other what they did: whatever the order in which
  * that arrives, they end with the same.  Each cluster is a leader's store, and a follower's that
  * applies the leader's records; each record that a cluster made itself goes to every other, in
- * order, some of them twice. */
+ * order, some of them twice.  Their clocks differ by a little. */
 #include "runtime/hash.h"
 #include "storage/arena.h"
 #include "storage/entity.h"
@@ -13,6 +13,7 @@ enum { CLUSTERS = 4, KEYS = 5, FIELDS = 6, MANY_FIELDS = 90, LOG_MAX = 4096 };
 struct cluster {
     struct tm_store *store, *follower;
     uint64_t origin, hlc;
+    uint64_t ahead;                 /* of the time, its clock, ms */
     struct tm_record *log[LOG_MAX]; /* by index */
     uint64_t sent[CLUSTERS];        /* up to here this cluster has what the others did */
     uint64_t commit;
@@ -56,6 +57,7 @@ static void open_cluster(unsigned i)
     const struct tm_link_policy policy = {all_is_shared, NULL};
     struct cluster *c = &clusters[i];
     *c = (struct cluster){.origin = 100 + rnd(1000) * CLUSTERS + i, .hlc = 1};
+    c->ahead = rnd(2) ? 0 : rnd(50);
     c->store = tm_store_new(&arena, 1);
     c->follower = tm_store_new(&arena, 1);
     tm_store_set_policy(c->store, &policy);
@@ -69,9 +71,14 @@ static void close_cluster(struct cluster *c)
         free(c->log[i]);
 }
 
+static uint64_t wall_ms(const struct cluster *c)
+{
+    return now_ms + c->ahead;
+}
+
 static void begin(struct cluster *c)
 {
-    c->hlc = tm_max_u64(c->hlc + 1, now_ms << 16);
+    c->hlc = tm_max_u64(c->hlc + 1, wall_ms(c) << 16);
     struct tm_record head = {
         .term = 1, .index = tm_store_applied(c->store) + 1, .hlc = c->hlc, .origin = c->origin};
     tm_store_begin(c->store, buffer, sizeof buffer, &head);
@@ -147,14 +154,15 @@ static void count_up(struct tm_store *s, unsigned k)
         tm_store_add(s, key, type, name, (int64_t)rnd(100) - 20);
 }
 
-static void change_expiry(struct tm_store *s, struct tm_bytes key, uint64_t ttl)
+static void change_expiry(struct cluster *c, struct tm_bytes key, uint64_t ttl)
 {
+    struct tm_store *s = c->store;
     if (tm_store_find(s, key) == NULL)
         return;
     if (rnd(3) == 0)
         tm_store_persist(s, key);
     else
-        tm_store_set_expiry(s, key, now_ms + ttl / 2 + rnd(ttl));
+        tm_store_set_expiry(s, key, wall_ms(c) + ttl / 2 + rnd(ttl));
 }
 
 static void change(struct cluster *c, uint64_t ttl)
@@ -170,7 +178,7 @@ static void change(struct cluster *c, uint64_t ttl)
     else if (r < 18)
         rename_to(c->store, key, key_name((unsigned)rnd(KEYS)));
     else if (r < 20)
-        change_expiry(c->store, key, ttl);
+        change_expiry(c, key, ttl);
     else
         count_up(c->store, k);
 }
@@ -179,7 +187,7 @@ static void expire_due(struct cluster *c)
 {
     const struct tm_entity *e;
     begin(c);
-    while ((e = tm_store_due(c->store, now_ms)) != NULL)
+    while ((e = tm_store_due(c->store, wall_ms(c))) != NULL)
         tm_store_expire(c->store, tm_entity_key(e));
     finish(c);
 }
@@ -207,7 +215,7 @@ static void merge(struct cluster *to, struct tm_bytes key, enum tm_entity_type t
 {
     struct tm_link_change in = {key, type, op, v};
     struct tm_op_version winner;
-    enum tm_link_outcome outcome = tm_link_merge(to->store, &in, now_ms, &winner);
+    enum tm_link_outcome outcome = tm_link_merge(to->store, &in, wall_ms(to), &winner);
     lost += outcome == TM_LINK_LOST;
     lacking += outcome == TM_LINK_LACKS;
 }
@@ -447,6 +455,7 @@ static void states_sent_both_ways_make_equal_what_expiry_tore_apart(void)
     for (unsigned round = 0; round < 300; round++) {
         run(rnd(8) ? 60 : 300, 40, 20);
         deliver_all();
+        now_ms += 200; /* by all clocks what was to expire has */
         for (unsigned n = 0; n < 3; n++) {
             for (unsigned i = 0; i < count; i++)
                 expire_due(&clusters[i]);
