@@ -142,6 +142,25 @@ void tm_sim_links_draw(struct tm_sim_links_plan *p, uint64_t seed, uint64_t faul
     draw_faults(p, &rng);
 }
 
+void tm_sim_links_text(const struct tm_sim_links_plan *p, char *text, size_t size)
+{
+    size_t used = (size_t)snprintf(text, size, "%s", tm_sim_links_shape_name(p->shape));
+    for (unsigned i = 0; i < p->world.clusters && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used,
+                                 "; %s: %u nodes of %u, %u partitions, "
+                                 "writes %x",
+                                 tm_sim_world_name(i), p->world.cluster[i].nodes,
+                                 p->world.cluster[i].workers[0], p->world.cluster[i].partitions,
+                                 p->may_write[i]);
+    if (used < size)
+        used += (size_t)snprintf(text + used, size - used, "; clients: %u%s%s; faults:", p->clients,
+                                 p->deletes ? " deletes" : "", p->expires ? " expires" : "");
+    for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT && used < size; k++)
+        if (p->fault_mean_ns[k] != 0)
+            used += (size_t)snprintf(text + used, size - used, " %s",
+                                     tm_sim_links_fault_name((enum tm_sim_links_fault)k));
+}
+
 /* ---- faults ---- */
 
 enum undo_kind { START, RESUME, MEND_WIRE };
@@ -465,17 +484,27 @@ static void settle(struct run *r)
     r->out->settled_ns = tm_sim_world_now(r->w) - begun;
 }
 
+static uint64_t counted(struct run *r, enum tm_counter which)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < r->plan->world.clusters; i++)
+        for (unsigned n = 0; n < r->plan->world.cluster[i].nodes; n++)
+            for (unsigned k = 0; k < TM_SIM_WORKERS_MAX; k++)
+                sum += tm_counter_get(tm_sim_counters(tm_sim_world_cluster(r->w, i), n, k), which);
+    return sum;
+}
+
 static void count(struct run *r, const struct tm_sim_links_load *l)
 {
     struct tm_sim_links_result *out = r->out;
+    struct tm_sim_wire_counts frames = tm_sim_wire_counts(tm_sim_world_wire(r->w));
     tm_sim_links_load_count(l, out);
-    for (unsigned i = 0; i < r->plan->world.clusters; i++)
-        for (unsigned n = 0; n < r->plan->world.cluster[i].nodes; n++)
-            for (unsigned k = 0; k < TM_SIM_WORKERS_MAX; k++) {
-                const struct tm_counters *c = tm_sim_counters(tm_sim_world_cluster(r->w, i), n, k);
-                out->batches += tm_counter_get(c, TM_COUNTER_link_batches_taken);
-                out->changes += tm_counter_get(c, TM_COUNTER_link_changes_taken);
-            }
+#define X(name) out->frames.name = frames.name;
+    TM_SIM_LINKS_FRAMES(X)
+#undef X
+#define X(name) out->effects.name = counted(r, TM_COUNTER_##name);
+    TM_SIM_LINKS_COUNTERS(X)
+#undef X
     for (unsigned i = 0; i < r->plan->world.clusters; i++)
         if (tm_sim_fatal(tm_sim_world_cluster(r->w, i)) > 0)
             tm_sim_wrong(tm_sim_world_cluster(r->w, i), "a node ended by itself");

@@ -72,12 +72,56 @@ struct tm_sim_links_plan {
 /* Draws a run whose faults last that long. */
 void tm_sim_links_draw(struct tm_sim_links_plan *plan, uint64_t seed, uint64_t faults_ns);
 
+/* One line that says what the run is like. */
+void tm_sim_links_text(const struct tm_sim_links_plan *plan, char *text, size_t size);
+
+/* X(name): what clients did. */
+#define TM_SIM_LINKS_LOAD(X)                                                                       \
+    X(commands)                                                                                    \
+    X(refused)                                                                                     \
+    X(unknown)                                                                                     \
+    X(reads)
+
+/* X(name): what befell frames between the clusters. */
+#define TM_SIM_LINKS_FRAMES(X)                                                                     \
+    X(lost)                                                                                        \
+    X(twice)                                                                                       \
+    X(flipped)                                                                                     \
+    X(delayed)                                                                                     \
+    X(cut)                                                                                         \
+    X(overtaken)
+
+/* X(counter): what nodes say they did, all together. */
+#define TM_SIM_LINKS_COUNTERS(X)                                                                   \
+    X(link_batches_sent)                                                                           \
+    X(link_batches_taken)                                                                          \
+    X(link_batches_repeated)                                                                       \
+    X(link_batches_gap)                                                                            \
+    X(link_batches_refused)                                                                        \
+    X(link_timeouts)                                                                               \
+    X(link_changes_taken)                                                                          \
+    X(link_changes_lost)                                                                           \
+    X(link_ups)                                                                                    \
+    X(link_downs)                                                                                  \
+    X(leader_changes)                                                                              \
+    X(undone)                                                                                      \
+    X(snapshots_written)
+
 struct tm_sim_links_result {
     bool good;
     char why[512];
     uint64_t hash, simulated_ns, settled_ns; /* the latter: after all was well */
-    uint64_t commands, refused, unknown, reads;
-    uint64_t batches, changes; /* that targets took */
+#define X(name) uint64_t name;
+    struct {
+        TM_SIM_LINKS_LOAD(X)
+    } load;
+    struct {
+        TM_SIM_LINKS_FRAMES(X)
+    } frames;
+    struct {
+        TM_SIM_LINKS_COUNTERS(X)
+    } effects;
+#undef X
     uint64_t fired[TM_SIM_LINKS_FAULT_COUNT];
 };
 

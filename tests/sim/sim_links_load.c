@@ -29,6 +29,7 @@ struct client {
     struct tm_sim_conn *conn;
     uint64_t next_at; /* of its next command; UINT64_MAX: one is under way */
     unsigned step;
+    bool open;        /* OWNER: the step may have been taken, and was not answered */
     struct own *own;  /* OWNER, READER */
     unsigned counter; /* WRITER: type * KEYS + key of an increment under way, + 1 */
     int64_t adding;
@@ -153,6 +154,7 @@ static void write_own(struct client *c)
     char key[TM_SIM_LINKS_KEY_SIZE];
     static const char *const keys[] = {"x", "y", "z", "z"};
     own_key(o, keys[c->step], key);
+    c->open = true;
     if (c->step < 3)
         ask(c, "SET %s %llu", key, (unsigned long long)(c->step == 1 ? o->y : o->x) + 1);
     else
@@ -236,6 +238,7 @@ static void take_counter(struct client *c, bool good, bool maybe)
 static void take_own(struct client *c)
 {
     struct own *o = c->own;
+    c->open = false;
     if (c->step == 0)
         o->x++;
     else if (c->step == 1)
@@ -372,7 +375,7 @@ static bool wants(const struct client *c)
     if (!c->load->stopping)
         return true;
     /* An owner ends with a deletion. */
-    return c->part == OWNER && !(c->step == 0 && c->own->gone);
+    return c->part == OWNER && (c->open || c->step != 0 || !c->own->gone);
 }
 
 static uint64_t next(void *host)
@@ -489,8 +492,8 @@ bool tm_sim_links_load_examine(struct tm_sim_links_load *l)
 
 void tm_sim_links_load_count(const struct tm_sim_links_load *l, struct tm_sim_links_result *out)
 {
-    out->commands = l->commands;
-    out->refused = l->refused;
-    out->unknown = l->unknown;
-    out->reads = l->reads;
+    out->load.commands = l->commands;
+    out->load.refused = l->refused;
+    out->load.unknown = l->unknown;
+    out->load.reads = l->reads;
 }

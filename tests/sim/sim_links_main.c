@@ -1,6 +1,7 @@
-/* tidemill-sim-links: one simulated run of linked clusters.
+/* tidemill-sim-links: one simulated run of linked clusters.  tools/sim --links starts it.
  *
- *   tidemill-sim-links --seed N [--seconds S] [--without KIND,...] [--log FILE] [--plan]
+ *   tidemill-sim-links --seed N [--seconds S] [--without KIND,...] [--only KIND,...] [--log FILE]
+ * [--plan]
  *
  * Prints one JSON object.  Exit 0: the run was good; 1: a rule was broken; 2: bad usage. */
 #include "tests/sim/sim_links.h"
@@ -12,6 +13,60 @@
 /* Nodes come and go all the time: their memory is kept for the next. */
 extern const char *malloc_conf;
 const char *malloc_conf = "dirty_decay_ms:-1,muzzy_decay_ms:-1";
+
+struct args {
+    uint64_t seed, seconds;
+    const char *without, *only, *log;
+    bool plan_only;
+};
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: tidemill-sim-links --seed N [--seconds S] [--without KIND,...] "
+                    "[--only KIND,...] [--log FILE] [--plan]\nkinds:");
+    for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT; k++)
+        fprintf(stderr, " %s", tm_sim_links_fault_name((enum tm_sim_links_fault)k));
+    fputc('\n', stderr);
+    return 2;
+}
+
+static bool parse(int argc, char **argv, struct args *a)
+{
+    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+                                            {"seconds", required_argument, NULL, 't'},
+                                            {"without", required_argument, NULL, 'w'},
+                                            {"only", required_argument, NULL, 'o'},
+                                            {"log", required_argument, NULL, 'l'},
+                                            {"plan", no_argument, NULL, 'p'},
+                                            {0}};
+    bool seeded = false;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (c) {
+        case 's':
+            a->seed = strtoull(optarg, NULL, 0);
+            seeded = true;
+            break;
+        case 't':
+            a->seconds = strtoull(optarg, NULL, 0);
+            break;
+        case 'w':
+            a->without = optarg;
+            break;
+        case 'o':
+            a->only = optarg;
+            break;
+        case 'l':
+            a->log = optarg;
+            break;
+        case 'p':
+            a->plan_only = true;
+            break;
+        default:
+            return false;
+        }
+    }
+    return seeded && a->seconds > 0 && optind == argc;
+}
 
 /* Whether the word stands in a list of words with commas between them. */
 static bool listed(const char *list, const char *word)
@@ -25,79 +80,81 @@ static bool listed(const char *list, const char *word)
     return false;
 }
 
-static void print_plan(const struct tm_sim_links_plan *p)
+static void mask(struct tm_sim_links_plan *plan, const struct args *a)
 {
-    printf("\"shape\": \"%s\", \"clusters\": [", tm_sim_links_shape_name(p->shape));
-    for (unsigned i = 0; i < p->world.clusters; i++)
-        printf("%s{\"nodes\": %u, \"workers\": %u, \"partitions\": %u, \"writes\": %u}",
-               i > 0 ? ", " : "", p->world.cluster[i].nodes, p->world.cluster[i].workers[0],
-               p->world.cluster[i].partitions, p->may_write[i]);
-    printf("], \"clients\": %u, \"deletes\": %s, \"expires\": %s", p->clients,
-           p->deletes ? "true" : "false", p->expires ? "true" : "false");
+    for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT; k++) {
+        const char *name = tm_sim_links_fault_name((enum tm_sim_links_fault)k);
+        if ((a->without != NULL && listed(a->without, name)) ||
+            (a->only != NULL && !listed(a->only, name)))
+            plan->fault_mean_ns[k] = 0;
+    }
 }
 
-static void print_result(const struct tm_sim_links_result *r)
+static void print_text(const char *text)
 {
-    printf(", \"good\": %s, \"hash\": \"%016" PRIx64 "\", \"simulated_s\": %.3f, \"settled_s\": "
-           "%.3f, \"commands\": %" PRIu64 ", \"refused\": %" PRIu64 ", \"unknown\": %" PRIu64
-           ", \"reads\": %" PRIu64 ", \"batches\": %" PRIu64 ", \"changes\": %" PRIu64
-           ", \"fired\": {",
-           r->good ? "true" : "false", r->hash, (double)r->simulated_ns / 1e9,
-           (double)r->settled_ns / 1e9, r->commands, r->refused, r->unknown, r->reads, r->batches,
-           r->changes);
+    putchar('"');
+    for (; *text != '\0'; text++)
+        putchar(*text == '"' || *text == '\\' || (unsigned char)*text < ' ' ? '\'' : *text);
+    putchar('"');
+}
+
+/* Prints the fields that LIST names, of a result's part, as an object with the part's name. */
+#define PRINT_COUNT(field) printf("%s\"" #field "\": %" PRIu64, comma, part->field), comma = ", ";
+#define PRINT_COUNTS(result, name, LIST)                                                           \
+    do {                                                                                           \
+        const __typeof__((result)->name) *part = &(result)->name;                                  \
+        const char *comma = "";                                                                    \
+        printf(", \"" #name "\": {");                                                              \
+        LIST(PRINT_COUNT)                                                                          \
+        putchar('}');                                                                              \
+    } while (0)
+
+static void print_result(const struct tm_sim_links_plan *plan, const struct tm_sim_links_result *r)
+{
+    char text[1024];
+    tm_sim_links_text(plan, text, sizeof text);
+    printf("{\"seed\": %" PRIu64 ", \"good\": %s, \"hash\": \"%016" PRIx64
+           "\", \"simulated_s\": %.3f, \"settled_s\": %.3f, \"why\": ",
+           plan->seed, r->good ? "true" : "false", r->hash, (double)r->simulated_ns / 1e9,
+           (double)r->settled_ns / 1e9);
+    print_text(r->why);
+    printf(", \"plan\": ");
+    print_text(text);
+    PRINT_COUNTS(r, load, TM_SIM_LINKS_LOAD);
+    PRINT_COUNTS(r, frames, TM_SIM_LINKS_FRAMES);
+    PRINT_COUNTS(r, effects, TM_SIM_LINKS_COUNTERS);
+    printf(", \"fired\": {");
     for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT; k++)
         printf("%s\"%s\": %" PRIu64, k > 0 ? ", " : "",
                tm_sim_links_fault_name((enum tm_sim_links_fault)k), r->fired[k]);
-    printf("}, \"why\": \"");
-    for (const char *c = r->why; *c != '\0'; c++)
-        putchar(*c == '"' || *c == '\\' || (unsigned char)*c < ' ' ? '\'' : *c);
-    printf("\"}\n");
+    printf("}}\n");
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},    {"seconds", required_argument, NULL, 't'},
-        {"without", required_argument, NULL, 'w'}, {"log", required_argument, NULL, 'l'},
-        {"plan", no_argument, NULL, 'p'},          {0}};
     static struct tm_sim_links_plan plan;
     struct tm_sim_links_result result;
-    uint64_t seed = 0, seconds = 60;
-    bool seeded = false, plan_only = false;
-    const char *without = "";
+    struct args args = {.seconds = 60};
     FILE *log = NULL;
-    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (c == 's')
-            seed = strtoull(optarg, NULL, 0), seeded = true;
-        else if (c == 't')
-            seconds = strtoull(optarg, NULL, 0);
-        else if (c == 'l')
-            log = fopen(optarg, "w");
-        else if (c == 'w')
-            without = optarg;
-        else if (c == 'p')
-            plan_only = true;
-        else
-            seeded = false;
+    if (!parse(argc, argv, &args))
+        return usage();
+    tm_sim_links_draw(&plan, args.seed, TM_SECONDS(args.seconds));
+    mask(&plan, &args);
+    if (args.plan_only) {
+        char text[1024];
+        tm_sim_links_text(&plan, text, sizeof text);
+        puts(text);
+        return 0;
     }
-    if (!seeded || seconds == 0 || optind != argc) {
-        fprintf(stderr, "usage: tidemill-sim-links --seed N [--seconds S] [--without KIND,...] "
-                        "[--log FILE] [--plan]\n");
+    if (args.log != NULL && (log = fopen(args.log, "w")) == NULL) {
+        perror(args.log);
         return 2;
     }
     if (log != NULL) /* an assertion must not take the last lines along */
         setvbuf(log, NULL, _IOLBF, 0);
-    tm_sim_links_draw(&plan, seed, TM_SECONDS(seconds));
-    for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT; k++)
-        if (listed(without, tm_sim_links_fault_name((enum tm_sim_links_fault)k)))
-            plan.fault_mean_ns[k] = 0;
-    printf("{\"seed\": %" PRIu64 ", ", seed);
-    print_plan(&plan);
-    if (plan_only) {
-        printf("}\n");
-        return 0;
-    }
     tm_sim_links_run(&plan, log, &result);
-    print_result(&result);
+    print_result(&plan, &result);
+    if (log != NULL)
+        fclose(log);
     return result.good ? 0 : 1;
 }

@@ -84,6 +84,13 @@ class Sim(unittest.TestCase):
         self.assertEqual(self.run_sim("--seeds", "1..2", "--program", "/nonexistent"), USAGE)
         self.assertEqual(self.run_sim(), USAGE)
 
+    def test_linked_clusters_have_no_histories_and_a_word_of_their_own(self):
+        self.assertEqual(self.run_sim("--links", "--seeds", "1..20", "--require-all",
+                                      GROUPS_JUDGED="0"), GOOD, self.said)
+        self.assertIn("fired: crash 20\n", self.said)
+        self.assertEqual(self.run_sim("--links", "--seeds", "1..20", FAILING="7"), SEEDS_FAILED)
+        self.assertIn("FAILED  tools/sim --links --seed 7   #", self.said)
+
     def test_one_run(self):
         self.assertEqual(self.run_sim("--seed", "3"), GOOD, self.said)
         self.assertEqual(self.run_sim("--seed", "3", FAILING="3"), SEEDS_FAILED, self.said)
