@@ -151,7 +151,7 @@ static void say_kept(struct words *w, const struct tm_topology *t, const struct 
         const struct tm_entity_spec *e = tm_topology_entity(t, name);
         say(w, "%s%s (", i > 0 ? ", " : "", name);
         if (e->residency.count == 0)
-            say(w, "may leave for nowhere");
+            say(w, "stays where it is written");
         else if (tm_topology_cluster(t, peer->name) == NULL)
             say(w, "where the target is, is not known");
         else if (peer->jurisdiction[0] == '\0')
@@ -259,7 +259,7 @@ void tm_plan_print_types(const struct tm_topology *t)
         w = (struct words){.at = 0};
         say_list(&w, &e->residency);
         if (e->resident)
-            printf("; %s%s", e->residency.count > 0 ? "only in " : "leaves for nowhere", w.text);
+            printf("; %s%s", e->residency.count > 0 ? "only in " : "stays where it is written", w.text);
         putchar('\n');
     }
 }
