@@ -2,19 +2,6 @@
 
 static char err[1024];
 
-static void refused(const char *text, const char *expect)
-{
-    struct tm_topology *t;
-    enum tm_err e = topology_file_try(text, &t, err, sizeof err);
-    CU_ASSERT_EQUAL(e, TM_ERR_INVALID);
-    bool said = strstr(err, expect) != NULL && strchr(err, '\n') == NULL;
-    CU_ASSERT(said);
-    if (!said)
-        printf("  wanted: %s\n  got: %s\n", expect, err);
-    if (t != NULL)
-        tm_topology_free(t);
-}
-
 static void options_and_defaults_are_taken(void)
 {
     struct tm_topology *t;

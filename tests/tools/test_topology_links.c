@@ -1,20 +1,5 @@
 #include "tests/tools/topology_file.h"
 
-static char err[1024];
-
-static void refused(const char *text, const char *expect)
-{
-    struct tm_topology *t;
-    enum tm_err e = topology_file_try(text, &t, err, sizeof err);
-    CU_ASSERT_EQUAL(e, TM_ERR_INVALID);
-    bool said = strstr(err, expect) != NULL && strchr(err, '\n') == NULL;
-    CU_ASSERT(said);
-    if (!said)
-        printf("  wanted: %s\n  got: %s\n", expect, err);
-    if (t != NULL)
-        tm_topology_free(t);
-}
-
 /* How many warnings say that. */
 static unsigned warned(const struct tm_topology *t, const char *expect)
 {

@@ -39,4 +39,19 @@ static inline struct tm_topology *topology_file_load(const char *text)
     return t;
 }
 
+/* Loads a text that is refused, in one line that says what is expected. */
+static inline void refused(const char *text, const char *expect)
+{
+    char err[1024];
+    struct tm_topology *t;
+    enum tm_err e = topology_file_try(text, &t, err, sizeof err);
+    CU_ASSERT_EQUAL(e, TM_ERR_INVALID);
+    bool said = strstr(err, expect) != NULL && strchr(err, '\n') == NULL;
+    CU_ASSERT(said);
+    if (!said)
+        printf("  wanted: %s\n  got: %s\n", expect, err);
+    if (t != NULL)
+        tm_topology_free(t);
+}
+
 #endif
