@@ -1,19 +1,10 @@
 /* The store, rule by rule: what the model test does not aim at. */
 #include "runtime/hash.h"
-#include "storage/arena.h"
 #include "storage/entity.h"
-#include "storage/store.h"
-#include "test.h"
+#include "tests/storage/store_main.h"
 
-static struct tm_arena arena;
-static struct tm_store *s;
 static uint64_t buffer[TM_RECORD_MAX / 8], term = 1, hlc;
 static uint8_t slice[TM_MIB(2)];
-
-static struct tm_bytes str(const char *text)
-{
-    return tm_bytes_str(text);
-}
 
 static void fresh(void)
 {
@@ -423,12 +414,5 @@ static const struct tm_test tests[] = {
 
 int main(void)
 {
-    if (tm_arena_open(&arena) != TM_OK)
-        return 1;
-    int rc = tm_test_main("storage/store", tests, TM_ARRAY_LEN(tests));
-    tm_store_delete(s);
-    if (arena.bytes != 0)
-        rc = 1;
-    tm_arena_close(&arena);
-    return rc;
+    return store_test_main("storage/store", tests, TM_ARRAY_LEN(tests));
 }

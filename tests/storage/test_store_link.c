@@ -1,20 +1,12 @@
 /* Shadows and stamps, rule by rule: what links need of a store. */
 #include "runtime/hash.h"
-#include "storage/arena.h"
 #include "storage/entity.h"
 #include "storage/store_link.h"
-#include "test.h"
+#include "tests/storage/store_main.h"
 
-static struct tm_arena arena;
-static struct tm_store *s;
 static uint64_t buffer[TM_KIB(64) / 8], hlc;
 
 enum { OWN = 5 };
-
-static struct tm_bytes str(const char *text)
-{
-    return tm_bytes_str(text);
-}
 
 static void fresh(void)
 {
@@ -314,12 +306,5 @@ static const struct tm_test tests[] = {
 
 int main(void)
 {
-    if (tm_arena_open(&arena) != TM_OK)
-        return 1;
-    int rc = tm_test_main("storage/store_link", tests, TM_ARRAY_LEN(tests));
-    tm_store_delete(s);
-    if (arena.bytes != 0)
-        rc = 1;
-    tm_arena_close(&arena);
-    return rc;
+    return store_test_main("storage/store_link", tests, TM_ARRAY_LEN(tests));
 }

@@ -1,20 +1,12 @@
 /* Counters of keys that links carry, and merging, rule by rule, at one cluster: what others did is
  * merged by hand, stamp by stamp. */
-#include "storage/arena.h"
 #include "storage/entity.h"
 #include "storage/store_link.h"
-#include "test.h"
+#include "tests/storage/store_main.h"
 
-static struct tm_arena arena;
-static struct tm_store *s;
 static uint64_t buffer[TM_KIB(64) / 8], hlc, now_ms;
 
 enum { OWN = 5, OTHER = 70, NOW = 1000 };
-
-static struct tm_bytes str(const char *text)
-{
-    return tm_bytes_str(text);
-}
 
 static enum tm_link_sharing sharing(void *host, struct tm_bytes key, uint64_t origin)
 {
@@ -490,12 +482,5 @@ static const struct tm_test tests[] = {
 
 int main(void)
 {
-    if (tm_arena_open(&arena) != TM_OK)
-        return 1;
-    int rc = tm_test_main("storage/store_shared", tests, TM_ARRAY_LEN(tests));
-    tm_store_delete(s);
-    if (arena.bytes != 0)
-        rc = 1;
-    tm_arena_close(&arena);
-    return rc;
+    return store_test_main("storage/store_shared", tests, TM_ARRAY_LEN(tests));
 }
