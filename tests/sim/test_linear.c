@@ -1,34 +1,9 @@
 /* The search for an order of a history: by histories made by hand, and against a search that tries
  * every order of small random ones. */
 #include "runtime/rng.h"
-#include "tests/sim/sim_linear.h"
-#include "tests/test.h"
+#include "tests/sim/linear_calls.h"
 
-#define CALLS 40
-
-static struct tm_sim_call calls[CALLS];
-static unsigned count;
-static struct tm_sim_linear_result result;
 static const struct tm_sim_linear_config exact = {.clock_error_ns = 0, .tries_max = 1u << 20};
-
-static struct tm_sim_call *add(uint64_t from_ms, uint64_t to_ms, unsigned client)
-{
-    struct tm_sim_call *c = &calls[count++];
-    *c = (struct tm_sim_call){.id = count,
-                              .client = client,
-                              .outcome = TM_SIM_DONE,
-                              .called_ns = from_ms * 1000000,
-                              .returned_ns = to_ms * 1000000};
-    return c;
-}
-
-static struct tm_sim_step *step(struct tm_sim_call *c, enum tm_sim_verb verb, uint32_t reg,
-                                uint64_t value)
-{
-    struct tm_sim_step *s = &c->step[c->count++];
-    *s = (struct tm_sim_step){.verb = verb, .reg = reg, .value = value};
-    return s;
-}
 
 static struct tm_sim_call *writes(uint64_t from, uint64_t to, unsigned client, uint64_t value)
 {
@@ -66,10 +41,7 @@ static struct tm_sim_call *removes(uint64_t from, uint64_t to, unsigned client, 
 
 static void expect_by(const struct tm_sim_linear_config *config, enum tm_sim_linear verdict)
 {
-    tm_sim_linear_check(calls, count, config, &result);
-    if (result.verdict != verdict)
-        printf("  verdict %d, not %d: %s\n", (int)result.verdict, (int)verdict, result.text);
-    CU_ASSERT_EQUAL(result.verdict, verdict);
+    expect_of(config, verdict);
     count = 0;
 }
 

@@ -1,32 +1,6 @@
 /* Where the search for an order ends without one: what does not fit, or takes too long, is
  * undecided and never taken for right; and what is said of a history that has no order. */
-#include "tests/sim/sim_linear.h"
-#include "tests/test.h"
-
-#define CALLS 300
-
-static struct tm_sim_call calls[CALLS];
-static unsigned count;
-static struct tm_sim_linear_result result;
-
-static struct tm_sim_call *add(uint64_t from_ms, uint64_t to_ms, unsigned client)
-{
-    struct tm_sim_call *c = &calls[count++];
-    *c = (struct tm_sim_call){.id = count,
-                              .client = client,
-                              .outcome = TM_SIM_DONE,
-                              .called_ns = from_ms * 1000000,
-                              .returned_ns = to_ms * 1000000};
-    return c;
-}
-
-static struct tm_sim_step *step(struct tm_sim_call *c, enum tm_sim_verb verb, uint32_t reg,
-                                uint64_t value)
-{
-    struct tm_sim_step *s = &c->step[c->count++];
-    *s = (struct tm_sim_step){.verb = verb, .reg = reg, .value = value};
-    return s;
-}
+#include "tests/sim/linear_calls.h"
 
 static struct tm_sim_step *reads(struct tm_sim_call *c, uint32_t reg, uint64_t value)
 {
@@ -44,10 +18,7 @@ static void check(uint64_t tries_max)
 
 static void expect(enum tm_sim_linear verdict)
 {
-    check(1u << 20);
-    if (result.verdict != verdict)
-        printf("  verdict %d, not %d: %s\n", (int)result.verdict, (int)verdict, result.text);
-    CU_ASSERT_EQUAL(result.verdict, verdict);
+    expect_of(&(struct tm_sim_linear_config){.tries_max = 1u << 20}, verdict);
 }
 
 /* So many writes one after the other, and a read of the last value, or of the first. */

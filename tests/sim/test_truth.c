@@ -6,16 +6,13 @@
 static void a_sound_history_is_not_objected_to(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     append(&w, 0, 1, 7); /* cut off by the next leader */
     flush(&w, 0);
     look(&w, 0);
     elect(&w, 1, 2, 6);
     look(&w, 1);
-    append(&w, 1, 2, 0);
-    flush(&w, 1);
-    look(&w, 1);
+    lead_on(&w, 1, 2);
     replicate(&w, 1, 2);
     commit(&w, 1, 2);
     look(&w, 1);
@@ -38,8 +35,7 @@ static void a_sound_history_is_not_objected_to(void)
 static void two_leaders_of_a_term_are_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     elect(&w, 1, 2, 6);
     look(&w, 1);
     w.node[2].r.role = TM_ROLE_LEADER;
@@ -51,8 +47,7 @@ static void two_leaders_of_a_term_are_seen(void)
 static void a_vote_that_is_on_no_disk_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     promise(&w, 1, 2, 1);
     w.node[1].r.role = TM_ROLE_CANDIDATE;
     w.node[1].r.asked = true;
@@ -64,8 +59,7 @@ static void a_vote_that_is_on_no_disk_is_seen(void)
 static void a_voter_of_another_disk_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     w.node[2].id.disk = 777; /* wiped; its vote is on the new disk */
     promise(&w, 1, 2, 1);
     promise(&w, 2, 2, 1);
@@ -79,8 +73,7 @@ static void a_voter_of_another_disk_is_seen(void)
 static void two_votes_in_a_term_are_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     elect(&w, 1, 2, 6);
     look(&w, 1);
     promise(&w, 0, 2, 0);
@@ -94,14 +87,12 @@ static void two_votes_in_a_term_are_seen(void)
 static void a_promise_that_is_taken_back_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     promise(&w, 2, 5, 1);
     look(&w, 2);
     promise(&w, 2, 4, TM_NODE_UNKNOWN);
     expect(&w, "promised term 5, now 4 (invariant 1)");
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     promise(&w, 2, 5, 1);
     promise(&w, 2, 5, 0);
     expect(&w, "voted for node 1 in term 5, then for node 0");
@@ -110,8 +101,7 @@ static void a_promise_that_is_taken_back_is_seen(void)
 static void a_promise_lost_at_a_restart_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     promise(&w, 2, 5, 1);
     look(&w, 2);
     w.node[2].r.hs.vote.node = TM_NODE_UNKNOWN;
@@ -123,8 +113,7 @@ static void a_promise_lost_at_a_restart_is_seen(void)
 static void a_leader_without_a_majority_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     elect(&w, 1, 2, 2);
     look(&w, 1);
     expect(&w, "leads term 2 by 1 of 3 votes (invariant 4)");
@@ -133,11 +122,8 @@ static void a_leader_without_a_majority_is_seen(void)
 static void a_leader_without_what_was_committed_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
-    append(&w, 0, 1, 0);
-    flush(&w, 0);
-    look(&w, 0);
+    with_record(&w);
+    lead_on(&w, 0, 1);
     replicate(&w, 0, 1);
     commit(&w, 0, 2);
     look(&w, 0);
@@ -151,8 +137,7 @@ static void a_leader_without_what_was_committed_is_seen(void)
 static void an_acknowledgement_before_the_flush_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     copy_record(&w, 1, append(&w, 0, 1, 0));
     look(&w, 0);
     look(&w, 1);
@@ -164,8 +149,7 @@ static void an_acknowledgement_before_the_flush_is_seen(void)
 static void an_acknowledgement_of_a_term_that_is_not_durable_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     elect(&w, 0, 3, 1 | 4);
     look(&w, 0);
     copy_record(&w, 1, append(&w, 0, 3, 0));
@@ -178,8 +162,7 @@ static void an_acknowledgement_of_a_term_that_is_not_durable_is_seen(void)
 static void a_leader_that_counts_its_memory_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     append(&w, 0, 1, 0);
     w.node[0].r.durable = 2;
     look(&w, 0);
@@ -189,8 +172,7 @@ static void a_leader_that_counts_its_memory_is_seen(void)
 static void a_hole_on_a_disk_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     append(&w, 0, 1, 0);
     tm_sim_truth_durable(w.truth, w.node[0].id, append(&w, 0, 1, 0));
     expect(&w, "goes on with record 3 after 1 (invariant 2)");
@@ -199,8 +181,7 @@ static void a_hole_on_a_disk_is_seen(void)
 static void a_commit_without_a_quorum_of_copies_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     append(&w, 0, 1, 0);
     flush(&w, 0);
     commit(&w, 0, 2);
@@ -211,11 +192,8 @@ static void a_commit_without_a_quorum_of_copies_is_seen(void)
 static void a_record_lost_at_a_restart_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
-    append(&w, 0, 1, 0);
-    flush(&w, 0);
-    look(&w, 0);
+    with_record(&w);
+    lead_on(&w, 0, 1);
     w.node[0].log[2].index = 0;
     w.node[0].r.last = (struct tm_tail){1, 1, w.node[0].log[1].checksum};
     w.node[0].r.durable = 1;
@@ -227,8 +205,7 @@ static void a_record_lost_at_a_restart_is_seen(void)
 static void one_that_knows_what_it_lost_may_have_lost_it(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     w.node[2].r.last = (struct tm_tail){0};
     w.node[2].r.durable = w.node[2].r.commit = w.node[2].applied = 0;
     w.node[2].log[1].index = 0;
@@ -240,8 +217,7 @@ static void one_that_knows_what_it_lost_may_have_lost_it(void)
 static void damage_that_nobody_did_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     w.node[2].r.hs.health = TM_HEALTH_SUSPECT;
     boot(&w, 2, (struct tm_sim_truth_boot){.unclean = true});
     expect(&w, "takes its log for damaged, and nobody has damaged it");
@@ -252,11 +228,8 @@ static void damage_that_nobody_did_is_seen(void)
 static void an_earlier_term_committed_by_counting_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
-    append(&w, 0, 1, 0);
-    flush(&w, 0);
-    look(&w, 0);
+    with_record(&w);
+    lead_on(&w, 0, 1);
     elect(&w, 0, 3, 3);
     look(&w, 0);
     replicate(&w, 0, 1);
@@ -268,11 +241,8 @@ static void an_earlier_term_committed_by_counting_is_seen(void)
 static void a_commit_that_no_leader_made_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
-    append(&w, 0, 1, 0);
-    flush(&w, 0);
-    look(&w, 0);
+    with_record(&w);
+    lead_on(&w, 0, 1);
     replicate(&w, 0, 1);
     commit(&w, 1, 2);
     look(&w, 1);
@@ -282,8 +252,7 @@ static void a_commit_that_no_leader_made_is_seen(void)
 static void another_record_committed_at_an_index_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     w.node[2].log[1] = (struct tm_record){.index = 1, .term = 0, .checksum = 999};
     w.node[2].r.last = (struct tm_tail){1, 0, 999};
     w.node[2].r.commit = 1;
@@ -294,8 +263,7 @@ static void another_record_committed_at_an_index_is_seen(void)
 static void two_records_of_one_index_and_term_are_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     append(&w, 0, 1, 1);
     look(&w, 0);
     append(&w, 1, 1, 2);
@@ -306,8 +274,7 @@ static void two_records_of_one_index_and_term_are_seen(void)
 static void a_record_that_follows_another_than_it_says_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     append(&w, 0, 1, 1);
     look(&w, 0);
     elect(&w, 1, 2, 6);
@@ -326,11 +293,8 @@ static void a_record_that_follows_another_than_it_says_is_seen(void)
 static void unequal_states_are_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
-    append(&w, 0, 1, 0);
-    flush(&w, 0);
-    look(&w, 0);
+    with_record(&w);
+    lead_on(&w, 0, 1);
     replicate(&w, 0, 1);
     commit(&w, 0, 2);
     look(&w, 0);

@@ -7,8 +7,7 @@
 static void a_record_in_another_term_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     copy_record(&w, 1, append(&w, 0, 1, 7));
     look(&w, 0);
     w.node[1].log[2].term = 2;
@@ -32,8 +31,7 @@ static void each_thing_that_changes_is_looked_at_once(void)
     enum { ROLE, TERM, VOTE, INDEX, COMMIT, APPLIED, GRANTED, EPOCH, CONFIRMED, HEALTH, MATCH, N };
     for (unsigned i = 0; i < N; i++) {
         struct world w;
-        begin(&w);
-        one_record(&w);
+        with_record(&w);
         struct tm_replica *r = &w.node[i == MATCH ? 0 : 2].r;
         uint64_t had = tm_sim_truth_stats(w.truth).looks;
         look(&w, r->self.node);
@@ -64,15 +62,13 @@ static void each_thing_that_changes_is_looked_at_once(void)
 static void a_vote_that_changes_in_memory_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     promise(&w, 2, 5, 1);
     look(&w, 2);
     w.node[2].r.hs.vote = w.node[0].id; /* its disk still has the other one */
     look(&w, 2);
     expect(&w, "node 2 votes for 0 in term 5 after 1 (invariant 1)");
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     promise(&w, 2, 5, 1);
     look(&w, 2);
     w.node[2].r.hs.term = 4;
@@ -93,8 +89,7 @@ static void a_term_taken_without_leave_is_seen(void)
     };
     for (unsigned i = 0; i < TM_ARRAY_LEN(cases); i++) {
         struct world w;
-        begin(&w);
-        one_record(&w);
+        with_record(&w);
         promise(&w, 1, 2, 1);
         w.node[1].r.role = TM_ROLE_CANDIDATE;
         w.node[1].r.granted = cases[i].granted;
@@ -108,8 +103,7 @@ static void a_term_taken_without_leave_is_seen(void)
 static void a_leader_of_the_next_term_needs_votes_again(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     elect(&w, 0, 2, 1); /* it led term 1, and no look saw it follow */
     look(&w, 0);
     expect(&w, "node 0 leads term 2 by 1 of 3 votes (invariant 4)");
@@ -181,8 +175,7 @@ static void what_both_copies_have_needs_no_witness(void)
 static void a_commit_of_what_its_log_does_not_have_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     commit(&w, 0, 2);
     look(&w, 0);
     expect(&w, "node 0 committed 2, which its log does not have");
@@ -192,11 +185,8 @@ static void a_commit_of_what_its_log_does_not_have_is_seen(void)
 static void another_record_committed_further_back_is_seen(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
-    append(&w, 0, 1, 0);
-    flush(&w, 0);
-    look(&w, 0);
+    with_record(&w);
+    lead_on(&w, 0, 1);
     replicate(&w, 0, 1);
     commit(&w, 0, 2);
     look(&w, 0);
@@ -214,8 +204,7 @@ static void who_is_whole_again_has_what_it_had(void)
 {
     for (unsigned has = 0; has < 3; has++) {
         struct world w;
-        begin(&w);
-        one_record(&w);
+        with_record(&w);
         struct node *n = &w.node[2];
         n->log[1].index = 0;
         n->r.last = (struct tm_tail){0};
@@ -236,8 +225,7 @@ static void who_is_whole_again_has_what_it_had(void)
 static void what_a_start_finds_is_what_there_is(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     struct node *n = &w.node[0];
     struct tm_record second = *append(&w, 0, 1, 7), third = *append(&w, 0, 1, 8);
     tm_sim_truth_durable(w.truth, n->id, &second);
@@ -248,8 +236,7 @@ static void what_a_start_finds_is_what_there_is(void)
     CU_ASSERT_EQUAL(w.wrongs, 0);
     tm_sim_truth_durable(w.truth, n->id, &third);
     expect(&w, "goes on with record 3 after 1");
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     boot(&w, 1, (struct tm_sim_truth_boot){.unclean = true});
     cut(&w, 1, 1);
     CU_ASSERT_EQUAL(tm_sim_truth_cut_off(w.truth, 1), 1); /* it knows which record that was */
@@ -261,8 +248,7 @@ static void what_a_start_finds_is_what_there_is(void)
 static void it_knows_who_has_what_and_what_is_committed(void)
 {
     struct world w;
-    begin(&w);
-    one_record(&w);
+    with_record(&w);
     uint64_t first = w.node[0].log[1].checksum;
     uint64_t second = append(&w, 0, 1, 7)->checksum;
     CU_ASSERT_EQUAL(tm_sim_truth_copies(w.truth, 0, 2, second), 0);

@@ -232,14 +232,20 @@ static inline void commit(struct world *w, unsigned node, uint64_t index)
     w->node[node].state = 1000 + index;
 }
 
+/* Node, which leads, has one more record durably. */
+static inline void lead_on(struct world *w, unsigned node, uint64_t term)
+{
+    append(w, node, term, 0);
+    flush(w, node);
+    look(w, node);
+}
+
 /* Node 0 leads term 1 and has committed record 1, which all have. */
 static inline void one_record(struct world *w)
 {
     elect(w, 0, 1, 3);
     look(w, 0);
-    append(w, 0, 1, 0);
-    flush(w, 0);
-    look(w, 0);
+    lead_on(w, 0, 1);
     replicate(w, 0, 1);
     replicate(w, 0, 2);
     commit(w, 0, 1);
@@ -250,6 +256,12 @@ static inline void one_record(struct world *w)
     }
 }
 
+static inline void with_record(struct world *w)
+{
+    begin(w);
+    one_record(w);
+}
+
 /* Two copies and a witness: node 0 leads term 1 and alone has record 1, which is not committed. */
 static inline void with_witness(struct world *w)
 {
@@ -257,9 +269,7 @@ static inline void with_witness(struct world *w)
     elect(w, 0, 1, 3);
     insync(w, 0, 1, 1, 3);
     look(w, 0);
-    append(w, 0, 1, 0);
-    flush(w, 0);
-    look(w, 0);
+    lead_on(w, 0, 1);
 }
 
 #endif
