@@ -56,6 +56,9 @@ void tm_sim_clock_stop(struct tm_sim *sim, unsigned node, bool stopped)
     TM_ASSERT(!stopped || n->paused);
     if (n->clock.stopped != stopped)
         restart(n, n->clock.ppm, stopped);
+    tm_sim_wire_deaf(sim->wire, node, stopped);
+    if (sim->config.place != NULL)
+        tm_sim_wire_deaf(sim->config.place->wire, sim->config.place->first + node, stopped);
 }
 
 /* ---- the wall clock ---- */

@@ -152,14 +152,14 @@ const char *tm_sim_why(const struct tm_sim *sim, unsigned node);
 /* Fatal errors that nodes reported since the last call; such a node is down. */
 unsigned tm_sim_fatal(struct tm_sim *sim);
 
-/* SIGSTOP and SIGCONT: nothing of the node moves meanwhile, what is sent to it is lost.  Its clocks
- * go on. */
+/* SIGSTOP and SIGCONT: nothing of the node moves meanwhile; what is sent to it waits as far as its
+ * rings hold it.  Its clocks go on. */
 void tm_sim_pause(struct tm_sim *sim, unsigned node, bool paused);
 bool tm_sim_is_paused(const struct tm_sim *sim, unsigned node);
 
 /* The wall clock of a node jumps; how far it is ahead (ms); it gains that many millionths.  Its
  * monotonic clock runs that many millionths faster; it stands still, as that of a machine that is
- * suspended (of a paused node; a start ends that). */
+ * suspended, to which frames are lost (of a paused node; a start ends that). */
 void tm_sim_clock_jump(struct tm_sim *sim, unsigned node, int64_t ms);
 int64_t tm_sim_clock_ahead(const struct tm_sim *sim, unsigned node);
 void tm_sim_clock_drift(struct tm_sim *sim, unsigned node, int64_t ppm);

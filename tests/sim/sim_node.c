@@ -461,9 +461,9 @@ void tm_sim_pause(struct tm_sim *sim, unsigned node, bool paused)
 {
     struct tm_sim_node *n = &sim->nodes[node];
     n->paused = paused;
-    tm_sim_wire_deaf(sim->wire, node, paused);
+    tm_sim_wire_sleep(sim->wire, node, paused);
     if (sim->config.place != NULL)
-        tm_sim_wire_deaf(sim->config.place->wire, sim->config.place->first + node, paused);
+        tm_sim_wire_sleep(sim->config.place->wire, sim->config.place->first + node, paused);
     for (unsigned i = 0; n->up && !paused && i < n->count; i++)
         tm_sim_wake(&n->workers[i]);
     sim->conns_due = sim->now;

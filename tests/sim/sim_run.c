@@ -169,6 +169,7 @@ static struct tm_sim_effects effects_of(struct tm_sim *sim)
     return (struct tm_sim_effects){.frames_lost = w.lost,
                                    .frames_twice = w.twice,
                                    .frames_overtaken = w.overtaken,
+                                   .frames_waited = w.waited,
                                    .frames_delayed = w.delayed,
                                    .frames_clogged = w.clogged,
                                    .frames_cut = w.cut,

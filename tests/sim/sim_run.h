@@ -27,6 +27,7 @@ struct tm_sim_check {
     X(frames_lost)                                                                                 \
     X(frames_twice)                                                                                \
     X(frames_overtaken)                                                                            \
+    X(frames_waited)                                                                               \
     X(frames_delayed)                                                                              \
     X(frames_clogged)                                                                              \
     X(frames_cut)                                                                                  \

@@ -1,5 +1,7 @@
 /* What is under way lies in a heap by time of arrival: frames, and notices of nodes that went or
- * came.  An end belongs to one life of its node; what is on its way to an earlier life is lost. */
+ * came.  An end belongs to one life of its node; what is on its way to an earlier life is lost.
+ * What arrives at a node whose process stands still waits beside the heap, and goes into it again
+ * when that goes on. */
 #include "tests/sim/sim_wire.h"
 
 #include "runtime/rng.h"
@@ -12,6 +14,7 @@ struct item {
     uint64_t at, order;
     enum kind kind;
     uint8_t from, from_worker, to, to_worker;
+    bool waited;   /* it has arrived before */
     uint64_t life; /* of `to`; notices: of `from` */
     uint8_t *data;
     uint32_t len;
@@ -34,7 +37,9 @@ struct tm_sim_wire {
     struct tm_sim_link links[TM_NODES_MAX][TM_NODES_MAX];
     struct end *ends[TM_NODES_MAX][TM_WORKERS_MAX];
     uint64_t life[TM_NODES_MAX];
-    bool there[TM_NODES_MAX], deaf[TM_NODES_MAX];
+    bool there[TM_NODES_MAX], deaf[TM_NODES_MAX], asleep[TM_NODES_MAX];
+    struct item *waiting[TM_NODES_MAX]; /* TM_SIM_WIRE_WAITING_MAX, or NULL */
+    unsigned waiting_count[TM_NODES_MAX];
     bool cut[TM_NODES_MAX][TM_NODES_MAX];
     struct item *heap;
     size_t count, cap;
@@ -245,7 +250,9 @@ struct tm_fabric *tm_sim_wire_join(struct tm_sim_wire *w, unsigned node, unsigne
 
 void tm_sim_wire_leave(struct tm_sim_wire *w, unsigned node)
 {
-    w->there[node] = w->deaf[node] = false;
+    w->there[node] = w->deaf[node] = w->asleep[node] = false;
+    while (w->waiting_count[node] > 0)
+        free(w->waiting[node][--w->waiting_count[node]].data);
     for (unsigned i = 0; i < TM_WORKERS_MAX; i++)
         if (w->ends[node][i] != NULL)
             w->ends[node][i]->there = false;
@@ -272,6 +279,18 @@ void tm_sim_wire_deaf(struct tm_sim_wire *w, unsigned node, bool deaf)
     w->deaf[node] = deaf;
 }
 
+void tm_sim_wire_sleep(struct tm_sim_wire *w, unsigned node, bool asleep)
+{
+    w->asleep[node] = asleep;
+    for (unsigned i = 0; !asleep && i < w->waiting_count[node]; i++) {
+        struct item item = w->waiting[node][i];
+        item.at = w->now;
+        put(w, item);
+    }
+    if (!asleep)
+        w->waiting_count[node] = 0;
+}
+
 /* ---- time ---- */
 
 static void note_order(struct tm_sim_wire *w, struct end *e, const struct item *item)
@@ -281,12 +300,31 @@ static void note_order(struct tm_sim_wire *w, struct end *e, const struct item *
     *newest = tm_max_u64(*newest, item->order);
 }
 
-static void hand_frame(struct tm_sim_wire *w, const struct item *item)
+/* As many as its rings hold; false: the frame is lost. */
+static bool keep_waiting(struct tm_sim_wire *w, const struct item *item)
+{
+    struct item **list = &w->waiting[item->to];
+    if (w->waiting_count[item->to] == TM_SIM_WIRE_WAITING_MAX)
+        return false;
+    if (*list == NULL)
+        *list = calloc(TM_SIM_WIRE_WAITING_MAX, sizeof **list);
+    TM_ASSERT(*list != NULL);
+    struct item *kept = &(*list)[w->waiting_count[item->to]++];
+    *kept = *item;
+    kept->waited = true;
+    w->counts.waited += !item->waited;
+    return true;
+}
+
+/* True if it stays on the wire. */
+static bool hand_frame(struct tm_sim_wire *w, const struct item *item)
 {
     struct end *e = w->ends[item->to][item->to_worker];
     if (e == NULL || !e->there || item->life != w->life[item->to] || w->deaf[item->to] ||
-        w->cut[item->from][item->to])
-        return;
+        (w->cut[item->from][item->to] && !item->waited))
+        return false;
+    if (w->asleep[item->to])
+        return keep_waiting(w, item);
     memcpy(w->scratch, item->data, item->len);
     w->counts.delivered++;
     note_order(w, e, item);
@@ -294,6 +332,7 @@ static void hand_frame(struct tm_sim_wire *w, const struct item *item)
         tm_sim_hash_bytes(w->config.hash, item->data, item->len);
     e->sink.frame(e->sink.host, item->from, item->from_worker, w->scratch, item->len);
     w->config.woke(w->config.host, item->to, item->to_worker);
+    return false;
 }
 
 /* A notice that is out of date by now is not given. */
@@ -316,9 +355,9 @@ void tm_sim_wire_poll(struct tm_sim_wire *w, uint64_t now_ns)
     w->now = now_ns;
     while (w->count > 0 && w->heap[0].at <= now_ns) {
         struct item item = take(w);
-        if (item.kind == FRAME)
-            hand_frame(w, &item);
-        else
+        if (item.kind == FRAME && hand_frame(w, &item))
+            continue;
+        if (item.kind != FRAME)
             hand_notice(w, &item);
         free(item.data);
     }
@@ -349,12 +388,16 @@ void tm_sim_wire_free(struct tm_sim_wire *w)
 {
     for (size_t i = 0; i < w->count; i++)
         free(w->heap[i].data);
-    for (unsigned n = 0; n < TM_NODES_MAX; n++)
+    for (unsigned n = 0; n < TM_NODES_MAX; n++) {
+        while (w->waiting_count[n] > 0)
+            free(w->waiting[n][--w->waiting_count[n]].data);
+        free(w->waiting[n]);
         for (unsigned i = 0; i < TM_WORKERS_MAX; i++)
             if (w->ends[n][i] != NULL) {
                 free(w->ends[n][i]->newest);
                 free(w->ends[n][i]);
             }
+    }
     free(w->heap);
     free(w);
 }

@@ -52,12 +52,18 @@ struct tm_sim_link *tm_sim_wire_link(struct tm_sim_wire *w, unsigned from, unsig
 /* How many frames were ... */
 struct tm_sim_wire_counts {
     uint64_t delivered, lost, twice, flipped, clipped, full, delayed, clogged, cut;
+    uint64_t waited;    /* for a process that stood still when they arrived */
     uint64_t overtaken; /* delivered after one that the same worker sent later to the same one */
 };
 struct tm_sim_wire_counts tm_sim_wire_counts(const struct tm_sim_wire *w);
 
-/* Frames to this node are lost without anybody noticing: its process does not run. */
+/* Frames to this node are lost without anybody noticing: its machine does not run. */
 void tm_sim_wire_deaf(struct tm_sim_wire *w, unsigned node, bool deaf);
+
+/* Its process stands still, or goes on: what arrives meanwhile, and is no more than its rings hold,
+ * is handed over then. */
+#define TM_SIM_WIRE_WAITING_MAX 1024u
+void tm_sim_wire_sleep(struct tm_sim_wire *w, unsigned node, bool asleep);
 
 /* The time; then everything that is due is handed over. */
 void tm_sim_wire_poll(struct tm_sim_wire *w, uint64_t now_ns);
