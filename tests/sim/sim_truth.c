@@ -209,9 +209,22 @@ void tm_sim_truth_durable(struct tm_sim_truth *t, struct tm_id id, const struct 
     } /* else a repair */
 }
 
+/* A replica that has proven what it has: on its disk, too, not only since in memory. */
+static bool is_whole(const struct tm_sim_copy *c)
+{
+    return c->seen.process != NULL && c->seen.hs.health == TM_HEALTH_WHOLE &&
+           c->promise.health == TM_HEALTH_WHOLE;
+}
+
 static void note_cut(struct tm_sim_truth *t, struct tm_id id, uint32_t partition,
                      struct tm_sim_entry *e)
 {
+    if (e->committed && is_whole(tm_sim_truth_copy(t, id, partition)))
+        tm_sim_truth_wrong(
+            t, partition,
+            "node %u was whole and cuts record %llu of term %llu, which is committed "
+            "(invariant 6)",
+            id.node, (unsigned long long)e->index, (unsigned long long)e->term);
     uint64_t bit = tm_sim_truth_bit(t, id);
     if ((e->cut & bit) == 0 && partition + 1 < t->config.partitions)
         t->disks[tm_sim_truth_disk(t, id)].cut++;
@@ -240,9 +253,7 @@ void tm_sim_truth_reset(struct tm_sim_truth *t, struct tm_id id, uint32_t partit
     const struct tm_sim_entry *e = tm_sim_truth_find(t, partition, c->index, c->hash);
     while (e != NULL && e->index > index)
         e = e->prev_known ? tm_sim_truth_find(t, partition, e->index - 1, e->prev) : NULL;
-    bool whole = c->seen.process != NULL && c->seen.hs.health == TM_HEALTH_WHOLE &&
-                 c->promise.health == TM_HEALTH_WHOLE; /* not only since: it may heal in memory */
-    if (c->index > index && e != NULL && e->hash == hash && whole)
+    if (c->index > index && e != NULL && e->hash == hash && is_whole(c))
         tm_sim_truth_wrong(t, partition,
                            "node %u was whole and had record %llu, and gives up %llu more behind "
                            "it for a snapshot (invariant 6)",

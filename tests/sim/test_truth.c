@@ -546,6 +546,21 @@ static void a_snapshot_over_what_was_acknowledged_is_seen(void)
     expect(&w, "node 1 was whole and had record 1, and gives up 1 more");
 }
 
+static void what_is_committed_and_cut_is_seen(void)
+{
+    static const enum tm_health health[] = {TM_HEALTH_WHOLE, TM_HEALTH_SUSPECT};
+    for (unsigned i = 0; i < TM_ARRAY_LEN(health); i++) {
+        struct world w;
+        with_record(&w);
+        w.node[2].r.hs.health = health[i]; /* one that cannot prove what it had may begin anew */
+        promise(&w, 2, 1, 0);
+        look(&w, 2);
+        cut(&w, 2, 1);
+        expect(&w,
+               i == 0 ? "node 2 was whole and cuts record 1 of term 1, which is committed" : NULL);
+    }
+}
+
 /* With memory durability it is whole again before its disk has the snapshot's record. */
 static void a_snapshot_that_healed_a_copy_is_sound(void)
 {
@@ -602,6 +617,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_window_that_is_passed_is_seen),
     TM_TEST(what_is_cut_off_is_counted_once_a_disk),
     TM_TEST(a_snapshot_over_what_was_acknowledged_is_seen),
+    TM_TEST(what_is_committed_and_cut_is_seen),
     TM_TEST(a_snapshot_that_healed_a_copy_is_sound),
 };
 
