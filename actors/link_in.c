@@ -42,6 +42,7 @@ static struct tm_link_in_stream *meet(struct tm_link_in *in, unsigned site, stru
         s->site = site;
         s->source = id->source;
         s->target = id->target;
+        s->lacks = true;
         s->next = *head;
         *head = s;
         in->streams++;
@@ -325,6 +326,15 @@ static void acknowledge(struct tm_link_in *in, struct tm_link_in_stream *s)
                                 .delay_ms = made != 0 && wall > made ? wall - made : 0};
     s->acked = last->index;
     tm_link_in_answer(in, s, TM_MESSAGE_LINK_ACK, &m, sizeof m, tm_bytes_of(NULL, 0));
+}
+
+void tm_link_in_tick(struct tm_link_in *in)
+{
+    unsigned block;
+    for (unsigned b = 0; b < TM_LINK_IN_BUCKETS; b++)
+        for (struct tm_link_in_stream *s = in->bucket[b]; s != NULL; s = s->next)
+            if (s->lacks && in->c.ops->leads(in->c.host, s->target, &block))
+                tm_link_in_ask_lacks(in, s);
 }
 
 bool tm_link_in_turn(struct tm_link_in *in)

@@ -10,6 +10,9 @@
  * slice by slice, in turns of the worker, and the last record holds the rest and the position.
  * Removing is idempotent, so whoever leads after a crash begins again.
  *
+ * What a change shows to have expired here too soon is noted in the partition (TM_SHADOW_LACKS) in
+ * the same record, and its state asked for at every cluster that ships it, until it came.
+ *
  * Pure: reaches partitions, wire and rules through struct tm_link_in_ops.  One worker's thread. */
 #ifndef TM_ACTORS_LINK_IN_H
 #define TM_ACTORS_LINK_IN_H
@@ -18,13 +21,14 @@
 #include "actors/link_wire.h"
 #include "runtime/counters.h"
 #include "runtime/ctx.h"
-#include "storage/store.h"
+#include "storage/store_link.h"
 
 #define TM_LINK_DEAD_MAX 64 /* dead letters that are kept */
 
 /* What this cluster knows of a link from another one. */
 struct tm_link_from {
     uint8_t uuid[16];   /* the source cluster's */
+    uint32_t sources;   /* its partitions */
     const char *source; /* its name */
     uint64_t skew_ms;   /* maxClockSkewMs */
     uint64_t released;  /* stamps up to this one are taken whatever the clock says; 0: none */
@@ -55,9 +59,9 @@ struct tm_link_in_ops {
     /* A message for source partition p, to whoever sent last; may be lost. */
     void (*send)(void *host, unsigned site, struct tm_place to, uint32_t p, uint16_t type,
                  const struct tm_bytes *pieces, unsigned count);
-    /* One operation of another cluster, under its stamp, inside `write`.  True if it won. */
-    bool (*merge)(void *host, struct tm_store *s, const struct tm_change *change,
-                  const struct tm_op *op, struct tm_op_version stamp);
+    /* One operation of another cluster, under its stamp, inside `write`. */
+    enum tm_link_outcome (*merge)(void *host, struct tm_store *s, const struct tm_change *change,
+                                  const struct tm_op *op, struct tm_op_version stamp);
 };
 
 /* A change that could not be applied. */
@@ -96,6 +100,9 @@ bool tm_link_in_turn(struct tm_link_in *in);
 /* What this cluster knows of the link from that site has changed: its streams are told where they
  * stand by it. */
 void tm_link_in_changed(struct tm_link_in *in, unsigned site);
+
+/* What was asked for and did not come is asked for again; some ten times a second. */
+void tm_link_in_tick(struct tm_link_in *in);
 
 /* Partition t is not led here any more: what was under way is forgotten. */
 void tm_link_in_lost(struct tm_link_in *in, uint32_t t);

@@ -3,7 +3,8 @@
  *   link_in.c        streams, messages, answers, turns
  *   link_in_take.c   what a batch brings: whether it may, and into the store
  *   link_in_sweep.c  batches that begin with a flush
- *   link_in_sync.c   resynchronisation: ranges and states */
+ *   link_in_sync.c   resynchronisation: ranges and states
+ *   link_in_lacks.c  what expired here too soon */
 #ifndef TM_ACTORS_LINK_IN_INTERNAL_H
 #define TM_ACTORS_LINK_IN_INTERNAL_H
 
@@ -47,6 +48,8 @@ struct tm_link_in_stream {
     struct tm_link_in_sweep *sweep;
     bool missed;      /* batches came meanwhile */
     uint32_t refused; /* for this reason the last time: said once */
+    bool lacks;       /* the partition may have notes of what the source is to be asked for */
+    uint64_t ask_at;
 };
 
 struct tm_link_in {
@@ -70,6 +73,8 @@ struct tm_link_in_apply {
     struct tm_bytes raw;
     unsigned first, count; /* which of its changes */
     bool ends;             /* with the position */
+    uint32_t target;
+    bool told; /* it is all that the source knows of these keys */
     uint64_t won, lost;
 };
 
@@ -151,5 +156,18 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
 
 /* STATED: what the last STATE brought is committed. */
 void tm_link_in_say_stated(struct tm_link_in *in, const struct tm_link_in_stream *s);
+
+/* ---- link_in_lacks.c ---- */
+
+/* Between begin and finish of a record: notes that all who ship the key are to be asked for it. */
+void tm_link_in_note_lacks(struct tm_link_in *in, struct tm_store *store, uint32_t t,
+                           struct tm_bytes key);
+
+/* The stream's source has told all it knows of these keys. */
+void tm_link_in_lacks_told(struct tm_store *store, const struct tm_link_from *from, uint32_t source,
+                           const uint64_t *orders, uint32_t count);
+
+/* Asks for what is noted, if that is due. */
+void tm_link_in_ask_lacks(struct tm_link_in *in, struct tm_link_in_stream *s);
 
 #endif

@@ -117,6 +117,10 @@ static void fill_state(struct tm_store *store, void *arg)
     r->a.ends = false;
     tm_link_in_fill(store, &r->a);
     tm_store_stamp(store, 0, 0);
+    if (r->a.told) {
+        tm_link_in_lacks_told(store, r->a.from, r->s->source, r->a.in->drop, r->head->drops);
+        return;
+    }
     for (unsigned at = 0; at < r->used;) {
         size_t len = tm_load16(r->a.in->keys + at);
         tm_link_evict(store, tm_bytes_of(r->a.in->keys + at + 2, len));
@@ -141,12 +145,13 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
 {
     struct tm_link_batch batch = {
         .raw_hash = head->raw_hash, .raw_len = head->raw_len, .packed_len = head->packed_len};
-    struct restate r = {.a = {.in = in, .from = from},
-                        .head = head,
-                        .s = s,
-                        .store = in->c.ops->store(in->c.host, s->target)};
+    struct restate r = {
+        .a = {.in = in, .from = from, .target = s->target, .told = head->round == 0},
+        .head = head,
+        .s = s,
+        .store = in->c.ops->store(in->c.host, s->target)};
     uint64_t record;
-    if (!tm_link_in_follows(at, &head->stands)) {
+    if (!r.a.told && !tm_link_in_follows(at, &head->stands)) {
         tm_link_in_tell_position(in, s, at);
         return;
     }
@@ -176,6 +181,10 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
     }
     tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_changes_taken, r.a.won);
     tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_changes_lost, r.a.lost);
+    if (r.a.told) {
+        s->ask_at = 0; /* for the next */
+        return;
+    }
     s->round = head->round;
     s->stated = record;
     if (record == 0)

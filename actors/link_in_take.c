@@ -125,9 +125,12 @@ void tm_link_in_fill(struct tm_store *store, void *arg)
             }
             if (i < a->first)
                 continue;
-            bool won = a->in->c.ops->merge(a->in->c.host, store, &change, &op, stamp);
+            enum tm_link_outcome o = a->in->c.ops->merge(a->in->c.host, store, &change, &op, stamp);
+            bool won = o == TM_LINK_APPLIED || o == TM_LINK_LACKS;
             a->won += won;
             a->lost += !won;
+            if (o == TM_LINK_LACKS && !a->told)
+                tm_link_in_note_lacks(a->in, store, a->target, change.key);
         }
     }
     if (a->ends)
@@ -220,6 +223,7 @@ void tm_link_in_take(struct tm_link_in *in, struct tm_link_in_stream *s, struct 
     a->first = 0;
     a->count = total;
     a->ends = true;
+    a->target = s->target;
     enum tm_err e = write_part(in, s, a, &record);
     if (e == TM_ERR_TOOBIG && total > 0)
         e = write_split(in, s, a, total, &record);

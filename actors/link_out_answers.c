@@ -3,6 +3,7 @@
  * one counts. */
 #include "actors/link_out_internal.h"
 
+#include "actors/link_states.h"
 #include "actors/link_sync.h"
 
 #include <stdio.h>
@@ -172,7 +173,9 @@ void tm_link_out_message(struct tm_link_out *out, unsigned block, uint16_t type,
         struct tm_link_refused refused;
     } m;
     struct tm_bytes text;
-    if (type == TM_MESSAGE_LINK_POSITION && tm_link_at_decode(body, &m.at) == TM_OK) {
+    if (type == TM_MESSAGE_LINK_LACKS)
+        tm_link_states_answer(out, body);
+    else if (type == TM_MESSAGE_LINK_POSITION && tm_link_at_decode(body, &m.at) == TM_OK) {
         if (is_ours(out, block, &m.stream))
             on_position(out, &m.at);
     } else if (type == TM_MESSAGE_LINK_ACK && tm_link_receipt_decode(body, &m.ack) == TM_OK) {

@@ -3,32 +3,12 @@
  * has committed what came of the round. */
 #include "actors/link_sync.h"
 
-#include "actors/link_batch.h"
-#include "actors/router.h"
+#include "actors/link_states.h"
 #include "runtime/hash.h"
 #include "storage/store_link.h"
 
 #define ANSWER_NS TM_SECONDS(3)
 #define FULL_NS   TM_MS(2)
-
-static struct tm_link_stream stream_of(const struct tm_link_out *out)
-{
-    const struct tm_link_outlet *link = out->link;
-    return (struct tm_link_stream){.session = out->session,
-                                   .incarnation = link->incarnation,
-                                   .epoch = link->epoch,
-                                   .source = out->source,
-                                   .sources = link->sources,
-                                   .target = out->target,
-                                   .targets = link->targets};
-}
-
-static bool ships(const struct tm_link_out *out, struct tm_bytes key)
-{
-    const struct tm_link_filter *f = &out->link->filter;
-    return tm_partition_of_slot(tm_slot_of_key(key), out->link->targets) == out->target &&
-           f->ships(f->host, tm_link_type_of(key));
-}
 
 void tm_link_sync_begin(struct tm_link_sync *y, struct tm_link_out *out)
 {
@@ -50,7 +30,7 @@ static void walk_key(void *host, struct tm_bytes key)
     struct tm_link_sync *y = host;
     const struct tm_link_out *out = y->out;
     uint64_t order = tm_link_order(key);
-    if (order >= y->end || !ships(out, key))
+    if (order >= y->end || !tm_link_states_ships(out, key))
         return;
     if (y->keys == TM_ARRAY_LEN(y->key)) {
         y->end = order; /* a large leaf of the table: the rest with the next round */
@@ -115,8 +95,10 @@ static enum tm_err send(struct tm_link_sync *y, uint16_t type, const struct tm_b
 static enum tm_err ask(struct tm_link_sync *y)
 {
     walk(y);
-    struct tm_link_ranges head = {
-        .stream = stream_of(y->out), .from = y->from, .round = ++y->round, .count = y->ranges};
+    struct tm_link_ranges head = {.stream = tm_link_states_stream(y->out),
+                                  .from = y->from,
+                                  .round = ++y->round,
+                                  .count = y->ranges};
     struct tm_bytes pieces[2] = {tm_bytes_of(&head, sizeof head),
                                  tm_bytes_of(y->range, y->ranges * sizeof *y->range)};
     return send(y, TM_MESSAGE_LINK_RANGES, pieces, 2, TM_LINK_SYNC_ASKED);
@@ -157,134 +139,33 @@ static void compare(struct tm_link_sync *y, const struct tm_link_differs *d)
 
 /* ---- states ---- */
 
-/* A state being written behind others. */
-struct writing {
-    struct tm_link_sync *y;
-    uint32_t used;
-    unsigned op;  /* of the key under way */
-    bool full;    /* op did not fit */
-    bool changes; /* the key has a change that is not finished */
-    uint32_t at;  /* where it begins */
-    enum tm_entity_type type;
-    struct tm_bytes key;
-    struct tm_op_version stamp;
-};
-
-static void put(struct writing *w, const void *bytes, size_t len)
-{
-    if (len > 0)
-        memcpy(w->y->out->link->raw + w->used, bytes, len);
-    w->used += (uint32_t)len;
-}
-
-static void put_op(struct writing *w, const struct tm_op *op)
-{
-    uint8_t head[8];
-    tm_store32(head, (uint32_t)op->code | (uint32_t)op->name.len << 8);
-    tm_store32(head + 4, (uint32_t)op->value.len);
-    put(w, head, sizeof head);
-    put(w, op->name.data, op->name.len);
-    put(w, op->value.data, op->value.len);
-}
-
-static void end_change(struct writing *w)
-{
-    if (w->changes)
-        tm_store32(w->y->out->link->raw + w->at, w->used - w->at);
-    w->changes = false;
-}
-
-static void begin_change(struct writing *w, enum tm_entity_type type)
-{
-    uint8_t head[8] = {[6] = (uint8_t)type};
-    tm_store16(head + 4, (uint16_t)w->key.len);
-    end_change(w);
-    w->at = w->used;
-    w->type = type;
-    w->changes = true;
-    put(w, head, sizeof head);
-    put(w, w->key.data, w->key.len);
-}
-
-static void give(void *host, enum tm_entity_type type, const struct tm_op *op,
-                 struct tm_op_version stamp)
-{
-    struct writing *w = host;
-    const struct tm_link_filter *f = &w->y->out->link->filter;
-    size_t most = 8 + w->key.len + 8 + sizeof stamp + 8 + op->name.len + op->value.len;
-    unsigned at = w->op++;
-    if (w->full || at < w->y->skip || !f->forwards(f->host, stamp.origin) ||
-        stamp.origin == TM_ORIGIN_NONE)
-        return;
-    if (w->used + most > TM_LINK_RAW_MAX) {
-        w->full = true;
-        w->y->skip = at;
-        return;
-    }
-    if (!w->changes || w->type != type)
-        begin_change(w, type);
-    if (tm_stamp_compare(w->stamp, stamp) != 0) {
-        struct tm_op stamped = {.code = TM_OP_STAMPED, .value = tm_bytes_of(&stamp, sizeof stamp)};
-        put_op(w, &stamped);
-        w->stamp = stamp;
-    }
-    put_op(w, op);
-}
-
-static void write_state(void *host, struct tm_bytes key)
-{
-    struct writing *w = host;
-    const struct tm_link_out *out = w->y->out;
-    if (w->full || !ships(out, key))
-        return;
-    w->key = key;
-    w->op = 0;
-    tm_link_state(out->link->ops->store(out->link->host, out), key, give, w);
-    end_change(w);
-}
-
 static uint32_t write_states(struct tm_link_sync *y)
 {
-    const struct tm_link_out *out = y->out;
-    struct writing w = {.y = y};
-    while (y->sent < y->sends && w.used < out->link->limits.batch_bytes && !w.full) {
-        uint64_t order = y->send[y->sent];
-        uint64_t end = order + 1 < TM_LINK_ORDERS ? order + 1 : 0;
-        (void)tm_link_keys(out->link->ops->store(out->link->host, out), order, end, UINT32_MAX,
-                           write_state, &w);
-        if (w.full)
-            break; /* a large one goes on in the next message */
-        y->sent++;
-        y->skip = 0;
-        tm_counter_add(out->link->ctx->counters, TM_COUNTER_link_resync_keys, 1);
-    }
-    return w.used;
+    struct tm_link_out *out = y->out;
+    struct tm_link_states s = {.order = y->send, .count = y->sends, .at = y->sent, .skip = y->skip};
+    unsigned before = y->sent;
+    uint32_t used = tm_link_states_write(&s, out);
+    y->sent = s.at;
+    y->skip = s.skip;
+    tm_counter_add(out->link->ctx->counters, TM_COUNTER_link_resync_keys, s.at - before);
+    return used;
 }
 
 static enum tm_err send_state(struct tm_link_sync *y)
 {
     struct tm_link_out *out = y->out;
-    struct tm_link_outlet *link = out->link;
     unsigned sent = y->sent, skip = y->skip;
     uint32_t drops = (uint32_t)tm_min_u64(y->drops - y->dropped, TM_LINK_DROPS);
-    struct tm_bytes raw = tm_bytes_of(link->raw, write_states(y));
+    uint32_t used = write_states(y);
     bool last = y->sent == y->sends && y->dropped + drops == y->drops && y->end == TM_LINK_ORDERS;
-    struct tm_link_state_head head = {.stream = stream_of(out),
+    struct tm_link_state_head head = {.stream = tm_link_states_stream(out),
                                       .hlc = out->sync_hlc,
                                       .stands = out->sync_stands,
                                       .to = out->sync_to,
-                                      .raw_hash = tm_hash64(raw.data, raw.len, 0),
-                                      .raw_len = (uint32_t)raw.len,
-                                      .packed_len =
-                                          tm_link_pack(raw, link->packed, TM_LINK_RAW_MAX),
                                       .round = ++y->round,
                                       .drops = drops,
                                       .last = last};
-    struct tm_bytes body = tm_bytes_of(link->packed, head.packed_len);
-    if (head.packed_len == 0) {
-        head.packed_len = head.raw_len;
-        body = raw;
-    }
+    struct tm_bytes body = tm_link_states_pack(&head, out, used);
     struct tm_bytes pieces[3] = {tm_bytes_of(&head, sizeof head),
                                  tm_bytes_of(y->drop + y->dropped, drops * sizeof *y->drop), body};
     enum tm_err e = send(y, TM_MESSAGE_LINK_STATE, pieces, 3, TM_LINK_SYNC_WAITING);

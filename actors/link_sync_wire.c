@@ -53,6 +53,15 @@ enum tm_err tm_link_differs_decode(struct tm_bytes body, struct tm_link_differs 
     return TM_OK;
 }
 
+/* Ascending, and orders of keys. */
+static bool are_orders(const uint64_t *orders, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (orders[i] >= TM_LINK_ORDERS || (i > 0 && orders[i] <= orders[i - 1]))
+            return false;
+    return true;
+}
+
 enum tm_err tm_link_state_decode(struct tm_bytes body, struct tm_link_state_head *out,
                                  uint64_t *drops, struct tm_bytes *packed)
 {
@@ -68,9 +77,8 @@ enum tm_err tm_link_state_decode(struct tm_bytes body, struct tm_link_state_head
     size_t bytes = out->drops * sizeof *drops;
     if (bytes > 0)
         memcpy(drops, rest.data, bytes);
-    for (uint32_t i = 0; i < out->drops; i++)
-        if (drops[i] >= TM_LINK_ORDERS || (i > 0 && drops[i] <= drops[i - 1]))
-            return TM_ERR_CORRUPT;
+    if (!are_orders(drops, out->drops))
+        return TM_ERR_CORRUPT;
     *packed = tm_bytes_of(rest.data + bytes, out->packed_len);
     return TM_OK;
 }
@@ -79,4 +87,15 @@ enum tm_err tm_link_stated_decode(struct tm_bytes body, struct tm_link_stated *o
 {
     struct tm_bytes rest;
     return take_head(body, out, sizeof *out, &rest) && rest.len == 0 ? TM_OK : TM_ERR_CORRUPT;
+}
+
+enum tm_err tm_link_lacks_decode(struct tm_bytes body, struct tm_link_lacks *out,
+                                 uint64_t orders[TM_LINK_LACKS_KEYS])
+{
+    struct tm_bytes rest;
+    if (!take_head(body, out, sizeof *out, &rest) || out->count == 0 ||
+        out->count > TM_LINK_LACKS_KEYS || rest.len != out->count * sizeof *orders)
+        return TM_ERR_CORRUPT;
+    memcpy(orders, rest.data, rest.len);
+    return are_orders(orders, out->count) ? TM_OK : TM_ERR_CORRUPT;
 }

@@ -7,6 +7,10 @@
  * and the orders of what it does not have (STATE); the last one carries the position from which the
  * stream goes on.  One round at a time: each message is answered before the next is sent.
  *
+ * Beside that the target may ask for the state of single keys at any time (LACKS): of entities that
+ * expired there before it was known that they live on.  The answer is STATE of round 0, which
+ * belongs to no position and names as `drops` the orders that it answers.
+ *
  * Little-endian; everything received is checked.  Pure; any thread. */
 #ifndef TM_ACTORS_LINK_SYNC_WIRE_H
 #define TM_ACTORS_LINK_SYNC_WIRE_H
@@ -47,7 +51,8 @@ struct tm_link_key {
 };
 TM_STATIC_ASSERT(sizeof(struct tm_link_key) == 16, "frozen on the wire");
 
-/* LINK_STATE: then `drops` u64 orders, ascending, and packed_len bytes of changes as in a batch. */
+/* LINK_STATE: then `drops` u64 orders, ascending, and packed_len bytes of changes as in a batch.
+ * Round 0: the answer to LACKS, of which hlc, stands, to and last say nothing. */
 struct tm_link_state_head {
     struct tm_link_stream stream;
     uint64_t hlc;               /* what is dropped was made before */
@@ -60,6 +65,14 @@ struct tm_link_state_head {
 };
 TM_STATIC_ASSERT(sizeof(struct tm_link_state_head) == 160, "frozen on the wire");
 #define TM_LINK_DROPS 1024 /* orders in one STATE */
+
+/* LINK_LACKS, to the source: then `count` u64 orders, ascending.  The session may be an old one. */
+struct tm_link_lacks {
+    struct tm_link_stream stream;
+    uint32_t count, reserved;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_link_lacks) == 48, "frozen on the wire");
+#define TM_LINK_LACKS_KEYS 256 /* in one message */
 
 /* LINK_STATED: it was taken. */
 struct tm_link_stated {
@@ -80,5 +93,7 @@ enum tm_err tm_link_differs_decode(struct tm_bytes body, struct tm_link_differs 
 enum tm_err tm_link_state_decode(struct tm_bytes body, struct tm_link_state_head *out,
                                  uint64_t *drops, struct tm_bytes *packed);
 enum tm_err tm_link_stated_decode(struct tm_bytes body, struct tm_link_stated *out);
+enum tm_err tm_link_lacks_decode(struct tm_bytes body, struct tm_link_lacks *out,
+                                 uint64_t orders[TM_LINK_LACKS_KEYS]);
 
 #endif

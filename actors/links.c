@@ -316,6 +316,7 @@ void tm_links_tick(struct tm_links *l)
         return;
     renew(l);
     tm_links_forget_reads(l, NULL);
+    tm_link_in_tick(l->in);
     tm_links_publish(l);
 }
 

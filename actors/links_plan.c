@@ -180,6 +180,7 @@ const struct tm_link_from *tm_links_from_site(void *host, unsigned site)
     if (id == NULL)
         return NULL;
     memcpy(l->from[site].from.uuid, id->uuid, 16);
+    l->from[site].from.sources = id->partitions;
     return &l->from[site].from;
 }
 

@@ -42,7 +42,8 @@
     X(39, LINK_RANGES, "sums of what the source has (actors/link_sync_wire.h)")                    \
     X(40, LINK_DIFFERS, "what the target has where they differ")                                   \
     X(41, LINK_STATE, "the state of what differs")                                                 \
-    X(42, LINK_STATED, "it was taken")
+    X(42, LINK_STATED, "it was taken")                                                             \
+    X(48, LINK_LACKS, "keys whose state the target asks for (actors/link_sync_wire.h)")
 
 enum tm_message_type {
 #define X(number, name, text) TM_MESSAGE_##name = number,

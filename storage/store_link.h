@@ -19,13 +19,12 @@
 #include "storage/store.h"
 
 /* First bytes of the names of shadow fields.  Append only. */
-#define TM_ORIGIN_NONE 0
-
 #define TM_SHADOW_POSITION 'p' /* empty key: of a stream; uuid (16), u32 source partition */
 #define TM_SHADOW_ORIGIN   'o' /* empty key: whose incarnation; u64 origin */
 #define TM_SHADOW_FLOOR    'd' /* what has a smaller stamp is dead */
 #define TM_SHADOW_FIELD    'f' /* and a name: the field was deleted; u8 type it was of */
 #define TM_SHADOW_EXPIRY   'x' /* the register of expiry; u64 ms since 1970, 0 = does not expire */
+#define TM_SHADOW_LACKS    'l' /* empty key: uuid, u32 source partition, u64 order of a key: ask! */
 
 /* The origin of no cluster: of what concerns this cluster alone, or follows from other operations.
  * Such operations are never sent to another cluster. */
@@ -140,8 +139,8 @@ enum tm_link_outcome {
     TM_LINK_APPLIED,
     TM_LINK_KNOWN, /* it is here already */
     TM_LINK_LOST,  /* something later is here */
-    TM_LINK_LACKS  /* applied; but the entity expired here before it was known that it should live
-                      longer: its fields have to be asked for again */
+    TM_LINK_LACKS /* applied; but the entity's time was over here before it was known that it should
+                     live longer: its fields, also those taken for dead, have to be asked for */
 };
 
 /* What came: an operation of another cluster's record, and the stamp that it was made with (of

@@ -247,7 +247,8 @@ static enum tm_link_outcome merge_expiry(struct merge *m, uint64_t ms)
         return lose(m, m->k.expiry);
     if (m->k.has_expiry && tm_stamp_compare(m->in->stamp, m->k.expiry) == 0 && ms == m->k.expiry_ms)
         return TM_LINK_KNOWN;
-    bool lacks = m->k.e == NULL && has_expired(m) && (ms == 0 || ms > m->now_ms);
+    /* Fields may be gone, or have come meanwhile and been taken for dead. */
+    bool lacks = has_expired(m) && (ms == 0 || ms > m->now_ms);
     if (m->many)
         tm_keep_shadow(m->s, m->in->key, EXPIRY, tm_bytes_of(&ms, sizeof ms), m->in->stamp);
     stamp(m);

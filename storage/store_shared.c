@@ -5,7 +5,8 @@
  * So the hash is of what counts: nothing below the floor, nothing of a life that is over, no
  * tombstone beside a field that is newer, a counter by its value.
  *
- * A state is sent as what made it: the floor first, then fields and tombstones, expiry at last. */
+ * A state is sent as what made it: the floor first, then the register of expiry, so that it brings
+ * back what has expired too soon, then fields and tombstones. */
 #include "runtime/hash.h"
 #include "storage/store_link.h"
 #include "storage/store_internal.h"
@@ -266,14 +267,14 @@ void tm_link_state(const struct tm_store *s, struct tm_bytes key, tm_link_state_
     tm_kept_look(s, key, &k);
     if (has_floor(&k))
         give(&g, TM_ENTITY_SHADOW, TM_OP_SET_FIELD, FLOOR, NOTHING, k.floor);
+    if (k.has_expiry)
+        give(&g, TM_ENTITY_SHADOW, TM_OP_SET_FIELD, EXPIRY,
+             tm_bytes_of(&k.expiry_ms, sizeof k.expiry_ms), k.expiry);
     if (k.e != NULL)
         give_fields(&g, k.e);
     if (k.shadow != NULL)
         give_tombs(&g, k.shadow);
-    if (k.has_expiry)
-        give(&g, TM_ENTITY_SHADOW, TM_OP_SET_FIELD, EXPIRY,
-             tm_bytes_of(&k.expiry_ms, sizeof k.expiry_ms), k.expiry);
-    else if (k.e != NULL && (expiry = tm_entity_expiry(k.e)) != 0)
+    if (!k.has_expiry && k.e != NULL && (expiry = tm_entity_expiry(k.e)) != 0)
         give(&g, tm_entity_type(k.e), TM_OP_SET_EXPIRY, NOTHING,
              tm_bytes_of(&expiry, sizeof expiry), tm_store_stamp_of(s, k.e));
 }

@@ -366,24 +366,25 @@ static inline void lw_in_send(void *host, unsigned site, struct tm_place to, uin
 
 /* As if the target wrote nothing itself: whatever comes is newer than what is there, except for
  * what a flush removes. */
-static inline bool lw_merge(void *host, struct tm_store *s, const struct tm_change *change,
-                            const struct tm_op *op, struct tm_op_version stamp)
+static inline enum tm_link_outcome lw_merge(void *host, struct tm_store *s,
+                                            const struct tm_change *change, const struct tm_op *op,
+                                            struct tm_op_version stamp)
 {
     const struct tm_entity *e = tm_store_find(s, change->key);
     struct lw *w = ((struct lw_node *)host)->w;
     if (w->real_merge) {
         struct tm_link_change c = {change->key, change->type, op, stamp};
-        return change->key.len > 0 && tm_link_merge(s, &c, lw_wall(w), NULL) == TM_LINK_APPLIED;
+        return change->key.len > 0 ? tm_link_merge(s, &c, lw_wall(w), NULL) : TM_LINK_KNOWN;
     }
     if (op->code == TM_OP_DEL_ENTITY &&
         (e == NULL || tm_stamp_compare(tm_store_stamp_of(s, e), stamp) > 0))
-        return false;
+        return TM_LINK_LOST;
     tm_store_stamp(s, stamp.hlc, stamp.origin);
     if (op->code == TM_OP_DEL_ENTITY)
         tm_store_del(s, change->key);
     else
         tm_store_write(s, change->key, change->type, op);
-    return true;
+    return TM_LINK_APPLIED;
 }
 static const struct tm_link_in_ops lw_in_ops = {.from = lw_from,
                                                 .leads = lw_leads,
@@ -472,6 +473,7 @@ static inline struct lw *lw_new(uint64_t seed, uint32_t sources, uint32_t target
                              .counters = &w->counters};
     CU_ASSERT_EQUAL_FATAL(tm_arena_open(&w->arena), TM_OK);
     w->from = (struct tm_link_from){.uuid = {1, 2, 3},
+                                    .sources = sources,
                                     .source = "source",
                                     .skew_ms = 500,
                                     .may_enter = lw_may_enter,
@@ -568,6 +570,9 @@ static inline void lw_step(struct lw *w, bool calm)
     for (unsigned n = 0; n < LW_NODES; n++)
         if (w->in[n] != NULL)
             (void)tm_link_in_turn(w->in[n]);
+    for (unsigned n = 0; n < LW_NODES && w->now % TM_MS(100) == 0; n++)
+        if (w->in[n] != NULL)
+            tm_link_in_tick(w->in[n]);
 }
 
 static inline void lw_run(struct lw *w, uint64_t ns)

@@ -97,8 +97,9 @@ static void resync(struct tm_bytes bytes)
 {
     static struct tm_link_range ranges[TM_LINK_RANGES];
     static struct tm_link_key keys[TM_LINK_KEYS];
-    static uint64_t drops[TM_LINK_DROPS];
+    static uint64_t drops[TM_LINK_DROPS], orders[TM_LINK_LACKS_KEYS];
     struct tm_link_ranges r;
+    struct tm_link_lacks lacks;
     struct tm_link_differs d;
     struct tm_link_state_head s;
     struct tm_link_stated done;
@@ -111,6 +112,8 @@ static void resync(struct tm_bytes bytes)
         FUZZ_CHECK(packed.len == s.packed_len && s.raw_len <= TM_LINK_RAW_MAX);
     if (tm_link_stated_decode(bytes, &done) == TM_OK)
         check_stream(&done.stream);
+    if (tm_link_lacks_decode(bytes, &lacks, orders) == TM_OK)
+        FUZZ_CHECK(lacks.count > 0 && orders[lacks.count - 1] < TM_LINK_ORDERS);
 }
 
 FUZZ_TARGET(data, size)

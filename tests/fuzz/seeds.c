@@ -339,6 +339,11 @@ static void resyncs(const struct tm_link_stream *stream)
     bytes(&state, sizeof state);
     bytes(&drop, sizeof drop);
     end("link", "state");
+    struct tm_link_lacks lacks = {.stream = *stream, .count = 1};
+    begin(6);
+    bytes(&lacks, sizeof lacks);
+    bytes(&drop, sizeof drop);
+    end("link", "lacks");
 }
 
 static void links(void)

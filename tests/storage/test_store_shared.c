@@ -359,6 +359,21 @@ static void an_extension_of_what_expired_here_says_what_it_lacks(void)
     CU_ASSERT_EQUAL(tm_store_next_expiry(s), later);
 }
 
+/* Not yet taken away, but what came meanwhile was taken for dead. */
+static void an_extension_of_what_is_due_here_says_what_it_lacks(void)
+{
+    fresh();
+    set("m", "a", "1");
+    begin();
+    tm_store_set_expiry(s, str("m"), NOW + 1);
+    (void)finish();
+    now_ms = NOW + 2;
+    CU_ASSERT_EQUAL(merge_set("m", "b", "late", at(1)), TM_LINK_LOST);
+    CU_ASSERT_EQUAL(merge("m", TM_ENTITY_HASH, TM_OP_PERSIST, "", str(""), at(2)), TM_LINK_LACKS);
+    CU_ASSERT_EQUAL(merge_set("m", "b", "late", at(1)), TM_LINK_APPLIED);
+    CU_ASSERT_EQUAL(tm_store_next_expiry(s), UINT64_MAX);
+}
+
 static void an_evicted_key_is_as_if_it_had_never_been(void)
 {
     fresh();
@@ -475,6 +490,7 @@ static const struct tm_test tests[] = {
     TM_TEST(of_two_counters_of_nothing_of_different_types_none_stays),
     TM_TEST(expiry_is_a_register_of_its_own),
     TM_TEST(an_extension_of_what_expired_here_says_what_it_lacks),
+    TM_TEST(an_extension_of_what_is_due_here_says_what_it_lacks),
     TM_TEST(an_evicted_key_is_as_if_it_had_never_been),
     TM_TEST(a_walk_visits_each_committed_key_once_in_any_slices),
     TM_TEST(a_walk_goes_in_the_order_of_hashes),
