@@ -259,7 +259,8 @@ void tm_plan_print_types(const struct tm_topology *t)
         w = (struct words){.at = 0};
         say_list(&w, &e->residency);
         if (e->resident)
-            printf("; %s%s", e->residency.count > 0 ? "only in " : "stays where it is written", w.text);
+            printf("; %s%s", e->residency.count > 0 ? "only in " : "stays where it is written",
+                   w.text);
         putchar('\n');
     }
 }
