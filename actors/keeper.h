@@ -42,6 +42,10 @@ enum tm_err tm_keeper_load(struct tm_keeper *k, uint32_t partition, struct tm_st
 /* node needs the partition's state: from inside the replica, so it begins with the next tick. */
 void tm_keeper_send(struct tm_keeper *k, struct tm_partition *p, unsigned node);
 
+/* node has holes in its log, up to `index` at least, and nobody leads: it gets a snapshot that
+ * holds that.  Nothing if the partition leads here, or as much is under way as may. */
+void tm_keeper_lend(struct tm_keeper *k, struct tm_partition *p, unsigned node, uint64_t index);
+
 /* SNAPSHOT and SNAPSHOT_ACK. */
 void tm_keeper_message(struct tm_keeper *k, const struct tm_message_head *head,
                        struct tm_bytes body);

@@ -46,6 +46,7 @@ struct tm_keeper_sending {
     struct tm_snapshot_info info;
     struct tm_keeper *keeper;
     unsigned node;
+    uint64_t lent; /* nobody leads, and the node misses records up to here; 0: it is the leader's */
     uint64_t chunk;
     uint64_t moved_at;
     bool reading;

@@ -4,6 +4,8 @@
 #include "actors/offer.h"
 #include "actors/transfer.h"
 
+#define LENT 0 /* the term that a chunk names which does not come from a leader */
+
 struct tm_keeper_receipt *tm_keeper_receipt_of(struct tm_keeper *k, uint32_t partition)
 {
     for (unsigned i = 0; i < TM_KEEPER_RECEIPTS; i++)
@@ -69,7 +71,9 @@ static struct tm_keeper_receipt *receipt_begin(struct tm_keeper *k, struct tm_pa
             r = &k->receipts[i];
     if (r == NULL || p->store == NULL || !worth_it(k, p) ||
         memcmp(info->cluster, k->shard->directory->uuid, 16) != 0 ||
-        !tm_replica_snapshot_wanted(&p->replica, head->node, head->arg2, &tail) ||
+        !(head->arg2 == LENT
+              ? tm_replica_snapshot_mends(&p->replica, &tail)
+              : tm_replica_snapshot_wanted(&p->replica, head->node, head->arg2, &tail)) ||
         !tm_keeper_make_way(k, p))
         return NULL;
     *r = (struct tm_keeper_receipt){
@@ -93,8 +97,8 @@ void tm_keeper_on_chunk(struct tm_keeper *k, const struct tm_message_head *head,
         tm_transfer_decode(body, p->id, &info, &chunk) != TM_OK)
         return;
     struct tm_keeper_receipt *r = tm_keeper_receipt_of(k, p->id);
-    if (r != NULL && head->arg == 0) {
-        receipt_end(r); /* the leader begins anew */
+    if (r != NULL && head->arg == 0 && (head->arg2 != LENT || r->from.node == head->node)) {
+        receipt_end(r); /* it begins anew */
         r = NULL;
     }
     if (r == NULL && head->arg == 0) {
@@ -122,12 +126,12 @@ void tm_keeper_on_chunk(struct tm_keeper *k, const struct tm_message_head *head,
 }
 
 /* Eventual mode: what this copy has beyond what it knows to be committed is put aside before it
- * goes.  False: not yet. */
-static bool is_put_aside(const struct tm_keeper_receipt *r)
+ * goes, if it does.  False: not yet. */
+static bool is_put_aside(const struct tm_keeper_receipt *r, const struct tm_tail *tail)
 {
     struct tm_partition *p = r->p;
     uint64_t last = tm_log_last(p->log);
-    return !p->eventual || last <= p->replica.commit ||
+    return !p->eventual || last <= p->replica.commit || tm_partition_keeps(p, tail) ||
            tm_offers_cut(r->keeper->shard->offers, p, p->replica.commit + 1, last);
 }
 
@@ -141,7 +145,7 @@ static void install(struct tm_keeper_receipt *r)
         receipt_fail(r);
         return;
     }
-    if (!is_put_aside(r))
+    if (!is_put_aside(r, &tail))
         return;
     struct tm_members members;
     enum tm_err e = tm_transfer_members(&r->info, &members);

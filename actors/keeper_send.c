@@ -1,5 +1,8 @@
 /* Sendings, one per (partition, node): a chunk, its acknowledgement, the next.  What is wanted
- * beyond TM_KEEPER_SENDS waits as a bit per node, and gets its turn. */
+ * beyond TM_KEEPER_SENDS waits as a bit per node, and gets its turn.
+ *
+ * Who leads sends to a follower whose records the log has no more.  Who does not may lend what a
+ * copy with holes asks for, as long as nobody leads (partition_repair.c); it names no term. */
 #include "actors/keeper_internal.h"
 #include "actors/transfer.h"
 
@@ -21,6 +24,11 @@ static void send_end(struct tm_keeper_sending *s, bool ok)
     tm_replica_snapshot_sent(&p->replica, node, index, ok);
 }
 
+static bool stands(const struct tm_keeper_sending *s)
+{
+    return (s->p->replica.role == TM_ROLE_LEADER) == (s->lent == 0);
+}
+
 static void send_chunk(void *host, enum tm_err err, uint64_t chunk, struct tm_bytes bytes)
 {
     struct tm_keeper_sending *s = host;
@@ -29,7 +37,7 @@ static void send_chunk(void *host, enum tm_err err, uint64_t chunk, struct tm_by
         return;
     if (err == TM_ERR_CORRUPT || err == TM_ERR_IO)
         tm_keeper_found_of(s->keeper, s->p->id)->there = false; /* another */
-    if (err != TM_OK || s->p->replica.role != TM_ROLE_LEADER) {
+    if (err != TM_OK || !stands(s)) {
         send_end(s, false);
         return;
     }
@@ -39,7 +47,7 @@ static void send_chunk(void *host, enum tm_err err, uint64_t chunk, struct tm_by
     struct tm_message_head head = {.type = TM_MESSAGE_SNAPSHOT,
                                    .partition = s->p->id,
                                    .arg = chunk,
-                                   .arg2 = s->p->replica.hs.term};
+                                   .arg2 = s->lent != 0 ? 0 : s->p->replica.hs.term};
     struct tm_place to = {.node = (uint8_t)s->node,
                           .worker = (uint8_t)tm_node_worker_of(shard->node, s->node, s->p->id)};
     if (tm_post_send(shard->post, to, head, pieces, 2) != TM_OK)
@@ -60,7 +68,8 @@ static void send_next(struct tm_keeper_sending *s)
 static void send_begin(struct tm_keeper *k, struct tm_keeper_sending *s)
 {
     const struct tm_keeper_found *f = tm_keeper_found_of(k, s->p->id);
-    if (!f->there || f->info.walked_from + 1 < tm_log_first(s->p->log)) {
+    if (!f->there || f->info.walked_from + 1 < tm_log_first(s->p->log) ||
+        f->info.walked_from < s->lent) {
         tm_keeper_take_begin(k, s->p);
         return;
     }
@@ -88,6 +97,15 @@ void tm_keeper_send(struct tm_keeper *k, struct tm_partition *p, unsigned node)
     k->any_wanted = true;
     if (s != NULL)
         send_free(s);
+}
+
+void tm_keeper_lend(struct tm_keeper *k, struct tm_partition *p, unsigned node, uint64_t index)
+{
+    struct tm_keeper_sending *s = sending_of(k, NULL, 0);
+    if (s == NULL || sending_of(k, p, node) != NULL || p->replica.role == TM_ROLE_LEADER)
+        return;
+    *s = (struct tm_keeper_sending){
+        .p = p, .keeper = k, .node = node, .lent = index, .moved_at = tm_keeper_now(k)};
 }
 
 /* Gives free sendings to what is wanted, in turn. */
@@ -142,12 +160,11 @@ void tm_keeper_send_tick(struct tm_keeper *k)
         struct tm_keeper_sending *s = &k->sends[i];
         if (s->p == NULL)
             continue;
-        if (s->p->replica.role != TM_ROLE_LEADER)
+        if (!stands(s) ||
+            (now - s->moved_at > TM_KEEPER_SILENCE_NS && (s->reader != NULL || s->lent != 0)))
             send_end(s, false);
         else if (s->reader == NULL)
             send_begin(k, s);
-        else if (now - s->moved_at > TM_KEEPER_SILENCE_NS)
-            send_end(s, false);
     }
 }
 

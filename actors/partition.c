@@ -137,24 +137,21 @@ void tm_partition_message(struct tm_partition *p, unsigned node, struct tm_bytes
         tm_partition_due(p); /* copies may have moved */
 }
 
-/* Whether the log of a holed copy has the record that the snapshot ends with, and goes on: that may
- * have been acknowledged, and stays.  Some of it may be missing still. */
-static bool goes_on_behind(const struct tm_partition *p, const struct tm_tail *tail)
+bool tm_partition_keeps(const struct tm_partition *p, const struct tm_tail *tail)
 {
-    uint64_t hash;
     return p->replica.hs.health == TM_HEALTH_HOLED && tail->index < tm_log_last(p->log) &&
-           tm_log_hash_at(p->log, tail->index, &hash) && hash == tail->hash;
+           tm_log_knows(p->log, tail->index, tail->hash);
 }
 
 enum tm_err tm_partition_install(struct tm_partition *p, struct tm_store *store,
                                  const struct tm_tail *tail, const struct tm_members *members)
 {
     TM_ASSERT(!p->apply_fetching && p->replica.role != TM_ROLE_LEADER);
-    bool goes_on = goes_on_behind(p, tail);
+    bool goes_on = tm_partition_keeps(p, tail);
     enum tm_err e = TM_OK;
     tm_partition_unsettle(p, 0);
     if (goes_on)
-        tm_log_compact(p->log, tail->index);
+        tm_log_compact_to(p->log, tail->index, tail->term, tail->hash);
     else
         e = tm_log_reset(p->log, tail->index, tail->term, tail->hash);
     if (e != TM_OK)

@@ -44,6 +44,8 @@ struct tm_partition_ops {
     bool (*lost)(void *host, struct tm_partition *p, uint64_t from, uint64_t to);
     /* node needs a snapshot of the partition. */
     void (*snapshot_needed)(void *host, struct tm_partition *p, unsigned node);
+    /* So does one with holes, while nobody leads: of what is committed, at least up to `index`. */
+    void (*snapshot_asked)(void *host, struct tm_partition *p, unsigned node, uint64_t index);
     /* More is committed, and the partition leads.  May be NULL. */
     void (*committed)(void *host, struct tm_partition *p);
 };
@@ -146,6 +148,7 @@ struct tm_partition {
     /* What is missing is asked for, of one member after the other; what others miss is given. */
     uint64_t seek_at, seek_to; /* next; the last record that was brought back */
     unsigned seek_turn, give_to;
+    uint64_t lend_at; /* when a snapshot may be asked of this copy again */
     uint64_t shut_at; /* when it is said that nobody mends it; 0: it is not in need of that */
     struct tm_log_fetch give_fetch;
 };
@@ -204,6 +207,11 @@ void tm_partition_wanted(struct tm_partition *p, const struct tm_message_head *h
                          struct tm_bytes body);
 void tm_partition_given(struct tm_partition *p, const struct tm_message_head *head,
                         struct tm_bytes body);
+
+/* Whether the log, with holes, has the record that a snapshot ends with, be that the last of a
+ * hole, and goes on: what follows may have been acknowledged, and stays when it is installed.  Some
+ * of it may be missing still. */
+bool tm_partition_keeps(const struct tm_partition *p, const struct tm_tail *tail);
 
 /* A durable snapshot up to `tail`, loaded into `store`, takes the place of log and state; a log
  * with holes that goes on behind the same record keeps what follows.  The replica wants it

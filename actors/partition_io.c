@@ -55,6 +55,11 @@ static bool io_end(void *host, struct tm_tail *end)
            tm_log_hash_at(log, end->index, &end->hash);
 }
 
+static bool io_keeps(void *host, const struct tm_tail *tail)
+{
+    return tm_partition_keeps(self(host), tail);
+}
+
 static bool ship_record(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record)
 {
     struct tm_ship_read *read = &((struct tm_partition *)fetch->owner)->ship_read;
@@ -310,6 +315,7 @@ const struct tm_replica_io tm_partition_io = {
     .first = io_first,
     .meta = io_meta,
     .end = io_end,
+    .keeps = io_keeps,
     .record = io_record,
     .append = io_append,
     .cut = io_cut,

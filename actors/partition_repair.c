@@ -8,14 +8,20 @@
  * gives what it has in memory, else what one read brings; the rest is asked for again.  Each record
  * is checked against the chain here (tm_log_repair) and counts when it is durable.
  *
+ * Who has it in its state only, and hears no leader, sends a snapshot of what is committed.  That
+ * is taken if its last record is in the log here, by its hash: then both have one history, and what
+ * follows that record here stays.  So a copy that went on alone, and holds what nobody else has,
+ * gets back what is missing before that from one that may not be elected.
+ *
  * What nobody has is not given: then the partition has no leader, and says so. */
 #include "actors/partition_internal.h"
 
 #define SHUT_NS    TM_SECONDS(10)  /* so long nobody has led and nobody has mended it: it is said */
 #define AGAIN_NS   TM_SECONDS(600) /* and again after that */
 #define SEEK_NS    TM_MS(100)
-#define GIVE_BYTES TM_KIB(256) /* an answer ends with the record that reaches it */
-#define WANT_BYTES 8u          /* the body of a WANT: the hash of the last record */
+#define GIVE_BYTES TM_KIB(256)   /* an answer ends with the record that reaches it */
+#define WANT_BYTES 8u            /* the body of a WANT: the hash of the last record */
+#define LEND_NS    TM_SECONDS(2) /* between two snapshots that are asked of a copy */
 
 bool tm_partition_holes_known(const struct tm_partition *p)
 {
@@ -90,11 +96,12 @@ void tm_partition_given(struct tm_partition *p, const struct tm_message_head *he
         tm_record_check(body.data, body.len) != TM_OK || record->length != body.len)
         return;
     tm_log_fault_at(p->log, 0, &first, &last);
-    if (record->index != first || tm_partition_repair(p, record) != TM_OK)
+    if ((record->index != first && record->index != last) ||
+        tm_partition_repair(p, record) != TM_OK)
         return;
     if (record->kind == TM_RECORD_CONFIG)
         tm_replica_config_back(&p->replica, record);
-    if (first == last && tm_log_fault_count(p->log) > 0) /* on to the next hole */
+    if (record->index == last && tm_log_fault_count(p->log) > 0) /* on to the next hole */
         p->seek_at = tm_ctx_now(p->env->ctx);
 }
 
@@ -157,12 +164,33 @@ static void give_done(struct tm_log_fetch *fetch, enum tm_err err)
     ((struct tm_partition *)fetch->owner)->giving = false;
 }
 
+/* A leader sends by itself what is needed. */
+static void lend_state(struct tm_partition *p, unsigned node, uint64_t index)
+{
+    uint64_t now = tm_ctx_now(p->env->ctx);
+    if (p->rootless || now < p->lend_at || tm_replica_leader_alive(&p->replica))
+        return;
+    p->lend_at = now + LEND_NS;
+    p->env->ops->snapshot_asked(p->env->host, p, node, index);
+}
+
+/* Of what begins in the state and ends in the log, not known to be committed, the last comes first:
+ * it tells the hash of the one before it. */
+
 void tm_partition_wanted(struct tm_partition *p, const struct tm_message_head *head,
                          struct tm_bytes body)
 {
     uint64_t first = head->arg, last = head->arg2, hash;
-    if (p->giving || body.len != WANT_BYTES || first < tm_log_first(p->log) || first > last ||
-        !tm_log_hash_at(p->log, last, &hash) || hash != tm_load64(body.data))
+    if (p->giving || body.len != WANT_BYTES || first > last)
+        return;
+    if (first < tm_log_first(p->log)) {
+        if (p->store != NULL && tm_store_committed(p->store) >= last) {
+            lend_state(p, head->node, last);
+            return;
+        }
+        first = last;
+    }
+    if (!tm_log_hash_at(p->log, last, &hash) || hash != tm_load64(body.data))
         return;
     p->give_to = head->node;
     if (give_from_memory(p, first, last) > first)

@@ -110,6 +110,9 @@ struct tm_replica_io {
      * missing, and only its index is told. */
     bool (*end)(void *host, struct tm_tail *end);
 
+    /* Whether the log goes on behind that very record, which may be missing itself (HOLED). */
+    bool (*keeps)(void *host, const struct tm_tail *tail);
+
     /* The record `index`, valid until the next call of the replica returns.  TM_ERR_AGAIN: only on
      * disk; reading of it and what follows begins, and tm_replica_log_available is called then, or
      * too much is being read already: the next tick asks again.  Else: it is damaged, and
@@ -470,6 +473,10 @@ bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t te
 /* The same, asked again right before the log is reset to it; whoever leads now: what a snapshot
  * holds is committed. */
 bool tm_replica_snapshot_useful(struct tm_replica *r, const struct tm_tail *tail);
+
+/* Whether one that ends so, from any member, brings back what a log with holes misses, nothing of
+ * that log is given up for it, and no leader is heard who would see to that. */
+bool tm_replica_snapshot_mends(struct tm_replica *r, const struct tm_tail *tail);
 
 /* Follower: the host has durably loaded a snapshot that ends with record `tail` and made its log
  * begin after it.  members: those in it.  goes_on: of a log with holes it keeps what follows that

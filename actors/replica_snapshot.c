@@ -25,13 +25,11 @@ static bool is_useful(struct tm_replica *r, const struct tm_tail *tail)
  * it is missing has to be written down before. */
 static bool gives_up(struct tm_replica *r, const struct tm_tail *tail)
 {
-    struct tm_tail end = {.index = 0}, own;
+    struct tm_tail end = {.index = 0};
     if (r->hs.health != TM_HEALTH_HOLED)
         return false;
     (void)r->io->end(r->host, &end);
-    return end.index > tail->index &&
-           (r->io->meta(r->host, tail->index, &own.term, &own.hash) != TM_OK ||
-            own.hash != tail->hash);
+    return end.index > tail->index && !r->io->keeps(r->host, tail);
 }
 
 bool tm_replica_snapshot_wanted(struct tm_replica *r, unsigned from, uint64_t term,
@@ -59,6 +57,12 @@ bool tm_replica_snapshot_useful(struct tm_replica *r, const struct tm_tail *tail
     if (gives_up(r, tail) || (r->hs.health == TM_HEALTH_FAULTY && !tm_replica_settled(r)))
         return false;
     return is_useful(r, tail);
+}
+
+bool tm_replica_snapshot_mends(struct tm_replica *r, const struct tm_tail *tail)
+{
+    return r->hs.health == TM_HEALTH_HOLED && !tm_replica_leader_alive(r) &&
+           tm_replica_snapshot_useful(r, tail);
 }
 
 void tm_replica_snapshot_installed(struct tm_replica *r, const struct tm_tail *tail,

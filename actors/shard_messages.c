@@ -184,6 +184,12 @@ static void p_snapshot_needed(void *host, struct tm_partition *p, unsigned node)
     tm_keeper_send(s->keeper, p, node);
 }
 
+static void p_snapshot_asked(void *host, struct tm_partition *p, unsigned node, uint64_t index)
+{
+    struct tm_shard *s = host;
+    tm_keeper_lend(s->keeper, p, node, index);
+}
+
 static bool p_lost(void *host, struct tm_partition *p, uint64_t from, uint64_t to)
 {
     struct tm_shard *s = host;
@@ -196,6 +202,7 @@ const struct tm_partition_ops tm_shard_partition_ops = {
     .answer = tm_shard_answer,
     .leads = p_leads,
     .snapshot_needed = p_snapshot_needed,
+    .snapshot_asked = p_snapshot_asked,
     .committed = p_committed,
     .lost = p_lost,
 };

@@ -348,6 +348,25 @@ void tm_log_compact(struct tm_log *log, uint64_t index)
     uint64_t term = 0, hash = 0;
     bool have = tm_log_term_at(log, index, &term) && tm_log_hash_at(log, index, &hash);
     TM_ASSERT(have);
+    tm_log_compact_to(log, index, term, hash);
+}
+
+bool tm_log_knows(const struct tm_log *log, uint64_t index, uint64_t hash)
+{
+    uint64_t have = 0;
+    if (tm_log_hash_at(log, index, &have))
+        return have == hash;
+    for (unsigned i = 0; i < log->fault_count && have == 0; i++)
+        if (log->faults[i].last == index)
+            have = tm_log_fault_hash(log, i);
+    return have != 0 && have == hash;
+}
+
+void tm_log_compact_to(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash)
+{
+    if (index <= log->base)
+        return;
+    TM_ASSERT(tm_log_knows(log, index, hash));
     tm_log_drop_front(log, index, term, hash);
     tm_hs_set_floor(log->set->hs, log->partition, index, hash);
     log->set->maintain = true;

@@ -87,6 +87,12 @@ enum tm_err tm_log_cut(struct tm_log *log, uint64_t from);
  * after it.  Nothing happens if it does already. */
 void tm_log_compact(struct tm_log *log, uint64_t index);
 
+/* Whether record `index` has that hash, as far as is known: it may be the last of a fault. */
+bool tm_log_knows(const struct tm_log *log, uint64_t index, uint64_t hash);
+
+/* tm_log_compact with such a record; its term is what the snapshot says. */
+void tm_log_compact_to(struct tm_log *log, uint64_t index, uint64_t term, uint64_t hash);
+
 /* The highest index that lies in a segment below `segment` of this WAL or in an older generation:
  * once the log begins after it, it needs none of those.  What was repaired before it may lie later.
  * tm_log_first - 1: none. */

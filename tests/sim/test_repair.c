@@ -11,13 +11,14 @@ static bool at_rest(void *arg)
 }
 
 /* A cluster of one partition with something in it, at rest; nothing looks for rot. */
-static void open_filled(unsigned nodes, unsigned copies)
+static void open_filled_as(unsigned nodes, unsigned copies, bool eventual)
 {
     char line[64];
     fflush(stdout); /* an assertion of the product ends the process */
     prepare();
     config.nodes = nodes;
     config.copies = copies;
+    config.eventual = eventual;
     config.options.scrub_rate = 0;
     open_cluster();
     for (unsigned i = 0; i < KEYS; i++) {
@@ -25,6 +26,11 @@ static void open_filled(unsigned nodes, unsigned copies)
         CU_ASSERT_STRING_EQUAL(ask(0, line), "OK");
     }
     settle(at_rest);
+}
+
+static void open_filled(unsigned nodes, unsigned copies)
+{
+    open_filled_as(nodes, copies, false);
 }
 
 static void restart_all(void)
@@ -156,6 +162,78 @@ static void what_lies_behind_the_hole_stays(void)
     what_only_a_snapshot_has_comes_back(7, 5);
 }
 
+static bool went_on_alone(void *arg)
+{
+    const struct tm_partition *p = part(*(const unsigned *)arg, 0);
+    return p->replica.role == TM_ROLE_LEADER && p->replica.hs.insync.count == 1 &&
+           p->replica.hs.insync.confirmed;
+}
+
+static unsigned alone, lagging; /* of two copies: the one that goes on, and the other */
+
+/* The other is heard no more, at once or as soon as it has a record of which it does not know that
+ * it is committed. */
+static uint64_t leave_alone(bool uncertain)
+{
+    struct tm_snapshot_info info;
+    alone = leader();
+    lagging = other_than(alone, alone);
+    if (part(lagging, 0)->witness)
+        lagging = other_than(alone, lagging);
+    struct tm_sim_hand *h = tm_sim_hand_new(sim, alone, 0);
+    uint64_t last = tm_log_last(part(lagging, 0)->log);
+    if (uncertain)
+        tm_sim_hand_send(h, "SET k0 value0");
+    while (uncertain && tm_log_last(part(lagging, 0)->log) == last)
+        tm_sim_run_for(sim, TM_US(10));
+    tm_sim_isolate(sim, lagging, true);
+    tm_sim_hand_free(h);
+    CU_ASSERT_TRUE_FATAL(tm_sim_snapshot(sim, lagging, 0));
+    tm_sim_run_for(sim, TM_SECONDS(1));
+    const struct tm_keeper *keeper = tm_sim_shard(sim, lagging, 0)->keeper;
+    CU_ASSERT_TRUE_FATAL(tm_keeper_snapshot(keeper, 0, false, &info));
+    CU_ASSERT_EQUAL(info.walked_from + uncertain, tm_log_last(part(lagging, 0)->log));
+    CU_ASSERT_TRUE_FATAL(tm_sim_run_until(sim, went_on_alone, &alone, TM_SECONDS(30)));
+    tm_log_compact(part(lagging, 0)->log, info.walked_from);
+    return info.walked_from;
+}
+
+/* Of two copies one goes on alone, with the witness, and what it had before rots: the records from
+ * `before` the end of the other's snapshot to `behind` it.  The other has them there, not in its
+ * log any more; it is not in sync, and cannot be elected. */
+static void one_alone_gets_back(uint64_t before, uint64_t behind, bool eventual)
+{
+    open_filled_as(3, 2, eventual);
+    uint64_t end = leave_alone(behind > 0);
+    for (unsigned i = 0; i < 5; i++)
+        CU_ASSERT_STRING_EQUAL(ask(alone, "SET newer 1"), "OK");
+    tm_sim_run_for(sim, TM_MS(200)); /* idle: it is written down where the log ends */
+    for (uint64_t i = end - before; i <= end + behind; i++)
+        spoil_record(alone, i);
+    tm_sim_end(sim, alone, TM_SIM_POWER);
+    CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, alone));
+    tm_sim_run_for(sim, TM_MS(1));
+    CU_ASSERT_EQUAL(part(alone, 0)->replica.hs.health, TM_HEALTH_HOLED);
+    tm_sim_isolate(sim, lagging, false);
+    settle(at_rest);
+    CU_ASSERT_EQUAL(counted(alone, TM_COUNTER_async_cut), 0); /* all it had it has still */
+    CU_ASSERT_EQUAL(counted(alone, TM_COUNTER_async_dropped), 0);
+    close_filled();
+}
+
+static void one_copy_alone_gets_what_only_a_snapshot_has(void)
+{
+    one_alone_gets_back(7, 0, false);
+    one_alone_gets_back(7, 0, true);
+}
+
+/* What misses has another end than what has: the hole is filled from behind first. */
+static void one_copy_alone_gets_what_ends_in_a_log(void)
+{
+    one_alone_gets_back(1, 1, false);
+    one_alone_gets_back(0, 1, true);
+}
+
 /* Found while they run: no leader has to step down for good. */
 static void copies_that_scrub_mend_each_other(void)
 {
@@ -234,6 +312,8 @@ static const struct tm_test tests[] = {
     TM_TEST(a_record_that_only_a_snapshot_has_comes_back),
     TM_TEST(the_last_record_comes_back_from_a_snapshot),
     TM_TEST(what_lies_behind_the_hole_stays),
+    TM_TEST(one_copy_alone_gets_what_only_a_snapshot_has),
+    TM_TEST(one_copy_alone_gets_what_ends_in_a_log),
     TM_TEST(copies_that_scrub_mend_each_other),
     TM_TEST(what_is_brought_back_counts_when_it_is_durable),
     TM_TEST(what_three_copies_lost_is_never_served),
