@@ -571,6 +571,20 @@ static void starts_of_a_full_log_give_effects_no_segment_more(void)
     teardown(f);
 }
 
+static void a_higher_limit_ends_an_overdraft_at_once(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    f->config.max_bytes = 3 * f->config.segment_bytes;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    tm_sim_disk_drain(f->env.sd);
+    (void)overdraw(f);
+    tm_wal_set_limits(f->wal, f->config.max_bytes + 1, 0, 0);
+    CU_ASSERT_EQUAL(append_one(f, 1, 100, TM_WAL_EFFECT), TM_ERR_NOSPACE);
+    tm_wal_set_limits(f->wal, f->config.max_bytes + f->config.segment_bytes, 0, 0);
+    CU_ASSERT_EQUAL(append_one(f, 1, 100, TM_WAL_EFFECT), TM_OK);
+    teardown(f);
+}
+
 static void a_read_of_what_was_released_meanwhile_says_so(void)
 {
     struct fixture *f = opened(tm_test_seed());
@@ -727,6 +741,7 @@ static const struct tm_test tests[] = {
     TM_TEST(an_exhausted_reserve_can_still_say_what_was_released),
     TM_TEST(a_used_up_reserve_gets_one_segment_more_and_effects_none),
     TM_TEST(starts_of_a_full_log_give_effects_no_segment_more),
+    TM_TEST(a_higher_limit_ends_an_overdraft_at_once),
     TM_TEST(a_read_of_what_was_released_meanwhile_says_so),
     TM_TEST(a_stall_is_measured),
     TM_TEST(long_writes_are_counted_and_limits_change_while_it_runs),
