@@ -6,6 +6,7 @@
 #include "actors/commands_internal.h"
 #include "actors/glob.h"
 #include "runtime/crc16.h"
+#include "storage/store_link.h"
 
 #define REDIS_DATABASES 16 /* that redis speaks of in its errors */
 
@@ -503,8 +504,10 @@ void tm_cmd_flushall(struct tm_exec *x, const struct tm_bytes *argv, unsigned ar
         tm_reply_syntax(x);
         return;
     }
-    if (tm_store_count(x->store) > 0)
+    if (tm_store_count(x->store) > 0 || tm_store_keeps_flush(x->store)) {
         tm_store_flush(x->store);
+        tm_store_keep_flush(x->store);
+    }
     tm_reply_ok(x);
 }
 

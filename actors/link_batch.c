@@ -220,3 +220,24 @@ bool tm_link_flush_slots(const struct tm_change *change, uint16_t *first, uint16
     }
     return false;
 }
+
+struct tm_bytes tm_link_floor_name(uint16_t first, uint16_t last, const char *source,
+                                   uint8_t out[TM_LINK_FLOOR_NAME])
+{
+    size_t len = tm_min_u64(strlen(source), TM_LINK_FLOOR_NAME - 4);
+    tm_store16(out, first);
+    tm_store16(out + 2, last);
+    memcpy(out + 4, source, len);
+    return tm_bytes_of(out, 4 + len);
+}
+
+bool tm_link_floor_read(struct tm_bytes name, uint16_t *first, uint16_t *last,
+                        struct tm_bytes *source)
+{
+    if (name.len <= 4)
+        return false;
+    *first = tm_load16(name.data);
+    *last = tm_load16(name.data + 2);
+    *source = tm_bytes_of(name.data + 4, name.len - 4);
+    return true;
+}

@@ -49,4 +49,15 @@ static inline struct tm_bytes tm_link_builder_raw(const struct tm_link_builder *
 /* The slots of a FLUSH change.  False: it is another change. */
 bool tm_link_flush_slots(const struct tm_change *change, uint16_t *first, uint16_t *last);
 
+#define TM_LINK_FLOOR_NAME (4 + 64)
+
+/* Writes the name of the floor (tm_store_set_floor) that a FLUSH leaves at a target: these slots,
+ * of the types that the source of that name ships.  The result lies in out. */
+struct tm_bytes tm_link_floor_name(uint16_t first, uint16_t last, const char *source,
+                                   uint8_t out[TM_LINK_FLOOR_NAME]);
+
+/* Reads such a name; *source points into it.  False: it is none. */
+bool tm_link_floor_read(struct tm_bytes name, uint16_t *first, uint16_t *last,
+                        struct tm_bytes *source);
+
 #endif

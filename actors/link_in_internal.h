@@ -27,6 +27,7 @@ struct tm_link_in_sweep {
     struct tm_link_batch batch;
     uint64_t cursor;
     uint16_t first, last;
+    bool floored;
     struct tm_op_version stamp;
     uint32_t raw_len;
     uint8_t raw[] __attribute__((aligned(8)));

@@ -1,5 +1,6 @@
-/* A batch that begins with a flush: what the source has flushed is removed slice by slice, in turns
- * of the worker; the last record holds the rest of the batch and the position. */
+/* A batch that begins with a flush: first a floor is set, for what a third cluster wrote before and
+ * ships later; then what the source has flushed is removed slice by slice, in turns of the worker;
+ * the last record holds the rest of the batch and the position. */
 #include "actors/link_in_internal.h"
 
 #include "actors/router.h"
@@ -48,6 +49,10 @@ static void gather_key(void *host, const struct tm_entity *e)
 static void fill_slice(struct tm_store *store, void *arg)
 {
     struct slice *l = arg;
+    uint8_t name[TM_LINK_FLOOR_NAME];
+    tm_store_set_floor(store,
+                       tm_link_floor_name(l->sweep->first, l->sweep->last, l->from->source, name),
+                       l->sweep->stamp);
     for (unsigned at = 0; at < l->used;) {
         size_t len = tm_load16(l->in->keys + at);
         struct tm_change change = {.key = tm_bytes_of(l->in->keys + at + 2, len),
@@ -95,9 +100,11 @@ void tm_link_in_go_on_sweeping(struct tm_link_in *in, struct tm_link_in_stream *
         w->cursor = tm_store_scan(store, w->cursor, 1, gather_key, &l);
     while (w->cursor != 0 && l.used < TM_LINK_IN_KEY_BYTES / 2 && l.keys < SWEEP_KEYS &&
            ++steps < SWEEP_STEPS);
-    enum tm_err e = l.keys == 0 ? TM_OK
-                                : in->c.ops->write(in->c.host, s->target, w->stamp.hlc, fill_slice,
-                                                   &l, &record);
+    enum tm_err e =
+        l.keys == 0 && w->floored
+            ? TM_OK
+            : in->c.ops->write(in->c.host, s->target, w->stamp.hlc, fill_slice, &l, &record);
+    w->floored = true;
     if (e != TM_OK) {
         tm_link_in_refuse_err(in, s, e);
         tm_link_in_end_sweep(in, s);

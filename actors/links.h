@@ -71,6 +71,10 @@ bool tm_links_text(void *host, unsigned out, char *text, size_t cap);
 /* How a key is shared with other clusters (struct tm_link_policy); host is the shard. */
 enum tm_link_sharing tm_links_sharing(void *host, struct tm_bytes key, uint64_t origin);
 
+/* Whether what a linked cluster flushed, by the name that link_in gave it, goes as far as that key;
+ * host is the shard. */
+bool tm_links_covers(void *host, struct tm_bytes key, struct tm_bytes floor);
+
 /* Two changes conflicted (struct tm_link_policy); host is the shard.  Counts it, unless what lost
  * had come here before by another way. */
 void tm_links_conflict(void *host, const struct tm_conflict_found *found);

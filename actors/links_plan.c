@@ -2,6 +2,8 @@
  * directory changes it in place, and streams begin anew where it changed what they ship. */
 #include "actors/links_internal.h"
 
+#include "actors/link_batch.h"
+#include "actors/router.h"
 #include "runtime/hash.h"
 
 #include <stdio.h>
@@ -244,4 +246,19 @@ enum tm_link_sharing tm_links_sharing(void *host, struct tm_bytes key, uint64_t 
         if (tm_link_plan_out(plan, i, type) == TM_LINK_CARRIED)
             l->shared = TM_LINK_MANY; /* its target keeps tombstones, and both hold the same */
     return l->shared;
+}
+
+bool tm_links_covers(void *host, struct tm_bytes key, struct tm_bytes floor)
+{
+    const struct tm_shard *s = host;
+    uint16_t first, last;
+    struct tm_bytes source;
+    char name[TM_LINK_NAME_MAX + 1];
+    uint32_t slot = tm_slot_of_key(key);
+    if (!tm_link_floor_read(floor, &first, &last, &source) || slot < first || slot > last ||
+        source.len > TM_LINK_NAME_MAX)
+        return false;
+    snprintf(name, sizeof name, "%.*s", (int)source.len, (const char *)source.data);
+    int in = s->links == NULL ? -1 : tm_link_plan_find_in(s->links, name);
+    return in >= 0 && tm_link_plan_in_ships(s->links, (unsigned)in, tm_link_type_of(key));
 }

@@ -605,6 +605,7 @@ static void merge_flush(struct tm_merge *m, struct tm_store *s, struct version v
         return;
     tm_store_flush(s);
     mark(m, s, tm_bytes_of(NULL, 0), TM_ENTITY_STRING, v);
+    tm_store_keep_flush(s);
     m->stats.kept++;
 }
 

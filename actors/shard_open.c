@@ -318,8 +318,10 @@ static enum tm_err make_shared(struct tm_shard *s)
         return TM_ERR_NOMEM;
     }
     set_options(s);
-    s->policy =
-        (struct tm_link_policy){.keep = tm_links_sharing, .host = s, .conflict = tm_links_conflict};
+    s->policy = (struct tm_link_policy){.keep = tm_links_sharing,
+                                        .host = s,
+                                        .conflict = tm_links_conflict,
+                                        .covers = tm_links_covers};
     s->env = (struct tm_partition_env){.ctx = s->ctx,
                                        .options = &s->options,
                                        .replica_options = &s->replica_options,

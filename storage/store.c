@@ -29,6 +29,7 @@ void tm_store_delete(struct tm_store *s)
         tm_pool_free(&s->pool, s->origins, s->origin_count * sizeof *s->origins);
     if (s->scratch_cap > 0)
         tm_pool_free(&s->pool, s->scratch, s->scratch_cap);
+    tm_floors_free(s);
     if (s->load_cap > 0)
         tm_pool_free(&s->pool, s->load, s->load_cap * sizeof *s->load);
     struct tm_pool pool = s->pool;

@@ -107,6 +107,8 @@ static bool outgrows_packed(const struct tm_target *t, const struct tm_blob *fie
 void tm_target_put(struct tm_store *s, struct tm_target *t, const struct tm_stamp *by,
                    struct tm_bytes name, struct tm_bytes raw, unsigned flags)
 {
+    if (t->type == TM_ENTITY_SHADOW && t->key.len == 0)
+        tm_floors_note(s, name);
     if (t->e != NULL && tm_entity_type(t->e) != t->type)
         remove_entity(s, t, by);
     if (t->type == TM_ENTITY_STRING) {

@@ -10,6 +10,7 @@
  *   store_shadow.c    shadows, stamps
  *   store_keep.c      what local changes leave in shadows
  *   store_merge.c     changes that came over links
+ *   store_floor.c     what was flushed
  *   store_shared.c    what of a key is shared: hashes of it, and sending it
  *
  * Three tables of blobs exist: the partition's, its shadows', and one in each large entity.  They
@@ -117,6 +118,16 @@ struct tm_load_range {
     uint64_t index;
 };
 
+/* Names of the fields that FLUSHes left in the empty key's shadow. */
+#define TM_FLOORS     16
+#define TM_FLOOR_NAME 80
+struct tm_floors {
+    unsigned count;
+    bool more; /* than there is room for */
+    uint8_t len[TM_FLOORS];
+    uint8_t name[TM_FLOORS][TM_FLOOR_NAME];
+};
+
 struct tm_store {
     struct tm_pool pool;
     struct tm_table table;
@@ -156,6 +167,7 @@ struct tm_store {
     bool merging;                  /* the shadows are seen to by who writes */
     uint8_t *scratch;
     size_t scratch_cap;
+    struct tm_floors *floors; /* NULL: nothing was flushed that others share */
 };
 
 static inline bool tm_is_shadow(const struct tm_entity *e)
@@ -267,6 +279,15 @@ uint64_t tm_store_step(const struct tm_store *s, uint64_t at, uint64_t end,
 /* The field of a hash, set or shadow, NULL if it is not there; a string itself. */
 const struct tm_entity *tm_field_find(const struct tm_entity *e, struct tm_bytes name);
 
+/* ---- store_floor.c ---- */
+
+/* The empty key's shadow has, or had, a field of that name. */
+void tm_floors_note(struct tm_store *s, struct tm_bytes name);
+void tm_floors_free(struct tm_store *s);
+
+/* Raises the floor to that of the latest FLUSH that covers the key; s->floors is not NULL. */
+void tm_floors_raise(const struct tm_store *s, struct tm_bytes key, struct tm_op_version *floor);
+
 /* ---- store_keep.c ---- */
 
 /* What is known of a key; to be looked up again after each change. */
@@ -274,7 +295,9 @@ struct tm_kept {
     struct tm_bytes key;
     const struct tm_entity *e, *shadow; /* NULL: none */
     struct tm_op_version floor;         /* what has a smaller stamp is dead; 0, 0: nothing */
+    bool flushed;                       /* the floor is that of a FLUSH, not the key's own */
     bool has_expiry;                    /* the register is there and not dead */
+    bool dead_expiry;                   /* it is there, and below a FLUSH */
     struct tm_op_version expiry;
     uint64_t expiry_ms; /* 0: does not expire */
 };

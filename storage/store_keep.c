@@ -48,11 +48,20 @@ void tm_kept_look(const struct tm_store *s, struct tm_bytes key, struct tm_kept 
     struct tm_bytes ms;
     *k =
         (struct tm_kept){.key = key, .e = tm_store_find(s, key), .shadow = tm_store_shadow(s, key)};
+    if (k->shadow != NULL)
+        (void)tm_store_shadow_field(s, key, FLOOR, NULL, &k->floor);
+    if (s->floors != NULL) {
+        struct tm_op_version flush = {0};
+        tm_floors_raise(s, key, &flush);
+        k->flushed = flush.hlc != 0 && tm_stamp_compare(k->floor, flush) <= 0;
+        if (k->flushed)
+            k->floor = flush;
+    }
     if (k->shadow == NULL)
         return;
-    (void)tm_store_shadow_field(s, key, FLOOR, NULL, &k->floor);
-    k->has_expiry = tm_store_shadow_field(s, key, EXPIRY, &ms, &k->expiry) &&
-                    tm_stamp_compare(k->expiry, k->floor) >= 0;
+    bool there = tm_store_shadow_field(s, key, EXPIRY, &ms, &k->expiry);
+    k->has_expiry = there && tm_stamp_compare(k->expiry, k->floor) >= 0;
+    k->dead_expiry = there && !k->has_expiry;
     k->expiry_ms = k->has_expiry && ms.len == 8 ? tm_load64(ms.data) : 0;
 }
 

@@ -24,6 +24,7 @@
 #define TM_SHADOW_FLOOR    'd' /* what has a smaller stamp is dead */
 #define TM_SHADOW_FIELD    'f' /* and a name: the field was deleted; u8 type it was of */
 #define TM_SHADOW_EXPIRY   'x' /* the register of expiry; u64 ms since 1970, 0 = does not expire */
+#define TM_SHADOW_FLUSH    'F' /* empty key: a floor for all keys that the name's rest covers */
 #define TM_SHADOW_LACKS    'l' /* empty key: uuid, u32 source partition, u64 order of a key: ask! */
 
 /* The origin of no cluster: of what concerns this cluster alone, or follows from other operations.
@@ -79,6 +80,16 @@ void tm_store_del_shadow(struct tm_store *s, struct tm_bytes key, struct tm_byte
 /* How many keys have one. */
 uint64_t tm_store_shadows(const struct tm_store *s);
 
+/* Writer: what was made before v, of all keys that a floor of that name covers (the policy says;
+ * the empty name: of all), is dead, whether it is here or still to come.  Nothing is removed.  At
+ * most 78 bytes; of two floors of one name the later stays. */
+void tm_store_set_floor(struct tm_store *s, struct tm_bytes name, struct tm_op_version v);
+
+/* Writer: the record's tm_store_flush is a floor for all keys, if the store has a policy (then
+ * `keeps` is true: also the FLUSH of an empty one says something). */
+void tm_store_keep_flush(struct tm_store *s);
+bool tm_store_keeps_flush(const struct tm_store *s);
+
 /* ---- Which keys are shared ---- */
 
 enum tm_link_sharing {
@@ -122,6 +133,7 @@ struct tm_link_policy {
     enum tm_link_sharing (*keep)(void *host, struct tm_bytes key, uint64_t origin);
     void *host;
     void (*conflict)(void *host, const struct tm_conflict_found *found);
+    bool (*covers)(void *host, struct tm_bytes key, struct tm_bytes floor);
 };
 
 /* From now on writers leave tombstones for what is shared.  Copied; NULL: nothing is shared, as in

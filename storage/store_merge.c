@@ -100,8 +100,9 @@ static void raise_floor(struct merge *m, struct tm_op_version v, bool too, bool 
         tm_kept_cut(s, key, tm_entity_type(m->k.e), v, too);
     tm_store_stamp_derived(s);
     tm_kept_cut(s, key, TM_ENTITY_SHADOW, v, true);
-    if (m->k.has_expiry &&
-        (before(m->k.expiry, v) || (too && !derived && tm_stamp_compare(m->k.expiry, v) == 0)))
+    if (m->k.dead_expiry ||
+        (m->k.has_expiry &&
+         (before(m->k.expiry, v) || (too && !derived && tm_stamp_compare(m->k.expiry, v) == 0))))
         drop_expiry(m);
     look(m);
 }

@@ -101,7 +101,7 @@ static uint64_t hash_key(const struct tm_store *s, const struct tm_kept *k, uint
     if (k->has_expiry)
         sum += hash_part(hash, TM_SHADOW_EXPIRY, 0, NOTHING,
                          tm_bytes_of(&k->expiry_ms, sizeof k->expiry_ms), k->expiry);
-    if (has_floor(k) && tm_stamp_compare(floor, k->floor) == 0)
+    if (has_floor(k) && !k->flushed && tm_stamp_compare(floor, k->floor) == 0)
         sum += hash_part(hash, TM_SHADOW_FLOOR, 0, NOTHING, NOTHING, floor);
     return sum;
 }
