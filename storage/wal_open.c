@@ -6,10 +6,9 @@
  * carries a SUSPECT record, so that this is not forgotten either.
  *
  * Writing goes on in a fresh segment, unless the last block says that it was the last.  Where the
- * disk has no room for a fresh one, or there is one more than max_bytes allows, it goes on in the
- * last, behind all that was ever written there, so that nothing that was cut is mixed with what
- * comes; that no write of the dead process is still on its way there, the open says
- * (TM_DISK_ALONE). */
+ * disk has no room for a fresh one it goes on in the last, behind all that was ever written there,
+ * so that nothing that was cut is mixed with what comes; that no write of the dead process is still
+ * on its way there, the open says (TM_DISK_ALONE). */
 #include <stdlib.h>
 
 #include "runtime/counters.h"
@@ -299,13 +298,6 @@ static enum tm_err make_segment(struct tm_wal *wal)
     return err_of(n);
 }
 
-/* It has a segment more than it may already, and there what frees room has some left. */
-static bool had_one_more(const struct tm_wal *wal, uint64_t room)
-{
-    return wal->config.max_bytes != 0 && tm_wal_held_bytes(wal) > wal->config.max_bytes &&
-           room >= wal->config.reserve_bytes / 2;
-}
-
 /* Chooses where writing goes on; the scan's result says where the log ended. */
 static enum tm_err choose_segment(struct tm_wal *wal, const struct tm_wal_scan_result *r)
 {
@@ -317,7 +309,7 @@ static enum tm_err choose_segment(struct tm_wal *wal, const struct tm_wal_scan_r
     enum tm_err err = TM_OK;
     bool stay = room >= TM_WAL_PAGE * 4 && r->closed && !r->torn && !r->damaged;
     if (!stay && (used ? tm_wal_ready(wal) == 0 : wal->segment_count == 0))
-        err = used && had_one_more(wal, room) ? TM_ERR_NOSPACE : make_segment(wal);
+        err = make_segment(wal);
     if (err == TM_ERR_NOSPACE && room >= TM_WAL_PAGE) {
         tm_ctx_log(wal->ctx, TM_LOG_WARN, "wal_goes_on",
                    "worker=%u segment=%llu offset=%llu text=\"no space for a fresh segment\"",
@@ -489,7 +481,6 @@ enum tm_err tm_wal_open(const struct tm_wal_config *config, struct tm_wal **out)
 
 void tm_wal_begin(struct tm_wal *wal)
 {
-    wal->overdrawn = tm_wal_exceeds(wal, 0);
     tm_wal_work(wal);
 }
 
