@@ -237,8 +237,10 @@ static void what_a_start_finds_is_what_there_is(void)
     tm_sim_truth_durable(w.truth, n->id, &third);
     expect(&w, "goes on with record 3 after 1");
     with_record(&w);
+    lead_on(&w, 0, 1);
+    replicate(&w, 0, 1);
     boot(&w, 1, (struct tm_sim_truth_boot){.unclean = true});
-    cut(&w, 1, 1);
+    cut(&w, 1, 2);
     CU_ASSERT_EQUAL(tm_sim_truth_cut_off(w.truth, 1), 1); /* it knows which record that was */
     expect(&w, NULL);
 }
