@@ -68,6 +68,9 @@ struct tm_links_figures tm_links_figures(const struct tm_node *n, unsigned out);
 /* The same as INFO links shows it (struct tm_router); host is the shard.  False: no such link. */
 bool tm_links_text(void *host, unsigned out, char *text, size_t cap);
 
+/* The answer to TIDEMILL LINKS (links_tell.c); host is the shard. */
+void tm_links_tell(void *host, struct tm_resp_writer *w);
+
 /* How a key is shared with other clusters (struct tm_link_policy); host is the shard. */
 enum tm_link_sharing tm_links_sharing(void *host, struct tm_bytes key, uint64_t origin);
 

@@ -4,6 +4,7 @@
  *   links_plan.c  what the directory says of links, for out and in
  *   links_log.c   the source partitions' logs, as link_out reads them
  *   links_show.c  counters and INFO
+ *   links_tell.c  TIDEMILL LINKS
  *   links_in.c    the target partitions, as link_in writes them
  *   links_rules.c which rule a field has, and what becomes of conflicts */
 #ifndef TM_ACTORS_LINKS_INTERNAL_H

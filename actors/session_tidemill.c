@@ -44,12 +44,22 @@ static void members(const struct tm_router *r, struct tm_resp_writer *w)
     }
 }
 
+/* Of all workers of the node. */
+static void links(struct tm_session *s, struct tm_resp_writer *w)
+{
+    const struct tm_router *r = s->all->router;
+    r->links(r->host, w);
+    tm_session_spread(s, TM_GATHER_CONCAT);
+}
+
 void tm_session_local_tidemill(struct tm_session *s, struct tm_resp_writer *w,
                                const struct tm_bytes *argv, unsigned argc)
 {
     const struct tm_router *r = s->all->router;
     if (argc == 2 && tm_word_is(argv[1], "PARTITIONS") && r->partitions_of != NULL)
         r->partitions_of(r->host, w);
+    else if (argc == 2 && tm_word_is(argv[1], "LINKS") && r->links != NULL)
+        links(s, w);
     else if (argc == 2 && tm_word_is(argv[1], "MEMBERS"))
         members(r, w);
     else if (argc == 2 && tm_word_is(argv[1], "DIRECTORY") && r->directory != NULL)
@@ -58,5 +68,5 @@ void tm_session_local_tidemill(struct tm_session *s, struct tm_resp_writer *w,
         recover(r, argv[2], w);
     else
         tm_resp_error(w, "ERR unknown subcommand; there are TIDEMILL MEMBERS, TIDEMILL PARTITIONS, "
-                         "TIDEMILL DIRECTORY and TIDEMILL RECOVER <partition>");
+                         "TIDEMILL LINKS, TIDEMILL DIRECTORY and TIDEMILL RECOVER <partition>");
 }

@@ -452,6 +452,7 @@ void tm_shard_router_init(struct tm_shard *s)
                                    .stats_reset = r_stats_reset,
                                    .counter = r_counter,
                                    .link = tm_links_text,
+                                   .links = tm_links_tell,
                                    .partitions_of = r_partitions_of,
                                    .directory = r_directory,
                                    .recover = r_recover,

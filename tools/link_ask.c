@@ -1,0 +1,292 @@
+/* A seed names its cluster's members, one for each worker; the first worker of each node answers
+ * for all of them.  A node that does not answer is a finding, not a failure. */
+#include "tools/link_ask.h"
+
+#include "actors/link_operator.h"
+#include "tools/client.h"
+#include "tools/membership.h"
+#include "tools/nodedir.h"
+#include "tools/running.h"
+#include "tools/status_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ASK_MS 5000
+
+static void *must(void *p)
+{
+    TM_ASSERT(p != NULL); /* some hundred kilobytes, in a process of its own */
+    return p;
+}
+
+/* ---- replies ---- */
+
+static bool take(struct tm_bytes *rest, struct tm_resp_value *v)
+{
+    size_t used;
+    if (tm_resp_read(rest->data, rest->len, v, &used) != TM_RESP_DONE)
+        return false;
+    *rest = tm_bytes_of(rest->data + used, rest->len - used);
+    return true;
+}
+
+static json_t *text_of(struct tm_bytes b)
+{
+    json_t *whole = json_stringn((const char *)b.data, b.len);
+    if (whole != NULL)
+        return whole;
+    char *text = must(malloc(4 * b.len + 1)), *to = text;
+    for (size_t i = 0; i < b.len; i++)
+        if (b.data[i] >= ' ' && b.data[i] <= '~' && b.data[i] != '\\')
+            *to++ = (char)b.data[i];
+        else
+            to += snprintf(to, 5, "\\x%02x", b.data[i]);
+    *to = '\0';
+    whole = json_string(text);
+    free(text);
+    return whole;
+}
+
+/* One flat array of names and values; NULL: it is none. */
+static json_t *take_row(struct tm_bytes *rest)
+{
+    struct tm_resp_value head, name, value;
+    if (!take(rest, &head) || (head.type != TM_RESP_ARRAY && head.type != TM_RESP_MAP))
+        return NULL;
+    json_t *row = json_object();
+    for (uint64_t i = 0; i + 1 < head.count; i += 2) {
+        char text[64];
+        if (!take(rest, &name) || !take(rest, &value) || value.count > 0) {
+            json_decref(row);
+            return NULL;
+        }
+        snprintf(text, sizeof text, "%.*s", (int)tm_min_u64(name.text.len, 63), name.text.data);
+        json_object_set_new(row, text,
+                            value.type == TM_RESP_INTEGER ? json_integer(value.integer)
+                                                          : text_of(value.text));
+    }
+    return row;
+}
+
+static json_t *error_row(const char *node, struct tm_bytes text)
+{
+    json_t *row = json_pack("{s:s, s:s}", "kind", "error", "at", node);
+    json_object_set_new(row, "text", text_of(text));
+    return row;
+}
+
+json_t *tm_linked_rows(struct tm_bytes reply, const char *node)
+{
+    struct tm_resp_value head;
+    if (!take(&reply, &head))
+        return NULL;
+    json_t *rows = json_array();
+    if (head.type == TM_RESP_ERROR) {
+        json_array_append_new(rows, error_row(node, head.text));
+        return rows;
+    }
+    for (uint64_t i = 0; head.type == TM_RESP_ARRAY && i < head.count; i++) {
+        json_t *row = take_row(&reply);
+        if (row == NULL) {
+            json_decref(rows);
+            return NULL;
+        }
+        json_object_set_new(row, "at", json_string(node));
+        json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+/* ---- asking ---- */
+
+static enum tm_err ask_node(const struct tm_linked_node *n, const char *password,
+                            const char *const *words, json_t *into)
+{
+    struct tm_client c;
+    struct tm_bytes reply;
+    enum tm_err e = tm_client_open(&c, n->address, ASK_MS);
+    if (e == TM_OK)
+        e = tm_client_auth(&c, password);
+    if (e == TM_OK)
+        e = tm_client_ask(&c, words, &reply);
+    json_t *rows = e == TM_OK ? tm_linked_rows(reply, n->name) : NULL;
+    if (e == TM_OK && rows == NULL)
+        e = TM_ERR_CORRUPT;
+    if (rows != NULL)
+        json_array_extend(into, rows);
+    json_decref(rows);
+    tm_client_close(&c);
+    return e;
+}
+
+json_t *tm_linked_ask(struct tm_linked *c, const char *password, const char *const *words)
+{
+    json_t *rows = json_array();
+    for (unsigned i = 0; i < c->node_count; i++)
+        if (c->nodes[i].err == TM_OK)
+            (void)ask_node(&c->nodes[i], password, words, rows);
+    return rows;
+}
+
+/* ---- finding ---- */
+
+static struct tm_linked *add_cluster(struct tm_linked_all *all, const char *name)
+{
+    struct tm_linked *known = tm_linked_cluster(all, name);
+    if (known != NULL)
+        return known;
+    all->clusters = must(realloc(all->clusters, (all->count + 1) * sizeof *all->clusters));
+    struct tm_linked *c = &all->clusters[all->count++];
+    *c = (struct tm_linked){.rows = json_array()};
+    snprintf(c->name, sizeof c->name, "%s", name);
+    return c;
+}
+
+/* Asks one node what cluster it is of; the newest directory of a cluster counts. */
+static enum tm_err take_seed(struct tm_linked_all *all, const struct tm_linked_where *where,
+                             const char *address)
+{
+    struct tm_directory *d = must(malloc(sizeof *d));
+    enum tm_err e = tm_membership_ask_at(address, where->password, d);
+    if (e != TM_OK || (where->cluster != NULL && strcmp(d->cluster, where->cluster) != 0)) {
+        free(d);
+        return e;
+    }
+    struct tm_linked *c = add_cluster(all, d->cluster);
+    if (c->now != NULL && c->now->version >= d->version) {
+        free(d);
+        return TM_OK;
+    }
+    free(c->now);
+    c->now = d;
+    snprintf(c->seed, sizeof c->seed, "%s", address);
+    return TM_OK;
+}
+
+static enum tm_err take_seeds(struct tm_linked_all *all, const struct tm_linked_where *where,
+                              enum tm_err *last)
+{
+    struct tm_nodedir *dirs;
+    unsigned count;
+    if (where->at != NULL)
+        return *last = take_seed(all, where, where->at);
+    enum tm_err e = tm_nodedir_list(where->dir, where->cluster, NULL, &dirs, &count);
+    for (unsigned i = 0; e == TM_OK && i < count; i++)
+        if (dirs[i].lives && dirs[i].file.listen[0] != '\0') {
+            enum tm_err asked = take_seed(all, where, dirs[i].file.listen);
+            *last = asked != TM_OK ? asked : *last;
+        }
+    if (e == TM_OK)
+        free(dirs);
+    return e;
+}
+
+static void take_members(struct tm_linked *c, const char *password)
+{
+    struct tm_client client;
+    struct tm_bytes reply;
+    struct tm_status s = {0};
+    enum tm_err e = tm_client_open(&client, c->seed, ASK_MS);
+    if (e == TM_OK)
+        e = tm_client_auth(&client, password);
+    if (e == TM_OK)
+        e = tm_client_ask(&client, (const char *const[]){"TIDEMILL", "MEMBERS", NULL}, &reply);
+    if (e == TM_OK)
+        e = tm_status_members(&s, reply);
+    for (unsigned i = 0; e == TM_OK && i < s.member_count; i++) {
+        unsigned k = 0;
+        while (k < c->node_count && strcmp(c->nodes[k].name, s.members[i].node) != 0)
+            k++;
+        if (k < c->node_count || k == TM_NODES_MAX)
+            continue;
+        struct tm_linked_node *n = &c->nodes[c->node_count++];
+        *n = (struct tm_linked_node){0};
+        snprintf(n->name, sizeof n->name, "%s", s.members[i].node);
+        snprintf(n->address, sizeof n->address, "%s", s.members[i].address);
+    }
+    tm_status_free(&s);
+    tm_client_close(&client);
+}
+
+enum tm_err tm_linked_find(const struct tm_linked_where *where, struct tm_linked_all *out,
+                           char *why)
+{
+    static const char *const links[] = {"TIDEMILL", "LINKS", NULL};
+    enum tm_err last = TM_ERR_NOTFOUND;
+    *out = (struct tm_linked_all){0};
+    enum tm_err e = take_seeds(out, where, &last);
+    if (out->count == 0) {
+        bool asked = e == TM_OK || where->at != NULL;
+        snprintf(why, TM_LINK_WHY, "%s%s%s: %s", where->at != NULL ? "" : "no node in ",
+                 where->at != NULL ? where->at : where->dir, where->at != NULL ? "" : " answers",
+                 asked ? tm_status_reason(last, false) : tm_err_text(e));
+        return e != TM_OK ? e : TM_ERR_NOTFOUND;
+    }
+    for (unsigned i = 0; i < out->count; i++) {
+        struct tm_linked *c = &out->clusters[i];
+        take_members(c, where->password);
+        for (unsigned k = 0; k < c->node_count; k++)
+            c->nodes[k].err = ask_node(&c->nodes[k], where->password, links, c->rows);
+    }
+    return TM_OK;
+}
+
+void tm_linked_free(struct tm_linked_all *all)
+{
+    for (unsigned i = 0; i < all->count; i++) {
+        free(all->clusters[i].now);
+        json_decref(all->clusters[i].rows);
+    }
+    free(all->clusters);
+    *all = (struct tm_linked_all){0};
+}
+
+struct tm_linked *tm_linked_cluster(const struct tm_linked_all *all, const char *name)
+{
+    for (unsigned i = 0; i < all->count; i++)
+        if (strcmp(all->clusters[i].name, name) == 0)
+            return &all->clusters[i];
+    return NULL;
+}
+
+/* ---- changing ---- */
+
+/* The nodes that answered, the one with the newest directory first. */
+static unsigned answering(const struct tm_linked *c, char (*addresses)[96])
+{
+    unsigned n = 0;
+    snprintf(addresses[n++], sizeof addresses[0], "%s", c->seed);
+    for (unsigned i = 0; i < c->node_count; i++)
+        if (c->nodes[i].err == TM_OK)
+            snprintf(addresses[n++], sizeof addresses[0], "%s", c->nodes[i].address);
+    return n;
+}
+
+enum tm_err tm_linked_say(struct tm_linked *c, const char *password, const char *line,
+                          const char *value, unsigned *waiting, char *why)
+{
+    struct tm_cluster_spec spec = {.name = c->name};
+    struct tm_options *options = must(calloc(1, sizeof *options));
+    const struct tm_running_where where = {.options = options};
+    struct tm_running r = {.cluster = &spec, .now = c->now};
+    tm_options_init(options);
+    snprintf(options->requirepass, sizeof options->requirepass, "%s", password);
+    r.addresses = must(calloc(TM_NODES_MAX + 1, sizeof *r.addresses));
+    r.count = answering(c, r.addresses);
+    r.facts = must(strdup(c->now->facts));
+    r.facts = must(realloc(r.facts, TM_DIRECTORY_FACTS_MAX + 1));
+    enum tm_err e = tm_link_facts_put(r.facts, TM_DIRECTORY_FACTS_MAX + 1, line, value);
+    *waiting = 0;
+    if (e != TM_OK)
+        snprintf(why, TM_LINK_WHY, "cluster %s: its directory has no room for one line more",
+                 c->name);
+    else if (strcmp(r.facts, c->now->facts) == 0)
+        e = TM_ERR_EXISTS;
+    else
+        e = tm_running_change(&r, &where, waiting, why);
+    free(r.facts);
+    free(r.addresses);
+    free(options);
+    return e;
+}

@@ -1,0 +1,67 @@
+/* link_ask.h: what the nodes of running clusters say of their links, gathered for `tidemill link`
+ * and `tidemill conflicts`.
+ *
+ * Clusters are found by their data directories on this machine (--dir), or by one node (--at);
+ * each tells who its nodes are, and all of them are asked.  What they say is rows: JSON objects of
+ * names and values as the node's command gives them, and "at", the node.  Everything blocks,
+ * seconds at worst.  Main thread of a subcommand. */
+#ifndef TM_TOOLS_LINK_ASK_H
+#define TM_TOOLS_LINK_ASK_H
+
+#include "actors/directory.h"
+
+#include <jansson.h>
+
+#define TM_LINK_WHY 1024
+
+struct tm_linked_where {
+    const char *dir, *at; /* one of them; the other is NULL */
+    const char *cluster;  /* only this one; NULL: all that are found */
+    const char *password;
+};
+
+struct tm_linked_node {
+    char name[TM_DIRECTORY_NAME_MAX + 1];
+    char address[96]; /* of its first worker */
+    enum tm_err err;  /* why it did not answer */
+};
+
+/* A cluster that answers. */
+struct tm_linked {
+    char name[TM_DIRECTORY_NAME_MAX + 1];
+    struct tm_directory *now; /* the newest seen */
+    char seed[96];            /* the node that it is of */
+    struct tm_linked_node nodes[TM_NODES_MAX];
+    unsigned node_count;
+    json_t *rows; /* what TIDEMILL LINKS says, of all nodes that answer */
+};
+
+struct tm_linked_all {
+    struct tm_linked *clusters;
+    unsigned count;
+};
+
+/* Finds the clusters and asks all nodes for TIDEMILL LINKS.  TM_ERR_NOTFOUND: none answers.  What
+ * is in *out is to be freed, also after a failure. */
+enum tm_err tm_linked_find(const struct tm_linked_where *where, struct tm_linked_all *out,
+                           char *why);
+void tm_linked_free(struct tm_linked_all *all);
+
+/* The cluster of that name, or NULL. */
+struct tm_linked *tm_linked_cluster(const struct tm_linked_all *all, const char *name);
+
+/* Asks each node of the cluster that answered before for words (ended by NULL), and gives all rows
+ * of their replies; an error reply is a row {"kind": "error", "text": ...}. */
+json_t *tm_linked_ask(struct tm_linked *c, const char *password, const char *const *words);
+
+/* The rows of a reply: an array of flat arrays of names and values; NULL: it is none.  Bytes that
+ * are no UTF-8 text become \xNN. */
+json_t *tm_linked_rows(struct tm_bytes reply, const char *node);
+
+/* Makes the line of the cluster's directory say value, or takes it away (NULL), as its next
+ * version; on all nodes or none.  *waiting as tm_running_change.  TM_ERR_EXISTS: it is so already.
+ */
+enum tm_err tm_linked_say(struct tm_linked *c, const char *password, const char *line,
+                          const char *value, unsigned *waiting, char *why);
+
+#endif
