@@ -301,7 +301,32 @@ void tm_link_in_changed(struct tm_link_in *in, unsigned site)
                 !in->c.ops->leads(in->c.host, s->target, &block))
                 continue;
             struct tm_link_position at = tm_link_in_position(in, link, s);
+            s->refused = TM_LINK_REFUSAL_NONE;
+            s->held = 0;
             tm_link_in_tell_position(in, s, &at);
+        }
+}
+
+void tm_link_in_each(struct tm_link_in *in,
+                     void (*visit)(void *host, const struct tm_link_in_view *view), void *host)
+{
+    unsigned block;
+    for (unsigned b = 0; b < TM_LINK_IN_BUCKETS; b++)
+        for (struct tm_link_in_stream *s = in->bucket[b]; s != NULL; s = s->next) {
+            const struct tm_link_from *link = in->c.ops->from(in->c.host, s->site);
+            if (link == NULL || !in->c.ops->leads(in->c.host, s->target, &block))
+                continue;
+            const struct tm_link_in_view v = {.site = s->site,
+                                              .source = s->source,
+                                              .target = s->target,
+                                              .refusal = s->refused,
+                                              .held = s->held,
+                                              .waiting = s->count,
+                                              .flushing = s->sweep != NULL,
+                                              .position = tm_link_in_position(in, link, s),
+                                              .incarnation = s->id.incarnation,
+                                              .epoch = s->id.epoch};
+            visit(host, &v);
         }
 }
 

@@ -107,6 +107,22 @@ void tm_link_in_tick(struct tm_link_in *in);
 /* Partition t is not led here any more: what was under way is forgotten. */
 void tm_link_in_lost(struct tm_link_in *in, uint32_t t);
 
+/* One stream, as this end knows it. */
+struct tm_link_in_view {
+    unsigned site;
+    uint32_t source, target;
+    uint32_t refusal;                 /* of the last answer (link_wire.h); 0: it was taken */
+    uint64_t held;                    /* stamp held back because of its clock; 0: none */
+    unsigned waiting;                 /* batches taken, not committed yet */
+    bool flushing;                    /* a FLUSHALL is being carried out */
+    struct tm_link_position position; /* stored */
+    uint64_t incarnation, epoch;      /* as the source says */
+};
+
+/* Calls visit for each stream of a partition that is led here. */
+void tm_link_in_each(struct tm_link_in *in,
+                     void (*visit)(void *host, const struct tm_link_in_view *view), void *host);
+
 /* Streams known here now, and the dead letters of late, the oldest first (i below the number that
  * tm_link_in_deads gives). */
 unsigned tm_link_in_streams(const struct tm_link_in *in);

@@ -87,6 +87,7 @@ bool tm_link_in_clock_is_well(struct tm_link_in *in, const struct tm_link_from *
     uint64_t wall = tm_ctx_wall_ms(in->c.ctx);
     if (hlc <= from->released || tm_hlc_check(hlc, wall, from->skew_ms) == TM_OK)
         return true;
+    s->held = hlc;
     tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_clock_held, 1);
     tm_link_in_refuse(in, s, TM_LINK_REFUSAL_CLOCK, "by %" PRIu64 " ms, maxClockSkewMs is %" PRIu64,
                       tm_hlc_ahead_ms(hlc, wall), from->skew_ms);
@@ -213,6 +214,7 @@ static void wait_for_commit(struct tm_link_in *in, struct tm_link_in_stream *s,
                                     .hash = a->batch->to.hash,
                                     .hlc = a->batch->to.hlc};
     s->refused = TM_LINK_REFUSAL_NONE;
+    s->held = 0;
     tm_link_in_be_busy(in, s);
 }
 

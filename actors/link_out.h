@@ -103,6 +103,7 @@ struct tm_link_out {
     enum tm_link_out_state state;
     unsigned block;      /* the node that is taken for the target's leader */
     uint64_t session;    /* of the newest OPEN, or of the last time that sending began anew */
+    uint64_t opened;     /* the session before it, of the answer after which sending began */
     uint64_t next_at;    /* when something is due by time; UINT64_MAX: nothing is */
     uint64_t backoff_ns; /* how long the next failure waits */
     uint64_t hold_until; /* the way was full: nothing is sent before */

@@ -40,6 +40,7 @@ static enum place place_of(struct tm_link_out *out, const struct tm_link_positio
 static void begin_at(struct tm_link_out *out, const struct tm_link_at *at)
 {
     tm_link_out_forget_flight(out);
+    out->opened = out->session;
     tm_link_out_new_session(out);
     out->sent = out->scanned = at->position;
     out->acked = at->committed;
@@ -162,6 +163,15 @@ static bool is_ours(const struct tm_link_out *out, unsigned block, const struct 
            block == out->block;
 }
 
+/* Whether the target says, unasked, that it does not stand any more where it stood: an operator has
+ * rewound the link, and no batch has come since that would have said so. */
+static bool is_rewound(const struct tm_link_out *out, unsigned block, const struct tm_link_at *at)
+{
+    return out->state == TM_LINK_OUT_STREAM && at->stream.session == out->opened &&
+           at->stream.source == out->source && at->stream.target == out->target &&
+           block == out->block && at->position.index < out->acked;
+}
+
 void tm_link_out_message(struct tm_link_out *out, unsigned block, uint16_t type,
                          struct tm_bytes body)
 {
@@ -178,6 +188,8 @@ void tm_link_out_message(struct tm_link_out *out, unsigned block, uint16_t type,
     else if (type == TM_MESSAGE_LINK_POSITION && tm_link_at_decode(body, &m.at) == TM_OK) {
         if (is_ours(out, block, &m.stream))
             on_position(out, &m.at);
+        else if (is_rewound(out, block, &m.at))
+            tm_link_out_restart(out);
     } else if (type == TM_MESSAGE_LINK_ACK && tm_link_receipt_decode(body, &m.ack) == TM_OK) {
         if (is_ours(out, block, &m.stream))
             on_ack(out, &m.ack);

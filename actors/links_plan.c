@@ -153,7 +153,7 @@ static void take_in(struct tm_links *l, const struct tm_link_plan *plan, unsigne
     if (site < 0)
         return;
     struct tm_links_from *f = &l->from[site];
-    uint64_t rewind = f->from.rewind;
+    const struct tm_link_from before = f->from;
     uint8_t uuid[16];
     const struct tm_link_operator *said = &plan->in[link].said;
     memcpy(uuid, f->from.uuid, sizeof uuid);
@@ -169,7 +169,8 @@ static void take_in(struct tm_links *l, const struct tm_link_plan *plan, unsigne
                                     .ships = in_ships,
                                     .filter = filter_hash(plan, &plan->in[link])};
     memcpy(f->from.uuid, uuid, sizeof uuid);
-    if (said->rewind != rewind)
+    if (said->rewind != before.rewind || said->released != before.released ||
+        f->from.paused != before.paused)
         tm_link_in_changed(l->in, (unsigned)site);
 }
 

@@ -183,6 +183,33 @@ static void tell_out(struct tm_links *l, struct tm_resp_writer *w, struct tm_lin
 
 /* ---- what came ---- */
 
+struct telling {
+    struct tm_links *links;
+    struct tm_resp_writer *w;
+    unsigned rows;
+};
+
+static void tell_in(void *host, const struct tm_link_in_view *v)
+{
+    struct telling *t = host;
+    struct row r = begin_row(t->w, "in");
+    text(&r, "peer", tm_link_way_site(t->links->way, v->site)->name);
+    number(&r, "source", v->source);
+    number(&r, "target", v->target);
+    text(&r, "refusal", v->refusal != 0 ? tm_link_refusal_name(v->refusal) : "");
+    hex(&r, "held", v->held);
+    number(&r, "waiting", v->waiting);
+    number(&r, "flushing", v->flushing);
+    number(&r, "index", v->position.index);
+    hex(&r, "newest_stamp", v->position.hlc);
+    hex(&r, "position_incarnation", v->position.incarnation);
+    number(&r, "position_epoch", v->position.epoch);
+    hex(&r, "incarnation", v->incarnation);
+    number(&r, "epoch", v->epoch);
+    end_row(&r);
+    t->rows++;
+}
+
 static void tell_dead(struct tm_links *l, struct tm_resp_writer *w, const struct tm_link_dead *d)
 {
     struct row r = begin_row(w, "dead");
@@ -213,6 +240,10 @@ void tm_links_tell(void *host, struct tm_resp_writer *w)
     for (uint32_t i = 0; l != NULL && i < l->slots; i++)
         for (unsigned k = 0; k < l->slot[i].count; k++, rows++)
             tell_out(l, w, &l->slot[i].out[k]);
+    struct telling t = {.links = l, .w = w};
+    if (l != NULL)
+        tm_link_in_each(l->in, tell_in, &t);
+    rows += t.rows;
     for (unsigned i = 0; l != NULL && i < tm_link_in_deads(l->in); i++, rows++)
         tell_dead(l, w, tm_link_in_dead(l->in, i));
     if (l != NULL && s->links->refused[0] != '\0') {

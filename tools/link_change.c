@@ -110,32 +110,28 @@ static int plan_rewind(struct change *h)
     return TM_EXIT_DONE;
 }
 
-/* How far ahead of the target's clock the source's is, where streams are refused for that; -1. */
-static json_int_t held_ahead(const json_t *link)
+/* The newest stamp that the target holds back; "": none. */
+static const char *held(const json_t *link)
 {
-    const json_t *out = json_object_get(link, "out");
-    json_int_t most = -1;
-    for (size_t i = 0; i < json_array_size(out); i++) {
-        const json_t *row = json_array_get(out, i);
-        long long by;
-        if (strcmp(tm_link_text(row, "refusal"), "CLOCK") == 0 &&
-            sscanf(tm_link_text(row, "refusal_text"), "by %lld ms", &by) == 1 && by > most)
-            most = by;
+    const json_t *in = json_object_get(link, "in");
+    const char *most = "";
+    for (size_t i = 0; i < json_array_size(in); i++) {
+        const char *stamp = tm_link_text(json_array_get(in, i), "held");
+        if (strcmp(stamp, most) > 0) /* all of 16 digits */
+            most = stamp;
     }
     return most;
 }
 
 static int plan_release(struct change *h)
 {
-    json_int_t ahead = held_ahead(h->link);
+    const char *stamp = held(h->link);
     if (choose(h, false, TM_LINK_OPERATOR_released) != 0)
         return needs(h);
-    if (ahead < 0)
+    if (stamp[0] == '\0')
         return tm_fail("%s holds nothing of %s back because of its clock", h->c->target,
                        h->c->source);
-    uint64_t now = (uint64_t)tm_link_number(says(h), "wall_ms");
-    snprintf(h->value, sizeof h->value, "%016" PRIx64,
-             tm_hlc_pack(now + (uint64_t)ahead + 1, UINT16_MAX));
+    snprintf(h->value, sizeof h->value, "%s", stamp);
     return TM_EXIT_DONE;
 }
 

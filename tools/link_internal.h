@@ -2,6 +2,7 @@
  *
  *   link.c          the command line, verbs that only look
  *   link_ask.c      who is asked, and what they say
+ *   link_rows.c     replies taken apart
  *   link_report.c   put together
  *   link_show.c     for people
  *   link_explain.c  in words

@@ -1,0 +1,232 @@
+#!/usr/bin/python3
+"""`tidemill link`: what it says of links that stream, lag and stand is so, and what it changes is carried
+out by clusters that run, and kept."""
+import json
+import os
+import sys
+import time
+
+from cluster import Cluster, nodes_text
+from harness import No, main, wait_until
+
+FABRIC = ["--fabric=tcp"]
+
+
+def two(source=None, target=None, rest=""):
+    """factory of three nodes -> cloud of one."""
+    return (nodes_text("factory", ["f-1", "f-2", "f-3"], partitions=8, replicationFactor=3, region="eu-1",
+                       **dict({"replicateTo": ["cloud"]}, **(source or {})))
+            + nodes_text("cloud", ["c-1"], partitions=6, region="us-1", **(target or {})) + rest)
+
+
+def link(c, *words, check=True, at=None):
+    where = ["--at", at] if at else ["--dir", c.data]
+    return c.tidemill("link", *words, *where, check=check)
+
+
+def look(c, source="factory", target="cloud", verb="explain", at=None):
+    """What is said of one link, as JSON."""
+    return json.loads(link(c, verb, source, target, "--json", at=at).stdout)[0]
+
+
+def in_state(c, state, **kw):
+    said = look(c, **kw)
+    return said["state"] == state or No("%s: %s" % (said["state"], said["explained"]))
+
+
+def explained(c, *needles, **kw):
+    """Whether explain says all that."""
+    said = "\n".join(look(c, **kw)["explained"])
+    missing = [n for n in needles if n not in said]
+    return not missing or No("%r is not in:\n%s" % (missing, said))
+
+
+def write(c, names=("f-1",), count=40, prefix="Order"):
+    client = c.client(names[0])
+    for i in range(count):
+        client.set("%s:%d" % (prefix, i), "v%d" % i)
+
+
+def refused(c, *words, status=1):
+    """The line with which it is refused."""
+    done = link(c, *words, check=False)
+    assert done.returncode == status and done.stderr.count("\n") == 1 and not done.stdout, (words, done)
+    return done.stderr
+
+
+def up(c):
+    c.up()
+    wait_until(lambda: c.whole("f-1") and c.whole("c-1"), 60)
+
+
+def what_streams_is_said_to_stream():
+    with Cluster(two(), FABRIC) as c:
+        up(c)
+        write(c)
+        wait_until(lambda: in_state(c, "streams"), 60)
+        said = look(c, verb="show")
+        assert said["lag"] == {"records": 0, "ms": 0, "bytes": 0, "delay_ms": said["lag"]["delay_ms"]}, said["lag"]
+        assert {r["source"] for r in said["out"]} == set(range(8)) and {r["target"] for r in said["out"]} == set(range(6))
+        assert {(r["source"], r["target"]) for r in said["out"]} == {(r["source"], r["target"]) for r in said["in"]}
+        assert said["mode"] == "async" and said["reach"] == said["nodes"] == 1 and not said["unled"]
+        # From any node of one end alone, too; of the other end it does not know what waits.
+        assert look(c, at=c.row("f-2")["listen"])["state"] == "streams"
+        assert look(c, at=c.row("c-1")["listen"])["state"] == "unknown"
+        text = link(c, "ls").stdout
+        assert "factory -> cloud" in text and "streams" in text, text
+        text = link(c, "show", "factory", "cloud").stdout
+        assert text.count("STREAM") == len(said["out"]), text
+
+
+def what_cannot_be_done_is_said_in_a_line():
+    with Cluster(two(), FABRIC) as c:
+        up(c)
+        assert "there is no link factory -> clod" in refused(c, "pause", "factory", "clod")
+        assert "there are factory -> cloud" in refused(c, "show", "cloud", "factory")
+        assert 'did you mean "pause"' in refused(c, "pasue", "factory", "cloud", status=2)
+        assert "needs SOURCE TARGET" in refused(c, "pause", "factory", status=2)
+        assert "RATE|off" in refused(c, "throttle", "factory", "cloud", status=2)
+        assert "must be a size" in refused(c, "throttle", "factory", "cloud", "fast", status=2)
+        assert "holds nothing" in refused(c, "release", "factory", "cloud")
+        assert "refuses the other" in refused(c, "adopt", "factory", "cloud")
+        at = ["--at", c.row("f-1")["listen"]]
+        done = c.tidemill("link", "rewind", "factory", "cloud", *at, check=False)
+        assert done.returncode == 1 and "no node of cluster cloud was found" in done.stderr, done
+        done = c.tidemill("link", "ls", check=False)
+        assert done.returncode == 2 and "either --dir DIR or --at" in done.stderr, done
+        done = c.tidemill("link", "ls", "--dir", os.path.join(c.dir, "nowhere"), check=False)
+        assert done.returncode == 1 and "no node in" in done.stderr, done
+        done = c.tidemill("link", "ls", "--at", "127.0.0.1:1", check=False)
+        assert done.returncode == 1 and "nobody listens" in done.stderr, done
+        version = c.client("f-1").execute_command("TIDEMILL", "DIRECTORY")
+        assert dict(zip(version[::2], version[1::2]))[b"version"] == b"1", "something was changed"
+        help_text = c.tidemill("link", "help").stdout
+        assert all(verb in help_text for verb in ("ls", "explain", "adopt", "promote")), help_text
+
+
+def a_paused_link_stands_until_it_is_resumed():
+    with Cluster(two(), FABRIC) as c:
+        up(c)
+        link(c, "pause", "factory", "cloud")
+        assert "it is so already" in link(c, "pause", "factory", "cloud").stdout
+        write(c)
+        cloud = c.client("c-1")
+        wait_until(lambda: explained(c, "paused: an operator has paused it", "paused it at factory",
+                                     "First record that cloud does not have", "type Order, committed at factory"), 30)
+        time.sleep(1)
+        assert cloud.dbsize() == 0, "it ships on"
+        said = look(c)
+        assert said["lag"]["records"] >= 40 and said["lag"]["ms"] >= 1000, said["lag"]
+        assert all(r["record_type"] == "Order" for r in said["out"] if r["record"]), said["out"]
+        # An applied file keeps it, plan shows it, and so does a node that was away.
+        c.write_topology(two(source={"batchBytes": "128KiB"}))
+        c.tidemill("apply", c.topology, "--dir", c.data)
+        plan = c.tidemill("plan", c.topology, "--dir", c.data).stdout
+        assert "by an operator: link factory -> cloud: paused: yes" in plan, plan
+        c.kill("f-2", wait=True)
+        c.up()
+        assert "topology_differs" not in c.log("f-2").split("link_peer_up")[-1], "the node takes it for the file's"
+        assert look(c)["state"] == "paused" and cloud.dbsize() == 0
+        link(c, "resume", "factory", "cloud")
+        wait_until(lambda: cloud.dbsize() == 40 or No(cloud.dbsize()), 30)
+        wait_until(lambda: in_state(c, "streams"), 30)
+        # At the target, by its operator: the source says who holds it.
+        link(c, "pause", "factory", "cloud", at=c.row("c-1")["listen"])
+        write(c, prefix="More")
+        wait_until(lambda: explained(c, "cloud refuses: the target's operator holds the link", "paused it at cloud"), 30)
+        assert cloud.dbsize() == 40
+        link(c, "resume", "factory", "cloud")
+        wait_until(lambda: cloud.dbsize() == 80 or No(cloud.dbsize()), 30)
+
+
+def a_throttle_of_an_operator_holds():
+    with Cluster(two(), FABRIC) as c:
+        up(c)
+        link(c, "throttle", "factory", "cloud", "4KiB")
+        source = c.client("f-1")
+        for i in range(60):
+            source.set("Order:%d" % i, os.urandom(2048))
+        wait_until(lambda: explained(c, "may send no more bytes in this second"), 30)
+        assert look(c)["throttled"] and look(c)["rate"] == 4096
+        assert c.client("c-1").dbsize() < 60
+        link(c, "throttle", "factory", "cloud", "off")
+        wait_until(lambda: c.client("c-1").dbsize() == 60, 30)
+        assert not look(c)["throttled"]
+
+
+def a_resynchronisation_brings_back_what_the_target_lost():
+    with Cluster(two(), FABRIC) as c:
+        up(c)
+        write(c)
+        cloud = c.client("c-1")
+        wait_until(lambda: cloud.dbsize() == 40, 30)
+        resyncs = sum(c.stat(n)["link_resyncs"] for n in ("f-1", "f-2", "f-3"))
+        link(c, "resync", "factory", "cloud")
+        wait_until(lambda: sum(c.stat(n)["link_resyncs"] for n in ("f-1", "f-2", "f-3")) > resyncs, 30)
+        wait_until(lambda: in_state(c, "streams"), 30)
+        sent = sum(c.stat(n)["link_changes_sent"] for n in ("f-1", "f-2", "f-3"))
+        link(c, "rewind", "factory", "cloud")
+        wait_until(lambda: sum(c.stat(n)["link_changes_sent"] for n in ("f-1", "f-2", "f-3")) >= sent + 40, 30)
+        wait_until(lambda: in_state(c, "streams"), 30)
+        assert cloud.dbsize() == 40
+        write(c, prefix="More")
+        wait_until(lambda: cloud.dbsize() == 80, 30)
+
+
+def why_a_link_stands_is_said():
+    resident = 'defineEntity("Customer", { residency: ["eu"] });\n'
+    with Cluster(two(), FABRIC) as c:
+        up(c)
+        wait_until(lambda: in_state(c, "streams"), 60)
+        c.kill("c-1", wait=True)
+        write(c)
+        wait_until(lambda: explained(c, "factory -> cloud: away", "none of the 1 nodes of cloud is within reach"), 60)
+        c.up()
+        wait_until(lambda: in_state(c, "streams"), 60)
+        # The target alone learns that Customer may not be there: it refuses what comes.
+        c.write_topology(two(rest=resident))
+        c.tidemill("apply", c.topology, "--dir", c.data, "--cluster", "cloud")
+        c.client("f-1").set("Customer:1", "x")
+        wait_until(lambda: explained(c, "factory -> cloud: stands", "a type must not come here", "type=Customer",
+                                     "tidemill apply"), 60)
+        c.tidemill("apply", c.topology, "--dir", c.data)
+        wait_until(lambda: in_state(c, "streams"), 60)
+        assert c.client("c-1").get("Customer:1") is None
+        # The file loses its target.
+        c.kill("f-3", wait=True)
+        done = link(c, "explain")
+        assert "node f-3 of cluster factory" in done.stderr, done
+        wait_until(lambda: in_state(c, "streams"), 60)  # the others lead now
+
+
+def a_cluster_made_anew_is_adopted():
+    with Cluster(two(), FABRIC) as c:
+        up(c)
+        write(c)
+        wait_until(lambda: c.client("c-1").dbsize() == 40, 30)
+        c.kill("c-1", wait=True)
+        os.rename(os.path.join(c.data, "cloud"), os.path.join(c.dir, "cloud-was"))
+        c.up()
+        wait_until(lambda: explained(c, "factory -> cloud: refused", "another cluster of that name than last time",
+                                     "`tidemill link adopt factory cloud`"), 60)
+        assert c.client("c-1").dbsize() == 0
+        link(c, "adopt", "factory", "cloud")
+        wait_until(lambda: c.client("c-1").dbsize() == 40 or No(c.client("c-1").dbsize()), 60)
+        wait_until(lambda: in_state(c, "streams"), 60)
+        for name in "f-1", "f-2", "f-3":  # and stays so
+            c.kill(name, wait=True)
+        c.up()
+        write(c, prefix="More")
+        wait_until(lambda: c.client("c-1").dbsize() == 80, 60)
+
+
+if __name__ == "__main__":
+    sys.exit(main([
+        what_streams_is_said_to_stream,
+        what_cannot_be_done_is_said_in_a_line,
+        a_paused_link_stands_until_it_is_resumed,
+        a_throttle_of_an_operator_holds,
+        a_resynchronisation_brings_back_what_the_target_lost,
+        why_a_link_stands_is_said,
+        a_cluster_made_anew_is_adopted,
+    ]))
