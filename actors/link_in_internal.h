@@ -51,7 +51,7 @@ struct tm_link_in_stream {
     uint32_t refused; /* for this reason the last time: said once */
     bool lacks;       /* the partition may have notes of what the source is to be asked for */
     uint64_t ask_at;
-    uint64_t held;    /* the stamp that the clock does not let in yet; 0: none */
+    uint64_t held; /* the stamp that the clock does not let in yet; 0: none */
 };
 
 struct tm_link_in {

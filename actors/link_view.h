@@ -59,6 +59,7 @@ struct tm_link_view {
     bool not_in_memory;
 };
 
+/* Fills *view with how the stream stands now.  Changes nothing of it; uses the link's `raw`. */
 void tm_link_look(struct tm_link_out *out, const struct tm_link_reach *reach,
                   struct tm_link_view *view);
 

@@ -143,8 +143,8 @@ struct tm_router {
      * '\0'; false past the end.  NULL: there are none. */
     bool (*link)(void *host, unsigned i, char *text, size_t cap);
 
-    /* Writes this worker's part of the answer to TIDEMILL LINKS: an array with a flat array of names
-     * and values for each thing to be told (links_tell.c).  NULL: there are no links. */
+    /* Writes this worker's part of the answer to TIDEMILL LINKS: an array with a flat array of
+     * names and values for each thing to be told (links_tell.c).  NULL: there are no links. */
     void (*links)(void *host, struct tm_resp_writer *w);
 
     /* Writes the answer to TIDEMILL PARTITIONS: an array with one flat array of names and values
