@@ -82,6 +82,7 @@ struct tm_link_in_config {
     const struct tm_link_in_ops *ops;
     void *host;
     uint32_t targets; /* partitions of this cluster */
+    uint64_t origin;  /* its incarnation: what it made itself is not to come back, and counted */
     uint8_t *raw;     /* TM_LINK_RAW_MAX bytes, 8-aligned, borrowed; used within a call only */
 };
 

@@ -126,6 +126,8 @@ void tm_link_in_fill(struct tm_store *store, void *arg)
             }
             if (i < a->first)
                 continue;
+            if (stamp.origin == a->in->c.origin && !a->told)
+                tm_counter_add(a->in->c.ctx->counters, TM_COUNTER_link_changes_echoed, 1);
             enum tm_link_outcome o = a->in->c.ops->merge(a->in->c.host, store, &change, &op, stamp);
             bool won = o == TM_LINK_APPLIED || o == TM_LINK_LACKS;
             a->won += won;

@@ -47,6 +47,7 @@ struct tm_links *tm_links_new(struct tm_shard *shard, struct tm_link_way *way)
                                   .ops = &tm_links_in_ops,
                                   .host = l,
                                   .targets = shard->directory->partitions,
+                                  .origin = shard->env.origin,
                                   .raw = l->in_raw};
     l->in = tm_link_in_new(&c);
     if (l->slot == NULL || l->raw == NULL || l->packed == NULL || l->in_raw == NULL ||

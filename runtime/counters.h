@@ -56,6 +56,8 @@
       "operations of linked clusters that something newer had superseded")                         \
     X(link_conflicts, COUNT, "conflicts",                                                          \
       "changes of the same thing, made without knowing of each other, that were resolved")         \
+    X(link_changes_echoed, COUNT, "operations",                                                    \
+      "operations that came back to the cluster that had made them")                               \
     X(link_refused, COUNT, "events", "times a stream of a linked cluster was refused here")        \
     X(link_clock_held, COUNT, "batches", "batches refused for stamps ahead of this clock")         \
     X(link_residency_refused, COUNT, "batches",                                                    \

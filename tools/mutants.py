@@ -13,13 +13,15 @@
     --write         writes the seeds that found each into tests/sim/mutants/seeds and
                     docs/TESTING.md
     --seconds S     simulated seconds of a run (300)
+    --links-seconds S   of one of linked clusters (20)
     --minutes M     after that no further seed is tried: who is not found by then is not found
     --jobs N        runs at a time (the cores of this process)
     --build DIR     the build directory (build, or $BUILD); what is made goes to DIR/mutants
 
-A mutant is tests/sim/mutants/NAME.patch: a head of lines "Word: text" (Breaks, Known, Says), then a
-unified diff, applied with no fuzz to copies of the files that it names.  Says is a regular
-expression: what a run that found it says (if empty: anything but that nothing moves).  A seed finds
+A mutant is tests/sim/mutants/NAME.patch: a head of lines "Word: text" (Breaks, Known, Says, Runs), then
+a unified diff, applied with no fuzz to copies of the files that it names.  Says is a regular
+expression: what a run that found it says (if empty: anything but that nothing moves).  "Runs: links": linked clusters find it (tidemill-sim-links), else one
+cluster does (tidemill-sim).  A seed finds
 a mutant if the run fails with it and is good without it.  Prints one line a mutant: its name, how
 many seeds it took, the seed, what it said.  Exit 1: a mutant was not found, a patch does not apply,
 or does not build; with --apply also one that no seed is known of, or whose row is missing or says
@@ -47,7 +49,7 @@ MUTANTS = os.path.join("tests", "sim", "mutants")
 SEEDS = os.path.join(MUTANTS, "seeds")
 DOC = os.path.join("docs", "TESTING.md")
 DOC_BEGIN, DOC_END = "<!-- mutants: begin -->\n", "<!-- mutants: end -->\n"
-TARGET = "tests/sim/tidemill-sim"
+TARGETS = {"cluster": "tests/sim/tidemill-sim", "links": "tests/sim/tidemill-sim-links"}
 KNOWN_SEEDS = 3
 SAID_MAX = 90
 # Nothing moves any more: of a mutant that does not say so itself, that is no proof.
@@ -63,6 +65,9 @@ class Mutant:
         head = self.text.partition("\n\n")[0]
         fields = re.findall(r"^(\w+): +(.*(?:\n +.*)*)", head, re.M)
         self.head = {key: re.sub(r"\s+", " ", text).strip() for key, text in fields}
+
+    def runs(self):
+        return self.head.get("Runs") or "cluster"
 
     def files(self):
         return re.findall(r"^\+\+\+ b/(\S+)", self.text, re.M)
@@ -97,8 +102,9 @@ class Build:
     files are compiled as the build compiles them, and linked before the archives that have the
     good ones.  The build's own files stay as they are."""
 
-    def __init__(self, build, folder, jobs):
+    def __init__(self, build, folder, jobs, runs):
         self.build, self.folder, self.jobs = build, folder, jobs
+        self.target, self.name = TARGETS[runs], "plain" if runs == "cluster" else "plain-" + runs
         self.plain = self.link = self.digest = None
         self.compiles = {}  # object: command
         self.deps = {}  # object: the files of the tree it is made of
@@ -107,10 +113,10 @@ class Build:
         """Makes the simulator without a mutant; returns what is wrong, or "" """
         if not os.path.isfile(os.path.join(self.build, "build.ninja")):
             return "no build in %s: meson setup first" % self.build
-        done = self.ninja("-j", str(self.jobs), TARGET)
+        done = self.ninja("-j", str(self.jobs), self.target)
         if done.returncode != 0:
             return "\n".join(done.stdout.splitlines()[-12:])
-        self.link = shlex.split(self.ninja("-t", "commands", TARGET).stdout.splitlines()[-1])
+        self.link = shlex.split(self.ninja("-t", "commands", self.target).stdout.splitlines()[-1])
         archives = {word + ".p" for word in self.link if word.endswith(".a")}
         for entry in json.loads(self.ninja("-t", "compdb").stdout):
             if os.path.dirname(entry["output"]) in archives:
@@ -120,13 +126,13 @@ class Build:
             if name in self.compiles:
                 self.deps[name] = {os.path.relpath(os.path.join(self.build, file.strip()), TOP)
                                    for file in files.splitlines()[1:]}
-        data = read(os.path.join(self.build, TARGET))
+        data = read(os.path.join(self.build, self.target))
         self.digest = hashlib.sha256(data).digest()
         os.makedirs(self.folder, exist_ok=True)
-        self.plain = self.path("plain", b"")
+        self.plain = self.path(self.name, b"")
         if not os.path.isfile(self.plain):
-            self.forget("plain")
-            shutil.copy2(os.path.join(self.build, TARGET), self.plain)
+            self.forget(self.name)
+            shutil.copy2(os.path.join(self.build, self.target), self.plain)
         return ""
 
     def ninja(self, *words):
@@ -262,11 +268,16 @@ def all_known():
     return known
 
 
+def seconds_of(args, runs):
+    return args.links_seconds if runs == "links" else args.seconds
+
+
 class Hunt:
     """Looks for seeds that find one mutant."""
 
     def __init__(self, args, mutant, program, plain):
         self.args, self.mutant, self.program, self.plain = args, mutant, program, plain
+        self.seconds = seconds_of(args, mutant.runs())
         self.found = []  # (which of the fresh seeds, or 0; seed; what it said)
         self.not_good = {}  # seeds that fail without the mutant, too
         self.odd = []  # failures that say something else
@@ -284,7 +295,7 @@ class Hunt:
         return re.search(says, said) if says else not re.search(DOUBTFUL, said)
 
     def judge(self, which, seed):
-        said = run(self.program, seed, self.args.seconds)
+        said = run(self.program, seed, self.seconds)
         if said is None:
             return
         plain = self.plain.run(seed)
@@ -436,16 +447,19 @@ def hunt_one(args, mutant, build, plain, width):
 
 
 def hunt_all(args, mutants):
-    build = Build(args.build, args.dir, args.jobs)
-    wrong = build.prepare()
-    if wrong:
-        print("FAILED   the simulator does not build: %s" % wrong)
-        return 1
-    plain = Plain(build.plain, args.seconds)
+    build, plain = {}, {}
+    for runs in sorted({m.runs() for m in mutants}):
+        build[runs] = Build(args.build, args.dir, args.jobs, runs)
+        wrong = build[runs].prepare()
+        if wrong:
+            print("FAILED   the simulator does not build: %s" % wrong)
+            return 1
+        plain[runs] = Plain(build[runs].plain, seconds_of(args, runs))
     width = max(1, args.jobs // len(mutants))
     found, failed = {}, 0
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        hunts = {pool.submit(hunt_one, args, m, build, plain, width): m for m in mutants}
+        hunts = {pool.submit(hunt_one, args, m, build[m.runs()], plain[m.runs()], width): m
+                 for m in mutants}
         for future in concurrent.futures.as_completed(hunts):
             good, hunt, said = future.result()
             print(said, flush=True)
@@ -466,6 +480,7 @@ def main(argv=None):
         parser.add_argument("--" + flag, action="store_true")
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=300)
+    parser.add_argument("--links-seconds", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--build", default=os.environ.get("BUILD", os.path.join(TOP, "build")))

@@ -8,10 +8,12 @@
 #include "storage/store_link.h"
 #include "tests/sim/sim_links_load.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #define PENDING_MAX 64
-#define SETTLE_NS   TM_SECONDS(180)
+#define SETTLE_NS   TM_SECONDS(60)
+#define LOOK_NS     TM_MS(200) /* what nodes count is looked at so often */
 
 const char *tm_sim_links_shape_name(enum tm_sim_links_shape shape)
 {
@@ -333,6 +335,28 @@ static bool strike(struct run *r, enum tm_sim_links_fault fault)
     return false;
 }
 
+static uint64_t counted(struct run *r, enum tm_counter which)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < r->plan->world.clusters; i++)
+        for (unsigned n = 0; n < r->plan->world.cluster[i].nodes; n++)
+            for (unsigned k = 0; k < TM_SIM_WORKERS_MAX; k++)
+                sum += tm_counter_get(tm_sim_counters(tm_sim_world_cluster(r->w, i), n, k), which);
+    return sum;
+}
+
+/* What nodes must never have to count. */
+static void expect_none(struct run *r)
+{
+    static const enum tm_counter none[] = {TM_COUNTER_link_changes_echoed,
+                                           TM_COUNTER_link_residency_refused,
+                                           TM_COUNTER_link_dead_letters, TM_COUNTER_link_malformed};
+    for (unsigned i = 0; i < TM_ARRAY_LEN(none); i++)
+        if (counted(r, none[i]) > 0)
+            tm_sim_wrong(tm_sim_world_cluster(r->w, 0), "nodes counted %" PRIu64 " %s",
+                         counted(r, none[i]), tm_counter_name(none[i]));
+}
+
 static void draw_next(struct run *r, unsigned fault)
 {
     uint64_t mean = r->plan->fault_mean_ns[fault];
@@ -348,6 +372,8 @@ static void with_faults(struct run *r)
         draw_next(r, k);
     while (tm_sim_world_now(r->w) < end && tm_sim_world_wrong(r->w)[0] == '\0') {
         tm_sim_world_run_for(r->w, TM_MS(5));
+        if (tm_sim_world_now(r->w) % LOOK_NS < TM_MS(5))
+            expect_none(r);
         undo_due(r, tm_sim_world_now(r->w));
         for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT; k++) {
             if (r->next[k] > tm_sim_world_now(r->w))
@@ -484,16 +510,6 @@ static void settle(struct run *r)
     r->out->settled_ns = tm_sim_world_now(r->w) - begun;
 }
 
-static uint64_t counted(struct run *r, enum tm_counter which)
-{
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < r->plan->world.clusters; i++)
-        for (unsigned n = 0; n < r->plan->world.cluster[i].nodes; n++)
-            for (unsigned k = 0; k < TM_SIM_WORKERS_MAX; k++)
-                sum += tm_counter_get(tm_sim_counters(tm_sim_world_cluster(r->w, i), n, k), which);
-    return sum;
-}
-
 static void count(struct run *r, const struct tm_sim_links_load *l)
 {
     struct tm_sim_links_result *out = r->out;
@@ -508,6 +524,7 @@ static void count(struct run *r, const struct tm_sim_links_load *l)
     for (unsigned i = 0; i < r->plan->world.clusters; i++)
         if (tm_sim_fatal(tm_sim_world_cluster(r->w, i)) > 0)
             tm_sim_wrong(tm_sim_world_cluster(r->w, i), "a node ended by itself");
+    expect_none(r);
     snprintf(out->why, sizeof out->why, "%.500s", tm_sim_world_wrong(r->w));
     out->good = out->why[0] == '\0';
     out->hash = tm_sim_world_hash(r->w);

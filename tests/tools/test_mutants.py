@@ -29,6 +29,14 @@ def objected(names, rows, known=None):
                                      mutants.rows_of(table(*rows)))
 
 
+class Runs(unittest.TestCase):
+    def test_a_bug_of_links_is_looked_for_in_linked_clusters(self):
+        runs = {m.name: m.runs() for m in mutants.all_mutants()}
+        self.assertEqual(runs["link-echo-to-origin"], "links")
+        self.assertEqual(runs["vote-twice"], "cluster")
+        self.assertEqual(set(runs.values()), set(mutants.TARGETS))
+
+
 class Table(unittest.TestCase):
     def only(self, said, text):
         self.assertEqual(len(said), 1, said)
