@@ -90,10 +90,9 @@ static void look_whose(void *host, enum tm_entity_type type, const struct tm_op 
                        struct tm_op_version stamp)
 {
     struct restate *r = host;
-    (void)type;
-    (void)op;
-    r->theirs =
-        r->theirs && stamp.origin == r->head->stream.incarnation && stamp.hlc <= r->head->hlc;
+    uint64_t origin = r->head->stream.incarnation;
+    r->theirs = r->theirs && stamp.origin == origin && stamp.hlc <= r->head->hlc &&
+                tm_link_is_of(type, op, origin);
 }
 
 static void gather_drop(void *host, struct tm_bytes key)

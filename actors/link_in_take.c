@@ -50,8 +50,8 @@ uint64_t tm_link_in_newest(struct tm_bytes raw)
     uint64_t hlc = 0;
     while (tm_change_next(&raw, &change))
         while (tm_op_next(&change.ops, &op))
-            if (op.code == TM_OP_STAMPED)
-                hlc = tm_max_u64(hlc, tm_load64(op.value.data));
+            hlc = tm_max_u64(hlc, op.code == TM_OP_STAMPED ? tm_load64(op.value.data)
+                                                           : tm_link_newest(change.type, &op));
     return hlc;
 }
 

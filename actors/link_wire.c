@@ -204,7 +204,7 @@ enum tm_err tm_link_unpack(const struct tm_link_batch *b, struct tm_bytes packed
 bool tm_link_is_tombstone(const struct tm_op *op)
 {
     return op->code == TM_OP_SET_FIELD && op->name.len > 0 &&
-           (op->name.data[0] == 'd' || op->name.data[0] == 'f' || op->name.data[0] == 'x');
+           strchr("dfxv", op->name.data[0]) != NULL && op->name.data[0] != '\0';
 }
 
 static bool op_allowed(const struct tm_change *change, const struct tm_op *op)

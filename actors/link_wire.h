@@ -155,7 +155,8 @@ uint32_t tm_link_pack(struct tm_bytes raw, uint8_t *out, uint32_t cap);
 enum tm_err tm_link_unpack(const struct tm_link_batch *b, struct tm_bytes packed, uint8_t *buf,
                            struct tm_bytes *raw);
 
-/* Of a change of a shadow: it says that a key or field is deleted, or when it expires. */
+/* Of a change of a shadow: it says that a key or field is deleted, when it expires, or which
+ * versions a field has. */
 bool tm_link_is_tombstone(const struct tm_op *op);
 
 /* Whether these are changes as a batch may have them: well-formed, each operation stamped by one

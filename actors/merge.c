@@ -218,6 +218,7 @@ static bool survey_op(struct tm_merge *m, struct key *k, const struct tm_op *op)
 {
     switch (op->code) {
     case TM_OP_SET_FIELD:
+    case TM_OP_FOLDED:
     case TM_OP_DEL_FIELD:
     case TM_OP_COUNTER:
     case TM_OP_COUNTER_AT:
@@ -348,6 +349,7 @@ static bool learn_op(struct tm_merge *m, struct key *k, enum tm_entity_type type
     raise(&k->any, v);
     switch (op->code) {
     case TM_OP_SET_FIELD:
+    case TM_OP_FOLDED:
     case TM_OP_COUNTER:
     case TM_OP_COUNTER_AT:
         raise(&k->typed[type], v);
@@ -569,6 +571,7 @@ static void merge_op(struct tm_merge *m, struct tm_store *s, struct key *k,
 {
     switch (op->code) {
     case TM_OP_SET_FIELD:
+    case TM_OP_FOLDED:
     case TM_OP_DEL_FIELD:
     case TM_OP_COUNTER:
     case TM_OP_COUNTER_AT:

@@ -46,6 +46,7 @@ static bool op_well_formed(enum tm_entity_type type, const struct tm_op *op)
         return false;
     switch (op->code) {
     case TM_OP_SET_FIELD:
+    case TM_OP_FOLDED:
         return type == TM_ENTITY_STRING ? names_none : type != TM_ENTITY_SET || op->value.len == 0;
     case TM_OP_DEL_FIELD:
         return op->value.len == 0 && (type != TM_ENTITY_STRING || names_none);
@@ -109,7 +110,7 @@ static enum tm_err ops_check(struct tm_bytes ops, enum tm_entity_type type)
             return TM_ERR_CORRUPT;
         struct tm_op op;
         (void)tm_op_next(&ops, &op);
-        if (op.code < TM_OP_SET_FIELD || op.code > TM_OP_COUNTER_AT)
+        if (op.code < TM_OP_SET_FIELD || op.code > TM_OP_FOLDED)
             return TM_ERR_VERSION;
         if (!op_well_formed(type, &op))
             return TM_ERR_CORRUPT;

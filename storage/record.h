@@ -57,7 +57,8 @@ enum tm_record_kind {
       "what follows in this record was made by record (term, index), cut off elsewhere")           \
     X(STAMPED, 9, "what follows in this record carries this stamp; 0, 0: the record's own")        \
     X(EXPIRY, 10, "the entity expires at this many ms since 1970, 0 = never; its stamp stays")     \
-    X(COUNTER_AT, 11, "as COUNTER, and says what the total counts from")
+    X(COUNTER_AT, 11, "as COUNTER, and says what the total counts from")                           \
+    X(FOLDED, 12, "as SET_FIELD, of what follows from the field's versions (storage/versions.h)")
 
 enum tm_op_code {
 #define X(name, number, text) TM_OP_##name = number,

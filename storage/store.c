@@ -27,14 +27,27 @@ void tm_store_delete(struct tm_store *s)
     }
     if (s->origin_count > 0)
         tm_pool_free(&s->pool, s->origins, s->origin_count * sizeof *s->origins);
-    if (s->scratch_cap > 0)
-        tm_pool_free(&s->pool, s->scratch, s->scratch_cap);
+    for (unsigned i = 0; i < TM_SCRATCH_COUNT; i++)
+        if (s->scratch[i].cap > 0)
+            tm_pool_free(&s->pool, s->scratch[i].bytes, s->scratch[i].cap);
     tm_floors_free(s);
     if (s->load_cap > 0)
         tm_pool_free(&s->pool, s->load, s->load_cap * sizeof *s->load);
     struct tm_pool pool = s->pool;
     tm_pool_free(&pool, s, sizeof *s);
     TM_ASSERT(pool.bytes == 0);
+}
+
+uint8_t *tm_store_scratch(struct tm_store *s, unsigned which, size_t len)
+{
+    struct tm_scratch *at = &s->scratch[which];
+    if (at->cap < len || at->cap == 0) {
+        if (at->cap > 0)
+            tm_pool_free(&s->pool, at->bytes, at->cap);
+        at->cap = tm_max_u64(256, 2 * len);
+        at->bytes = tm_pool_alloc(&s->pool, at->cap);
+    }
+    return at->bytes;
 }
 
 int tm_store_origin_no(struct tm_store *s, uint64_t origin)
@@ -107,6 +120,7 @@ void tm_store_begin(struct tm_store *s, void *buf, size_t cap, const struct tm_r
     s->stamp = s->own;
     s->stamp_due = false;
     s->new_origins = 0;
+    s->whole = 0;
     s->open = true;
     s->open_err = origin < 0 ? TM_ERR_TOOBIG : TM_OK;
     s->target_change = 0;
@@ -262,7 +276,7 @@ void tm_store_add(struct tm_store *s, struct tm_bytes key, enum tm_entity_type t
     TM_ASSERT(s->open && s->held == 0 && type != TM_ENTITY_SET);
     if (tm_store_sharing(s, key, TM_ORIGIN_NONE) == TM_LINK_NONE)
         add_plain(s, key, type, name, delta);
-    else
+    else if (!tm_versions_add(s, key, type, name, delta))
         add_based(s, key, type, name, delta);
 }
 
@@ -303,6 +317,19 @@ void tm_store_persist(struct tm_store *s, struct tm_bytes key)
         tm_store_op(s, key, tm_entity_type(e), TM_OP_PERSIST, NONE, NONE);
 }
 
+/* What the string then is, written at p. */
+static void put_range(uint8_t *p, struct tm_bytes old, size_t offset, struct tm_bytes bytes)
+{
+    size_t keep = tm_min_u64(old.len, offset), end = offset + bytes.len;
+    if (keep > 0)
+        memcpy(p, old.data, keep);
+    memset(p + keep, 0, offset - keep);
+    if (bytes.len > 0)
+        memcpy(p + offset, bytes.data, bytes.len);
+    if (old.len > end)
+        memcpy(p + end, old.data + end, old.len - end);
+}
+
 void tm_store_set_range(struct tm_store *s, struct tm_bytes key, size_t offset,
                         struct tm_bytes bytes)
 {
@@ -311,20 +338,17 @@ void tm_store_set_range(struct tm_store *s, struct tm_bytes key, size_t offset,
     const struct tm_entity *e = tm_store_find(s, key);
     if (e != NULL && tm_entity_type(e) == TM_ENTITY_STRING)
         tm_entity_string(e, &old);
-    size_t keep = tm_min_u64(old.text.len, offset), end = offset + bytes.len;
-    struct tm_op at, op = {TM_OP_SET_FIELD, NONE, {NULL, tm_max_u64(old.text.len, end)}};
-    if (s->policy.keep != NULL)
-        (void)tm_keep(s, key, TM_ENTITY_STRING, &op);
+    struct tm_op at,
+        op = {TM_OP_SET_FIELD, NONE, {NULL, tm_max_u64(old.text.len, offset + bytes.len)}};
+    if (tm_store_sharing(s, key, TM_ORIGIN_NONE) == TM_LINK_MANY) {
+        uint8_t *p = tm_store_scratch(s, TM_SCRATCH_RANGE, op.value.len);
+        put_range(p, old.text, offset, bytes);
+        tm_store_set_field(s, key, TM_ENTITY_STRING, NONE, tm_bytes_of(p, op.value.len));
+        return;
+    }
     if (!encode(s, key, TM_ENTITY_STRING, &op, &at))
         return;
-    uint8_t *p = s->builder.buf + (at.value.data - s->builder.buf);
-    if (keep > 0)
-        memcpy(p, old.text.data, keep);
-    memset(p + keep, 0, offset - keep);
-    if (bytes.len > 0)
-        memcpy(p + offset, bytes.data, bytes.len);
-    if (old.text.len > end)
-        memcpy(p + end, old.text.data + end, old.text.len - end);
+    put_range(s->builder.buf + (at.value.data - s->builder.buf), old.text, offset, bytes);
     apply(s, &at);
 }
 

@@ -171,6 +171,7 @@ void tm_target_apply(struct tm_store *s, struct tm_target *t, const struct tm_st
 {
     switch (op->code) {
     case TM_OP_SET_FIELD:
+    case TM_OP_FOLDED:
         tm_target_put(s, t, by, op->name, op->value, 0);
         break;
     case TM_OP_DEL_FIELD:

@@ -11,6 +11,7 @@
  *   store_keep.c      what local changes leave in shadows
  *   store_merge.c     changes that came over links
  *   store_floor.c     what was flushed
+ *   store_versions.c  fields whose rule keeps several versions
  *   store_shared.c    what of a key is shared: hashes of it, and sending it
  *
  * Three tables of blobs exist: the partition's, its shadows', and one in each large entity.  They
@@ -22,6 +23,7 @@
 
 #include "storage/entity.h"
 #include "storage/store_link.h"
+#include "storage/versions.h"
 
 /* ---- Expiry: a binary heap; each blob knows its place in it ---- */
 
@@ -128,6 +130,20 @@ struct tm_floors {
     uint8_t name[TM_FLOORS][TM_FLOOR_NAME];
 };
 
+/* Memory that grows with what it was used for. */
+enum {
+    TM_SCRATCH_NAME,
+    TM_SCRATCH_FIELD,
+    TM_SCRATCH_VERSIONS,
+    TM_SCRATCH_VALUE,
+    TM_SCRATCH_RANGE,
+    TM_SCRATCH_COUNT
+};
+struct tm_scratch {
+    uint8_t *bytes;
+    size_t cap;
+};
+
 struct tm_store {
     struct tm_pool pool;
     struct tm_table table;
@@ -164,9 +180,9 @@ struct tm_store {
     struct tm_stamp held_by; /* the stamp when hold was called */
     struct tm_link_policy policy;
     enum tm_entity_type last_type; /* of the last operation on no shadow */
-    bool merging;                  /* the shadows are seen to by who writes */
-    uint8_t *scratch;
-    size_t scratch_cap;
+    uint64_t whole; /* hash of the key that the record made anew last (entity-lww); 0: none */
+    bool merging;   /* the shadows are seen to by who writes */
+    struct tm_scratch scratch[TM_SCRATCH_COUNT];
     struct tm_floors *floors; /* NULL: nothing was flushed that others share */
 };
 
@@ -252,6 +268,9 @@ void tm_store_apply_flush(struct tm_store *s, uint64_t index);
 void tm_keep_add(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
                  struct tm_bytes name, struct tm_counter_base *base);
 
+/* That memory, of at least so many bytes; what it held is gone. */
+uint8_t *tm_store_scratch(struct tm_store *s, unsigned which, size_t len);
+
 /* Encodes the operation and applies it, unless held. */
 void tm_store_op(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
                  enum tm_op_code code, struct tm_bytes name, struct tm_bytes value);
@@ -312,8 +331,9 @@ uint64_t tm_kept_over(const struct tm_kept *k);
 bool tm_kept_life(const struct tm_store *s, const struct tm_kept *k, enum tm_entity_type *type,
                   struct tm_op_version *newest);
 
-/* A tombstone, among the fields of a shadow. */
+/* A tombstone, or versions, among the fields of a shadow. */
 bool tm_is_tomb(const struct tm_entity *field);
+bool tm_is_versions(const struct tm_entity *field);
 
 /* Walks all fields of a hash, set or shadow, while the store does not change. */
 struct tm_fields {
@@ -324,10 +344,11 @@ struct tm_fields {
 void tm_fields_first(struct tm_fields *f, const struct tm_entity *e);
 const struct tm_entity *tm_fields_next(struct tm_fields *f);
 
-/* The stamp of the field as links compare it; and the name of its tombstone, in memory of the
- * store's that holds until the next call. */
+/* The stamp of the field as links compare it; and the names of its tombstone and of its versions,
+ * in memory of the store's that holds until the next call of either. */
 struct tm_op_version tm_kept_stamp(const struct tm_store *s, const struct tm_entity *field);
 struct tm_bytes tm_tomb_name(struct tm_store *s, struct tm_bytes name);
+struct tm_bytes tm_versions_name(struct tm_store *s, struct tm_bytes name);
 
 /* The least stamp above that one; no record's. */
 static inline struct tm_op_version tm_stamp_after(struct tm_op_version v)
@@ -351,12 +372,46 @@ void tm_keep_shadow(struct tm_store *s, struct tm_bytes key, struct tm_bytes nam
 void tm_keep_floor_only(struct tm_store *s, struct tm_bytes key, struct tm_op_version floor);
 
 /* Deletes the fields (of the entity of that type, of a shadow: the tombstones) that have a stamp
- * below that one, or equal if `too`. */
+ * below that one, or equal if `too`; of a shadow also what is such of versions, and the fields
+ * become what is left of theirs. */
 void tm_kept_cut(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
                  struct tm_op_version floor, bool too);
 
 /* Derived from what other operations say, so nothing to tell other clusters: TM_ORIGIN_NONE. */
 void tm_store_stamp_derived(struct tm_store *s);
+
+/* ---- store_versions.c ---- */
+
+/* The rule of a field of a key that several clusters write. */
+struct tm_conflict_rule tm_store_rule(const struct tm_store *s, struct tm_bytes key,
+                                      struct tm_bytes name);
+
+/* Whether the field keeps versions: by its rule, or since there are some. */
+bool tm_has_versions(struct tm_store *s, const struct tm_kept *k, struct tm_bytes name,
+                     const struct tm_conflict_rule *rule);
+
+/* Those of the field, none below the floor; a plain field's, or a tombstone, is one. */
+void tm_versions_load(struct tm_store *s, const struct tm_kept *k, enum tm_entity_type type,
+                      struct tm_bytes name, struct tm_versions *v);
+
+/* Before a local SET_FIELD or DEL_FIELD of a field that keeps versions is written: writes its
+ * version, and makes the operation what goes with that.  False: all is done. */
+bool tm_keep_version(struct tm_store *s, const struct tm_kept *k, enum tm_entity_type type,
+                     struct tm_op *op, const struct tm_conflict_rule *rule);
+
+/* Adds to a number in a field that keeps versions: false if it keeps none. */
+bool tm_versions_add(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                     struct tm_bytes name, int64_t delta);
+
+/* The field has these versions (none: it is gone), written under the present stamp, and becomes
+ * what the rule makes of them.  True if that changed anything; *shown is what it reads as now. */
+bool tm_versions_write(struct tm_store *s, struct tm_bytes key, struct tm_bytes name,
+                       struct tm_versions *v, const struct tm_conflict_rule *rule,
+                       struct tm_conflict_side *shown);
+
+/* The floor of the key has risen: of the versions in the shadow's field of that name. */
+void tm_versions_sink(struct tm_store *s, struct tm_bytes key, struct tm_bytes shadow_name,
+                      struct tm_op_version floor, bool too);
 
 /* ---- store_undo.c ---- */
 

@@ -28,19 +28,23 @@ struct tm_op_version tm_kept_stamp(const struct tm_store *s, const struct tm_ent
     return tm_store_stamp_of(s, field);
 }
 
+static struct tm_bytes shadow_name(struct tm_store *s, uint8_t what, struct tm_bytes name)
+{
+    uint8_t *bytes = tm_store_scratch(s, TM_SCRATCH_NAME, name.len + 1);
+    bytes[0] = what;
+    if (name.len > 0)
+        memcpy(bytes + 1, name.data, name.len);
+    return tm_bytes_of(bytes, name.len + 1);
+}
+
 struct tm_bytes tm_tomb_name(struct tm_store *s, struct tm_bytes name)
 {
-    if (s->scratch_cap < name.len + 1) {
-        size_t cap = tm_max_u64(256, 2 * (name.len + 1));
-        if (s->scratch_cap > 0)
-            tm_pool_free(&s->pool, s->scratch, s->scratch_cap);
-        s->scratch = tm_pool_alloc(&s->pool, cap);
-        s->scratch_cap = cap;
-    }
-    s->scratch[0] = TM_SHADOW_FIELD;
-    if (name.len > 0)
-        memcpy(s->scratch + 1, name.data, name.len);
-    return tm_bytes_of(s->scratch, name.len + 1);
+    return shadow_name(s, TM_SHADOW_FIELD, name);
+}
+
+struct tm_bytes tm_versions_name(struct tm_store *s, struct tm_bytes name)
+{
+    return shadow_name(s, TM_SHADOW_VERSIONS, name);
 }
 
 void tm_kept_look(const struct tm_store *s, struct tm_bytes key, struct tm_kept *k)
@@ -92,6 +96,12 @@ bool tm_is_tomb(const struct tm_entity *field)
     return name.len > 0 && name.data[0] == TM_SHADOW_FIELD;
 }
 
+bool tm_is_versions(const struct tm_entity *field)
+{
+    struct tm_bytes name = tm_entity_name(field);
+    return name.len > 0 && name.data[0] == TM_SHADOW_VERSIONS;
+}
+
 /* As one of its type: what counts is of the type of what it counts from, and later than that. */
 static struct tm_op_version stamp_of_type(const struct tm_store *s, const struct tm_entity *field)
 {
@@ -134,10 +144,11 @@ bool tm_kept_life(const struct tm_store *s, const struct tm_kept *k, enum tm_ent
         return found;
     tm_fields_first(&it, k->shadow);
     while ((f = tm_fields_next(&it)) != NULL) {
-        if (!tm_is_tomb(f))
+        if (!tm_is_tomb(f) && !tm_is_versions(f))
             continue;
-        newer(newest, tm_store_stamp_of(s, f));
-        if (!found && tm_entity_value_len(f) == 1)
+        newer(newest,
+              tm_is_tomb(f) ? tm_store_stamp_of(s, f) : tm_versions_newest(tm_entity_raw(f)));
+        if (!found && tm_entity_value_len(f) > 0)
             *type = (enum tm_entity_type)(tm_entity_raw(f).data[0] & TM_ENTITY_TYPE_MASK);
         found = true;
     }
@@ -172,12 +183,17 @@ struct cut {
     enum tm_entity_type type;
     struct tm_op_version floor;
     bool too;
+    bool renew; /* they are not deleted, but written anew under the present stamp */
     const struct tm_entity *found[16];
     unsigned count;
 };
 
 static bool is_cut(const struct cut *c, const struct tm_entity *field)
 {
+    struct tm_versions v;
+    if (c->type == TM_ENTITY_SHADOW && tm_is_versions(field))
+        return tm_versions_decode(tm_entity_raw(field), &v) &&
+               tm_versions_cut(&v, c->floor, c->too);
     if (c->type == TM_ENTITY_SHADOW && !tm_is_tomb(field))
         return false;
     int order = tm_stamp_compare(tm_kept_stamp(c->store, field), c->floor);
@@ -212,6 +228,21 @@ static const struct tm_entity *of_type(const struct tm_store *s, struct tm_bytes
     return type == TM_ENTITY_SHADOW ? tm_store_shadow(s, key) : tm_store_find(s, key);
 }
 
+static void cut_one(struct tm_store *s, struct tm_bytes key, const struct cut *c,
+                    const struct tm_entity *field)
+{
+    struct tm_value value;
+    if (c->type == TM_ENTITY_SHADOW && tm_is_versions(field)) {
+        tm_versions_sink(s, key, tm_entity_name(field), c->floor, c->too);
+    } else if (c->renew) {
+        struct tm_bytes name =
+            c->type == TM_ENTITY_STRING ? NOTHING : tm_entity_name(field); /* its key, else */
+        tm_value_of(field, &value);
+        tm_store_op(s, key, c->type, TM_OP_SET_FIELD, name, value.text);
+    } else
+        tm_store_op(s, key, c->type, TM_OP_DEL_FIELD, tm_entity_name(field), NOTHING);
+}
+
 /* A large one's fields change one by one, so a walk in slices goes on over what is left. */
 static void cut_large(struct tm_store *s, struct tm_bytes key, struct cut *c)
 {
@@ -221,7 +252,7 @@ static void cut_large(struct tm_store *s, struct tm_bytes key, struct cut *c)
         c->count = 0;
         next = tm_table_slice(&tm_entity_large(e)->fields, cursor, 1, cut_visit, c);
         for (unsigned i = 0; i < c->count; i++)
-            tm_store_op(s, key, c->type, TM_OP_DEL_FIELD, tm_entity_name(c->found[i]), NOTHING);
+            cut_one(s, key, c, c->found[i]);
         if (c->count == TM_ARRAY_LEN(c->found))
             continue;
         if ((cursor = next) == 0)
@@ -244,8 +275,19 @@ static void cut_packed(struct tm_store *s, struct tm_bytes key, struct cut *c)
         }
         if (f == NULL)
             return;
-        tm_store_op(s, key, c->type, TM_OP_DEL_FIELD, tm_entity_name(f), NOTHING);
+        cut_one(s, key, c, f);
     }
+}
+
+static void cut_fields(struct tm_store *s, struct tm_bytes key, const struct tm_entity *e,
+                       struct cut *c)
+{
+    if (tm_entity_flags(e) & TM_ENTITY_LARGE)
+        cut_large(s, key, c);
+    else if (c->type != TM_ENTITY_STRING)
+        cut_packed(s, key, c);
+    else if (c->renew && is_cut(c, e))
+        cut_one(s, key, c, e);
 }
 
 void tm_kept_cut(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
@@ -258,10 +300,8 @@ void tm_kept_cut(struct tm_store *s, struct tm_bytes key, enum tm_entity_type ty
         return;
     if (is_all_cut(&c, e))
         tm_store_op(s, key, type, TM_OP_DEL_ENTITY, NOTHING, NOTHING);
-    else if (tm_entity_flags(e) & TM_ENTITY_LARGE)
-        cut_large(s, key, &c);
-    else if (type != TM_ENTITY_STRING)
-        cut_packed(s, key, &c);
+    else
+        cut_fields(s, key, e, &c);
 }
 
 /* ---- Local changes ---- */
@@ -303,20 +343,26 @@ static void keep_other_type(struct tm_store *s, struct tm_kept *k, struct tm_op_
 }
 
 static void keep_put(struct tm_store *s, struct tm_kept *k, enum tm_entity_type type,
-                     struct tm_bytes name)
+                     struct tm_op *op)
 {
     enum tm_entity_type was;
     struct tm_op_version newest;
-    if (k->e != NULL && s->held != 0)
-        return; /* deleted before, in the same hold */
-    if (k->e == NULL)
+    struct tm_conflict_rule rule = tm_store_rule(s, k->key, op->name);
+    bool remade = k->e != NULL && s->held != 0; /* deleted before, in the same hold */
+    if (remade) {
+        k->e = k->shadow = NULL;
+    } else if (k->e == NULL && k->has_expiry) {
         keep_new_life(s, k);
-    if (tm_kept_life(s, k, &was, &newest) && was != type) {
-        keep_other_type(s, k, newest);
-        return;
+        tm_kept_look(s, k->key, k);
     }
-    if (k->shadow != NULL)
-        tm_store_del_shadow(s, k->key, tm_tomb_name(s, name));
+    if (!remade && tm_kept_life(s, k, &was, &newest) && was != type) {
+        keep_other_type(s, k, newest);
+        k->e = k->shadow = NULL;
+    }
+    if (op->code == TM_OP_SET_FIELD && tm_has_versions(s, k, op->name, &rule))
+        (void)tm_keep_version(s, k, type, op, &rule);
+    else if (k->shadow != NULL)
+        tm_store_del_shadow(s, k->key, tm_tomb_name(s, op->name));
 }
 
 /* What there is counts for as much as it reads, as of its stamp; nothing, as of what deleted it. */
@@ -349,12 +395,15 @@ void tm_keep_add(struct tm_store *s, struct tm_bytes key, enum tm_entity_type ty
 }
 
 static bool keep_del_field(struct tm_store *s, const struct tm_kept *k, enum tm_entity_type type,
-                           struct tm_bytes name)
+                           struct tm_op *op)
 {
     uint8_t was = (uint8_t)type;
-    if (k->e == NULL || tm_entity_type(k->e) != type || tm_field_find(k->e, name) == NULL)
+    struct tm_conflict_rule rule = tm_store_rule(s, k->key, op->name);
+    if (k->e == NULL || tm_entity_type(k->e) != type || tm_field_find(k->e, op->name) == NULL)
         return false;
-    tm_store_set_shadow(s, k->key, tm_tomb_name(s, name), tm_bytes_of(&was, 1));
+    if (tm_has_versions(s, k, op->name, &rule))
+        return tm_keep_version(s, k, type, op, &rule);
+    tm_store_set_shadow(s, k->key, tm_tomb_name(s, op->name), tm_bytes_of(&was, 1));
     return true;
 }
 
@@ -368,20 +417,58 @@ static void keep_expiry(struct tm_store *s, struct tm_bytes key, struct tm_op *o
     tm_store_set_shadow(s, key, EXPIRY, op->value);
 }
 
+/* ---- entity-lww ---- */
+
+/* Of a string's and a field's operation, whose bytes may lie in the entity that is written anew. */
+static void keep_bytes(struct tm_store *s, struct tm_op *op)
+{
+    uint8_t *name = tm_store_scratch(s, TM_SCRATCH_FIELD, op->name.len),
+            *value = tm_store_scratch(s, TM_SCRATCH_VALUE, op->value.len);
+    if (op->name.len > 0)
+        op->name.data = memcpy(name, op->name.data, op->name.len);
+    if (op->value.len > 0 && op->value.data != NULL)
+        op->value.data = memcpy(value, op->value.data, op->value.len);
+}
+
+/* The first local change of an entity in a record makes it all anew, so that of two entities one
+ * stands: the floor is the record's stamp, and all fields have it. */
+static void keep_whole(struct tm_store *s, struct tm_kept *k, enum tm_entity_type type,
+                       struct tm_op *op)
+{
+    uint64_t hash = tm_table_hash(k->key), ms = k->e != NULL ? tm_entity_expiry(k->e) : 0;
+    struct cut c = {.store = s, .type = type, .floor = own_stamp(s), .renew = true};
+    bool merging = s->merging, remade = k->e != NULL && s->held != 0;
+    if (s->whole == hash || remade || tm_stamp_compare(k->floor, c.floor) == 0)
+        return;
+    s->whole = hash;
+    keep_bytes(s, op);
+    tm_keep_floor_only(s, k->key, c.floor);
+    if (ms != 0)
+        tm_store_set_shadow(s, k->key, EXPIRY, tm_bytes_of(&ms, sizeof ms));
+    s->merging = true;
+    if (k->e != NULL && tm_entity_type(k->e) == type)
+        cut_fields(s, k->key, k->e, &c);
+    s->merging = merging;
+    tm_kept_look(s, k->key, k);
+}
+
 bool tm_keep(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type, struct tm_op *op)
 {
     struct tm_kept k;
     if (tm_store_sharing(s, key, TM_ORIGIN_NONE) != TM_LINK_MANY)
         return true;
     tm_kept_look(s, key, &k);
+    if (op->code != TM_OP_DEL_ENTITY && op->code != TM_OP_EXPIRE_ENTITY &&
+        tm_store_rule(s, key, op->name).rule == TM_CONFLICT_ENTITY_LWW)
+        keep_whole(s, &k, type, op);
     switch (op->code) {
     case TM_OP_SET_FIELD:
     case TM_OP_COUNTER:
     case TM_OP_COUNTER_AT:
-        keep_put(s, &k, type, op->name);
+        keep_put(s, &k, type, op);
         break;
     case TM_OP_DEL_FIELD:
-        return keep_del_field(s, &k, type, op->name);
+        return keep_del_field(s, &k, type, op);
     case TM_OP_DEL_ENTITY:
         tm_keep_floor_only(s, key, own_stamp(s));
         break;
@@ -424,6 +511,7 @@ bool tm_keep_expire(struct tm_store *s, struct tm_bytes key)
     s->merging = true;
     tm_store_stamp_derived(s);
     tm_kept_cut(s, key, type, (struct tm_op_version){since, 0}, false);
+    tm_kept_cut(s, key, TM_ENTITY_SHADOW, (struct tm_op_version){since, 0}, false);
     tm_store_op(s, key, type, TM_OP_EXPIRY, NOTHING, tm_bytes_of(&never, sizeof never));
     s->merging = false;
     tm_store_stamp(s, before.hlc, before.origin);

@@ -26,6 +26,7 @@
 #define TM_SHADOW_EXPIRY   'x' /* the register of expiry; u64 ms since 1970, 0 = does not expire */
 #define TM_SHADOW_FLUSH    'F' /* empty key: a floor for all keys that the name's rest covers */
 #define TM_SHADOW_LACKS    'l' /* empty key: uuid, u32 source partition, u64 order of a key: ask! */
+#define TM_SHADOW_VERSIONS 'v' /* and a name: of the field (storage/versions.h) */
 
 /* The origin of no cluster: of what concerns this cluster alone, or follows from other operations.
  * Such operations are never sent to another cluster. */
@@ -123,6 +124,11 @@ struct tm_conflict_found {
  *
  *   keep      how the key is shared, as far as changes of that origin go (TM_ORIGIN_NONE: this
  *             cluster's own)
+ *   rule      that of a field (an empty name: of a string) of a key that several clusters write;
+ *             NULL: field-lww
+ *   combine   what the function of a rule makes of two values (of `whole`: of two objects), a the
+ *             earlier; *out lives until the call after the next, so it may come back as a.
+ *             Anything but TM_OK: it gave no value, and the later one stands.  NULL: never does
  *   conflict  a merge found two changes that conflict, of keys that several clusters write.  Told
  *             where the record is made; if that is not committed, it may be told again.  By
  *             field-lww and entity-lww it is told at the cluster that wrote the winner, for there
@@ -134,6 +140,9 @@ struct tm_link_policy {
     void *host;
     void (*conflict)(void *host, const struct tm_conflict_found *found);
     bool (*covers)(void *host, struct tm_bytes key, struct tm_bytes floor);
+    struct tm_conflict_rule (*rule)(void *host, struct tm_bytes key, struct tm_bytes name);
+    enum tm_err (*combine)(void *host, const struct tm_conflict_rule *rule, struct tm_bytes a,
+                           struct tm_bytes b, struct tm_bytes *out);
 };
 
 /* From now on writers leave tombstones for what is shared.  Copied; NULL: nothing is shared, as in
@@ -164,7 +173,7 @@ struct tm_link_change {
     struct tm_op_version stamp;
 };
 
-/* Writes into the open record what the change leads to here, by the rule field-lww:
+/* Writes into the open record what the change leads to here, by the field's rule; field-lww:
  *
  *   - of two changes of a field the one with the later stamp stays, deletions (tombstones)
  *     included; of equal stamps, which are of one record, the one that comes later here;
@@ -172,16 +181,18 @@ struct tm_link_change {
  *     newest of the other type are gone too;
  *   - DEL_ENTITY kills what was made before it, SET_EXPIRY and PERSIST are one register;
  *   - EXPIRE_ENTITY is nothing: each cluster expires by itself; nor is EXPIRY, for the register
- * that it follows from ('x') comes with it.
+ *     that it follows from ('x') comes with it;
+ *   - where the rule keeps versions, or the key's shadow has some, they are joined (versions.h),
+ * and the field becomes what the rule makes of them.
  *
  * All clusters that got the same changes, in any order that keeps each cluster's own, hold the same
  * (tm_link_hash).  Of a key that only one cluster writes no tombstones are kept: its changes have
  * to come in order.
  *
  * To be sent are all operations of a record, with their stamps, in their order, but those of
- * TM_ORIGIN_NONE, of EXPIRE_ENTITY and EXPIRY, and on shadows those that are not SET_FIELD of 'd',
- * 'f', 'x': such a one is the same as a DEL_ENTITY, DEL_FIELD, SET_EXPIRY at another cluster, and
- * comes here as it is.
+ * TM_ORIGIN_NONE, of EXPIRE_ENTITY, EXPIRY and FOLDED, and on shadows those that are not SET_FIELD
+ * of 'd', 'f', 'x', 'v': such a one is the same as a DEL_ENTITY, DEL_FIELD, SET_EXPIRY at another
+ * cluster, or the versions of a field, and comes here as it is.
  *
  * now_ms: the wall clock, ms since 1970; 0: the time of the open record.  winner (may be NULL): if
  * LOST, the stamp it lost to.  The clock of this cluster has observed the stamp before the record
@@ -213,8 +224,19 @@ typedef void tm_link_state_fn(void *host, enum tm_entity_type type, const struct
 /* Gives the key's state (the newest; within tm_link_keys the committed) as operations that make it
  * so where they are merged, in their order, and may be merged any number of times.  Nothing if
  * nothing is known of the key. */
-void tm_link_state(const struct tm_store *s, struct tm_bytes key, tm_link_state_fn *give,
-                   void *host);
+void tm_link_state(struct tm_store *s, struct tm_bytes key, tm_link_state_fn *give, void *host);
+
+/* The latest stamp that the operation tells of, beside its own: of the versions in it. */
+uint64_t tm_link_newest(enum tm_entity_type type, const struct tm_op *op);
+
+/* Whether all that the operation tells of was made at that origin, its own stamp left aside. */
+bool tm_link_is_of(enum tm_entity_type type, const struct tm_op *op, uint64_t origin);
+
+/* Writer: forgets the past of the field's versions ('v' and its name; storage/versions.h) where all
+ * is up to that stamp, which every cluster that writes the key has applied.  False: nothing is due.
+ */
+bool tm_link_retire(struct tm_store *s, struct tm_bytes key, struct tm_bytes shadow_name,
+                    struct tm_op_version through);
 
 /* Writer: the key is gone at this cluster only: no tombstone, nothing to send to others. */
 void tm_link_evict(struct tm_store *s, struct tm_bytes key);

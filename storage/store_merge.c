@@ -1,4 +1,5 @@
-/* store_merge.c: changes that came over links, merged by field-lww.
+/* store_merge.c: changes that came over links, merged by field-lww; and by the rules that keep
+ * several versions of a field (storage/versions.h), which come in below.
  *
  * The happy path: the key is looked up with its shadow; the change is compared with what is there
  * of its field, the tombstone included; if it is later, it is written under its own stamp, and the
@@ -11,6 +12,9 @@
  * so it is stamped TM_ORIGIN_NONE and not sent on. */
 #include "storage/store_link.h"
 #include "storage/store_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 
 static const struct tm_bytes FLOOR = {(const uint8_t *)"d", 1}, EXPIRY = {(const uint8_t *)"x", 1},
                              NOTHING = {NULL, 0};
@@ -25,6 +29,7 @@ struct merge {
     bool over;              /* it lost to the expiry of its life */
     struct tm_op_version v; /* what is compared: the change's stamp, of a counter the base's */
     struct tm_op_version winner;
+    struct tm_conflict_rule rule; /* of a field that keeps versions */
 };
 
 static bool before(struct tm_op_version a, struct tm_op_version b)
@@ -53,6 +58,15 @@ static bool has_expired(const struct merge *m)
     return m->k.has_expiry && m->k.expiry_ms != 0 && m->k.expiry_ms <= m->now_ms;
 }
 
+/* It was made in a life that is over.  What the record of that expiry itself made is not told from
+ * what it made after: that expires by itself. */
+static bool is_over(struct merge *m)
+{
+    m->over = has_expired(m) && m->in->stamp.hlc < tm_kept_over(&m->k) &&
+              tm_stamp_compare(m->in->stamp, m->k.expiry) != 0;
+    return m->over;
+}
+
 /* Below the floor, or of a life that is over. */
 static bool is_dead(struct merge *m, struct tm_op_version *by)
 {
@@ -60,8 +74,7 @@ static bool is_dead(struct merge *m, struct tm_op_version *by)
     if (before(m->v, m->k.floor))
         return true;
     *by = m->k.expiry;
-    m->over = has_expired(m) && m->in->stamp.hlc < tm_kept_over(&m->k);
-    return m->over;
+    return is_over(m);
 }
 
 /* The entity expires then (0: never); under its own stamp if the register has the other. */
@@ -170,7 +183,8 @@ static bool is_known(const struct merge *m, const struct tm_entity *field)
 static void make_expire(struct merge *m)
 {
     uint64_t ms = m->k.expiry_ms;
-    if (!m->k.has_expiry || ms == 0 || has_expired(m))
+    bool same = tm_stamp_compare(m->in->stamp, m->k.expiry) == 0;
+    if (!m->k.has_expiry || ms == 0 || (has_expired(m) && !same))
         return;
     write_expiry(m, tm_store_find(m->s, m->in->key), ms);
 }
@@ -198,10 +212,103 @@ static enum tm_link_outcome merge_put(struct merge *m)
     return TM_LINK_APPLIED;
 }
 
+/* ---- Fields that keep versions ---- */
+
+static bool keeps_versions(struct merge *m)
+{
+    m->rule = tm_store_rule(m->s, m->in->key, m->name);
+    return m->many && tm_has_versions(m->s, &m->k, m->name, &m->rule);
+}
+
+/* What came is dead as far as it is below the floor, or of a life that is over. */
+static bool is_all_dead(struct merge *m, struct tm_versions *in)
+{
+    struct tm_op_version over = {tm_kept_over(&m->k), 0};
+    m->winner = m->k.floor;
+    (void)tm_versions_cut(in, m->k.floor, false);
+    if (in->count > 0 && has_expired(m) && tm_stamp_compare(m->in->stamp, m->k.expiry) != 0) {
+        (void)tm_versions_cut(in, over, false);
+        m->over = in->count == 0;
+    }
+    return in->count == 0;
+}
+
+static struct tm_conflict_side side_of(const struct tm_version *x)
+{
+    return (struct tm_conflict_side){x->stamp, x->flags & TM_VERSION_DELETED, x->value};
+}
+
+/* Each new version conflicts with each that it did not know of, and that did not know of it. */
+static void report_versions(const struct merge *m, const struct tm_versions *was,
+                            const struct tm_versions *now, const struct tm_conflict_side *shown)
+{
+    const struct tm_store *s = m->s;
+    for (unsigned i = 0; s->policy.conflict != NULL && i < now->count; i++)
+        for (unsigned k = 0; k < now->count; k++) {
+            const struct tm_version *x = &now->version[i], *y = &now->version[k];
+            bool equal = x->flags == y->flags && tm_bytes_equal(x->value, y->value);
+            if (tm_versions_know(was, x->stamp) || tm_versions_find(was, y->stamp) == NULL || equal)
+                continue;
+            if (tm_stamp_compare(x->stamp, y->stamp) > 0) {
+                const struct tm_version *later = x;
+                x = y;
+                y = later;
+            }
+            bool later = tm_conflict_later_wins(&m->rule, x, y);
+            struct tm_conflict_found found = {.key = m->in->key,
+                                              .field = m->name,
+                                              .type = now->type,
+                                              .rule = m->rule,
+                                              .winner = side_of(later ? y : x),
+                                              .loser = side_of(later ? x : y),
+                                              .result = *shown};
+            s->policy.conflict(s->policy.host, &found);
+        }
+}
+
+static enum tm_link_outcome merge_versions(struct merge *m, struct tm_versions *in)
+{
+    struct tm_versions was, now;
+    struct tm_conflict_side shown;
+    if (is_all_dead(m, in))
+        return TM_LINK_LOST;
+    m->v = in->version[in->count - 1].stamp;
+    if (!wins_type(m))
+        return TM_LINK_LOST;
+    (void)tm_versions_cut(in, m->k.floor, false);
+    tm_versions_load(m->s, &m->k, m->in->type, m->name, &was);
+    now = was;
+    bool changed = tm_versions_join(&now, in), makes = m->k.e == NULL;
+    bool foreign = m->in->stamp.origin != m->s->own.origin;
+    stamp(m);
+    if (changed && foreign && now.count > 1) {
+        shown = tm_versions_fold(&now, &m->rule, &m->s->policy);
+        report_versions(m, &was, &now, &shown);
+    }
+    changed |= tm_versions_write(m->s, m->in->key, m->name, &now, &m->rule, &shown);
+    if (makes && tm_store_find(m->s, m->in->key) != NULL)
+        make_expire(m);
+    return changed ? TM_LINK_APPLIED : TM_LINK_KNOWN;
+}
+
+/* What came without versions is one. */
+static enum tm_link_outcome merge_version(struct merge *m, uint32_t flags, struct tm_bytes value)
+{
+    struct tm_versions in = {.type = m->in->type, .count = 1};
+    in.version[0] = (struct tm_version){m->in->stamp, flags, value};
+    return merge_versions(m, &in);
+}
+
 static enum tm_link_outcome merge_counter(struct merge *m)
 {
     struct tm_counter_at at;
     memcpy(&at, m->in->op->value.data, sizeof at);
+    if (keeps_versions(m)) { /* its source does not know of the rule yet */
+        char text[24];
+        int64_t sum = (int64_t)((uint64_t)at.base_value + (uint64_t)at.component.total);
+        int len = snprintf(text, sizeof text, "%" PRId64, sum);
+        return merge_version(m, 0, tm_bytes_of(text, (size_t)len));
+    }
     m->v = (struct tm_op_version){at.base_hlc, at.base_origin};
     return merge_put(m);
 }
@@ -258,6 +365,22 @@ static enum tm_link_outcome merge_expiry(struct merge *m, uint64_t ms)
     return lacks ? TM_LINK_LACKS : TM_LINK_APPLIED;
 }
 
+/* Bytes from outside: a record of this cluster's has to be sound. */
+static enum tm_link_outcome merge_shadow_versions(struct merge *m, struct tm_link_change *in)
+{
+    struct tm_versions v;
+    if (!tm_versions_decode(in->op->value, &v))
+        return TM_LINK_KNOWN;
+    m->name = tm_bytes_of(in->op->name.data + 1, in->op->name.len - 1);
+    for (unsigned i = 0; i < v.count; i++)
+        if ((v.type == TM_ENTITY_SET && v.version[i].value.len > 0) ||
+            (v.type == TM_ENTITY_STRING && m->name.len > 0))
+            return TM_LINK_KNOWN;
+    in->type = v.type;
+    m->rule = tm_store_rule(m->s, in->key, m->name);
+    return merge_versions(m, &v);
+}
+
 /* A field of the key's shadow at another cluster. */
 static enum tm_link_outcome merge_shadow(struct merge *m, struct tm_link_change *in)
 {
@@ -275,7 +398,10 @@ static enum tm_link_outcome merge_shadow(struct merge *m, struct tm_link_change 
             return TM_LINK_KNOWN;
         in->type = (enum tm_entity_type)op->value.data[0];
         m->name = tm_bytes_of(op->name.data + 1, op->name.len - 1);
-        return merge_del_field(m, true);
+        return keeps_versions(m) ? merge_version(m, TM_VERSION_DELETED, NOTHING)
+                                 : merge_del_field(m, true);
+    case TM_SHADOW_VERSIONS:
+        return merge_shadow_versions(m, in);
     default:
         return TM_LINK_KNOWN;
     }
@@ -287,12 +413,14 @@ static enum tm_link_outcome merge_op(struct merge *m, struct tm_link_change *in)
         return merge_shadow(m, in);
     switch (in->op->code) {
     case TM_OP_SET_FIELD:
+        return keeps_versions(m) ? merge_version(m, 0, in->op->value) : merge_put(m);
     case TM_OP_COUNTER:
         return merge_put(m);
     case TM_OP_COUNTER_AT:
         return merge_counter(m);
     case TM_OP_DEL_FIELD:
-        return merge_del_field(m, false);
+        return keeps_versions(m) ? merge_version(m, TM_VERSION_DELETED, NOTHING)
+                                 : merge_del_field(m, false);
     case TM_OP_DEL_ENTITY:
         return merge_floor(m, true);
     case TM_OP_SET_EXPIRY:
@@ -301,6 +429,7 @@ static enum tm_link_outcome merge_op(struct merge *m, struct tm_link_change *in)
         return merge_expiry(m, 0);
     case TM_OP_EXPIRE_ENTITY:
     case TM_OP_EXPIRY:
+    case TM_OP_FOLDED:
     case TM_OP_MERGED:
     case TM_OP_STAMPED:
         break;
@@ -330,6 +459,7 @@ static void report(const struct merge *m)
     struct tm_conflict_found found = {.key = m->in->key,
                                       .field = m->name,
                                       .type = m->in->type,
+                                      .rule = tm_store_rule(m->s, m->in->key, m->name),
                                       .winner = {.stamp = m->winner, .deleted = true},
                                       .loser = {.stamp = m->in->stamp, .deleted = true}};
     if (!is_reported(m))

@@ -70,6 +70,31 @@ static bool outlived(const struct tm_store *s, const struct tm_kept *k, struct t
     return f != NULL && tm_stamp_compare(tm_kept_stamp(s, f), tomb) >= 0;
 }
 
+/* Versions that say no more than the field or a tombstone does count as these. */
+static uint64_t hash_versions(uint64_t hash, const struct tm_entity *f, struct tm_op_version floor)
+{
+    struct tm_versions v;
+    struct tm_bytes name = tm_entity_name(f);
+    uint64_t sum = 0;
+    uint8_t type;
+    if (!tm_versions_decode(tm_entity_raw(f), &v))
+        return 0;
+    (void)tm_versions_cut(&v, floor, false);
+    type = (uint8_t)v.type;
+    name = tm_bytes_of(name.data + 1, name.len - 1);
+    if (v.count > 0 && tm_versions_plain(&v))
+        return v.version[0].flags & TM_VERSION_DELETED
+                   ? hash_part(hash, TM_SHADOW_FIELD, 0, name, tm_bytes_of(&type, 1),
+                               v.version[0].stamp)
+                   : 0;
+    for (unsigned i = 0; i < v.count; i++)
+        sum += hash_part(hash, TM_SHADOW_VERSIONS, type << 4 | v.version[i].flags, name,
+                         v.version[i].value, v.version[i].stamp);
+    for (unsigned i = 0; i < v.past_count; i++)
+        sum += hash_part(hash, TM_SHADOW_VERSIONS, 15, name, NOTHING, v.past[i]);
+    return sum;
+}
+
 static uint64_t hash_tombs(const struct tm_store *s, uint64_t hash, const struct tm_kept *k,
                            struct tm_op_version floor)
 {
@@ -80,6 +105,8 @@ static uint64_t hash_tombs(const struct tm_store *s, uint64_t hash, const struct
     while ((f = tm_fields_next(&it)) != NULL) {
         struct tm_op_version v = tm_store_stamp_of(s, f);
         struct tm_bytes name = tm_entity_name(f);
+        if (tm_is_versions(f))
+            sum += hash_versions(hash, f, floor);
         if (!tm_is_tomb(f) || tm_stamp_compare(v, floor) <= 0)
             continue;
         name = tm_bytes_of(name.data + 1, name.len - 1);
@@ -197,7 +224,8 @@ uint64_t tm_link_keys(struct tm_store *s, uint64_t from, uint64_t to, unsigned w
 /* ---- Sending ---- */
 
 struct giving {
-    const struct tm_store *store;
+    struct tm_store *store;
+    const struct tm_kept *k;
     tm_link_state_fn *give;
     void *host;
 };
@@ -225,6 +253,9 @@ static void give_field(const struct giving *g, enum tm_entity_type type, const s
                        struct tm_bytes name)
 {
     struct tm_value value;
+    const struct tm_entity *shadow = g->k->shadow;
+    if (shadow != NULL && tm_field_find(shadow, tm_versions_name(g->store, name)) != NULL)
+        return; /* it follows from them */
     if (tm_is_based(f)) {
         give_counter(g, type, f, name);
         return;
@@ -256,13 +287,15 @@ static void give_tombs(const struct giving *g, const struct tm_entity *shadow)
         if (tm_is_tomb(f))
             give(g, TM_ENTITY_SHADOW, TM_OP_SET_FIELD, tm_entity_name(f), tm_entity_raw(f),
                  tm_store_stamp_of(g->store, f));
+        else if (tm_is_versions(f))
+            give(g, TM_ENTITY_SHADOW, TM_OP_SET_FIELD, tm_entity_name(f), tm_entity_raw(f),
+                 tm_versions_newest(tm_entity_raw(f)));
 }
 
-void tm_link_state(const struct tm_store *s, struct tm_bytes key, tm_link_state_fn *visit,
-                   void *host)
+void tm_link_state(struct tm_store *s, struct tm_bytes key, tm_link_state_fn *visit, void *host)
 {
-    struct giving g = {s, visit, host};
     struct tm_kept k;
+    struct giving g = {s, &k, visit, host};
     uint64_t expiry;
     tm_kept_look(s, key, &k);
     if (has_floor(&k))

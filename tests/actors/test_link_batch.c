@@ -209,7 +209,8 @@ static void what_clusters_keep_to_themselves_stays(void)
     open_batch(&everything, &whole);
     begin(TM_RECORD_EFFECT, 1);
     op("", TM_ENTITY_SHADOW, TM_OP_SET_FIELD, "p", "position", 8);
-    op("k", TM_ENTITY_SHADOW, TM_OP_SET_FIELD, "vx", "", 0);
+    op("k", TM_ENTITY_SHADOW, TM_OP_SET_FIELD, "ox", "", 0);
+    op("k", TM_ENTITY_HASH, TM_OP_FOLDED, "x", "made", 4);
     op("k", TM_ENTITY_SHADOW, TM_OP_DEL_FIELD, "fx", "", 0);
     stamp("k", 3, TM_ORIGIN_NONE);
     set("k", "derived");

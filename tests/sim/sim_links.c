@@ -388,7 +388,7 @@ static void with_faults(struct run *r)
 /* ---- the end ---- */
 
 /* The key's store where it is led; NULL: nobody leads. */
-static const struct tm_store *store_of(struct tm_sim *sim, const char *key)
+static struct tm_store *store_of(struct tm_sim *sim, const char *key)
 {
     const struct tm_sim_config *c = tm_sim_config_of(sim);
     uint32_t id = tm_partition_of_slot(tm_slot_of_key(tm_bytes_str(key)), c->partitions);
@@ -413,7 +413,7 @@ static void tell_op(void *host, enum tm_entity_type type, const struct tm_op *op
 static void tell_key(struct run *r, unsigned cluster, const char *key)
 {
     struct tm_sim *sim = tm_sim_world_cluster(r->w, cluster);
-    const struct tm_store *s = store_of(sim, key);
+    struct tm_store *s = store_of(sim, key);
     tm_sim_say(sim, "%s at %s:", key, tm_sim_world_name(cluster));
     if (s != NULL)
         tm_link_state(s, tm_bytes_str(key), tell_op, sim);

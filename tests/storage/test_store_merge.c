@@ -5,7 +5,7 @@
 #include "runtime/hash.h"
 #include "storage/arena.h"
 #include "storage/entity.h"
-#include "storage/store_link.h"
+#include "storage/versions.h"
 #include "test.h"
 
 enum { CLUSTERS = 4, KEYS = 5, FIELDS = 6, MANY_FIELDS = 90, LOG_MAX = 4096 };
@@ -23,11 +23,52 @@ static struct tm_arena arena;
 static struct cluster clusters[CLUSTERS];
 static unsigned count;
 static uint64_t seed, now_ms, buffer[TM_KIB(512) / 8], lost, lacking, flushes;
+static uint64_t combined, conflicts;
+static bool ruled; /* some fields have other rules than field-lww */
 
 static uint64_t rnd(uint64_t n)
 {
     seed = tm_hash64(&seed, 8, 78);
     return seed % n;
+}
+
+/* Rules by field's name; of the second key, by entity. */
+static struct tm_conflict_rule rule_of(void *host, struct tm_bytes key, struct tm_bytes name)
+{
+    const struct cluster *c = host;
+    struct tm_conflict_rule rule = {.rule = TM_CONFLICT_FIELD_LWW};
+    unsigned n = name.len > 1 ? (unsigned)(name.data[1] - '0') : 3 + key.data[5] % 4u;
+    if (!ruled)
+        return rule;
+    if (key.data[5] == '1') {
+        rule.rule = TM_CONFLICT_ENTITY_LWW;
+        return rule;
+    }
+    rule.rule = n == 0   ? TM_CONFLICT_FIELD_LWW
+                : n == 1 ? TM_CONFLICT_HOME
+                : n == 2 ? TM_CONFLICT_MAX
+                : n == 3 ? TM_CONFLICT_MIN
+                : n == 4 ? TM_CONFLICT_FUNCTION
+                         : TM_CONFLICT_SET;
+    rule.home = rule.rule == TM_CONFLICT_HOME && c == &clusters[0];
+    return rule;
+}
+
+/* Commutative, and not associative. */
+static enum tm_err combine(void *host, const struct tm_conflict_rule *rule, struct tm_bytes a,
+                           struct tm_bytes b, struct tm_bytes *out)
+{
+    static char text[2][24];
+    static unsigned turn;
+    int64_t x = 0, y = 0;
+    (void)host;
+    (void)rule;
+    (void)tm_value_int(a, &x);
+    (void)tm_value_int(b, &y);
+    turn ^= 1;
+    *out = tm_bytes_of(text[turn], (size_t)snprintf(text[turn], 24, "%" PRId64, (x + y) / 2));
+    combined++;
+    return TM_OK;
 }
 
 static enum tm_link_sharing all_is_shared(void *host, struct tm_bytes key, uint64_t origin)
@@ -36,6 +77,13 @@ static enum tm_link_sharing all_is_shared(void *host, struct tm_bytes key, uint6
     (void)key;
     (void)origin;
     return TM_LINK_MANY;
+}
+
+static void count_conflict(void *host, const struct tm_conflict_found *found)
+{
+    (void)host;
+    conflicts++;
+    CU_ASSERT(tm_stamp_compare(found->winner.stamp, found->loser.stamp) != 0);
 }
 
 static struct tm_bytes key_name(unsigned k)
@@ -54,8 +102,12 @@ static struct tm_bytes field_name(unsigned k)
 
 static void open_cluster(unsigned i)
 {
-    const struct tm_link_policy policy = {all_is_shared, NULL};
     struct cluster *c = &clusters[i];
+    const struct tm_link_policy policy = {.keep = all_is_shared,
+                                          .host = c,
+                                          .conflict = count_conflict,
+                                          .rule = rule_of,
+                                          .combine = combine};
     *c = (struct cluster){.origin = 100 + rnd(1000) * CLUSTERS + i, .hlc = 1};
     c->ahead = rnd(2) ? 0 : rnd(50);
     c->store = tm_store_new(&arena, 1);
@@ -215,8 +267,9 @@ static void write_some(struct cluster *c, uint64_t ttl)
 static bool is_sent(const struct tm_change *ch, const struct tm_op *op)
 {
     if (ch->type != TM_ENTITY_SHADOW)
-        return op->code != TM_OP_EXPIRE_ENTITY && op->code != TM_OP_EXPIRY;
-    return op->code == TM_OP_SET_FIELD && strchr("dfx", op->name.data[0]) != NULL;
+        return op->code != TM_OP_EXPIRE_ENTITY && op->code != TM_OP_EXPIRY &&
+               op->code != TM_OP_FOLDED;
+    return op->code == TM_OP_SET_FIELD && strchr("dfxv", op->name.data[0]) != NULL;
 }
 
 static void merge(struct cluster *to, struct tm_bytes key, enum tm_entity_type type,
@@ -308,6 +361,21 @@ static void follow(struct cluster *c)
 
 /* ---- Comparing ---- */
 
+static void show_versions(struct tm_bytes name, struct tm_bytes bytes)
+{
+    struct tm_versions v;
+    if (name.len == 0 || name.data[0] != 'v' || !tm_versions_decode(bytes, &v))
+        return;
+    for (unsigned i = 0; i < v.past_count; i++)
+        printf("          past %" PRIu64 ".%" PRIu64 " of %" PRIu64 "\n", v.past[i].hlc >> 16,
+               v.past[i].hlc & 0xffff, v.past[i].origin);
+    for (unsigned i = 0; i < v.count; i++)
+        printf("          version %" PRIu64 ".%" PRIu64 " of %" PRIu64 ": %u %.*s\n",
+               v.version[i].stamp.hlc >> 16, v.version[i].stamp.hlc & 0xffff,
+               v.version[i].stamp.origin, v.version[i].flags, (int)v.version[i].value.len,
+               v.version[i].value.data);
+}
+
 static void show(const char *what, const struct tm_entity *e, const struct tm_store *s)
 {
     if (e == NULL) {
@@ -329,6 +397,7 @@ static void show(const char *what, const struct tm_entity *e, const struct tm_st
     tm_field_first(&it, e);
     while (tm_field_next(&it, &name, &v)) {
         (void)tm_store_field_stamp(s, e, name, &at);
+        show_versions(name, v.text);
         printf("        %.*s = %.*s at %" PRIu64 ".%" PRIu64 " of %" PRIu64 "\n", (int)name.len,
                name.data, v.text.len == 8 ? 1 : (int)v.text.len, v.text.data, at.hlc >> 16,
                at.hlc & 0xffff, at.origin);
@@ -449,10 +518,10 @@ static void settle(void)
         expire_due(&clusters[i]);
 }
 
-static void the_order_of_arrival_does_not_matter(void)
+static void arrive_in_any_order(void)
 {
     seed = tm_test_seed();
-    lost = lacking = 0;
+    lost = lacking = flushes = conflicts = combined = 0;
     for (unsigned round = 0; round < 400; round++) {
         uint64_t started = seed;
         run(rnd(8) ? 60 : 400, 1000000, 2);
@@ -468,7 +537,23 @@ static void the_order_of_arrival_does_not_matter(void)
         end_run();
         lacking = 0;
     }
-    CU_ASSERT(lost > 1000 && flushes > 100);
+    CU_ASSERT(flushes > 100);
+}
+
+static void the_order_of_arrival_does_not_matter(void)
+{
+    ruled = false;
+    arrive_in_any_order();
+    CU_ASSERT(lost > 1000);
+    CU_ASSERT(conflicts > 1000);
+}
+
+static void nor_does_it_by_other_rules(void)
+{
+    ruled = true;
+    arrive_in_any_order();
+    CU_ASSERT(conflicts > 1000);
+    CU_ASSERT(combined > 20);
 }
 
 /* Here entities expire at one cluster before it knows that another gave them more time. */
@@ -477,6 +562,7 @@ static void states_sent_both_ways_make_equal_what_expiry_tore_apart(void)
     seed = tm_test_seed();
     lost = lacking = 0;
     for (unsigned round = 0; round < 300; round++) {
+        ruled = round % 2 != 0;
         run(rnd(8) ? 60 : 300, 40, 20);
         deliver_all();
         now_ms += 200; /* by all clocks what was to expire has */
@@ -495,6 +581,7 @@ static void states_sent_both_ways_make_equal_what_expiry_tore_apart(void)
 
 static const struct tm_test tests[] = {
     TM_TEST(the_order_of_arrival_does_not_matter),
+    TM_TEST(nor_does_it_by_other_rules),
     TM_TEST(states_sent_both_ways_make_equal_what_expiry_tore_apart),
 };
 
