@@ -358,8 +358,11 @@ void tm_link_in_tick(struct tm_link_in *in)
     unsigned block;
     for (unsigned b = 0; b < TM_LINK_IN_BUCKETS; b++)
         for (struct tm_link_in_stream *s = in->bucket[b]; s != NULL; s = s->next)
-            if (s->lacks && in->c.ops->leads(in->c.host, s->target, &block))
-                tm_link_in_ask_lacks(in, s);
+            if (in->c.ops->leads(in->c.host, s->target, &block)) {
+                if (s->lacks)
+                    tm_link_in_ask_lacks(in, s);
+                tm_link_in_purge(in, s);
+            }
 }
 
 bool tm_link_in_turn(struct tm_link_in *in)

@@ -35,6 +35,9 @@ struct tm_link_from {
     uint64_t adopted;   /* an incarnation that may take the place of the one before; 0: none */
     uint64_t rewind;    /* positions stored before that stamp are forgotten; 0: none */
     bool paused;
+    bool purge;   /* what the filter does not ship any more is evicted */
+    bool transit; /* the source ships also what others wrote */
+    uint64_t own; /* this cluster's incarnation */
     const void *host;
     /* By residency: entities of that type may be here. */
     bool (*may_enter)(const void *host, struct tm_bytes type);
@@ -102,7 +105,8 @@ bool tm_link_in_turn(struct tm_link_in *in);
  * stand by it. */
 void tm_link_in_changed(struct tm_link_in *in, unsigned site);
 
-/* What was asked for and did not come is asked for again; some ten times a second. */
+/* What was asked for and did not come is asked for again, and some of what is to be purged goes;
+ * some ten times a second. */
 void tm_link_in_tick(struct tm_link_in *in);
 
 /* Partition t is not led here any more: what was under way is forgotten. */

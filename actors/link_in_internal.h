@@ -4,7 +4,8 @@
  *   link_in_take.c   what a batch brings: whether it may, and into the store
  *   link_in_sweep.c  batches that begin with a flush
  *   link_in_sync.c   resynchronisation: ranges and states
- *   link_in_lacks.c  what expired here too soon */
+ *   link_in_lacks.c  what expired here too soon
+ *   link_in_purge.c  what the filter does not ship any more */
 #ifndef TM_ACTORS_LINK_IN_INTERNAL_H
 #define TM_ACTORS_LINK_IN_INTERNAL_H
 
@@ -51,7 +52,8 @@ struct tm_link_in_stream {
     uint32_t refused; /* for this reason the last time: said once */
     bool lacks;       /* the partition may have notes of what the source is to be asked for */
     uint64_t ask_at;
-    uint64_t held; /* the stamp that the clock does not let in yet; 0: none */
+    uint64_t held;         /* the stamp that the clock does not let in yet; 0: none */
+    uint64_t purge_cursor; /* orders below were looked at */
 };
 
 struct tm_link_in {
@@ -171,5 +173,10 @@ void tm_link_in_lacks_told(struct tm_store *store, const struct tm_link_from *fr
 
 /* Asks for what is noted, if that is due. */
 void tm_link_in_ask_lacks(struct tm_link_in *in, struct tm_link_in_stream *s);
+
+/* ---- link_in_purge.c ---- */
+
+/* Evicts some of what a narrower filter left behind, if there may be any. */
+void tm_link_in_purge(struct tm_link_in *in, struct tm_link_in_stream *s);
 
 #endif

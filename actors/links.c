@@ -318,31 +318,6 @@ void tm_links_tick(struct tm_links *l)
     renew(l);
     tm_links_forget_reads(l, NULL);
     tm_link_in_tick(l->in);
+    tm_links_look_back(l);
     tm_links_publish(l);
-}
-
-/* ---- what others ask ---- */
-
-uint64_t tm_links_retain(struct tm_links *l, const struct tm_partition *p, uint64_t until)
-{
-    struct tm_links_slot *slot = tm_links_slot_of(l, p->id);
-    const struct tm_wal *wal = tm_log_set_wal(l->shard->logs);
-    uint64_t least = until, bound = l->shard->options.wal_bytes / 8 * 3;
-    if (slot == NULL || slot->p != p)
-        return until;
-    for (unsigned i = 0; i < TM_LINKS_MAX; i++) {
-        if (!l->out[i].used)
-            continue;
-        /* A follower keeps as much as it may, for the day when it leads. */
-        uint64_t needs = slot->count == 0 ? 0 : until;
-        for (unsigned k = 0; k < slot->count; k++)
-            if (slot->out[k].link == &l->out[i].outlet) {
-                tm_link_out_move(&slot->out[k], until);
-                needs = tm_min_u64(needs, tm_link_out_needs(&slot->out[k]));
-            }
-        uint64_t bytes = tm_min_u64(bound, l->out[i].max_backlog_bytes);
-        uint64_t most = tm_log_last_below(p->log, tm_wal_segment_back(wal, bytes));
-        least = tm_min_u64(least, tm_max_u64(needs, most));
-    }
-    return least;
 }

@@ -2,6 +2,7 @@
  *
  *   links.c       life, turns; which streams there are
  *   links_plan.c  what the directory says of links, for out and in
+ *   links_backlog.c  how much of the log they keep
  *   links_log.c   the source partitions' logs, as link_out reads them
  *   links_show.c  counters and INFO
  *   links_tell.c  TIDEMILL LINKS
@@ -19,6 +20,13 @@
 #define TM_LINKS_READ_BYTES TM_MIB(1)
 #define TM_LINKS_CAME       8192 /* changes that are remembered where they come by several ways */
 
+#define TM_LINKS_AGES 17
+
+/* Which segment was the current one then; 0: none yet. */
+struct tm_links_age {
+    uint64_t at, segment;
+};
+
 /* A link out. */
 struct tm_links_out {
     struct tm_links *links;
@@ -29,7 +37,11 @@ struct tm_links_out {
     bool seen;     /* by the look at the plan that is under way */
     bool used;
     char target[TM_LINK_NAME_MAX + 1];
-    uint64_t max_backlog_bytes;
+    uint64_t max_backlog_bytes, max_backlog_ns;
+    bool rejects, full; /* past its backlog it refuses writes; it is past it */
+    uint64_t aged;      /* segments before this one are older than the backlog may be */
+    struct tm_links_age age[TM_LINKS_AGES]; /* a ring: which segment was the current one when */
+    unsigned age_at;
     struct tm_link_outlet outlet;
 };
 
@@ -106,6 +118,12 @@ struct tm_links_slot *tm_links_slot_of(struct tm_links *l, uint32_t id);
 
 /* Gives up what was read for that slot, or for all that did not ask for long (NULL). */
 void tm_links_forget_reads(struct tm_links *l, const struct tm_links_slot *slot);
+
+/* How many bytes of this worker's log may be kept for the link. */
+uint64_t tm_links_backlog_bytes(const struct tm_links *l, const struct tm_links_out *o);
+
+/* Looks at how old segments are, and whether a backlog is full; some ten times a second. */
+void tm_links_look_back(struct tm_links *l);
 
 /* Shows in the counters, and on the node's board, how things stand. */
 void tm_links_publish(struct tm_links *l);

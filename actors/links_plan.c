@@ -6,6 +6,7 @@
 #include "actors/router.h"
 #include "runtime/hash.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 /* ---- out ---- */
@@ -110,6 +111,13 @@ static bool take_out(struct tm_links *l, const struct tm_link_plan *plan, unsign
     o->link = link;
     o->seen = true;
     o->max_backlog_bytes = (uint64_t)plan->out[link].options.max_backlog_bytes;
+    if (fresh && tm_links_backlog_bytes(l, o) < o->max_backlog_bytes)
+        tm_ctx_log(l->ctx, TM_LOG_INFO, "link_backlog_bound",
+                   "target=%s bytes=%" PRIu64 " max_backlog_bytes=%" PRIu64
+                   " text=\"three eighths of --wal-bytes are all that a link may keep\"",
+                   target, tm_links_backlog_bytes(l, o), o->max_backlog_bytes);
+    o->max_backlog_ns = TM_SECONDS((uint64_t)plan->out[link].options.max_backlog_age);
+    o->rejects = plan->out[link].options.backlog_full == TM_LINK_FULL_REJECT;
     struct tm_link_outlet *t = &o->outlet;
     t->ctx = l->ctx;
     t->ops = &tm_links_out_ops;
@@ -158,16 +166,20 @@ static void take_in(struct tm_links *l, const struct tm_link_plan *plan, unsigne
     const struct tm_link_operator *said = &plan->in[link].said;
     memcpy(uuid, f->from.uuid, sizeof uuid);
     *f = (struct tm_links_from){.links = l, .plan = plan, .link = link, .used = true};
-    f->from = (struct tm_link_from){.source = tm_link_way_site(l->way, (unsigned)site)->name,
-                                    .skew_ms = (uint64_t)plan->in[link].options.max_clock_skew_ms,
-                                    .released = said->released,
-                                    .adopted = said->adopted,
-                                    .rewind = said->rewind,
-                                    .paused = said->paused != 0,
-                                    .host = f,
-                                    .may_enter = in_may_enter,
-                                    .ships = in_ships,
-                                    .filter = filter_hash(plan, &plan->in[link])};
+    f->from =
+        (struct tm_link_from){.source = tm_link_way_site(l->way, (unsigned)site)->name,
+                              .skew_ms = (uint64_t)plan->in[link].options.max_clock_skew_ms,
+                              .released = said->released,
+                              .adopted = said->adopted,
+                              .rewind = said->rewind,
+                              .paused = said->paused != 0,
+                              .purge = plan->in[link].options.on_narrow == TM_LINK_NARROW_PURGE,
+                              .transit = plan->in[link].options.forward == TM_LINK_FORWARD_TRANSIT,
+                              .own = l->shard->env.origin,
+                              .host = f,
+                              .may_enter = in_may_enter,
+                              .ships = in_ships,
+                              .filter = filter_hash(plan, &plan->in[link])};
     memcpy(f->from.uuid, uuid, sizeof uuid);
     if (said->rewind != before.rewind || said->released != before.released ||
         f->from.paused != before.paused)

@@ -83,6 +83,10 @@ static const char *why(const struct tm_shard *s, const char *target,
     const char *refusal = site >= 0 ? tm_link_way_refusal(s->way, (unsigned)site) : NULL;
     if (refusal != NULL)
         return refusal;
+    for (unsigned i = 0; s->link_streams != NULL && i < TM_LINKS_MAX; i++)
+        if (s->link_streams->out[i].used && s->link_streams->out[i].full &&
+            strcmp(s->link_streams->out[i].target, target) == 0)
+            return "BACKLOGFULL";
     return f->why == 0 ? "" : tm_link_refusal_name((unsigned)f->why);
 }
 

@@ -70,6 +70,7 @@ struct tm_partition_env {
     unsigned node_count;
     bool eventual;      /* consistency; not of partitions that are strong always */
     bool out_of_memory; /* --memory-limit is reached: the worker looks now and then */
+    bool backlog_full;  /* a link's backlog is, and it refuses writes then (links_backlog.c) */
 
     struct tm_resp_writer reply; /* of the evaluation under way */
     uint64_t reply_bytes;        /* of evaluations in this turn; the worker begins anew each turn */

@@ -261,6 +261,10 @@ static void run_write(struct tm_partition *p, struct tm_place from, const struct
     enum tm_err e = room_for(p, rq);
     if (e == TM_OK && (flags & TM_CMD_DENYOOM) != 0 && p->env->out_of_memory)
         e = TM_ERR_NOMEM;
+    if (e == TM_OK && p->env->backlog_full) {
+        tm_counter_add(p->env->ctx->counters, TM_COUNTER_link_writes_refused, 1);
+        e = TM_ERR_BACKLOG;
+    }
     if (e == TM_OK && !tm_partition_may_pend(p))
         e = TM_ERR_NOMEM;
     if (e != TM_OK) {

@@ -202,6 +202,9 @@ static const char *refusal_text(enum tm_err err)
         return "MISCONF the disk of the partition's leader failed: nothing was done";
     case TM_ERR_NOREPLICAS:
         return "NOREPLICAS Not enough good replicas to write.";
+    case TM_ERR_BACKLOG:
+        return "BACKLOGFULL a linked cluster lags by more than maxBacklogBytes or maxBacklogAge: "
+               "nothing was done, see INFO links";
     default:
         return "CLUSTERDOWN the partition has no leader: nothing was done, try again";
     }

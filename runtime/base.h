@@ -38,7 +38,8 @@
     X(NOTLEADER, "another node leads this partition")                                              \
     X(PERMISSION, "not permitted: check the limits and rights of this user")                       \
     X(NOREPLICAS, "too few copies are in sync: bring the other nodes back")                        \
-    X(NOFOLDER, "is a file where a folder is needed, or a folder where a file is needed")
+    X(NOFOLDER, "is a file where a folder is needed, or a folder where a file is needed")          \
+    X(BACKLOG, "a linked cluster lags by more than its backlog may be: bring it back")
 
 enum tm_err {
 #define X(name, text) TM_ERR_##name,

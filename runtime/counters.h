@@ -88,6 +88,8 @@
     X(link_resync_keys, COUNT, "keys", "keys whose state was sent by it")                          \
     X(link_lacks, COUNT, "changes", "that gave more time to entities which had expired here")      \
     X(link_lacks_answered, COUNT, "keys", "keys whose state a target asked for and was sent")      \
+    X(link_purged, COUNT, "keys", "evicted because a narrower filter ships them no more")          \
+    X(link_writes_refused, COUNT, "writes", "refused because a link's backlog was full")           \
     X(link_residency_kept, COUNT, "types", "times a batch was without a type that must not leave") \
     X(link_lag_records, GAUGE, "records", "records that targets of links do not have yet")         \
     X(link_lag_bytes, GAUGE, "bytes", "bytes of these, about")                                     \

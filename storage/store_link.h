@@ -25,6 +25,7 @@
 #define TM_SHADOW_FIELD    'f' /* and a name: the field was deleted; u8 type it was of */
 #define TM_SHADOW_EXPIRY   'x' /* the register of expiry; u64 ms since 1970, 0 = does not expire */
 #define TM_SHADOW_FLUSH    'F' /* empty key: a floor for all keys that the name's rest covers */
+#define TM_SHADOW_NARROWED 'N' /* empty key: uuid, u32 source partition; u64 filter purged by */
 #define TM_SHADOW_LACKS    'l' /* empty key: uuid, u32 source partition, u64 order of a key: ask! */
 #define TM_SHADOW_VERSIONS 'v' /* and a name: of the field (storage/versions.h) */
 

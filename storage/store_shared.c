@@ -298,7 +298,7 @@ void tm_link_state(struct tm_store *s, struct tm_bytes key, tm_link_state_fn *vi
     struct giving g = {s, &k, visit, host};
     uint64_t expiry;
     tm_kept_look(s, key, &k);
-    if (has_floor(&k))
+    if (has_floor(&k) && !k.flushed)
         give(&g, TM_ENTITY_SHADOW, TM_OP_SET_FIELD, FLOOR, NOTHING, k.floor);
     if (k.has_expiry)
         give(&g, TM_ENTITY_SHADOW, TM_OP_SET_FIELD, EXPIRY,

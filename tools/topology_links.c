@@ -176,8 +176,6 @@ static const struct {
     const char *instead;
 } unbuilt[] = {
     {TM_LINK_OPTION_mode, TM_LINK_SYNC, "a write gets its OK from the source alone"},
-    {TM_LINK_OPTION_on_narrow, TM_LINK_NARROW_PURGE, "the target keeps what it has"},
-    {TM_LINK_OPTION_backlog_full, TM_LINK_FULL_REJECT, "local writes go on"},
     {TM_LINK_OPTION_fabric, TM_LINK_DPDK, "the link runs over tcp"},
 };
 

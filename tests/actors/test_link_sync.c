@@ -286,6 +286,68 @@ static void a_wider_filter_brings_what_was_left_out_and_a_narrower_one_takes_not
     lw_free(w);
 }
 
+static uint64_t keys_at_target(struct lw *w)
+{
+    uint64_t n = 0;
+    for (uint32_t t = 0; t < w->targets; t++)
+        n += tm_store_count(w->target[t].store);
+    return n;
+}
+
+static void narrow(struct lw *w)
+{
+    w->from.filter = 2;
+    w->from.ships = ships_items;
+    ship_by(w, ships_items, 2);
+}
+
+/* What clients of the target wrote stays; nothing of that goes to the source, nor comes back. */
+static void a_narrower_filter_purges_where_it_is_told_to(void)
+{
+    struct lw *w = world(5, 2, 3);
+    w->outlet.backfill = true;
+    w->from.filter = 1;
+    ship_by(w, lw_ships, 1);
+    fill(w, 0, 5000, "value");
+    put(w, tm_partition_of_slot(tm_slot_of_key(tm_bytes_str("Item:1")), 2), "Item:1", "item");
+    CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
+    put_at_target(w, "Order:own");
+    put_at_target(w, "Order:7");
+    CU_ASSERT(keys_at_target(w) >= 5002);
+    narrow(w);
+    CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
+    lw_run(w, TM_SECONDS(2));
+    CU_ASSERT(keys_at_target(w) >= 5002); /* onNarrow: "keep" */
+    w->from.purge = true;
+    for (unsigned i = 0; i < 100000 && counted(w, TM_COUNTER_link_purged) < 300; i++)
+        lw_step(w, true);
+    CU_ASSERT(keys_at_target(w) > 1000); /* in slices */
+    for (uint32_t t = 0; t < w->targets; t++)
+        lw_target_lead(w, t, (w->target[t].leader + 1) % LW_NODES);
+    for (unsigned i = 100; i < 140; i++) { /* the new leaders hear of the streams */
+        char key[16];
+        snprintf(key, sizeof key, "Item:%u", i);
+        put(w, tm_partition_of_slot(tm_slot_of_key(tm_bytes_str(key)), 2), key, "item");
+    }
+    lw_run(w, TM_SECONDS(5));
+    CU_ASSERT_EQUAL(keys_at_target(w), 43);
+    CU_ASSERT(target_has(w, "Order:own") && target_has(w, "Order:7") && target_has(w, "Item:1"));
+    uint64_t before = 0;
+    for (uint32_t t = 0; t < w->targets; t++)
+        before += w->target[t].log.last;
+    lw_run(w, TM_SECONDS(3));
+    for (uint32_t t = 0; t < w->targets; t++)
+        before -= w->target[t].log.last;
+    CU_ASSERT_EQUAL(before, 0); /* and that is the end of it */
+    CU_ASSERT(tm_store_count(w->source[0].store) + tm_store_count(w->source[1].store) == 5041);
+    w->from.filter = 1;
+    w->from.ships = lw_ships;
+    ship_by(w, lw_ships, 1);
+    CU_ASSERT(lw_settle(w, TM_SECONDS(20)));
+    CU_ASSERT(keys_at_target(w) >= 5002);
+    lw_free(w);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(an_empty_target_gets_everything_and_the_stream_goes_on),
     TM_TEST(only_what_differs_is_sent),
@@ -293,6 +355,7 @@ static const struct tm_test tests[] = {
     TM_TEST(writing_goes_on_meanwhile),
     TM_TEST(after_any_trouble_both_hold_the_same),
     TM_TEST(a_wider_filter_brings_what_was_left_out_and_a_narrower_one_takes_nothing_away),
+    TM_TEST(a_narrower_filter_purges_where_it_is_told_to),
     TM_TEST(nothing_but_what_the_filter_ships_is_sent),
 };
 TM_TEST_MAIN("actors/link_sync", tests)

@@ -288,7 +288,8 @@ static void refusals_and_losses_say_what_happened(void)
                     {TM_ERR_NOSPACE, "-DISKFULL "},
                     {TM_ERR_NOMEM, "-OOM "},
                     {TM_ERR_AGAIN, "-TRYAGAIN "},
-                    {TM_ERR_NOREPLICAS, "-NOREPLICAS "}};
+                    {TM_ERR_NOREPLICAS, "-NOREPLICAS "},
+                    {TM_ERR_BACKLOG, "-BACKLOGFULL "}};
     for (size_t i = 0; i < TM_ARRAY_LEN(refusals); i++) {
         fix_send(s, "set k v\r\n");
         fix_refuse(f, fix_waiting(f, 0), TM_ANSWER_REFUSED, refusals[i].err);
