@@ -42,14 +42,16 @@ static bool stage_takes(const struct tm_wal *wal, uint32_t bytes, uint32_t spans
     return *end <= wal->segments[wal->current].bytes;
 }
 
-/* What an append of that class leaves in the last segment. */
+/* What an append of that class leaves in the last segment.  Of one that is there in excess those
+ * who follow may use half: a record that waits for another, of which the leader has logged both,
+ * may hold the oldest segment. */
 static uint64_t leaves(const struct tm_wal *wal, enum tm_wal_class klass)
 {
     switch (klass) {
     case TM_WAL_EFFECT:
         return wal->config.reserve_bytes;
     case TM_WAL_FOLLOWED:
-        return wal->config.reserve_bytes / 2;
+        return wal->overdrawn ? wal->config.segment_bytes / 2 : wal->config.reserve_bytes / 2;
     default:
         return block_bytes(0, wal->span_cap);
     }
@@ -63,7 +65,7 @@ static enum tm_err plan(const struct tm_wal *wal, uint32_t bytes, uint32_t spans
         return TM_ERR_IO;
     if (bytes > wal->config.max_record_bytes || spans > wal->span_cap)
         return TM_ERR_TOOBIG;
-    if (wal->overdrawn && klass < TM_WAL_RESERVED)
+    if (wal->overdrawn && klass == TM_WAL_EFFECT)
         return TM_ERR_NOSPACE;
     enum tm_err none = wal->starved ? TM_ERR_NOSPACE : TM_ERR_FULL;
     uint64_t segment = wal->segments[wal->current].bytes, end;
@@ -182,9 +184,11 @@ enum tm_err tm_wal_append(struct tm_wal *wal, struct tm_bytes record, enum tm_wa
     enum tm_err err = plan(wal, (uint32_t)record.len, count, klass, &p);
     if (err != TM_OK) {
         note_refusal(wal, (uint32_t)record.len, klass, err);
+        wal->in_need = wal->in_need || (klass == TM_WAL_FOLLOWED && err == TM_ERR_NOSPACE);
         tm_wal_update_full(wal);
         return err;
     }
+    wal->in_need = wal->in_need && klass != TM_WAL_FOLLOWED;
     if (p.fresh && wal->stage != NULL) {
         tm_wal_seal(wal);
         tm_wal_submit_sealed(wal);

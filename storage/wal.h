@@ -33,7 +33,8 @@ struct tm_wal;
 
 /* What an append may use: EFFECT leaves the reserved room alone.  FOLLOWED, for effects that a
  * leader has logged already, leaves half of it: what was under way when this disk got full still
- * fits.  RESERVED is for hard state, configurations, cuts and what else a full disk must not stop.
+ * fits; in a segment beyond max_bytes it leaves half of that.  RESERVED is for hard state,
+ * configurations, cuts and what else a full disk must not stop.
  */
 enum tm_wal_class { TM_WAL_EFFECT, TM_WAL_FOLLOWED, TM_WAL_RESERVED };
 
@@ -146,7 +147,8 @@ struct tm_wal_config {
 
     uint64_t segment_bytes; /* multiple of 4 KiB, at most 1 GiB; 0 = 64 MiB */
     uint64_t max_bytes;     /* of all segments of this WAL, but for one more when even the reserve
-                               is used up; 0 = no bound but the disk's */
+                               is used up or does for nothing that is followed; 0 = no bound but the
+                               disk's */
     uint64_t reserve_bytes; /* 0 = an eighth of a segment */
     uint32_t max_record_bytes;  /* 0 = TM_RECORD_MAX and a header, but at most a quarter segment */
     uint32_t read_bytes;        /* of a segment at once, at a start; pages; 0 = 8 MiB */

@@ -158,7 +158,8 @@ struct tm_wal {
     char job_name[TM_WAL_NAME_MAX], job_name2[TM_WAL_NAME_MAX];
     char dir_name[TM_WAL_NAME_MAX];
     bool starved;   /* no space for another segment */
-    bool overdrawn; /* a segment more than max_bytes allows: not for effects */
+    bool overdrawn; /* a segment more than max_bytes allows: not for effects of our own */
+    bool in_need;   /* what a leader has logged was refused last: such a segment may be made */
     uint64_t retry_ns;
 
     struct tm_wal_volume *volumes; /* [0] unused */

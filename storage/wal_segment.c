@@ -98,13 +98,13 @@ static bool exceeds(const struct tm_wal *wal, uint64_t more_bytes)
            tm_wal_disk_bytes(wal) + more_bytes > wal->config.max_bytes;
 }
 
-/* Of the reserve less is left than followers leave. */
+/* Of the reserve less is left than followers leave, or not enough for what one has to follow. */
 static bool may_overdraw(const struct tm_wal *wal)
 {
     const struct tm_wal_buffer *b = wal->stage;
     uint64_t end = b == NULL ? wal->offset : b->offset + b->used;
-    return !exceeds(wal, 0) &&
-           wal->segments[wal->current].bytes - end < wal->config.reserve_bytes / 2;
+    return !exceeds(wal, 0) && (wal->in_need || wal->segments[wal->current].bytes - end <
+                                                    wal->config.reserve_bytes / 2);
 }
 
 static void start_new(struct tm_wal *wal)
@@ -116,6 +116,7 @@ static void start_new(struct tm_wal *wal)
         return;
     }
     wal->overdrawn = over;
+    wal->in_need = false;
     wal->job_segment = (struct tm_wal_segment){.bytes = bytes, .file = -1};
     wal->job_at = 0;
     tm_wal_name_new(wal->job_name, wal->folder, wal->config.generation, wal->config.worker);
