@@ -108,6 +108,11 @@ static const struct tm_record *log_record(void *log, uint64_t index)
     return (const void *)tm_log_get(p->log, index).data;
 }
 
+static void log_fault(void *log, unsigned i, uint64_t *first, uint64_t *last)
+{
+    tm_log_fault_at(((const struct tm_partition *)log)->log, i, first, last);
+}
+
 static void look(struct tm_sim_oracle *o, unsigned node, const struct tm_partition *p)
 {
     struct tm_sim_view v = {.replica = &p->replica,
@@ -117,7 +122,10 @@ static void look(struct tm_sim_oracle *o, unsigned node, const struct tm_partiti
                             .last = p->rootless ? p->base.index : tm_log_last(p->log),
                             .log = (void *)(uintptr_t)p,
                             .at = log_at,
-                            .record = log_record};
+                            .record = log_record,
+                            .fault = log_fault};
+    if (p->replica.hs.health >= TM_HEALTH_HOLED && !p->rootless && !p->witness)
+        v.faults = tm_log_fault_count(p->log);
     if (p->store != NULL) {
         v.applied = tm_store_committed(p->store);
         v.has_state = tm_store_load_until(p->store) <= v.applied;

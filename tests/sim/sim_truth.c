@@ -114,7 +114,7 @@ static uint64_t slot(uint64_t index)
     return index & (TM_KEEPER_FAR - 1);
 }
 
-static struct tm_sim_entry *first_at(const struct tm_sim_part *p, uint64_t index)
+struct tm_sim_entry *tm_sim_truth_first(const struct tm_sim_part *p, uint64_t index)
 {
     return slot(index) < p->cap ? p->at[slot(index)] : NULL;
 }
@@ -123,7 +123,7 @@ struct tm_sim_entry *tm_sim_truth_find(const struct tm_sim_truth *t, uint32_t pa
                                        uint64_t index, uint64_t hash)
 {
     const struct tm_sim_part *p = &t->parts[partition];
-    struct tm_sim_entry *e = first_at(p, index);
+    struct tm_sim_entry *e = tm_sim_truth_first(p, index);
     while (e != NULL && (e->hash != hash || e->index != index))
         e = e->other;
     return e;
@@ -137,7 +137,7 @@ struct tm_sim_entry *tm_sim_truth_entry(struct tm_sim_truth *t, uint32_t partiti
     if (e != NULL)
         return e;
     reach(p, slot(index));
-    for (e = first_at(p, index); e != NULL; e = e->other)
+    for (e = tm_sim_truth_first(p, index); e != NULL; e = e->other)
         if (e->term == term && e->index == index)
             tm_sim_truth_wrong(t, partition,
                                "log matching: two records have index %llu and term %llu, hashes "
@@ -169,7 +169,7 @@ struct tm_sim_entry *tm_sim_truth_committed_at(const struct tm_sim_truth *t, uin
                                                uint64_t index)
 {
     const struct tm_sim_part *p = &t->parts[partition];
-    struct tm_sim_entry *e = first_at(p, index);
+    struct tm_sim_entry *e = tm_sim_truth_first(p, index);
     while (e != NULL && (!e->committed || e->index != index))
         e = e->other;
     return e;
@@ -196,6 +196,7 @@ void tm_sim_truth_durable(struct tm_sim_truth *t, struct tm_id id, const struct 
         tm_sim_truth_entry(t, record->partition, record->index, record->term, record->checksum);
     tm_sim_truth_link(t, record->partition, e, record->prev_hash, id.node);
     e->durable |= tm_sim_truth_bit(t, id);
+    e->missing &= ~tm_sim_truth_bit(t, id);
     t->stats.durable++;
     if (record->index == c->index + 1) {
         c->index = record->index;
@@ -214,6 +215,13 @@ static bool is_whole(const struct tm_sim_copy *c)
 {
     return c->seen.process != NULL && c->seen.hs.health == TM_HEALTH_WHOLE &&
            c->promise.health == TM_HEALTH_WHOLE;
+}
+
+/* Or what it had, for it knows what it lacks. */
+static bool is_sure(const struct tm_sim_copy *c)
+{
+    return is_whole(c) || (c->seen.process != NULL && c->seen.hs.health == TM_HEALTH_HOLED &&
+                           c->promise.health == TM_HEALTH_WHOLE);
 }
 
 static void note_cut(struct tm_sim_truth *t, struct tm_id id, uint32_t partition,
@@ -253,11 +261,11 @@ void tm_sim_truth_reset(struct tm_sim_truth *t, struct tm_id id, uint32_t partit
     const struct tm_sim_entry *e = tm_sim_truth_find(t, partition, c->index, c->hash);
     while (e != NULL && e->index > index)
         e = e->prev_known ? tm_sim_truth_find(t, partition, e->index - 1, e->prev) : NULL;
-    if (c->index > index && e != NULL && e->hash == hash && is_whole(c))
+    if (c->index > index && e != NULL && e->hash == hash && is_sure(c))
         tm_sim_truth_wrong(t, partition,
-                           "node %u was whole and had record %llu, and gives up %llu more behind "
+                           "node %u was %s and had record %llu, and gives up %llu more behind "
                            "it for a snapshot (invariant 6)",
-                           id.node, (unsigned long long)index,
+                           id.node, is_whole(c) ? "whole" : "not faulty", (unsigned long long)index,
                            (unsigned long long)(c->index - index));
     c->index = index;
     c->hash = hash;

@@ -62,6 +62,9 @@ struct tm_sim_view {
     void *log;
     bool (*at)(void *log, uint64_t index, uint64_t *term, uint64_t *hash);
     const struct tm_record *(*record)(void *log, uint64_t index);
+    /* What a replica that is HOLED or FAULTY lacks: so many ranges of records. */
+    unsigned faults;
+    void (*fault)(void *log, unsigned i, uint64_t *first, uint64_t *last);
     /* The state: of all that is committed up to `applied`. */
     bool has_state;
     uint64_t applied, state_hash;

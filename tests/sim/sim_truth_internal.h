@@ -21,8 +21,9 @@ struct tm_sim_entry {
     uint64_t durable, looked; /* bit per disk: it was durable there; it was in that log */
     uint64_t cut;             /* bit per disk: it was, and was cut off */
     uint64_t gone;            /* bit per disk: it was, and may be lost */
-    uint64_t committed_in;    /* the term in which a leader first committed it */
-    uint64_t state;           /* hash of what it leads to */
+    uint64_t missing;      /* bit per disk: it was, its log lacks it, and it was not brought back */
+    uint64_t committed_in; /* the term in which a leader first committed it */
+    uint64_t state;        /* hash of what it leads to */
     uint64_t bytes;
     uint64_t seen_ns; /* first; by the clock of who had it */
 };
@@ -66,6 +67,7 @@ struct tm_sim_seen {
 struct tm_sim_copy {
     uint64_t index, hash; /* where its durable log ends */
     uint64_t snapshot;    /* the highest index after which the log ever began */
+    uint64_t missing;     /* the lowest index that its log ever lacked in this process; 0: none */
     struct tm_promise promise;
     struct tm_sim_seen seen;
     const struct tm_sim_entry *owed; /* the newest committed one that it had at its last start */
@@ -116,6 +118,14 @@ static inline int tm_sim_truth_set_order(const struct tm_insync *a, const struct
 /* Notes that `prev` is the hash of the record before e.  where: for the message. */
 void tm_sim_truth_link(struct tm_sim_truth *t, uint32_t partition, struct tm_sim_entry *e,
                        uint64_t prev, unsigned node);
+
+/* The first record that may have that index (see `other`), or NULL. */
+struct tm_sim_entry *tm_sim_truth_first(const struct tm_sim_part *p, uint64_t index);
+
+/* The log of that disk (bit) lacks its record of that index; it lacks none as far as is known. */
+void tm_sim_truth_missing(struct tm_sim_truth *t, uint32_t partition, uint64_t index,
+                          uint64_t disk);
+void tm_sim_truth_found_again(struct tm_sim_truth *t, uint32_t partition, uint64_t disk);
 
 /* The committed record of that index, or NULL. */
 struct tm_sim_entry *tm_sim_truth_committed_at(const struct tm_sim_truth *t, uint32_t partition,

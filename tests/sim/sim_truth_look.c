@@ -154,6 +154,36 @@ static void check_members_of_set(const struct look *l, const struct tm_insync *s
                   ULL(s->term), ULL(s->epoch), s->at[i].node, ULL(e->index));
 }
 
+/* What its log lacks is not on its disk, whatever was there. */
+static void note_missing(const struct look *l)
+{
+    uint64_t first, last;
+    for (unsigned k = 0; k < l->v->faults && !l->t->config.memory; k++) {
+        l->v->fault(l->v->log, k, &first, &last);
+        l->copy->missing = l->copy->missing == 0 ? first : tm_min_u64(l->copy->missing, first);
+        for (uint64_t i = first; i <= last; i++)
+            tm_sim_truth_missing(l->t, l->partition, i, l->bit);
+    }
+}
+
+/* What was missing counts when it is on the disk again. */
+static void check_brought_back(const struct look *l)
+{
+    uint64_t from = tm_max_u64(l->copy->missing, l->v->first);
+    if (l->r->hs.health != TM_HEALTH_WHOLE || l->was->hs.health == TM_HEALTH_WHOLE ||
+        l->copy->missing == 0)
+        return;
+    for (uint64_t i = from; i <= l->r->durable; i++) {
+        const struct tm_sim_entry *e = own_entry(l, i);
+        if (e != NULL && (e->missing & l->bit) != 0)
+            WRONG(l,
+                  "node %u is whole again, and record %llu of term %llu, which its log lacked, is "
+                  "not on its disk again (invariant 2)",
+                  l->node, ULL(i), ULL(e->term));
+    }
+    l->copy->missing = 0;
+}
+
 /* An in-sync set is what it is for good. */
 static void check_set(const struct look *l)
 {
@@ -610,6 +640,8 @@ static void check_all(const struct look *l)
     learn(l);
     check_promise(l);
     check_healed(l);
+    note_missing(l);
+    check_brought_back(l);
     check_set(l);
     check_role(l);
     check_acknowledged(l);
@@ -633,7 +665,7 @@ static void check_kept(const struct look *l, const struct tm_sim_truth_boot *boo
 {
     const struct tm_sim_copy *c = l->copy;
     uint64_t term, hash;
-    bool whole = l->r->hs.health == TM_HEALTH_WHOLE;
+    bool whole = l->r->hs.health == TM_HEALTH_WHOLE, holed = l->r->hs.health == TM_HEALTH_HOLED;
     bool kept =
         c->index + 1 < l->v->first || c->index == 0 ||
         (known_at(l, c->index, &term, &hash) && hash == c->hash && c->index <= l->r->last.index);
@@ -642,11 +674,16 @@ static void check_kept(const struct look *l, const struct tm_sim_truth_boot *boo
               "node %u came back without record %llu, which it had durably, and does not know it "
               "(invariant 6): its log is %llu..%llu",
               l->node, ULL(c->index), ULL(l->v->first), ULL(l->r->last.index));
+    if (holed && !boot->lied && c->index > l->v->last)
+        WRONG(l,
+              "node %u came back without record %llu, which it had durably, and takes record %llu "
+              "for the last behind its holes (invariant 6)",
+              l->node, ULL(c->index), ULL(l->v->last));
     if (!whole && c->promise.health == TM_HEALTH_WHOLE && !boot->rotten && !boot->lied &&
         !l->t->config.memory)
         WRONG(l, "node %u takes its log for damaged, and nobody has damaged it", l->node);
-    if (whole && l->t->config.memory && boot->unclean && c->promise.term > 0 && !l->v->witness &&
-        l->r->role != TM_ROLE_LEADER)
+    if ((whole || holed) && l->t->config.memory && boot->unclean && c->promise.term > 0 &&
+        !l->v->witness && l->r->role != TM_ROLE_LEADER)
         WRONG(l,
               "node %u came back from an unclean end and takes its memory for whole "
               "(invariant 6)",
@@ -693,6 +730,8 @@ void tm_sim_truth_booted(struct tm_sim_truth *t, const struct tm_sim_view *v,
     const struct tm_promise had = l.copy->promise;
     l.copy->seen = (struct tm_sim_seen){.role = TM_ROLE_FOLLOWER, .hs = had, .first = v->first};
     check_kept(&l, boot);
+    tm_sim_truth_found_again(t, l.partition, l.bit);
+    l.copy->missing = 0;
     note_owed(&l);
     learn(&l);
     take_found(&l);

@@ -17,6 +17,22 @@ void tm_sim_truth_lose(struct tm_sim_truth *t, unsigned node)
         lose_of(&t->parts[p], disks);
 }
 
+void tm_sim_truth_missing(struct tm_sim_truth *t, uint32_t partition, uint64_t index, uint64_t disk)
+{
+    struct tm_sim_entry *e = tm_sim_truth_first(&t->parts[partition], index);
+    for (; e != NULL; e = e->other)
+        if (e->index == index)
+            e->missing |= e->durable & ~e->cut & disk;
+}
+
+void tm_sim_truth_found_again(struct tm_sim_truth *t, uint32_t partition, uint64_t disk)
+{
+    const struct tm_sim_part *p = &t->parts[partition];
+    for (uint64_t i = 0; i < p->cap; i++)
+        for (struct tm_sim_entry *e = p->at[i]; e != NULL; e = e->other)
+            e->missing &= ~disk;
+}
+
 bool tm_sim_truth_is_kept(const struct tm_sim_truth *t, uint32_t partition, uint64_t index,
                           uint64_t hash)
 {

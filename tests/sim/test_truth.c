@@ -561,6 +561,24 @@ static void what_is_committed_and_cut_is_seen(void)
     }
 }
 
+static void a_snapshot_over_what_lies_behind_a_hole_is_seen(void)
+{
+    for (unsigned written = 0; written < 2; written++) {
+        struct world w;
+        with_record(&w);
+        append(&w, 0, 1, 7);
+        replicate(&w, 0, 1);
+        struct node *n = &w.node[1];
+        n->r.hs.health = TM_HEALTH_HOLED;
+        look(&w, 1);
+        n->r.hs.health = TM_HEALTH_FAULTY;
+        if (written == 1)
+            tm_sim_truth_promise(w.truth, n->id, 0, &n->r.hs);
+        tm_sim_truth_reset(w.truth, n->id, 0, 1, n->log[1].checksum);
+        expect(&w, written == 1 ? NULL : "node 1 was not faulty and had record 1, and gives up 1");
+    }
+}
+
 /* With memory durability it is whole again before its disk has the snapshot's record. */
 static void a_snapshot_that_healed_a_copy_is_sound(void)
 {
@@ -618,6 +636,7 @@ static const struct tm_test tests[] = {
     TM_TEST(what_is_cut_off_is_counted_once_a_disk),
     TM_TEST(a_snapshot_over_what_was_acknowledged_is_seen),
     TM_TEST(what_is_committed_and_cut_is_seen),
+    TM_TEST(a_snapshot_over_what_lies_behind_a_hole_is_seen),
     TM_TEST(a_snapshot_that_healed_a_copy_is_sound),
 };
 

@@ -221,6 +221,65 @@ static void who_is_whole_again_has_what_it_had(void)
     }
 }
 
+/* Node 2 has two records, the first of which rots. */
+static struct node *with_a_hole(struct world *w)
+{
+    struct node *n = &w->node[2];
+    begin(w);
+    one_record(w);
+    append(w, 0, 1, 7);
+    replicate(w, 0, 2);
+    n->hole_first = n->hole_last = 1;
+    n->end = 2;
+    n->log[1].index = 0;
+    n->r.last = (struct tm_tail){0};
+    n->r.durable = n->r.commit = n->applied = 0;
+    n->r.hs.health = TM_HEALTH_HOLED;
+    return n;
+}
+
+static void what_was_missing_is_on_the_disk_again_when_it_counts(void)
+{
+    for (unsigned flushed = 0; flushed < 2; flushed++) {
+        struct world w;
+        struct node *n = with_a_hole(&w);
+        look(&w, 2);
+        n->log[1].index = 1;
+        if (flushed == 1)
+            tm_sim_truth_durable(w.truth, n->id, &n->log[1]);
+        n->hole_first = n->hole_last = 0;
+        n->r.last = (struct tm_tail){2, 1, n->log[2].checksum};
+        n->r.durable = 2;
+        n->r.hs.health = TM_HEALTH_WHOLE;
+        look(&w, 2);
+        expect(&w, flushed == 1 ? NULL
+                                : "record 1 of term 1, which its log lacked, is not on its disk");
+    }
+}
+
+/* Its log ends where it did, or before. */
+static void who_has_holes_knows_where_its_log_ended(void)
+{
+    for (uint64_t end = 1; end <= 2; end++) {
+        struct world w;
+        struct node *n = with_a_hole(&w);
+        n->end = end;
+        boot(&w, 2, (struct tm_sim_truth_boot){.unclean = true, .rotten = true});
+        expect(&w, end == 2 ? NULL : "without record 2, which it had durably, and takes record 1");
+    }
+}
+
+/* What was in memory only is not known by its holes. */
+static void holes_prove_nothing_of_what_was_in_memory(void)
+{
+    struct world w;
+    begin_with(&w, &(struct tm_sim_truth_config){.memory = true}, false);
+    one_record(&w);
+    w.node[2].r.hs.health = TM_HEALTH_HOLED;
+    boot(&w, 2, (struct tm_sim_truth_boot){.unclean = true, .rotten = true});
+    expect(&w, "node 2 came back from an unclean end and takes its memory for whole");
+}
+
 /* The disk lied about record 2: its log ends at 1 now, and goes on from there. */
 static void what_a_start_finds_is_what_there_is(void)
 {
@@ -281,6 +340,9 @@ static const struct tm_test tests[] = {
     TM_TEST(a_commit_of_what_its_log_does_not_have_is_seen),
     TM_TEST(another_record_committed_further_back_is_seen),
     TM_TEST(who_is_whole_again_has_what_it_had),
+    TM_TEST(what_was_missing_is_on_the_disk_again_when_it_counts),
+    TM_TEST(who_has_holes_knows_where_its_log_ended),
+    TM_TEST(holes_prove_nothing_of_what_was_in_memory),
     TM_TEST(what_a_start_finds_is_what_there_is),
     TM_TEST(it_knows_who_has_what_and_what_is_committed),
 };

@@ -19,6 +19,8 @@ struct node {
     struct tm_record log[LOG]; /* by index; 0: nothing */
     bool witness;
     uint64_t first, flushed;
+    uint64_t hole_first, hole_last; /* 0: none */
+    uint64_t end;                   /* of the log, behind a hole */
     uint64_t applied, state;
 };
 
@@ -53,16 +55,26 @@ static inline const struct tm_record *log_record(void *log, uint64_t index)
     return &n->log[index];
 }
 
+static inline void log_fault(void *log, unsigned i, uint64_t *first, uint64_t *last)
+{
+    const struct node *n = log;
+    CU_ASSERT_EQUAL(i, 0);
+    *first = n->hole_first;
+    *last = n->hole_last;
+}
+
 static inline struct tm_sim_view view_of(const struct world *w, struct node *n)
 {
     return (struct tm_sim_view){.replica = &n->r,
                                 .witness = n->witness,
                                 .clock_ns = w->now,
                                 .first = n->first,
-                                .last = n->r.last.index,
+                                .last = tm_max_u64(n->r.last.index, n->end),
                                 .log = n,
                                 .at = log_at,
                                 .record = log_record,
+                                .faults = n->hole_first != 0,
+                                .fault = log_fault,
                                 .has_state = n->applied > 0,
                                 .applied = n->applied,
                                 .state_hash = n->state};
