@@ -3,6 +3,7 @@
  * Commands over several sets see those of one partition; the session refuses others.  A result that
  * is stored is first only encoded (tm_store_hold), so that the destination may be a source. */
 #include "actors/commands_internal.h"
+#include "storage/store_link.h"
 
 static bool find_set(struct tm_exec *x, struct tm_bytes key, const struct tm_entity **e)
 {
@@ -26,11 +27,12 @@ void tm_cmd_sadd(struct tm_exec *x, const struct tm_bytes *argv, unsigned argc)
     if (!find_set(x, argv[1], &e) || !tm_fits_fields(x, argv[1], e, argv + 2, argc - 2, 1))
         return;
     for (unsigned i = 2; i < argc; i++) {
-        if (has(e, argv[i]))
+        bool there = has(e, argv[i]);
+        if (there && !tm_store_adds_again(x->store, argv[1], argv[i]))
             continue;
         tm_store_set_field(x->store, argv[1], TM_ENTITY_SET, argv[i], TM_NO_BYTES);
         e = tm_store_find(x->store, argv[1]);
-        added++;
+        added += !there;
     }
     tm_resp_integer(x->reply, added);
 }

@@ -78,6 +78,9 @@ enum tm_link_sharing tm_links_sharing(void *host, struct tm_bytes key, uint64_t 
  * host is the shard. */
 bool tm_links_covers(void *host, struct tm_bytes key, struct tm_bytes floor);
 
+/* The rule of a field by the directory (struct tm_link_policy); host is the shard. */
+struct tm_conflict_rule tm_links_rule(void *host, struct tm_bytes key, struct tm_bytes name);
+
 /* Two changes conflicted (struct tm_link_policy); host is the shard.  Counts it, unless what lost
  * had come here before by another way. */
 void tm_links_conflict(void *host, const struct tm_conflict_found *found);

@@ -99,6 +99,8 @@ struct tm_links {
     uint8_t *raw, *packed, *in_raw;
     uint64_t shared_hash; /* of the type asked about last, and of the plan; and the answer */
     enum tm_link_sharing shared;
+    uint64_t ruled_hash; /* the same of rules */
+    const struct tm_link_type *ruled;
     bool several;                 /* changes may come by more ways than one */
     uint64_t came[TM_LINKS_CAME]; /* then: hashes of those of late */
 };

@@ -1,4 +1,4 @@
-/* What becomes of conflicts that merges found.
+/* The rule of a field, and what becomes of conflicts that merges found.
  *
  * By field-lww a change that lost to one of this cluster's own was made without knowing of that
  * one. Whether that one was made in knowledge of it depends on whether it had come before: over the
@@ -8,6 +8,44 @@
 
 #include "actors/router.h"
 #include "runtime/hash.h"
+
+/* What defineEntity says of the key's type, NULL: nothing about conflicts. */
+static const struct tm_link_type *type_of(struct tm_links *l, struct tm_bytes key)
+{
+    const struct tm_link_plan *plan = l->shard->links;
+    struct tm_bytes name = tm_link_type_of(key);
+    uint64_t hash = tm_hash64(name.data, name.len, plan->version);
+    if (hash == l->ruled_hash)
+        return l->ruled;
+    const struct tm_link_type *type = tm_link_plan_type(plan, name);
+    bool ruled =
+        type != NULL && (type->field_count > 0 || type->rule.rule != TM_CONFLICT_FIELD_LWW);
+    l->ruled_hash = hash;
+    l->ruled = ruled ? type : NULL;
+    return l->ruled;
+}
+
+struct tm_conflict_rule tm_links_rule(void *host, struct tm_bytes key, struct tm_bytes name)
+{
+    struct tm_shard *s = host;
+    struct tm_conflict_rule rule = {.rule = TM_CONFLICT_FIELD_LWW};
+    const struct tm_link_type *type =
+        s->link_streams != NULL ? type_of(s->link_streams, key) : NULL;
+    if (type == NULL)
+        return rule;
+    struct tm_link_rule found =
+        tm_link_plan_rule(s->links, tm_bytes_of(type->name, strlen(type->name)), name);
+    const char *text = tm_link_rule_text(s->links, found);
+    rule.rule = found.rule;
+    rule.home = found.rule == TM_CONFLICT_HOME && strcmp(text, s->links->cluster) == 0;
+    if (found.rule == TM_CONFLICT_FUNCTION) {
+        rule.function = text;
+        rule.whole = type->rule.rule == TM_CONFLICT_FUNCTION && type->rule.text == found.text;
+    }
+    if (rule.whole)
+        rule.rule = TM_CONFLICT_FIELD_LWW;
+    return rule;
+}
 
 static uint64_t hash_of(struct tm_bytes key, struct tm_bytes name, struct tm_op_version stamp)
 {

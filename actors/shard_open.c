@@ -321,6 +321,7 @@ static enum tm_err make_shared(struct tm_shard *s)
     s->policy = (struct tm_link_policy){.keep = tm_links_sharing,
                                         .host = s,
                                         .conflict = tm_links_conflict,
+                                        .rule = tm_links_rule,
                                         .covers = tm_links_covers};
     s->env = (struct tm_partition_env){.ctx = s->ctx,
                                        .options = &s->options,

@@ -437,19 +437,23 @@ static void keep_whole(struct tm_store *s, struct tm_kept *k, enum tm_entity_typ
 {
     uint64_t hash = tm_table_hash(k->key), ms = k->e != NULL ? tm_entity_expiry(k->e) : 0;
     struct cut c = {.store = s, .type = type, .floor = own_stamp(s), .renew = true};
-    bool merging = s->merging, remade = k->e != NULL && s->held != 0;
-    if (s->whole == hash || remade || tm_stamp_compare(k->floor, c.floor) == 0)
-        return;
-    s->whole = hash;
-    keep_bytes(s, op);
-    tm_keep_floor_only(s, k->key, c.floor);
-    if (ms != 0)
-        tm_store_set_shadow(s, k->key, EXPIRY, tm_bytes_of(&ms, sizeof ms));
-    s->merging = true;
-    if (k->e != NULL && tm_entity_type(k->e) == type)
-        cut_fields(s, k->key, k->e, &c);
-    s->merging = merging;
+    bool merging = s->merging;
+    if (k->e != NULL && s->held != 0)
+        return; /* deleted before, in the same hold */
+    if (s->whole != hash && tm_stamp_compare(k->floor, c.floor) != 0) {
+        s->whole = hash;
+        keep_bytes(s, op);
+        tm_keep_floor_only(s, k->key, c.floor);
+        if (ms != 0)
+            tm_store_set_shadow(s, k->key, EXPIRY, tm_bytes_of(&ms, sizeof ms));
+        s->merging = true;
+        if (k->e != NULL && tm_entity_type(k->e) == type)
+            cut_fields(s, k->key, k->e, &c);
+        s->merging = merging;
+    }
     tm_kept_look(s, k->key, k);
+    if (s->held != 0) /* what was just written is not to be seen yet */
+        *k = (struct tm_kept){.key = k->key, .floor = c.floor};
 }
 
 bool tm_keep(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type, struct tm_op *op)

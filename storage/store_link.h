@@ -155,6 +155,10 @@ void tm_store_set_policy(struct tm_store *s, const struct tm_link_policy *policy
 enum tm_link_sharing tm_store_sharing(const struct tm_store *s, struct tm_bytes key,
                                       uint64_t origin);
 
+/* Whether adding the member is worth a record though it is there: by the rule `set` it then stays,
+ * even if another cluster removes it without knowing of that. */
+bool tm_store_adds_again(const struct tm_store *s, struct tm_bytes key, struct tm_bytes member);
+
 /* ---- Changes that came over a link ---- */
 
 enum tm_link_outcome {

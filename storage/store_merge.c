@@ -278,7 +278,7 @@ static enum tm_link_outcome merge_versions(struct merge *m, struct tm_versions *
     (void)tm_versions_cut(in, m->k.floor, false);
     tm_versions_load(m->s, &m->k, m->in->type, m->name, &was);
     now = was;
-    bool changed = tm_versions_join(&now, in), makes = m->k.e == NULL;
+    bool changed = tm_versions_join(&now, in);
     bool foreign = m->in->stamp.origin != m->s->own.origin;
     stamp(m);
     if (changed && foreign && now.count > 1) {
@@ -286,8 +286,6 @@ static enum tm_link_outcome merge_versions(struct merge *m, struct tm_versions *
         report_versions(m, &was, &now, &shown);
     }
     changed |= tm_versions_write(m->s, m->in->key, m->name, &now, &m->rule, &shown);
-    if (makes && tm_store_find(m->s, m->in->key) != NULL)
-        make_expire(m);
     return changed ? TM_LINK_APPLIED : TM_LINK_KNOWN;
 }
 

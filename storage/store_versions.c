@@ -23,6 +23,12 @@ struct tm_conflict_rule tm_store_rule(const struct tm_store *s, struct tm_bytes 
     return s->policy.rule(s->policy.host, key, name);
 }
 
+bool tm_store_adds_again(const struct tm_store *s, struct tm_bytes key, struct tm_bytes member)
+{
+    return s->policy.rule != NULL && tm_store_sharing(s, key, TM_ORIGIN_NONE) == TM_LINK_MANY &&
+           tm_store_rule(s, key, member).rule == TM_CONFLICT_SET;
+}
+
 bool tm_has_versions(struct tm_store *s, const struct tm_kept *k, struct tm_bytes name,
                      const struct tm_conflict_rule *rule)
 {
@@ -179,23 +185,33 @@ static bool put_tomb(struct tm_store *s, struct tm_bytes key, struct tm_bytes na
 
 /* It was made in a life of the key that is over: the entity has expired, or is about to.  As for
  * what comes (store_merge.c), the record of that expiry itself is left to expire by itself. */
-static bool is_over(struct tm_store *s, struct tm_bytes key, struct tm_op_version stamp)
+static bool is_over(const struct tm_store *s, const struct tm_kept *k, struct tm_op_version stamp)
 {
-    struct tm_kept k;
-    tm_kept_look(s, key, &k);
-    return k.has_expiry && k.expiry_ms != 0 && k.expiry_ms <= s->own.hlc >> 16 &&
-           stamp.hlc < tm_kept_over(&k) &&
-           (s->stamp.origin == TM_ORIGIN_NONE || tm_stamp_compare(stamp, k.expiry) != 0);
+    return k->has_expiry && k->expiry_ms != 0 && k->expiry_ms <= s->own.hlc >> 16 &&
+           stamp.hlc < tm_kept_over(k) &&
+           (s->stamp.origin == TM_ORIGIN_NONE || tm_stamp_compare(stamp, k->expiry) != 0);
+}
+
+/* The entity was made by that: it expires as its register says. */
+static void make_expire(struct tm_store *s, const struct tm_kept *k, enum tm_entity_type type,
+                        struct tm_op_version stamp)
+{
+    bool expired = k->expiry_ms <= s->own.hlc >> 16;
+    if (k->has_expiry && k->expiry_ms != 0 && (!expired || tm_stamp_compare(stamp, k->expiry) == 0))
+        tm_store_op(s, k->key, type, TM_OP_EXPIRY, NOTHING,
+                    tm_bytes_of(&k->expiry_ms, sizeof k->expiry_ms));
 }
 
 /* The field reads as that; a plain one that came holds a version, which others may be sent. */
 static bool show(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
                  struct tm_bytes name, const struct tm_conflict_side *side, bool plain)
 {
-    const struct tm_entity *e = tm_store_find(s, key), *f = NULL;
+    struct tm_kept k;
+    const struct tm_entity *f = NULL;
     struct tm_op_version was = {s->stamp.hlc, s->stamp.origin};
-    if (e != NULL && tm_entity_type(e) == type)
-        f = tm_field_find(e, name);
+    tm_kept_look(s, key, &k);
+    if (k.e != NULL && tm_entity_type(k.e) == type)
+        f = tm_field_find(k.e, name);
     if (side->deleted) {
         if (f != NULL)
             delete_derived(s, key, type, name);
@@ -205,12 +221,14 @@ static bool show(struct tm_store *s, struct tm_bytes key, enum tm_entity_type ty
         tm_stamp_compare(tm_store_stamp_of(s, f), side->stamp) == 0 &&
         tm_bytes_equal(tm_entity_raw(f), side->value))
         return false;
-    if (e == NULL && is_over(s, key, side->stamp))
+    if (k.e == NULL && is_over(s, &k, side->stamp))
         return false;
     tm_store_stamp(s, side->stamp.hlc, side->stamp.origin);
     tm_store_op(s, key, type,
                 plain && was.origin != TM_ORIGIN_NONE ? TM_OP_SET_FIELD : TM_OP_FOLDED, name,
                 side->value);
+    if (k.e == NULL)
+        make_expire(s, &k, type, side->stamp);
     tm_store_stamp(s, was.hlc, was.origin);
     return true;
 }

@@ -300,11 +300,10 @@ static enum tm_err check_door(struct tm_loader *l, const struct tm_entity_spec *
     return TM_OK;
 }
 
-/* Of two changes the later one stands, increments add up, whatever else is asked for. */
 static void warn_unbuilt(struct tm_topology *t, const char *type, const char *field,
                          enum tm_conflict rule)
 {
-    if (rule != TM_CONFLICT_FIELD_LWW && rule != TM_CONFLICT_COUNTER)
+    if (rule == TM_CONFLICT_FUNCTION)
         tm_topology_warn(t,
                          "type %s%s%s: conflict \"%s\" is not carried out yet: the later change of "
                          "each field stands",
