@@ -174,14 +174,19 @@ static bool has_tokens(struct tm_link_outlet *link)
     return link->tokens > 0;
 }
 
-/* A batch is worth sending: nothing else is under way, or enough has come together, or what waits
- * has waited long enough. */
+/* A batch is worth sending: enough has come together, or it is the time of the link's next round.
+ * All streams that have something send it then, so that the target flushes once for all of them; a
+ * link that was silent begins a round with the first record. */
 static bool is_due(const struct tm_link_out *out)
 {
-    const struct tm_link_limits *limits = &out->link->limits;
-    uint64_t waiting = tm_link_out_commit(out) - out->scanned.index;
-    return out->flight_count == 0 || waiting * out->bytes_a_record >= limits->batch_bytes ||
-           tm_link_out_now(out) >= out->waiting_since + TM_US(limits->batch_delay_us);
+    struct tm_link_outlet *link = out->link;
+    const struct tm_link_limits *limits = &link->limits;
+    uint64_t waiting = tm_link_out_commit(out) - out->scanned.index, now = tm_link_out_now(out);
+    bool begins = now >= link->round_at + TM_US(limits->batch_delay_us);
+    if (begins)
+        link->round_at = now;
+    return begins || out->waiting_since < link->round_at ||
+           waiting * out->bytes_a_record >= limits->batch_bytes;
 }
 
 static bool has_room(const struct tm_link_out *out)
@@ -325,7 +330,7 @@ static uint64_t stream_deadline(struct tm_link_out *out, bool more)
         return next;
     if (more)
         return now;
-    uint64_t due = out->waiting_since + TM_US(out->link->limits.batch_delay_us);
+    uint64_t due = out->link->round_at + TM_US(out->link->limits.batch_delay_us);
     return tm_min_u64(next, due > now ? due : now + FULL_NS);
 }
 

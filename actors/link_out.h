@@ -85,6 +85,7 @@ struct tm_link_outlet {
     uint8_t *raw, *packed;        /* TM_LINK_RAW_MAX bytes each, shared by the worker's links */
     int64_t tokens;               /* bytes that may be sent now; below 0: too many were */
     uint64_t refilled_at;
+    uint64_t round_at; /* when streams began to send what they had, the last time */
 };
 
 /* A batch under way. */

@@ -77,8 +77,6 @@ void tm_links_free(struct tm_links *l)
         return;
     for (uint32_t i = 0; l->slot != NULL && i < l->slots; i++)
         drop_streams(&l->slot[i]);
-    for (unsigned i = 0; i < TM_LINKS_READERS; i++)
-        free(l->reader[i].bytes);
     tm_link_in_free(l->in);
     free(l->slot);
     free(l->raw);
@@ -97,10 +95,7 @@ void tm_links_stop(struct tm_links *l)
 
 bool tm_links_quiet(const struct tm_links *l)
 {
-    for (unsigned i = 0; i < TM_LINKS_READERS; i++)
-        if (l->reader[i].fetching)
-            return false;
-    return true;
+    return !l->fetching;
 }
 
 /* ---- streams ---- */
@@ -297,6 +292,7 @@ bool tm_links_turn(struct tm_links *l)
         slot->active = false;
         turn_slot(l, slot);
     }
+    tm_links_read_on(l);
     l->in_more = tm_link_in_turn(l->in);
     return !tm_links_idle(l);
 }

@@ -16,8 +16,8 @@
 #include "actors/shard_internal.h"
 #include "storage/store_link.h"
 
-#define TM_LINKS_READERS    4 /* logs that are read from disk at a time */
-#define TM_LINKS_READ_BYTES TM_MIB(1)
+#define TM_LINKS_READ_BYTES TM_KIB(256) /* read ahead of a partition's log */
+#define TM_LINKS_READ_ALL   TM_MIB(16)  /* and of all of the worker's */
 #define TM_LINKS_CAME       8192 /* changes that are remembered where they come by several ways */
 
 #define TM_LINKS_AGES 17
@@ -54,15 +54,12 @@ struct tm_links_from {
     struct tm_link_from from;
 };
 
-/* Records of one log that were read from disk. */
-struct tm_links_reader {
-    struct tm_links *links;
-    struct tm_links_slot *slot; /* whose log; NULL: nobody's */
-    struct tm_log_fetch fetch;
-    bool fetching;
-    uint64_t first, next; /* the records there are */
-    uint64_t at;          /* the one asked for last */
-    size_t offset;        /* of that one */
+/* Records of one log that were read from disk: first..next - 1. */
+struct tm_links_read {
+    uint64_t wants; /* the one that was asked for in vain since reading ended last; 0: none */
+    uint64_t first, next;
+    uint64_t at;   /* the one asked for last */
+    size_t offset; /* of that one */
     size_t length, cap;
     uint64_t used_at;
     uint8_t *bytes;
@@ -78,6 +75,7 @@ struct tm_links_slot {
     struct tm_links_slot *active_next;
     unsigned count; /* streams */
     struct tm_link_out *out;
+    struct tm_links_read read;
 };
 
 struct tm_links {
@@ -92,8 +90,12 @@ struct tm_links {
     uint32_t slots;
     struct tm_links_slot *slot; /* by id / workers */
     struct tm_links_slot *active;
-    struct tm_links_reader reader[TM_LINKS_READERS];
-    uint64_t next_at; /* the earliest deadline of a stream */
+    struct tm_log_fetch fetch;        /* the worker's one reading of the log for links */
+    struct tm_links_slot *fetch_slot; /* whose log; NULL: none's any more */
+    bool fetching, wanting;           /* under way; somebody waits for one */
+    bool read_full;                   /* there was no room for what was read */
+    size_t read_bytes;                /* of all slots */
+    uint64_t next_at;                 /* the earliest deadline of a stream */
     bool in_more;
     struct tm_link_sync *sync;
     uint8_t *raw, *packed, *in_raw;
@@ -117,6 +119,9 @@ void tm_links_wake(struct tm_links_slot *slot);
 
 /* The slot of partition id, if it is here. */
 struct tm_links_slot *tm_links_slot_of(struct tm_links *l, uint32_t id);
+
+/* Begins to read what is waited for, if nothing is being read. */
+void tm_links_read_on(struct tm_links *l);
 
 /* Gives up what was read for that slot, or for all that did not ask for long (NULL). */
 void tm_links_forget_reads(struct tm_links *l, const struct tm_links_slot *slot);

@@ -1,6 +1,10 @@
 /* A source partition's log: records from the tail cache, or, where a target is far behind, read
- * from disk a megabyte at a time.  A few such reads may be under way on a worker; the streams of
- * one partition share one, and who finds none free waits. */
+ * from disk.
+ *
+ * The records of all partitions of a worker lie in its log as they were written, so what is read
+ * for one partition is for all of them: one reading at a time begins at the oldest record that a
+ * stream waits for, and each partition that waits takes what follows the last that it has, as much
+ * as there is room for. */
 #include "actors/links_internal.h"
 
 #include <stdlib.h>
@@ -38,54 +42,148 @@ static struct tm_store *log_store(void *host, const struct tm_link_out *out)
 
 /* ---- reading from disk ---- */
 
-static bool on_record(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record)
+static void clear(struct tm_links *l, struct tm_links_read *r, uint64_t next)
 {
-    struct tm_links_reader *r = fetch->owner;
-    if (r->slot == NULL || index != r->next)
+    l->read_bytes -= r->length;
+    r->length = r->offset = 0;
+    r->first = r->next = r->at = next;
+}
+
+static bool make_room(struct tm_links_read *r, size_t bytes)
+{
+    if (r->length + bytes <= r->cap)
+        return true;
+    size_t cap = tm_max_u64(r->length + bytes, TM_LINKS_READ_BYTES);
+    uint8_t *grown = realloc(r->bytes, cap);
+    if (grown == NULL)
         return false;
-    if (r->length + record.len > r->cap) {
-        size_t cap = r->length + record.len + TM_LINKS_READ_BYTES;
-        uint8_t *grown = realloc(r->bytes, cap);
-        if (grown == NULL)
-            return false;
-        r->bytes = grown;
-        r->cap = cap;
-    }
-    memcpy(r->bytes + r->length, record.data, record.len);
-    r->length += record.len;
-    r->next++;
+    r->bytes = grown;
+    r->cap = cap;
     return true;
 }
 
+/* Takes the record if it is what comes next there.  Who has no room for it ends the reading. */
+static void take(struct tm_links *l, struct tm_links_slot *slot, uint64_t index,
+                 struct tm_bytes record)
+{
+    struct tm_links_read *r = &slot->read;
+    if (r->wants == 0 || index != r->next || index > slot->p->replica.commit)
+        return;
+    bool fits = r->length == 0 || (r->length + record.len <= TM_LINKS_READ_BYTES &&
+                                   l->read_bytes + record.len <= TM_LINKS_READ_ALL);
+    if (!fits || !make_room(r, record.len)) {
+        l->read_full = true;
+        return;
+    }
+    memcpy(r->bytes + r->length, record.data, record.len);
+    r->length += record.len;
+    l->read_bytes += record.len;
+    r->next++;
+}
+
+static bool on_record(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record)
+{
+    struct tm_links *l = fetch->owner;
+    if (l->fetch_slot != NULL)
+        take(l, l->fetch_slot, index, record);
+    return l->fetch_slot != NULL;
+}
+
+static void on_other(struct tm_log_fetch *fetch, const struct tm_log *log, uint64_t index,
+                     struct tm_bytes record)
+{
+    struct tm_links *l = fetch->owner;
+    struct tm_links_slot *slot = tm_links_slot_of(l, tm_log_partition(log));
+    if (slot != NULL && slot->p != NULL && slot->p->log == log)
+        take(l, slot, index, record);
+}
+
+/* Who waits for the oldest record that is on disk only. */
+static struct tm_links_slot *oldest(struct tm_links *l)
+{
+    struct tm_links_slot *found = NULL;
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < l->slots; i++) {
+        struct tm_links_slot *slot = &l->slot[i];
+        uint64_t next = slot->read.next;
+        if (slot->read.wants == 0 || next > slot->p->replica.commit ||
+            tm_log_get(slot->p->log, next).data != NULL)
+            continue;
+        uint64_t place = tm_log_place(slot->p->log, next);
+        if (place == 0 || place >= least)
+            continue;
+        least = place;
+        found = slot;
+    }
+    return found;
+}
+
+static bool read_block(struct tm_links *l);
+
 static void on_done(struct tm_log_fetch *fetch, enum tm_err err)
 {
-    struct tm_links_reader *r = fetch->owner;
-    (void)err; /* a fault: the log tells, and the replica brings it back */
-    r->fetching = false;
-    if (r->slot != NULL)
-        tm_links_wake(r->slot);
+    struct tm_links *l = fetch->owner;
+    l->fetching = false;
+    /* A fault ends it: the log tells, and the replica brings it back. */
+    if (err == TM_OK && !l->read_full && !l->stopping && read_block(l))
+        return;
+    for (uint32_t i = 0; i < l->slots; i++) {
+        if (l->slot[i].read.wants != 0)
+            tm_links_wake(&l->slot[i]);
+        l->slot[i].read.wants = 0;
+    }
 }
 
-static void begin_read(struct tm_links *l, struct tm_links_reader *r, struct tm_links_slot *slot,
-                       uint64_t index)
+/* Reads the block that holds the oldest record waited for.  False: there is none. */
+static bool read_block(struct tm_links *l)
 {
-    r->links = l;
-    r->slot = slot;
-    r->first = r->next = r->at = index;
-    r->offset = r->length = 0;
-    r->used_at = tm_ctx_now(l->ctx);
-    r->fetch = (struct tm_log_fetch){.first = index,
+    struct tm_links_slot *slot = oldest(l);
+    if (slot == NULL)
+        return false;
+    l->fetch_slot = slot;
+    l->fetch = (struct tm_log_fetch){.first = slot->read.next,
                                      .last = slot->p->replica.commit,
-                                     .max_bytes = TM_LINKS_READ_BYTES,
                                      .record = on_record,
+                                     .other = on_other,
                                      .done = on_done,
-                                     .owner = r};
-    r->fetching = !l->stopping && tm_log_fetch(slot->p->log, &r->fetch) == TM_OK;
-    if (!r->fetching)
-        r->slot = NULL; /* it is asked for again */
+                                     .owner = l};
+    l->fetching = tm_log_fetch(slot->p->log, &l->fetch) == TM_OK;
+    return l->fetching;
 }
 
-static const struct tm_record *was_read(struct tm_links_reader *r, uint64_t index)
+/* What is read goes behind what is there, unless that was half of it all, or does not fit. */
+static void prepare(struct tm_links *l, struct tm_links_read *r)
+{
+    if (r->next != r->wants || r->length > TM_LINKS_READ_BYTES / 2)
+        clear(l, r, r->wants);
+}
+
+/* Of several streams the one that is behind decides; while reading is under way, who came first. */
+static void want(struct tm_links *l, struct tm_links_read *r, uint64_t index)
+{
+    bool first = r->wants == 0;
+    if (first || (index < r->wants && !l->fetching))
+        r->wants = index;
+    if (first && l->fetching)
+        prepare(l, r);
+    l->wanting = true;
+}
+
+void tm_links_read_on(struct tm_links *l)
+{
+    if (!l->wanting || l->fetching)
+        return;
+    l->wanting = l->read_full = false;
+    for (uint32_t i = 0; i < l->slots; i++)
+        if (l->slot[i].read.wants != 0)
+            prepare(l, &l->slot[i].read);
+    if (read_block(l))
+        return;
+    for (uint32_t i = 0; i < l->slots; i++)
+        l->slot[i].read.wants = 0; /* it is asked for again */
+}
+
+static const struct tm_record *was_read(struct tm_links *l, struct tm_links_read *r, uint64_t index)
 {
     if (index < r->first || index >= r->next)
         return NULL;
@@ -98,22 +196,8 @@ static const struct tm_record *was_read(struct tm_links_reader *r, uint64_t inde
         r->offset += record->length;
         record = (const void *)(r->bytes + r->offset);
     }
-    r->used_at = tm_ctx_now(r->links->ctx);
+    r->used_at = tm_ctx_now(l->ctx);
     return record;
-}
-
-/* The reader of that slot, else one that nobody waits for. */
-static struct tm_links_reader *reader_for(struct tm_links *l, const struct tm_links_slot *slot)
-{
-    struct tm_links_reader *idle = NULL;
-    for (unsigned i = 0; i < TM_LINKS_READERS; i++) {
-        struct tm_links_reader *r = &l->reader[i];
-        if (r->slot == slot)
-            return r;
-        if (!r->fetching && (idle == NULL || r->used_at < idle->used_at))
-            idle = r;
-    }
-    return idle;
 }
 
 static enum tm_err log_record(void *host, const struct tm_link_out *out, uint64_t index,
@@ -121,36 +205,32 @@ static enum tm_err log_record(void *host, const struct tm_link_out *out, uint64_
 {
     struct tm_links *l = host;
     struct tm_links_slot *slot = slot_of(out);
+    struct tm_links_read *r = &slot->read;
     if (index < tm_log_first(slot->p->log))
         return TM_ERR_NOTFOUND;
     *record = (const void *)tm_log_get(slot->p->log, index).data;
+    bool comes = l->fetching && r->wants != 0; /* all of it is better than some */
+    if (*record == NULL && !comes)
+        *record = was_read(l, r, index);
     if (*record != NULL)
         return TM_OK;
-    struct tm_links_reader *r = reader_for(l, slot);
-    if (r == NULL)
-        return TM_ERR_AGAIN;
-    if (r->slot == slot && !r->fetching)
-        *record = was_read(r, index);
-    if (*record != NULL)
-        return TM_OK;
-    if (!r->fetching)
-        begin_read(l, r, slot, index);
+    want(l, r, index);
     return TM_ERR_AGAIN;
 }
 
 void tm_links_forget_reads(struct tm_links *l, const struct tm_links_slot *slot)
 {
     uint64_t now = tm_ctx_now(l->ctx);
-    for (unsigned i = 0; i < TM_LINKS_READERS; i++) {
-        struct tm_links_reader *r = &l->reader[i];
-        if (slot != NULL && r->slot == slot)
-            r->slot = NULL;
-        if (r->fetching || (r->slot != NULL && now - r->used_at < TM_SECONDS(1)))
+    for (uint32_t i = 0; i < l->slots; i++) {
+        struct tm_links_read *r = &l->slot[i].read;
+        bool idle = r->cap > 0 && r->wants == 0 && now - r->used_at >= TM_SECONDS(1);
+        if (slot == NULL ? !idle : slot != &l->slot[i])
             continue;
-        r->slot = NULL;
+        if (l->fetch_slot == &l->slot[i])
+            l->fetch_slot = NULL;
+        clear(l, r, 0);
         free(r->bytes);
-        r->bytes = NULL;
-        r->length = r->cap = 0;
+        *r = (struct tm_links_read){0};
     }
 }
 

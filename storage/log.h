@@ -56,6 +56,10 @@ struct tm_bytes tm_log_get(const struct tm_log *log, uint64_t index);
 /* Fetches the head of that record into the caches, if it is in memory.  A hint. */
 void tm_log_prefetch(const struct tm_log *log, uint64_t index);
 
+/* Where that record of the log lies in the WAL, for comparing with those of other logs: what is
+ * lower was as a rule written before.  0: it is not in the log. */
+uint64_t tm_log_place(const struct tm_log *log, uint64_t index);
+
 /* Reading from disk.  Owned by the caller until `done`; records come in order. */
 struct tm_log_fetch {
     uint64_t first;
@@ -63,6 +67,10 @@ struct tm_log_fetch {
     uint64_t max_bytes; /* ends after the record that reaches it; 0 = no bound */
     /* A verified record; valid during the call.  false ends the fetch. */
     bool (*record)(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record);
+    /* Optional: verified records of other logs of the worker that lie in the block of `first`, with
+     * which the fetch ends then. */
+    void (*other)(struct tm_log_fetch *fetch, const struct tm_log *log, uint64_t index,
+                  struct tm_bytes record);
     /* TM_OK: all wanted were given, or as many as the bound or `record` allowed (`next` says
      * where to go on).  TM_ERR_CORRUPT, TM_ERR_IO: the record `next` cannot be read and is a
      * fault of the log now.  TM_ERR_NOTFOUND: it was cut or compacted meanwhile. */

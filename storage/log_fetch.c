@@ -12,25 +12,52 @@ static struct tm_bytes unwrap(struct tm_bytes record)
     return r->kind == TM_RECORD_REPAIR ? tm_record_body(r) : record;
 }
 
+uint64_t tm_log_place(const struct tm_log *log, uint64_t index)
+{
+    if (index <= log->base || index > log->last)
+        return 0;
+    return tm_log_index_at(&log->index, index)->place;
+}
+
+/* Whether that is the record of the log at the index, as it lies there. */
+static bool is_record(const struct tm_log *log, uint64_t index, struct tm_bytes bytes,
+                      tm_wal_place place)
+{
+    const struct tm_record *r = (const void *)bytes.data;
+    return tm_log_place(log, index) == place &&
+           tm_log_index_at(&log->index, index)->hash == r->checksum;
+}
+
+static void give_other(struct tm_log_fetch *fetch, struct tm_bytes record, tm_wal_place place)
+{
+    struct tm_bytes bytes = unwrap(record);
+    const struct tm_record *r = (const void *)bytes.data;
+    if (bytes.len < sizeof *r)
+        return;
+    const struct tm_log *log = tm_log_of(fetch->log->set, r->partition);
+    if (log != NULL && log != fetch->log && is_record(log, r->index, bytes, place))
+        fetch->other(fetch, log, r->index, bytes);
+}
+
 static bool take_record(struct tm_wal_read *read, struct tm_bytes record, tm_wal_place place)
 {
     struct tm_log_fetch *fetch = read->owner;
     struct tm_log *log = fetch->log;
-    if (fetch->next > fetch->last)
+    bool wanted = fetch->next <= fetch->last;
+    if (!wanted && fetch->other == NULL)
         return false;
-    if (fetch->next <= log->base || fetch->next > log->last ||
-        tm_log_index_at(&log->index, fetch->next)->place != place)
-        return true;
     struct tm_bytes bytes = unwrap(record);
-    if (((const struct tm_record *)(const void *)bytes.data)->checksum !=
-        tm_log_index_at(&log->index, fetch->next)->hash)
+    if (!wanted || !is_record(log, fetch->next, bytes, place)) {
+        if (fetch->other != NULL)
+            give_other(fetch, record, place);
         return true;
+    }
     uint64_t index = fetch->next++;
     fetch->bytes += bytes.len;
     bool more = fetch->record(fetch, index, bytes);
     if (!more || (fetch->max_bytes != 0 && fetch->bytes >= fetch->max_bytes))
         fetch->last = index; /* the bound, or the receiver, ended it */
-    return fetch->next <= fetch->last;
+    return fetch->next <= fetch->last || fetch->other != NULL;
 }
 
 static void finish(struct tm_log_fetch *fetch, enum tm_err err)
@@ -59,7 +86,8 @@ static void read_done(struct tm_wal_read *read, enum tm_err err)
     struct tm_log_fetch *fetch = read->owner;
     struct tm_log *log = fetch->log;
     bool gone = fetch->next <= log->base || fetch->next > log->last;
-    if (err == TM_OK && fetch->next > fetch->last) {
+    bool ends = fetch->other != NULL && fetch->next > fetch->first;
+    if (err == TM_OK && (ends || fetch->next > fetch->last)) {
         finish(fetch, TM_OK);
         return;
     }

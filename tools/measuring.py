@@ -10,7 +10,9 @@ import random
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -18,6 +20,9 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PORTS_PER_NODE = 32
 REDIS = ["--save", "", "--auto-aof-rewrite-percentage", "0", "--repl-diskless-sync-delay", "0",
          "--bind", "127.0.0.1", "--protected-mode", "no", "--daemonize", "no"]
+
+
+POLICY = "/usr/sbin/policy-rc.d"
 
 
 class Failed(Exception):
@@ -134,15 +139,15 @@ class Cluster:
 
 
 class Tidemill(Cluster):
-    """The three nodes of docs/examples/three-node.js, started by `up`."""
+    """The nodes of a file, docs/examples/three-node.js if none is named, started by `up`."""
     name = "tidemill"
 
-    def __init__(self, program, folder, options=(), topology=None):
+    def __init__(self, program, folder, options=(), topology=None, nodes=3):
         super().__init__(folder)
         self.program, self.options = program, list(options)
         self.topology = topology or os.path.join(TOP, "docs", "examples", "three-node.js")
         self.data = os.path.join(self.dir, "data")
-        self.base_port = free_ports(3 * PORTS_PER_NODE)
+        self.base_port = free_ports(nodes * PORTS_PER_NODE)
 
     def run(self, *args, check=True, timeout=180):
         done = subprocess.run([self.program, *args], capture_output=True, text=True,
@@ -174,19 +179,19 @@ class Tidemill(Cluster):
 
 
 class Redis(Cluster):
-    """Three servers of Debian's redis-server, two of them following the first."""
+    """Servers of Debian's redis-server, three of them, all but the first following the first."""
     name = "redis"
 
-    def __init__(self, folder, memory=False):
+    def __init__(self, folder, memory=False, servers=3):
         super().__init__(folder)
-        self.memory = memory
-        self.base_port = free_ports(3)
+        self.memory, self.servers = memory, servers
+        self.base_port = free_ports(servers)
         self.processes = []
 
     def start(self):
         aof = ["--appendonly", "no"] if self.memory else ["--appendonly", "yes", "--appendfsync",
                                                           "always"]
-        for i in range(3):
+        for i in range(self.servers):
             folder = os.path.join(self.dir, "redis-%d" % i)
             os.mkdir(folder)
             follow = ["--replicaof", "127.0.0.1 %d" % self.base_port] if i > 0 else []
@@ -196,14 +201,14 @@ class Redis(Cluster):
                      *aof, *follow], stdin=subprocess.DEVNULL, stdout=log, stderr=log))
             if i == 0:
                 wait_until(lambda: self.client().ask("PING") == "PONG", 20, "redis answers PING")
-        wait_until(self.followed, 30, "two redis replicas follow the first")
+        wait_until(self.followed, 30, "the redis replicas follow the first")
 
-    def client(self):
-        return Client("127.0.0.1", self.base_port)
+    def client(self, server=0):
+        return Client("127.0.0.1", self.base_port + server)
 
     def followed(self):
         info = self.client().ask("INFO", "replication").decode()
-        return info.count("state=online") == 2
+        return info.count("state=online") == self.servers - 1
 
     def stop(self):
         for process in self.processes:
@@ -270,6 +275,32 @@ def find_program(given):
     return os.path.abspath(program)
 
 
+def install_redis():
+    """Installs redis-server without letting the package start it."""
+    if shutil.which("redis-server"):
+        return
+    if not shutil.which("apt-get"):
+        raise Failed("redis-server is missing and this is no Debian: install redis 7.0 yourself")
+    root = [] if os.getuid() == 0 else ["sudo"]
+    print("installing redis-server", file=sys.stderr)
+    mine = not os.path.exists(POLICY)
+    if mine:
+        subprocess.run(root + ["sh", "-c", "printf '#!/bin/sh\\nexit 101\\n' >%s; chmod 755 %s" % (
+            POLICY, POLICY)], check=True)
+    try:
+        for words in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends",
+                                         "redis-server"]):
+            done = subprocess.run(root + ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"] +
+                                  words, stdout=subprocess.DEVNULL)
+            if done.returncode != 0:
+                raise Failed("apt-get %s failed" % words[0])
+    finally:
+        if mine:
+            subprocess.run(root + ["rm", "-f", POLICY], check=True)
+    if shutil.which("systemctl"):
+        subprocess.run(root + ["systemctl", "disable", "redis-server"], capture_output=True)
+
+
 def first_line(*command):
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -307,6 +338,23 @@ def machine_text(program, folder):
         ("load average before", "%.2f, %.2f, %.2f" % os.getloadavg()),
     ]
     return "\n".join("- %s: %s" % row for row in rows if row[1])
+
+
+def value_of(result, path):
+    for name in path:
+        result = result[name]
+    return result
+
+
+def show(number):
+    digits = 0 if abs(number) >= 100 else 1 if abs(number) >= 10 else 2
+    return "{:,.{}f}".format(number, digits)
+
+
+def spread(values, unit=""):
+    """Median (minimum – maximum)."""
+    return "%s%s (%s – %s)" % (show(statistics.median(values)), " " + unit if unit else "",
+                               show(min(values)), show(max(values)))
 
 
 def rank(values, percent):

@@ -181,7 +181,76 @@ static void damage_before_the_snapshot_is_none(void)
     teardown(f);
 }
 
+/* A reading of blocks, beginning with the oldest record of all logs. */
+struct reading {
+    struct fixture *f;
+    uint32_t p; /* whose fetch it is */
+    uint64_t place, own, others;
+    bool done;
+};
+
+static void see(struct reading *x, uint32_t p, uint64_t index, struct tm_bytes record)
+{
+    const struct tm_record *r = (const void *)record.data;
+    CU_ASSERT_FATAL(r->partition == p && r->index == index);
+    CU_ASSERT_FATAL(tm_record_check(r, record.len) == TM_OK);
+    CU_ASSERT_FATAL(r->checksum == x->f->logs[p].hash[index]);
+    CU_ASSERT_FATAL(tm_log_place(log_at(x->f, p), index) >> 20 == x->place >> 20); /* one block */
+}
+
+static bool see_own(struct tm_log_fetch *fetch, uint64_t index, struct tm_bytes record)
+{
+    struct reading *x = fetch->owner;
+    see(x, x->p, index, record);
+    x->own++;
+    return x->own % 3 != 0; /* no more of these; others come all the same */
+}
+
+static void see_other(struct tm_log_fetch *fetch, const struct tm_log *log, uint64_t index,
+                      struct tm_bytes record)
+{
+    struct reading *x = fetch->owner;
+    CU_ASSERT_FATAL(tm_log_partition(log) != x->p);
+    see(x, tm_log_partition(log), index, record);
+    x->others++;
+}
+
+static void see_end(struct tm_log_fetch *fetch, enum tm_err err)
+{
+    struct reading *x = fetch->owner;
+    CU_ASSERT_EQUAL_FATAL(err, TM_OK);
+    x->done = true;
+}
+
+static void a_block_that_is_read_serves_other_logs(void)
+{
+    struct fixture *f = filled(7, 400);
+    struct reading x = {.f = f};
+    for (unsigned k = 0; k < MINE; k++) {
+        x.p = partition_at(k);
+        struct tm_log *log = log_at(f, x.p);
+        for (uint64_t next = tm_log_first(log); next <= tm_log_last(log);) {
+            struct tm_log_fetch fetch = {.first = next,
+                                         .last = tm_log_last(log),
+                                         .record = see_own,
+                                         .other = see_other,
+                                         .done = see_end,
+                                         .owner = &x};
+            x.place = tm_log_place(log, next);
+            x.done = false;
+            CU_ASSERT_EQUAL_FATAL(tm_log_fetch(log, &fetch), TM_OK);
+            tm_sim_disk_drain(f->env.sd);
+            CU_ASSERT_FATAL(x.done && fetch.next > next);
+            next = fetch.next;
+        }
+        CU_ASSERT_EQUAL(tm_log_place(log, tm_log_last(log) + 1), 0);
+    }
+    CU_ASSERT(x.own == 400 && x.others > 50);
+    teardown(f);
+}
+
 static const struct tm_test tests[] = {
+    TM_TEST(a_block_that_is_read_serves_other_logs),
     TM_TEST(a_log_keeps_what_the_wal_has_of_what_its_snapshot_holds),
     TM_TEST(a_log_begins_where_the_oldest_segment_that_is_left_does),
     TM_TEST(what_lies_below_a_segment_is_found_past_faults_and_repairs),
