@@ -286,6 +286,7 @@ void tm_wal_set_limits(struct tm_wal *wal, uint64_t max_bytes, uint64_t marker_n
     wal->config.max_bytes = max_bytes;
     wal->config.marker_ns = marker_ns != 0 ? marker_ns : TM_WAL_MARKER_NS;
     wal->config.stall_ns = stall_ns;
+    wal->overdrawn = wal->overdrawn && tm_wal_exceeds(wal, 0);
 }
 
 uint32_t tm_wal_max_record(const struct tm_wal *wal)

@@ -147,8 +147,8 @@ struct tm_wal_config {
 
     uint64_t segment_bytes; /* multiple of 4 KiB, at most 1 GiB; 0 = 64 MiB */
     uint64_t max_bytes;     /* of all segments of this WAL, but for one more when even the reserve
-                               is used up or does for nothing that is followed; 0 = no bound but the
-                               disk's */
+                               is used up or does for nothing that is followed, or for a start; 0 =
+                               no bound but the disk's */
     uint64_t reserve_bytes; /* 0 = an eighth of a segment */
     uint32_t max_record_bytes;  /* 0 = TM_RECORD_MAX and a header, but at most a quarter segment */
     uint32_t read_bytes;        /* of a segment at once, at a start; pages; 0 = 8 MiB */

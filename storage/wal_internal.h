@@ -199,6 +199,8 @@ static inline unsigned tm_wal_ready(const struct tm_wal *wal)
 enum tm_err tm_wal_segment_push(struct tm_wal_segment **list, unsigned *count, unsigned *cap,
                                 struct tm_wal_segment segment);
 uint64_t tm_wal_take_id(struct tm_wal *wal);
+/* Whether its segments and so many bytes more are above max_bytes. */
+bool tm_wal_exceeds(const struct tm_wal *wal, uint64_t more_bytes);
 void tm_wal_work(struct tm_wal *wal); /* begins the next job if there is one */
 
 /* wal_spare.c */

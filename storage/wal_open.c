@@ -6,9 +6,9 @@
  * carries a SUSPECT record, so that this is not forgotten either.
  *
  * Writing goes on in a fresh segment, unless the last block says that it was the last.  Where the
- * disk has no room for a fresh one it goes on in the last, behind all that was ever written there,
- * so that nothing that was cut is mixed with what comes; that no write of the dead process is still
- * on its way there, the open says (TM_DISK_ALONE). */
+ * disk has no room for a fresh one, or max_bytes allows none, it goes on in the last, behind all
+ * that was ever written there, so that nothing that was cut is mixed with what comes; that no write
+ * of the dead process is still on its way there, the open says (TM_DISK_ALONE). */
 #include <stdlib.h>
 
 #include "runtime/counters.h"
@@ -298,6 +298,30 @@ static enum tm_err make_segment(struct tm_wal *wal)
     return err_of(n);
 }
 
+/* Of all segments but those that were given up. */
+static uint64_t kept_bytes(const struct tm_wal *wal)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < wal->segment_count; i++)
+        sum += wal->segments[i].bytes;
+    return sum;
+}
+
+static bool is_more_than_it_may(const struct tm_wal *wal, uint64_t bytes)
+{
+    return wal->config.max_bytes != 0 && bytes > wal->config.max_bytes;
+}
+
+/* A fresh segment would be one too many, and the last one has room: for effects, too, or, where it
+ * is one too many itself, for what frees room. */
+static bool is_at_limit(const struct tm_wal *wal, uint64_t room)
+{
+    uint64_t kept = kept_bytes(wal), reserve = wal->config.reserve_bytes;
+    uint64_t enough = is_more_than_it_may(wal, kept) ? reserve / 2 : 2 * reserve;
+    return room >= tm_max_u64(TM_WAL_PAGE * 4, enough) && wal->spare_count == 0 &&
+           is_more_than_it_may(wal, kept + wal->config.segment_bytes);
+}
+
 /* Chooses where writing goes on; the scan's result says where the log ended. */
 static enum tm_err choose_segment(struct tm_wal *wal, const struct tm_wal_scan_result *r)
 {
@@ -309,7 +333,7 @@ static enum tm_err choose_segment(struct tm_wal *wal, const struct tm_wal_scan_r
     enum tm_err err = TM_OK;
     bool stay = room >= TM_WAL_PAGE * 4 && r->closed && !r->torn && !r->damaged;
     if (!stay && (used ? tm_wal_ready(wal) == 0 : wal->segment_count == 0))
-        err = make_segment(wal);
+        err = !r->damaged && is_at_limit(wal, room) ? TM_ERR_NOSPACE : make_segment(wal);
     if (err == TM_ERR_NOSPACE && room >= TM_WAL_PAGE) {
         tm_ctx_log(wal->ctx, TM_LOG_WARN, "wal_goes_on",
                    "worker=%u segment=%llu offset=%llu text=\"no space for a fresh segment\"",
@@ -481,6 +505,7 @@ enum tm_err tm_wal_open(const struct tm_wal_config *config, struct tm_wal **out)
 
 void tm_wal_begin(struct tm_wal *wal)
 {
+    wal->overdrawn = is_more_than_it_may(wal, kept_bytes(wal));
     tm_wal_work(wal);
 }
 

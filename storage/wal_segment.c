@@ -92,7 +92,7 @@ static void starve(struct tm_wal *wal)
     tm_wal_tell_space(wal);
 }
 
-static bool exceeds(const struct tm_wal *wal, uint64_t more_bytes)
+bool tm_wal_exceeds(const struct tm_wal *wal, uint64_t more_bytes)
 {
     return wal->config.max_bytes != 0 &&
            tm_wal_disk_bytes(wal) + more_bytes > wal->config.max_bytes;
@@ -103,14 +103,14 @@ static bool may_overdraw(const struct tm_wal *wal)
 {
     const struct tm_wal_buffer *b = wal->stage;
     uint64_t end = b == NULL ? wal->offset : b->offset + b->used;
-    return !exceeds(wal, 0) && (wal->in_need || wal->segments[wal->current].bytes - end <
-                                                    wal->config.reserve_bytes / 2);
+    return !tm_wal_exceeds(wal, 0) && (wal->in_need || wal->segments[wal->current].bytes - end <
+                                                           wal->config.reserve_bytes / 2);
 }
 
 static void start_new(struct tm_wal *wal)
 {
     uint64_t bytes = wal->config.segment_bytes, room = wal->disk->free_bytes(wal->disk);
-    bool over = exceeds(wal, bytes);
+    bool over = tm_wal_exceeds(wal, bytes);
     if ((over && !may_overdraw(wal)) || (room != 0 && room < bytes)) {
         starve(wal);
         return;
@@ -153,7 +153,8 @@ static void start_reuse(struct tm_wal *wal, bool need)
     const struct tm_wal_segment *s = &wal->job_segment;
     tm_wal_name_segment(wal->job_name, wal->folder, wal->config.generation, wal->config.worker,
                         s->id);
-    if (need && !s->bad && s->bytes == wal->config.segment_bytes && !exceeds(wal, s->bytes)) {
+    if (need && !s->bad && s->bytes == wal->config.segment_bytes &&
+        !tm_wal_exceeds(wal, s->bytes)) {
         start_rename(wal);
     } else if (tm_wal_spare_keeps(wal, s)) {
         tm_wal_name_spare(wal->job_name2, wal->folder, wal->config.generation, wal->config.worker,
@@ -170,7 +171,7 @@ void tm_wal_work(struct tm_wal *wal)
 {
     if (wal->job != TM_WAL_JOB_NONE || wal->failed)
         return;
-    wal->overdrawn = wal->overdrawn && exceeds(wal, 0);
+    wal->overdrawn = wal->overdrawn && tm_wal_exceeds(wal, 0);
     bool need = tm_wal_ready(wal) == 0;
     if (take_doomed(wal, &wal->job_segment))
         start_reuse(wal, need);

@@ -511,12 +511,9 @@ static unsigned append_all(struct fixture *f, uint32_t bytes, enum tm_wal_class 
     return taken;
 }
 
-static void a_used_up_reserve_gets_one_segment_more_and_no_effects_but_followed_ones(void)
+/* Until the log goes on in a segment more than it may have; returns its id. */
+static uint64_t overdraw(struct fixture *f)
 {
-    struct fixture *f = setup(tm_test_seed());
-    f->config.max_bytes = 3 * f->config.segment_bytes;
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    tm_sim_disk_drain(f->env.sd);
     CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
     uint64_t full = tm_wal_current_segment(f->wal);
     for (unsigned i = 0; i < 1000 && tm_wal_current_segment(f->wal) == full; i++) {
@@ -524,7 +521,17 @@ static void a_used_up_reserve_gets_one_segment_more_and_no_effects_but_followed_
         pass_time(f, TM_MS(200));
         settle_idle(f);
     }
-    CU_ASSERT_EQUAL(tm_wal_current_segment(f->wal), full + 1);
+    CU_ASSERT_EQUAL_FATAL(tm_wal_current_segment(f->wal), full + 1);
+    return full + 1;
+}
+
+static void a_used_up_reserve_gets_one_segment_more_and_no_effects_but_followed_ones(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    f->config.max_bytes = 3 * f->config.segment_bytes;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    tm_sim_disk_drain(f->env.sd);
+    uint64_t more = overdraw(f);
     CU_ASSERT_EQUAL(tm_wal_disk_bytes(f->wal), f->config.max_bytes + f->config.segment_bytes);
     CU_ASSERT_EQUAL(append_one(f, 1, 100, TM_WAL_EFFECT), TM_ERR_NOSPACE);
     unsigned followed = append_all(f, 100, TM_WAL_FOLLOWED);
@@ -532,7 +539,7 @@ static void a_used_up_reserve_gets_one_segment_more_and_no_effects_but_followed_
     CU_ASSERT(append_all(f, 100, TM_WAL_RESERVED) >= followed / 2); /* it has the other half */
     CU_ASSERT_EQUAL(tm_wal_disk_bytes(f->wal), f->config.max_bytes + f->config.segment_bytes);
     CU_ASSERT_EQUAL(tm_wal_state(f->wal), TM_WAL_FULL);
-    tm_wal_release(f->wal, full + 1);
+    tm_wal_release(f->wal, more);
     for (unsigned i = 0; i < 10; i++) {
         pass_time(f, TM_MS(200));
         settle_idle(f);
@@ -557,6 +564,57 @@ static void what_is_followed_and_does_not_fit_gets_one_segment_more(void)
     CU_ASSERT_EQUAL(append_one(f, 1, 100, TM_WAL_FOLLOWED), TM_OK);
     CU_ASSERT_EQUAL(append_one(f, 1, 100, TM_WAL_EFFECT), TM_ERR_NOSPACE);
     CU_ASSERT_EQUAL(tm_wal_disk_bytes(f->wal), f->config.max_bytes + f->config.segment_bytes);
+    teardown(f);
+}
+
+/* What a start may add to a log that has all it may have is for what frees room, and however often
+ * it ends there is no second. */
+static void starts_of_a_full_log_give_effects_no_segment_more(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    f->config.max_bytes = 3 * f->config.segment_bytes;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    tm_sim_disk_drain(f->env.sd);
+    if (env_chance(&f->env, 50))
+        (void)overdraw(f);
+    else
+        CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
+    for (unsigned i = 0; i < 8; i++) {
+        if (env_chance(&f->env, 70))
+            crash(f, -1);
+        else
+            close_clean(f);
+        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+        CU_ASSERT(f->rot == 0 && f->damaged == 0);
+        settle(f);
+        tm_sim_disk_drain(f->env.sd);
+        CU_ASSERT(tm_wal_disk_bytes(f->wal) <= f->config.max_bytes + f->config.segment_bytes);
+        CU_ASSERT_EQUAL(append_one(f, 1, 900, TM_WAL_EFFECT), TM_ERR_NOSPACE);
+        CU_ASSERT_EQUAL(append_one(f, 1, 100, TM_WAL_RESERVED), TM_OK);
+        settle_idle(f);
+    }
+    tm_wal_release(f->wal, tm_wal_current_segment(f->wal));
+    for (unsigned i = 0; i < 10; i++) {
+        pass_time(f, TM_MS(200));
+        settle_idle(f);
+    }
+    CU_ASSERT(tm_wal_disk_bytes(f->wal) <= f->config.max_bytes);
+    CU_ASSERT_EQUAL(tm_wal_state(f->wal), TM_WAL_RUNNING);
+    fill(f, 20, 500);
+    teardown(f);
+}
+
+static void a_higher_limit_ends_an_overdraft_at_once(void)
+{
+    struct fixture *f = setup(tm_test_seed());
+    f->config.max_bytes = 3 * f->config.segment_bytes;
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    tm_sim_disk_drain(f->env.sd);
+    (void)overdraw(f);
+    tm_wal_set_limits(f->wal, f->config.max_bytes + 1, 0, 0);
+    CU_ASSERT_EQUAL(append_one(f, 1, 100, TM_WAL_EFFECT), TM_ERR_NOSPACE);
+    tm_wal_set_limits(f->wal, f->config.max_bytes + f->config.segment_bytes, 0, 0);
+    CU_ASSERT_EQUAL(append_one(f, 1, 100, TM_WAL_EFFECT), TM_OK);
     teardown(f);
 }
 
@@ -716,6 +774,8 @@ static const struct tm_test tests[] = {
     TM_TEST(an_exhausted_reserve_can_still_say_what_was_released),
     TM_TEST(a_used_up_reserve_gets_one_segment_more_and_no_effects_but_followed_ones),
     TM_TEST(what_is_followed_and_does_not_fit_gets_one_segment_more),
+    TM_TEST(starts_of_a_full_log_give_effects_no_segment_more),
+    TM_TEST(a_higher_limit_ends_an_overdraft_at_once),
     TM_TEST(a_read_of_what_was_released_meanwhile_says_so),
     TM_TEST(a_stall_is_measured),
     TM_TEST(long_writes_are_counted_and_limits_change_while_it_runs),
