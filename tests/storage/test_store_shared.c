@@ -1,6 +1,7 @@
 /* Counters of keys that links carry, and merging, rule by rule, at one cluster: what others did is
  * merged by hand, stamp by stamp. */
 #include "storage/entity.h"
+#include "storage/store_internal.h"
 #include "storage/store_link.h"
 #include "tests/storage/store_main.h"
 
@@ -154,6 +155,38 @@ static void a_counter_that_was_deleted_counts_from_nothing(void)
     expect("m", "n", "51");
 }
 
+static void count_of(uint64_t origin, uint64_t term, int64_t total, int64_t ticks)
+{
+    struct tm_counter_at c = {{origin, term, total}, 0, 0, 0};
+    struct tm_op_version v = {((uint64_t)NOW << 16) + (uint64_t)ticks, origin};
+    CU_ASSERT_EQUAL(merge("m", TM_ENTITY_HASH, TM_OP_COUNTER_AT, "n", tm_bytes_of(&c, sizeof c), v),
+                    TM_LINK_APPLIED);
+}
+
+/* What was folded into the base counts no more by its own total; all others do. */
+static void of_too_many_leaders_the_oldest_of_that_cluster_is_folded(void)
+{
+    enum { THIRD = OTHER + 1, FIT = TM_COUNTER_COMPONENTS };
+    char sum[24];
+    fresh();
+    count_of(THIRD, 1, 10, 1); /* older than all of OTHER's */
+    for (unsigned term = FIT; term > 0; term--)
+        count_of(OTHER, term, 100, 10 + FIT - term);
+    snprintf(sum, sizeof sum, "%d", 10 + 100 * FIT);
+    expect("m", "n", sum);
+    count_of(THIRD, 1, 15, 500);
+    for (unsigned term = 1; term < FIT; term++)
+        count_of(OTHER, term, 101, 500 + term);
+    snprintf(sum, sizeof sum, "%d", 15 + 101 * (FIT - 1) + 100);
+    expect("m", "n", sum);
+    add("m", 7); /* here it has none yet: the oldest of all makes room */
+    snprintf(sum, sizeof sum, "%d", 15 + 101 * (FIT - 1) + 100 + 7);
+    expect("m", "n", sum);
+    count_of(OTHER, 1, 103, 900); /* was not it */
+    snprintf(sum, sizeof sum, "%d", 15 + 101 * (FIT - 1) + 100 + 7 + 2);
+    expect("m", "n", sum);
+}
+
 static void what_one_record_set_and_counted_is_set(void)
 {
     fresh();
@@ -292,6 +325,29 @@ static void a_deletion_there_spares_what_was_made_after_it(void)
     CU_ASSERT_EQUAL(merge_set("m", "more", "1", at(-5)), TM_LINK_LOST);
 }
 
+/* As such, and as the tombstone that it left there. */
+static void a_field_or_member_that_was_deleted_there_goes(void)
+{
+    static const enum tm_entity_type types[] = {TM_ENTITY_HASH, TM_ENTITY_SET};
+    for (unsigned i = 0; i < 2 * TM_ARRAY_LEN(types); i++) {
+        enum tm_entity_type type = types[i / 2];
+        uint8_t was = (uint8_t)type;
+        struct tm_bytes value = type == TM_ENTITY_HASH ? str("1") : str("");
+        fresh();
+        for (const char *name = "abc"; *name != '\0'; name++)
+            CU_ASSERT_EQUAL(merge("m", type, TM_OP_SET_FIELD, name, value, at(1)), TM_LINK_APPLIED);
+        CU_ASSERT_EQUAL(i % 2 == 0 ? merge("m", type, TM_OP_DEL_FIELD, "bc", str(""), at(2))
+                                   : merge("m", TM_ENTITY_SHADOW, TM_OP_SET_FIELD, "fbc",
+                                           tm_bytes_of(&was, 1), at(2)),
+                        TM_LINK_APPLIED);
+        const struct tm_entity *e = tm_store_find(s, str("m"));
+        CU_ASSERT_FATAL(e != NULL);
+        CU_ASSERT_EQUAL(tm_entity_fields(e), 2);
+        CU_ASSERT_PTR_NULL(tm_field_find(e, str("bc")));
+        CU_ASSERT_EQUAL(merge("m", type, TM_OP_SET_FIELD, "bc", value, at(1)), TM_LINK_LOST);
+    }
+}
+
 static void the_type_of_the_later_change_stays(void)
 {
     fresh();
@@ -336,6 +392,24 @@ static void expiry_is_a_register_of_its_own(void)
     CU_ASSERT_EQUAL(merge("m", TM_ENTITY_HASH, TM_OP_PERSIST, "", str(""), at(501)),
                     TM_LINK_APPLIED);
     CU_ASSERT_EQUAL(tm_store_next_expiry(s), UINT64_MAX);
+}
+
+/* Who has looked whether it is due, and who has not, share the same. */
+static void what_is_due_is_as_what_has_expired(void)
+{
+    uint64_t ms = NOW + 5;
+    fresh();
+    set("m", "a", "1");
+    begin();
+    tm_store_set_expiry(s, str("m"), ms);
+    (void)finish();
+    uint64_t before = tm_link_hash(s, str("m"), ms - 1), due = tm_link_hash(s, str("m"), ms);
+    CU_ASSERT_NOT_EQUAL(before, due);
+    begin();
+    tm_store_expire(s, str("m"));
+    (void)finish();
+    CU_ASSERT_PTR_NULL(tm_store_find(s, str("m")));
+    CU_ASSERT_EQUAL(tm_link_hash(s, str("m"), ms), due);
 }
 
 static void an_extension_of_what_expired_here_says_what_it_lacks(void)
@@ -478,6 +552,7 @@ static const struct tm_test tests[] = {
     TM_TEST(increments_from_all_sides_add_up),
     TM_TEST(a_count_goes_with_its_base),
     TM_TEST(a_counter_that_was_deleted_counts_from_nothing),
+    TM_TEST(of_too_many_leaders_the_oldest_of_that_cluster_is_folded),
     TM_TEST(what_one_record_set_and_counted_is_set),
     TM_TEST(what_no_link_carries_counts_as_before),
     TM_TEST(what_was_counted_before_a_link_carries_it_counts_once),
@@ -486,9 +561,11 @@ static const struct tm_test tests[] = {
     TM_TEST(a_deletion_here_holds_against_what_was_made_before_it),
     TM_TEST(only_what_many_write_leaves_tombstones),
     TM_TEST(a_deletion_there_spares_what_was_made_after_it),
+    TM_TEST(a_field_or_member_that_was_deleted_there_goes),
     TM_TEST(the_type_of_the_later_change_stays),
     TM_TEST(of_two_counters_of_nothing_of_different_types_none_stays),
     TM_TEST(expiry_is_a_register_of_its_own),
+    TM_TEST(what_is_due_is_as_what_has_expired),
     TM_TEST(an_extension_of_what_expired_here_says_what_it_lacks),
     TM_TEST(an_extension_of_what_is_due_here_says_what_it_lacks),
     TM_TEST(an_evicted_key_is_as_if_it_had_never_been),
