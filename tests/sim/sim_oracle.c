@@ -247,6 +247,7 @@ struct tm_sim_oracle *tm_sim_oracle_new(struct tm_sim *sim)
     struct tm_sim_truth_config c = {.partitions = o->partitions,
                                     .memory = o->memory,
                                     .eventual = config->eventual,
+                                    .solo_stop = opt->solo == TM_SOLO_STOP,
                                     .window_bytes = opt->async_window_bytes,
                                     .window_ns = TM_MS(opt->async_window_ms),
                                     .host = o,

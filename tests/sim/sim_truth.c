@@ -81,6 +81,14 @@ struct tm_sim_copy *tm_sim_truth_copy(struct tm_sim_truth *t, struct tm_id id, u
     return &t->disks[tm_sim_truth_disk(t, id)].copies[partition];
 }
 
+bool tm_sim_truth_is_replaced(struct tm_sim_truth *t, struct tm_id id)
+{
+    for (unsigned i = tm_sim_truth_disk(t, id) + 1; i < t->disk_count; i++)
+        if (t->disks[i].id.node == id.node)
+            return true;
+    return false;
+}
+
 /* ---- records ---- */
 
 static struct tm_sim_entry *entry_new(struct tm_sim_truth *t)

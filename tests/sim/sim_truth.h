@@ -23,6 +23,7 @@ struct tm_sim_truth_config {
     uint32_t partitions; /* numbers 0..partitions-1, the system partition included */
     bool memory;         /* --durability memory */
     bool eventual;
+    bool solo_stop;                   /* --solo stop */
     uint64_t window_bytes, window_ns; /* eventual: of what a leader may have uncommitted */
     void *host;
     void (*wrong)(void *host, const char *text);

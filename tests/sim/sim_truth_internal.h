@@ -101,6 +101,9 @@ static inline uint64_t tm_sim_truth_bit(struct tm_sim_truth *t, struct tm_id id)
 }
 struct tm_sim_copy *tm_sim_truth_copy(struct tm_sim_truth *t, struct tm_id id, uint32_t partition);
 
+/* Whether its node was seen with another disk since. */
+bool tm_sim_truth_is_replaced(struct tm_sim_truth *t, struct tm_id id);
+
 /* The record of that index and hash, or NULL; made if need be, which may break log matching. */
 struct tm_sim_entry *tm_sim_truth_find(const struct tm_sim_truth *t, uint32_t partition,
                                        uint64_t index, uint64_t hash);

@@ -42,6 +42,32 @@ static struct tm_sim_entry *own_entry(const struct look *l, uint64_t index)
 
 /* ---- the log ---- */
 
+static const struct tm_member *witness_of(const struct tm_members *m)
+{
+    for (unsigned i = 0; i < m->count; i++)
+        if (m->at[i].role == TM_MEMBER_WITNESS)
+            return &m->at[i];
+    return NULL;
+}
+
+static bool is_write(const struct tm_record *record)
+{
+    return record->kind == TM_RECORD_EFFECT || record->kind == TM_RECORD_FLUSH;
+}
+
+/* --solo stop: no write is taken by one who was in sync alone before this turn, and still is. */
+static void check_taken(const struct look *l, const struct tm_record *record)
+{
+    const struct tm_sim_seen *was = l->was;
+    bool leads = l->r->role == TM_ROLE_LEADER && was->role == TM_ROLE_LEADER &&
+                 was->process == l->r && was->hs.term == l->r->hs.term;
+    if (l->t->config.solo_stop && leads && is_write(record) && record->term == was->hs.term &&
+        witness_of(&l->r->members) != NULL && was->hs.insync.count == 1 &&
+        l->r->hs.insync.count == 1)
+        WRONG(l, "node %u takes record %llu on one copy, with --solo stop", l->node,
+              ULL(record->index));
+}
+
 /* In no log was it before. */
 static void take_new(const struct look *l, struct tm_sim_entry *e)
 {
@@ -49,6 +75,8 @@ static void take_new(const struct look *l, struct tm_sim_entry *e)
     const struct tm_record *record = l->v->record(l->v->log, e->index);
     e->seen_ns = l->v->clock_ns;
     e->bytes = record != NULL ? record->length : 0;
+    if (record != NULL)
+        check_taken(l, record);
     if (record != NULL && c->appeared != NULL)
         c->appeared(c->host, record);
 }
@@ -184,6 +212,17 @@ static void check_brought_back(const struct look *l)
     l->copy->missing = 0;
 }
 
+/* --solo stop: nobody goes on alone, but for one whose other copy has another disk. */
+static void check_solo(const struct look *l, const struct tm_insync *s)
+{
+    const struct tm_insync *had = &l->was->hs.insync;
+    if (!l->t->config.solo_stop || s->count != 1 || had->count != 2)
+        return;
+    struct tm_id other = had->at[tm_id_equal(had->at[0], s->at[0]) ? 1 : 0];
+    if (!tm_sim_truth_is_replaced(l->t, other))
+        WRONG(l, "node %u goes on without node %u, with --solo stop", l->node, other.node);
+}
+
 /* An in-sync set is what it is for good. */
 static void check_set(const struct look *l)
 {
@@ -207,19 +246,12 @@ static void check_set(const struct look *l)
     }
     p->sets[p->set_count++] = *s;
     check_members_of_set(l, s);
+    check_solo(l, s);
 }
 
 static bool votes(enum tm_member_role role)
 {
     return role == TM_MEMBER_VOTER || role == TM_MEMBER_WITNESS;
-}
-
-static const struct tm_member *witness_of(const struct tm_members *m)
-{
-    for (unsigned i = 0; i < m->count; i++)
-        if (m->at[i].role == TM_MEMBER_WITNESS)
-            return &m->at[i];
-    return NULL;
 }
 
 /* Whether the witness has the leader's in-sync set of one, or a newer one, durably. */
@@ -555,7 +587,7 @@ static bool took_a_write(const struct look *l)
 {
     for (uint64_t i = l->r->last.index; i > tm_max_u64(l->was->last.index, l->r->commit + 1); i--) {
         const struct tm_record *record = l->v->record(l->v->log, i);
-        if (record == NULL || record->kind == TM_RECORD_EFFECT || record->kind == TM_RECORD_FLUSH)
+        if (record == NULL || is_write(record))
             return true;
     }
     return false;

@@ -123,6 +123,52 @@ static void a_lone_vote_is_enough_for_whoever_is_in_sync_alone(void)
     }
 }
 
+/* ---- --solo stop ---- */
+
+static void a_copy_left_out_with_solo_stop_is_seen(void)
+{
+    for (unsigned replaced = 0; replaced < 2; replaced++) {
+        for (unsigned stop = 0; stop < 2; stop++) {
+            struct world w;
+            with_witness_by(&w, &(struct tm_sim_truth_config){.solo_stop = stop == 1});
+            if (replaced == 1) {
+                w.node[1].id.disk = w.node[1].r.self.disk = 777;
+                boot(&w, 1, (struct tm_sim_truth_boot){0});
+            }
+            insync(&w, 0, 1, 2, 1);
+            look(&w, 0);
+            expect(&w, stop == 1 && replaced == 0
+                           ? "node 0 goes on without node 1, with --solo stop"
+                           : NULL);
+        }
+    }
+}
+
+static void a_write_taken_alone_with_solo_stop_is_seen(void)
+{
+    static const struct {
+        enum tm_record_kind kind;
+        bool stop, wrong;
+    } cases[] = {
+        {TM_RECORD_EFFECT, true, true},
+        {TM_RECORD_FLUSH, true, true},
+        {TM_RECORD_NOOP, true, false}, /* no client's */
+        {TM_RECORD_EFFECT, false, false},
+    };
+    for (unsigned i = 0; i < TM_ARRAY_LEN(cases); i++) {
+        struct world w;
+        with_witness_by(&w, &(struct tm_sim_truth_config){.solo_stop = cases[i].stop});
+        w.node[1].id.disk = w.node[1].r.self.disk = 777; /* so node 0 may go on alone */
+        boot(&w, 1, (struct tm_sim_truth_boot){0});
+        append_kind(&w, 0, 1, 0, TM_RECORD_EFFECT); /* before it was alone */
+        insync(&w, 0, 1, 2, 1);
+        look(&w, 0);
+        append_kind(&w, 0, 1, 0, cases[i].kind);
+        look(&w, 0);
+        expect(&w, cases[i].wrong ? "node 0 takes record 3 on one copy, with --solo stop" : NULL);
+    }
+}
+
 /* ---- promises of in-sync sets ---- */
 
 static void an_in_sync_set_that_goes_back_is_seen(void)
@@ -334,6 +380,8 @@ static const struct tm_test tests[] = {
     TM_TEST(a_term_taken_without_leave_is_seen),
     TM_TEST(a_leader_of_the_next_term_needs_votes_again),
     TM_TEST(a_lone_vote_is_enough_for_whoever_is_in_sync_alone),
+    TM_TEST(a_copy_left_out_with_solo_stop_is_seen),
+    TM_TEST(a_write_taken_alone_with_solo_stop_is_seen),
     TM_TEST(an_in_sync_set_that_goes_back_is_seen),
     TM_TEST(the_witness_knows_a_set_by_number_and_content),
     TM_TEST(what_both_copies_have_needs_no_witness),

@@ -275,13 +275,18 @@ static inline void with_record(struct world *w)
 }
 
 /* Two copies and a witness: node 0 leads term 1 and alone has record 1, which is not committed. */
-static inline void with_witness(struct world *w)
+static inline void with_witness_by(struct world *w, const struct tm_sim_truth_config *config)
 {
-    begin_with(w, &(struct tm_sim_truth_config){0}, true);
+    begin_with(w, config, true);
     elect(w, 0, 1, 3);
     insync(w, 0, 1, 1, 3);
     look(w, 0);
     lead_on(w, 0, 1);
+}
+
+static inline void with_witness(struct world *w)
+{
+    with_witness_by(w, &(struct tm_sim_truth_config){0});
 }
 
 #endif
