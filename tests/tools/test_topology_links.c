@@ -209,8 +209,9 @@ static void what_is_not_carried_out_yet_is_a_warning(void)
                  asked[i][0]);
         warns(file, asked[i][1]);
     }
-    warns("defineCluster('a'); defineEntity('Order', { conflict: function (a, b) { return {}; } });",
-          "type Order: conflict \"function\" is not carried out yet");
+    warns(
+        "defineCluster('a'); defineEntity('Order', { conflict: function (a, b) { return {}; } });",
+        "type Order: conflict \"function\" is not carried out yet");
 }
 
 static void a_name_that_matches_no_type_is_a_warning(void)
