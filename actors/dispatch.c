@@ -529,6 +529,10 @@ void tm_dispatch_answer(struct tm_dispatch *d, struct tm_place from, const struc
     uint32_t partition = c->partition;
     if (!same_place(from, d->lanes[partition].place))
         return;
+    if (a->status == TM_ANSWER_WAITS) {
+        c->deadline = now(d) + TM_MS(d->config.patience_ms);
+        return;
+    }
     if (may_return(d, c, a))
         call_return(d, c);
     else

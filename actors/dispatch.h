@@ -7,7 +7,8 @@
  * `patience_ms` is over (REFUSED, NOTLEADER).  The one asked is not the leader any more, and did
  * nothing: the request waits for the next leader.  The leader was lost after the request left: a
  * request that only reads is asked again, one that may have written is answered UNKNOWN and never
- * repeated.  The way there is full: the request waits.  Too many requests: submit says FULL.
+ * repeated.  The way there is full: the request waits.  Too many requests: submit says FULL.  The
+ * leader says that a write waits for another cluster (WAITS): its patience begins anew.
  *
  * Order.  Requests of one session to one partition are evaluated in the order of their submission:
  * while requests are under way to one leader, none is sent to another; one that came back undone

@@ -332,6 +332,18 @@ void tm_link_in_each(struct tm_link_in *in,
 
 /* ---- turns ---- */
 
+void tm_link_in_acknowledge(struct tm_link_in *in, const struct tm_link_in_stream *s,
+                            const struct tm_link_in_pending *last)
+{
+    uint64_t wall = tm_ctx_wall_ms(in->c.ctx), made = last != NULL ? tm_hlc_ms(last->hlc) : 0;
+    struct tm_link_receipt m = {.stream = s->id,
+                                .index = s->acked,
+                                .hash = last != NULL ? last->hash : 0,
+                                .delay_ms = made != 0 && wall > made ? wall - made : 0,
+                                .received = s->taken};
+    tm_link_in_answer(in, s, TM_MESSAGE_LINK_ACK, &m, sizeof m, tm_bytes_of(NULL, 0));
+}
+
 /* Acknowledges the newest of what is committed. */
 static void acknowledge(struct tm_link_in *in, struct tm_link_in_stream *s)
 {
@@ -344,13 +356,8 @@ static void acknowledge(struct tm_link_in *in, struct tm_link_in_stream *s)
     }
     if (last == NULL)
         return;
-    uint64_t wall = tm_ctx_wall_ms(in->c.ctx), made = tm_hlc_ms(last->hlc);
-    struct tm_link_receipt m = {.stream = s->id,
-                                .index = last->index,
-                                .hash = last->hash,
-                                .delay_ms = made != 0 && wall > made ? wall - made : 0};
     s->acked = last->index;
-    tm_link_in_answer(in, s, TM_MESSAGE_LINK_ACK, &m, sizeof m, tm_bytes_of(NULL, 0));
+    tm_link_in_acknowledge(in, s, last);
 }
 
 void tm_link_in_tick(struct tm_link_in *in)

@@ -38,6 +38,7 @@ struct tm_link_from {
     bool purge;   /* what the filter does not ship any more is evicted */
     bool transit; /* the source ships also what others wrote */
     uint64_t own; /* this cluster's incarnation */
+    bool received; /* ackLevel: the source waits for no more than that the leader has a batch */
     const void *host;
     /* By residency: entities of that type may be here. */
     bool (*may_enter)(const void *host, struct tm_bytes type);

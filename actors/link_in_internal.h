@@ -45,6 +45,7 @@ struct tm_link_in_stream {
     struct tm_link_in_pending pending[TM_LINK_IN_PENDING];
     unsigned first, count;
     uint64_t acked;  /* what the last ACK said */
+    uint64_t taken;  /* end of the last batch that was taken */
     uint64_t stated; /* the record that STATED waits for; 0: none */
     uint32_t round;
     struct tm_link_in_sweep *sweep;
@@ -101,6 +102,10 @@ void tm_link_in_tell_position(struct tm_link_in *in, const struct tm_link_in_str
 TM_PRINTF(4, 5)
 void tm_link_in_refuse(struct tm_link_in *in, struct tm_link_in_stream *s,
                        enum tm_link_refusal reason, const char *fmt, ...);
+
+/* ACK: what is committed, and what was taken. */
+void tm_link_in_acknowledge(struct tm_link_in *in, const struct tm_link_in_stream *s,
+                            const struct tm_link_in_pending *last);
 
 /* Why a record could not be written, for the source to try again. */
 void tm_link_in_refuse_err(struct tm_link_in *in, struct tm_link_in_stream *s, enum tm_err e);

@@ -237,6 +237,9 @@ void tm_link_in_take(struct tm_link_in *in, struct tm_link_in_stream *s, struct 
     }
     tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_batches_taken, 1);
     wait_for_commit(in, s, a, record);
+    s->taken = a->batch->to.index;
+    if (a->from->received)
+        tm_link_in_acknowledge(in, s, NULL);
 }
 
 /* ---- batches ---- */

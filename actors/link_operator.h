@@ -31,7 +31,9 @@ enum tm_link_operator_kind {
       "the cluster of that incarnation may take the place of the one before")                      \
     X(released, HEX, false, true, "stamps up to this one are taken whatever the clock says")       \
     X(rewind, HEX, false, true, "positions stored before that stamp are forgotten")                \
-    X(epoch, NUMBER, false, true, "streams of older epochs are refused")
+    X(epoch, NUMBER, false, true, "streams of older epochs are refused")                           \
+    X(joined, HEX, true, false,                                                                    \
+      "writes wait for the target since that version, once it has caught up")
 
 /* 0 where nothing was said; of a throttle see `set`. */
 struct tm_link_operator {

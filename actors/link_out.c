@@ -185,7 +185,7 @@ static bool is_due(const struct tm_link_out *out)
     bool begins = now >= link->round_at + TM_US(limits->batch_delay_us);
     if (begins)
         link->round_at = now;
-    return begins || out->waiting_since < link->round_at ||
+    return begins || link->prompt || out->waiting_since < link->round_at ||
            waiting * out->bytes_a_record >= limits->batch_bytes;
 }
 
@@ -442,6 +442,14 @@ void tm_link_out_move(struct tm_link_out *out, uint64_t index)
         out->move = true;
         out->next_at = 0;
     }
+}
+
+uint64_t tm_link_out_passed(const struct tm_link_out *out, bool received)
+{
+    uint64_t has = received ? tm_max_u64(out->received, out->acked) : out->acked;
+    if (out->state != TM_LINK_OUT_STREAM)
+        return 0;
+    return has >= out->sent.index ? out->scanned.index : has;
 }
 
 struct tm_link_lag tm_link_out_lag(const struct tm_link_out *out)

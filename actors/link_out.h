@@ -81,6 +81,7 @@ struct tm_link_outlet {
     unsigned block_count;         /* 1.. */
     bool backfill;                /* what a wider filter adds is shipped from the beginning */
     bool paused;                  /* nothing new is sent; what is under way is taken note of */
+    bool prompt;                  /* synchronous: what there is to be sent waits for nothing */
     struct tm_link_sync *sync;    /* shared by the worker's links (link_sync.h) */
     uint8_t *raw, *packed;        /* TM_LINK_RAW_MAX bytes each, shared by the worker's links */
     int64_t tokens;               /* bytes that may be sent now; below 0: too many were */
@@ -109,6 +110,7 @@ struct tm_link_out {
     uint64_t backoff_ns; /* how long the next failure waits */
     uint64_t hold_until; /* the way was full: nothing is sent before */
     uint64_t acked;      /* the target has everything up to this index for good */
+    uint64_t received;   /* and its leader up to this one */
     struct tm_link_position sent;    /* the end of the last batch that was sent */
     struct tm_link_position scanned; /* between `sent` and this nothing is to be shipped */
     struct tm_link_flight flight[TM_LINK_WINDOW]; /* a ring: sent, not acknowledged */
@@ -164,6 +166,10 @@ void tm_link_out_move(struct tm_link_out *out, uint64_t index);
 
 /* Asks anew at once: the rules changed, an operator wants it, it was resynchronised. */
 void tm_link_out_restart(struct tm_link_out *out);
+
+/* The target has all of the stream up to this index for good, or its leader has (`received`), what
+ * is not shipped included; 0: not known, for it does not stream.  Falls where it is asked anew. */
+uint64_t tm_link_out_passed(const struct tm_link_out *out, bool received);
 
 /* How much of the stream the target does not have for good. */
 struct tm_link_lag tm_link_out_lag(const struct tm_link_out *out);

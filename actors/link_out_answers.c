@@ -43,7 +43,7 @@ static void begin_at(struct tm_link_out *out, const struct tm_link_at *at)
     out->opened = out->session;
     tm_link_out_new_session(out);
     out->sent = out->scanned = at->position;
-    out->acked = at->committed;
+    out->acked = out->received = at->committed;
     out->begun_at = tm_link_out_now(out);
     out->waiting_since = 0;
     out->refusal = TM_LINK_REFUSAL_NONE;
@@ -104,10 +104,13 @@ static void on_ack(struct tm_link_out *out, const struct tm_link_receipt *ack)
 {
     if (out->state != TM_LINK_OUT_STREAM)
         return;
-    out->delay_ms = ack->delay_ms;
+    if (ack->index > out->acked)
+        out->delay_ms = ack->delay_ms;
     out->backoff_ns = TM_LINK_BACKOFF_MIN_NS;
     if (ack->index <= out->sent.index)
         out->acked = tm_max_u64(out->acked, ack->index);
+    if (ack->received <= out->sent.index)
+        out->received = tm_max_u64(out->received, ack->received);
     out->acked_at = tm_link_out_now(out);
     land(out, ack->index);
     out->next_at = 0;

@@ -7,6 +7,9 @@
  * understand might ship what must not leave. */
 #include "actors/link_plan.h"
 
+#include "actors/link.h"
+#include "runtime/hash.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -679,6 +682,20 @@ bool tm_link_plan_in_ships(const struct tm_link_plan *plan, unsigned link, struc
            filter_takes(plan, &plan->in[link], type);
 }
 
+uint64_t tm_link_plan_filter(const struct tm_link_plan *plan, const struct tm_link *link)
+{
+    uint64_t sum = 1 + link->include.any;
+    for (unsigned i = 0; i < plan->pattern_count; i++) {
+        const struct tm_link_pattern *p = &plan->patterns[i];
+        uint64_t in = link->include.bits[i / 64] >> i % 64 & 1;
+        uint64_t ex = link->exclude.bits[i / 64] >> i % 64 & 1;
+        if (in != 0 || ex != 0)
+            sum += tm_hash64(p->text, p->len, 1 + in + 2 * ex + 4 * p->wildcard);
+    }
+    sum &= TM_LINK_FILTER_MASK;
+    return (sum != 0 ? sum : 1) | link->said.resync << TM_LINK_FILTER_BITS;
+}
+
 static int find_link(const struct tm_link_plan *plan, const struct tm_link *links, unsigned count,
                      const char *cluster)
 {
@@ -691,6 +708,15 @@ static int find_link(const struct tm_link_plan *plan, const struct tm_link *link
 int tm_link_plan_find_out(const struct tm_link_plan *plan, const char *cluster)
 {
     return find_link(plan, plan->out, plan->out_count, cluster);
+}
+
+bool tm_link_plan_goes_on(const struct tm_link_plan *now, const struct tm_link_plan *next,
+                          unsigned out)
+{
+    const struct tm_link *link = &next->out[out];
+    int was = tm_link_plan_find_out(now, next->peers[link->peer].name);
+    return was >= 0 && now->out[was].options.mode == TM_LINK_SYNC &&
+           tm_link_plan_filter(now, &now->out[was]) == tm_link_plan_filter(next, link);
 }
 
 int tm_link_plan_find_in(const struct tm_link_plan *plan, const char *cluster)

@@ -172,6 +172,15 @@ enum tm_link_verdict tm_link_plan_in(const struct tm_link_plan *plan, unsigned l
  * residency here. */
 bool tm_link_plan_in_ships(const struct tm_link_plan *plan, unsigned link, struct tm_bytes type);
 
+/* Of a link's lists of types, the same at both of its ends (tm_link_same_filter); never 0.  How
+ * often an operator wanted all compared stands in its upper bits. */
+uint64_t tm_link_plan_filter(const struct tm_link_plan *plan, const struct tm_link *link);
+
+/* Whether writes may wait for the target of a synchronous link of `next` at once, because they did
+ * so under `now`, for the same types: else the target has to catch up first. */
+bool tm_link_plan_goes_on(const struct tm_link_plan *now, const struct tm_link_plan *next,
+                          unsigned out);
+
 /* The link out to, or in from, the cluster of that name; -1: there is none. */
 int tm_link_plan_find_out(const struct tm_link_plan *plan, const char *cluster);
 int tm_link_plan_find_in(const struct tm_link_plan *plan, const char *cluster);

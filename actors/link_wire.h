@@ -85,8 +85,9 @@ struct tm_link_receipt {
     struct tm_link_stream stream;
     uint64_t index, hash;
     uint64_t delay_ms; /* between the newest change's stamp and its commit, by the target's clock */
+    uint64_t received; /* its leader has all of it up to here, on its way to the quorum */
 };
-TM_STATIC_ASSERT(sizeof(struct tm_link_receipt) == 64, "frozen on the wire");
+TM_STATIC_ASSERT(sizeof(struct tm_link_receipt) == 72, "frozen on the wire");
 
 /* LINK_MOVED: the target partition is not led here. */
 #define TM_LINK_NOBODY 0xffu

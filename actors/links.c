@@ -65,8 +65,10 @@ static void drop_streams(struct tm_links_slot *slot)
     for (unsigned k = 0; k < slot->count; k++)
         tm_link_out_end(&slot->out[k]);
     free(slot->out);
+    free(slot->gate);
     slot->out = NULL;
-    slot->count = 0;
+    slot->gate = NULL;
+    slot->count = slot->gates = 0;
     slot->out_term = 0;
     tm_links_forget_reads(slot->links, slot);
 }
@@ -125,8 +127,8 @@ static void make_streams(struct tm_links *l, struct tm_links_slot *slot)
     unsigned n = streams_of(l, slot->p->id);
     slot->out_term = slot->p->replica.hs.term;
     slot->out = n == 0 ? NULL : malloc(n * sizeof *slot->out);
-    if (slot->out == NULL) {
-        slot->out_term = n == 0 ? slot->out_term : 0; /* tried again with the next look */
+    if (!tm_links_make_gates(slot) || (n > 0 && slot->out == NULL)) {
+        slot->out_term = 0; /* tried again with the next look */
         return;
     }
     for (unsigned i = 0; i < TM_LINKS_MAX; i++) {
@@ -233,7 +235,8 @@ void tm_links_down(struct tm_links *l, unsigned site, struct tm_place to)
 void tm_links_committed(struct tm_links *l, struct tm_partition *p)
 {
     struct tm_links_slot *slot = tm_links_slot_of(l, p->id);
-    if (slot != NULL && (slot->count > 0 || slot->out_term != p->replica.hs.term))
+    if (slot != NULL &&
+        (slot->count > 0 || slot->gates > 0 || slot->out_term != p->replica.hs.term))
         tm_links_wake(slot);
 }
 
@@ -246,20 +249,29 @@ static void turn_slot(struct tm_links *l, struct tm_links_slot *slot)
         tm_link_out_turn(&slot->out[k]);
         l->next_at = tm_min_u64(l->next_at, tm_link_out_deadline(&slot->out[k]));
     }
+    if (slot->gates > 0)
+        l->next_at = tm_min_u64(l->next_at, tm_links_turn_gates(slot));
+}
+
+static void wake_at(struct tm_links *l, struct tm_links_slot *slot, uint64_t at, uint64_t now)
+{
+    if (at <= now)
+        tm_links_wake(slot);
+    else
+        l->next_at = tm_min_u64(l->next_at, at);
 }
 
 /* Wakes whose time has come, and finds the next. */
 static void wake_due(struct tm_links *l, uint64_t now)
 {
     l->next_at = NEVER;
-    for (uint32_t i = 0; i < l->slots; i++)
-        for (unsigned k = 0; k < l->slot[i].count; k++) {
-            uint64_t at = tm_link_out_deadline(&l->slot[i].out[k]);
-            if (at <= now)
-                tm_links_wake(&l->slot[i]);
-            else
-                l->next_at = tm_min_u64(l->next_at, at);
-        }
+    for (uint32_t i = 0; i < l->slots; i++) {
+        struct tm_links_slot *slot = &l->slot[i];
+        for (unsigned k = 0; k < slot->count; k++)
+            wake_at(l, slot, tm_link_out_deadline(&slot->out[k]), now);
+        if (slot->gates > 0)
+            wake_at(l, slot, tm_links_gates_deadline(slot), now);
+    }
 }
 
 /* Takes up what the plan and the way say of links now, and makes streams accordingly. */
@@ -267,10 +279,10 @@ static void renew(struct tm_links *l)
 {
     bool fresh = l->plan_version != l->shard->links->version, anew = tm_links_take_plan(l);
     for (uint32_t i = 0; i < l->slots; i++) {
-        if (anew)
+        if (anew || (fresh && l->slot[i].behind))
             l->slot[i].out_term = 0;
         look(l, &l->slot[i]);
-        if (fresh && l->slot[i].count > 0)
+        if (fresh && l->slot[i].count + l->slot[i].gates > 0)
             tm_links_wake(&l->slot[i]); /* what they were held by may be gone */
     }
 }
@@ -312,6 +324,9 @@ void tm_links_tick(struct tm_links *l)
     if (l->stopping)
         return;
     renew(l);
+    for (uint32_t i = 0; i < l->slots; i++)
+        if (l->slot[i].gates > 0)
+            tm_links_hold_gates(&l->slot[i]);
     tm_links_forget_reads(l, NULL);
     tm_link_in_tick(l->in);
     tm_links_look_back(l);

@@ -57,6 +57,8 @@ struct tm_links_figures {
     uint64_t lag_records, lag_bytes;
     uint64_t lag_age_ms, delay_ms; /* the largest */
     uint64_t why;                  /* enum tm_link_refusal, of some stream that is refused */
+    uint64_t degraded; /* partitions whose writes do not wait for a synchronous target */
+    uint64_t waiting;  /* writes that do, at the moment */
 };
 
 TM_STATIC_ASSERT(sizeof(struct tm_links_figures) == TM_LINK_FIGURES * sizeof(uint64_t),
@@ -70,6 +72,10 @@ bool tm_links_text(void *host, unsigned out, char *text, size_t cap);
 
 /* The answer to TIDEMILL LINKS (links_tell.c); host is the shard. */
 void tm_links_tell(void *host, struct tm_resp_writer *w);
+
+/* A partition is about to lead: replies to its writes wait for synchronous links.  host is the
+ * shard. */
+bool tm_links_gated(void *host, struct tm_partition *p);
 
 /* How a key is shared with other clusters (struct tm_link_policy); host is the shard. */
 enum tm_link_sharing tm_links_sharing(void *host, struct tm_bytes key, uint64_t origin);

@@ -7,10 +7,12 @@
  *   links_show.c  counters and INFO
  *   links_tell.c  TIDEMILL LINKS
  *   links_in.c    the target partitions, as link_in writes them
+ *   links_gate.c  where writes wait for the targets of synchronous links
  *   links_rules.c which rule a field has, and what becomes of conflicts */
 #ifndef TM_ACTORS_LINKS_INTERNAL_H
 #define TM_ACTORS_LINKS_INTERNAL_H
 
+#include "actors/link_gate.h"
 #include "actors/link_sync.h"
 #include "actors/links.h"
 #include "actors/shard_internal.h"
@@ -42,6 +44,8 @@ struct tm_links_out {
     uint64_t aged;      /* segments before this one are older than the backlog may be */
     struct tm_links_age age[TM_LINKS_AGES]; /* a ring: which segment was the current one when */
     unsigned age_at;
+    bool sync;      /* writes here wait for the target */
+    uint64_t joins; /* since that version of the directory, once it has caught up */
     struct tm_link_outlet outlet;
 };
 
@@ -65,6 +69,12 @@ struct tm_links_read {
     uint8_t *bytes;
 };
 
+/* What writes of a partition that leads wait for. */
+struct tm_links_gate {
+    const struct tm_links_out *out;
+    struct tm_link_gate gate;
+};
+
 /* One of this worker's partitions. */
 struct tm_links_slot {
     struct tm_links *links;
@@ -75,6 +85,10 @@ struct tm_links_slot {
     struct tm_links_slot *active_next;
     unsigned count; /* streams */
     struct tm_link_out *out;
+    unsigned gates; /* synchronous links, and what is known of them */
+    struct tm_links_gate *gate;
+    bool behind; /* what the partition wrote down tells of a link that the plan does not have yet */
+    uint64_t held_at; /* who waits was told so */
     struct tm_links_read read;
 };
 
@@ -122,6 +136,17 @@ struct tm_links_slot *tm_links_slot_of(struct tm_links *l, uint32_t id);
 
 /* Begins to read what is waited for, if nothing is being read. */
 void tm_links_read_on(struct tm_links *l);
+
+/* The partition leads anew, or links came, went or changed: the gates that its writes have to pass.
+ * False: memory is short, and nothing passes. */
+bool tm_links_make_gates(struct tm_links_slot *slot);
+
+/* What streams and commits have made of them; when the next turn is due by time. */
+uint64_t tm_links_turn_gates(struct tm_links_slot *slot);
+uint64_t tm_links_gates_deadline(const struct tm_links_slot *slot);
+
+/* Whoever has waited for long is told to wait on.  Some ten times a second. */
+void tm_links_hold_gates(struct tm_links_slot *slot);
 
 /* Gives up what was read for that slot, or for all that did not ask for long (NULL). */
 void tm_links_forget_reads(struct tm_links *l, const struct tm_links_slot *slot);

@@ -32,22 +32,6 @@ static bool out_forwards(const void *host, uint64_t origin)
     return id != NULL && origin != id->incarnation;
 }
 
-/* Of a link's lists of types, the same at both of its ends (tm_link_same_filter); never 0.  How
- * often an operator wanted all compared stands in its upper bits. */
-static uint64_t filter_hash(const struct tm_link_plan *plan, const struct tm_link *link)
-{
-    uint64_t sum = 1 + link->include.any;
-    for (unsigned i = 0; i < plan->pattern_count; i++) {
-        const struct tm_link_pattern *p = &plan->patterns[i];
-        uint64_t in = link->include.bits[i / 64] >> i % 64 & 1;
-        uint64_t ex = link->exclude.bits[i / 64] >> i % 64 & 1;
-        if (in != 0 || ex != 0)
-            sum += tm_hash64(p->text, p->len, 1 + in + 2 * ex + 4 * p->wildcard);
-    }
-    sum &= TM_LINK_FILTER_MASK;
-    return (sum != 0 ? sum : 1) | link->said.resync << TM_LINK_FILTER_BITS;
-}
-
 /* What the topology file says of how much, or an operator. */
 static struct tm_link_limits limits_of(const struct tm_link *link)
 {
@@ -66,7 +50,7 @@ static struct tm_link_limits limits_of(const struct tm_link *link)
 static void resolve(struct tm_links *l, struct tm_links_out *o)
 {
     const struct tm_link_peer *peer = &o->plan->peers[o->plan->out[o->link].peer];
-    o->site = tm_link_way_find(l->way, peer->name);
+    o->site = l->way != NULL ? tm_link_way_find(l->way, peer->name) : -1;
     o->resolved = false;
     if (o->site < 0)
         return;
@@ -101,6 +85,7 @@ static bool take_out(struct tm_links *l, const struct tm_link_plan *plan, unsign
     if (o == NULL)
         return false; /* all are used by links that go in this very look: taken with the next */
     bool fresh = !o->used, was = o->resolved;
+    uint64_t gate = o->sync ? 1 + o->joins : 0;
     uint32_t targets = o->outlet.targets;
     uint64_t hash = o->outlet.filter.hash;
     if (fresh) {
@@ -126,8 +111,11 @@ static bool take_out(struct tm_links *l, const struct tm_link_plan *plan, unsign
     t->filter = (struct tm_link_filter){.host = o,
                                         .ships = out_ships,
                                         .forwards = out_forwards,
-                                        .hash = filter_hash(plan, &plan->out[link])};
+                                        .hash = tm_link_plan_filter(plan, &plan->out[link])};
     t->limits = limits_of(&plan->out[link]);
+    o->sync = plan->out[link].options.mode == TM_LINK_SYNC;
+    o->joins = plan->out[link].said.joined;
+    t->prompt = o->sync;
     t->backfill = plan->out[link].options.backfill != 0;
     t->incarnation = l->shard->env.origin;
     t->epoch = plan->epoch;
@@ -137,7 +125,8 @@ static bool take_out(struct tm_links *l, const struct tm_link_plan *plan, unsign
     t->raw = l->raw;
     t->packed = l->packed;
     resolve(l, o);
-    return fresh || was != o->resolved || targets != t->targets || hash != t->filter.hash;
+    return fresh || was != o->resolved || targets != t->targets || hash != t->filter.hash ||
+           gate != (o->sync ? 1 + o->joins : 0);
 }
 
 /* ---- in ---- */
@@ -157,29 +146,32 @@ static bool in_ships(const void *host, struct tm_bytes type)
 static void take_in(struct tm_links *l, const struct tm_link_plan *plan, unsigned link)
 {
     const struct tm_link_peer *peer = &plan->peers[plan->in[link].peer];
-    int site = tm_link_way_find(l->way, peer->name);
+    int site = l->way != NULL ? tm_link_way_find(l->way, peer->name) : -1;
     if (site < 0)
         return;
     struct tm_links_from *f = &l->from[site];
     const struct tm_link_from before = f->from;
     uint8_t uuid[16];
     const struct tm_link_operator *said = &plan->in[link].said;
+    const struct tm_link_options *options = &plan->in[link].options;
     memcpy(uuid, f->from.uuid, sizeof uuid);
     *f = (struct tm_links_from){.links = l, .plan = plan, .link = link, .used = true};
     f->from =
         (struct tm_link_from){.source = tm_link_way_site(l->way, (unsigned)site)->name,
-                              .skew_ms = (uint64_t)plan->in[link].options.max_clock_skew_ms,
+                              .skew_ms = (uint64_t)options->max_clock_skew_ms,
                               .released = said->released,
                               .adopted = said->adopted,
                               .rewind = said->rewind,
                               .paused = said->paused != 0,
-                              .purge = plan->in[link].options.on_narrow == TM_LINK_NARROW_PURGE,
-                              .transit = plan->in[link].options.forward == TM_LINK_FORWARD_TRANSIT,
+                              .purge = options->on_narrow == TM_LINK_NARROW_PURGE,
+                              .transit = options->forward == TM_LINK_FORWARD_TRANSIT,
                               .own = l->shard->env.origin,
+                              .received = options->mode == TM_LINK_SYNC &&
+                                          options->ack_level == TM_LINK_ACK_RECEIVED,
                               .host = f,
                               .may_enter = in_may_enter,
                               .ships = in_ships,
-                              .filter = filter_hash(plan, &plan->in[link])};
+                              .filter = tm_link_plan_filter(plan, &plan->in[link])};
     memcpy(f->from.uuid, uuid, sizeof uuid);
     if (said->rewind != before.rewind || said->released != before.released ||
         f->from.paused != before.paused)

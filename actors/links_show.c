@@ -22,6 +22,12 @@ static void add_stream(struct tm_links_figures *f, const struct tm_link_out *out
         f->why = (uint64_t)out->refusal;
 }
 
+static void add_gate(struct tm_links_figures *f, const struct tm_links_gate *g, uint64_t waiting)
+{
+    f->degraded += tm_link_gate_open(&g->gate) == UINT64_MAX;
+    f->waiting += waiting;
+}
+
 static void show(struct tm_links *l, const struct tm_links_figures figures[TM_LINKS_MAX])
 {
     _Atomic uint64_t(*board)[TM_WORKERS_MAX][TM_LINK_FIGURES] = l->shard->node->link_figures;
@@ -44,7 +50,16 @@ void tm_links_publish(struct tm_links *l)
             add_stream(&figures[o->link], out);
             add_stream(&sum, out);
         }
+    for (uint32_t i = 0; i < l->slots; i++) {
+        uint64_t waiting = l->slot[i].gates > 0 ? tm_partition_gate_count(l->slot[i].p) : 0;
+        for (unsigned k = 0; k < l->slot[i].gates; k++) {
+            add_gate(&figures[l->slot[i].gate[k].out->link], &l->slot[i].gate[k], waiting);
+            add_gate(&sum, &l->slot[i].gate[k], k == 0 ? waiting : 0);
+        }
+    }
     show(l, figures);
+    tm_counter_set(c, TM_COUNTER_link_gates_open, sum.degraded);
+    tm_counter_set(c, TM_COUNTER_link_gate_waiting, sum.waiting);
     tm_counter_set(c, TM_COUNTER_link_lag_records, sum.lag_records);
     tm_counter_set(c, TM_COUNTER_link_lag_bytes, sum.lag_bytes);
     tm_counter_set(c, TM_COUNTER_link_streams_out, sum.streams);
@@ -71,6 +86,8 @@ struct tm_links_figures tm_links_figures(const struct tm_node *n, unsigned out)
         sum.lag_age_ms = tm_max_u64(sum.lag_age_ms, f.lag_age_ms);
         sum.delay_ms = tm_max_u64(sum.delay_ms, f.delay_ms);
         sum.why = tm_max_u64(sum.why, f.why);
+        sum.degraded += f.degraded;
+        sum.waiting += f.waiting;
     }
     return sum;
 }
@@ -98,11 +115,15 @@ bool tm_links_text(void *host, unsigned out, char *text, size_t cap)
         return false;
     const char *target = plan->peers[plan->out[out].peer].name;
     struct tm_links_figures f = tm_links_figures(s->node, out);
+    char sync[96] = "";
+    if (plan->out[out].options.mode == TM_LINK_SYNC)
+        snprintf(sync, sizeof sync, "mode=sync,state=%s,degraded=%" PRIu64 ",waiting=%" PRIu64 ",",
+                 f.degraded == 0 ? "SYNC" : "DEGRADED", f.degraded, f.waiting);
     snprintf(text, cap,
              "target=%s,streams=%" PRIu64 ",streaming=%" PRIu64 ",asking=%" PRIu64
              ",refused=%" PRIu64 ",behind=%" PRIu64 ",diverged=%" PRIu64 ",lag_records=%" PRIu64
-             ",lag_bytes=%" PRIu64 ",lag_ms=%" PRIu64 ",delay_ms=%" PRIu64 ",why=%s",
+             ",lag_bytes=%" PRIu64 ",lag_ms=%" PRIu64 ",delay_ms=%" PRIu64 ",%swhy=%s",
              target, f.streams, f.streaming, f.asking, f.refused, f.behind, f.diverged,
-             f.lag_records, f.lag_bytes, f.lag_age_ms, f.delay_ms, why(s, target, &f));
+             f.lag_records, f.lag_bytes, f.lag_age_ms, f.delay_ms, sync, why(s, target, &f));
     return true;
 }

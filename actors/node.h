@@ -17,7 +17,7 @@
 
 #define TM_NODE_PROTOCOL 4 /* version of everything nodes say to each other */
 
-#define TM_LINK_FIGURES 11 /* struct tm_links_figures */
+#define TM_LINK_FIGURES 13 /* struct tm_links_figures */
 
 /* How clients reach a node, as CLUSTER SLOTS shows it. */
 struct tm_node_address {

@@ -27,6 +27,8 @@ static void stop_leading(struct tm_partition *p)
     if (p->leading)
         tm_counter_add(p->env->ctx->counters, TM_COUNTER_step_downs, 1);
     p->leading = p->announced = false;
+    if (p->pending_count > 0)
+        tm_partition_due(p); /* who waits at the gate waits no longer */
     if (p->store != NULL && tm_store_applied(p->store) > tm_store_committed(p->store)) {
         tm_counter_add(p->env->ctx->counters, TM_COUNTER_undone,
                        tm_store_applied(p->store) - tm_store_committed(p->store));
@@ -269,6 +271,7 @@ struct tm_partition *tm_partition_new(struct tm_partition_env *env,
     p->id = boot->id;
     p->witness = boot->witness;
     p->eventual = env->eventual && !boot->strong;
+    p->gate = UINT64_MAX;
     p->log = tm_log_set_log(env->logs, boot->id);
     if (!boot->witness)
         p->store = boot->store != NULL ? boot->store : tm_store_new(env->arena, boot->id);

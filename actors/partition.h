@@ -10,6 +10,10 @@
  * another in its place, then REFUSED, or the dispatch of the asking worker loses patience); records
  * needed are on disk only (they are fetched, and requests come back meanwhile).
  *
+ * Where a synchronous link begins, replies to writes wait at a *gate* besides, until what they wait
+ * for elsewhere is there, too (actors/link_gate.h).  Who is not let through is told, in the end,
+ * that the outcome is unknown; so is whoever waits there when leadership is lost.
+ *
  * Pure: reaches the world through ctx and struct tm_partition_ops.  One worker's thread. */
 #ifndef TM_ACTORS_PARTITION_H
 #define TM_ACTORS_PARTITION_H
@@ -48,6 +52,9 @@ struct tm_partition_ops {
     void (*snapshot_asked)(void *host, struct tm_partition *p, unsigned node, uint64_t index);
     /* More is committed, and the partition leads.  May be NULL. */
     void (*committed)(void *host, struct tm_partition *p);
+    /* It is about to lead: replies wait at a gate that is shut, until tm_partition_open_gate.  May
+     * be NULL: there is none. */
+    bool (*gated)(void *host, struct tm_partition *p);
 };
 
 /* What the partitions of one worker share.  All of it outlives them. */
@@ -130,6 +137,8 @@ struct tm_partition {
     struct tm_pending *pending;
     uint32_t pending_head, pending_count, pending_cap;
     uint64_t settled;                /* what waits for records up to here may be answered */
+    uint64_t gate;                   /* if the gate has let it through; UINT64_MAX: there is none */
+    uint64_t gate_shut;              /* up to here it never will */
     struct tm_partition_read *reads; /* waiting for the replica */
     struct tm_partition_read *cut;   /* their records were cut; not decided yet */
     struct tm_partition_read *done;  /* decided, to be answered in the next tm_partition_turn */
@@ -187,6 +196,20 @@ void tm_partition_request(struct tm_partition *p, struct tm_place from,
 enum tm_err tm_partition_write(struct tm_partition *p,
                                void (*fill)(struct tm_partition *p, void *arg), void *arg,
                                uint64_t *index, uint64_t *term);
+
+/* What waits for records up to `index` may pass the gate; UINT64_MAX: all may, until it leads
+ * again. */
+void tm_partition_open_gate(struct tm_partition *p, uint64_t index);
+
+/* Who waits at the gate for a record up to `index` waits no longer: the outcome is unknown. */
+void tm_partition_shut_gate(struct tm_partition *p, uint64_t index);
+
+/* Whoever waits at the gate is told so: its patience begins anew.  To be repeated before that is
+ * over. */
+void tm_partition_hold_gate(struct tm_partition *p);
+
+/* How many wait there. */
+uint64_t tm_partition_gate_count(const struct tm_partition *p);
 
 /* A read answered from this replica's own state, leader or not, unconfirmed (consistency
  * "eventual").  False if there is no state to answer from. */

@@ -1,4 +1,5 @@
-/* Replies that wait.  For a commit: a ring in order of index, the reply beside it.  For a read:
+/* Replies that wait.  For a commit, and at the gate: a ring in order of index, the reply beside it.
+ * For a read:
  * the replica keeps the entry and says when.  For WAIT: a short list, looked at when copies may
  * have moved.
  *
@@ -157,16 +158,70 @@ static struct tm_answer answer_of(const struct tm_partition *p, const struct tm_
                               .term = p->eventual ? e->term : 0};
 }
 
+static struct tm_answer unknown(uint64_t id)
+{
+    return (struct tm_answer){.id = id, .status = TM_ANSWER_UNKNOWN, .err = TM_ERR_TIMEOUT};
+}
+
+/* A committed record's reply is at the gate, and may still pass. */
+static bool waits_at_gate(const struct tm_partition *p, uint64_t index)
+{
+    return index > p->gate && index > p->gate_shut && p->leading;
+}
+
 static void give_pending(struct tm_partition *p)
 {
     while (p->pending_count > 0 && pending_at(p, 0)->index <= p->settled) {
         struct tm_pending e = *pending_at(p, 0);
+        if (waits_at_gate(p, e.index))
+            return;
         p->pending_head = (p->pending_head + 1) & (p->pending_cap - 1);
         p->pending_count--;
         struct tm_answer a = answer_of(p, &e);
+        if (e.index > p->gate) {
+            a = unknown(e.id);
+            tm_counter_add(p->env->ctx->counters, TM_COUNTER_link_sync_unknown, 1);
+        }
         tm_partition_answer(p, e.to, &a);
         free(e.bytes);
     }
+}
+
+/* ---- the gate ---- */
+
+void tm_partition_open_gate(struct tm_partition *p, uint64_t index)
+{
+    if (p->gate == index)
+        return;
+    p->gate = index;
+    if (p->pending_count > 0)
+        tm_partition_due(p);
+}
+
+void tm_partition_shut_gate(struct tm_partition *p, uint64_t index)
+{
+    p->gate_shut = tm_max_u64(p->gate_shut, tm_min_u64(index, p->settled));
+    if (p->pending_count > 0)
+        tm_partition_due(p);
+}
+
+void tm_partition_hold_gate(struct tm_partition *p)
+{
+    for (uint32_t i = 0; i < p->pending_count && pending_at(p, i)->index <= p->settled; i++) {
+        const struct tm_pending *e = pending_at(p, i);
+        struct tm_answer a = {.id = e->id, .status = TM_ANSWER_WAITS};
+        if (e->index > p->gate && e->index > p->gate_shut)
+            tm_partition_answer(p, e->to, &a);
+    }
+}
+
+uint64_t tm_partition_gate_count(const struct tm_partition *p)
+{
+    uint64_t n = 0;
+    while (n < p->pending_count &&
+           p->pending[(p->pending_head + n) & (p->pending_cap - 1)].index <= p->settled)
+        n++;
+    return p->gate == UINT64_MAX ? 0 : n;
 }
 
 void tm_partition_unsettle(struct tm_partition *p, uint64_t from)
@@ -208,10 +263,10 @@ void tm_partition_decide(struct tm_partition *p, uint64_t commit)
         *at = r->next;
         known =
             known && (!p->eventual || term == r->term); /* else it was put aside: it comes back */
-        if (!known) {
-            r->answer = (struct tm_answer){
-                .id = r->answer.id, .status = TM_ANSWER_UNKNOWN, .err = TM_ERR_TIMEOUT};
-        }
+        if (known && term == r->term && r->base.index > p->gate)
+            known = false; /* what else it had to wait for nobody here knows any more */
+        if (!known)
+            r->answer = unknown(r->answer.id);
         done_push(p, r, !known || term == r->term);
     }
 }

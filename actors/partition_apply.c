@@ -67,6 +67,8 @@ static void start_leading(struct tm_partition *p)
             tm_max_u64(p->replica.last.index, tm_store_load_until(p->store)))
         return;
     p->leading = true;
+    p->gate = p->env->ops->gated != NULL && p->env->ops->gated(p->env->host, p) ? 0 : UINT64_MAX;
+    p->gate_shut = 0;
     tm_store_set_policy(p->store, p->env->policy);
     p->watches.next_token = p->replica.hs.term << 32; /* never that of another leader */
 }

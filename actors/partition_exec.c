@@ -9,6 +9,7 @@
 #include "storage/entity.h"
 
 #define EXPIRE_SLICE 32
+#define PENDING_MAX  65536 /* replies that wait, with those at the gate */
 
 /* The log has no room: because the disk is full, or because snapshots have yet to make some, which
  * passes. */
@@ -265,6 +266,8 @@ static void run_write(struct tm_partition *p, struct tm_place from, const struct
         tm_counter_add(p->env->ctx->counters, TM_COUNTER_link_writes_refused, 1);
         e = TM_ERR_BACKLOG;
     }
+    if (e == TM_OK && p->pending_count >= PENDING_MAX)
+        e = TM_ERR_FULL;
     if (e == TM_OK && !tm_partition_may_pend(p))
         e = TM_ERR_NOMEM;
     if (e != TM_OK) {

@@ -50,8 +50,10 @@ enum tm_answer_status {
     TM_ANSWER_DONE,    /* reply holds RESP bytes (may be an error reply of the command) */
     TM_ANSWER_REFUSED, /* nothing was done and nothing will be: err says why (no leader in time,
                           disk full, out of memory); may be repeated safely */
-    TM_ANSWER_UNKNOWN  /* the leader was lost after it took a write: it may or may not have
+    TM_ANSWER_UNKNOWN, /* the leader was lost after it took a write: it may or may not have
                           happened.  Never repeated by us. */
+    TM_ANSWER_WAITS    /* not the answer, which comes when another cluster has the write, too:
+                          patience begins anew.  Ends in the dispatch. */
 };
 
 struct tm_answer {

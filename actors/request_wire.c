@@ -190,7 +190,7 @@ enum tm_err tm_answer_decode(struct tm_bytes bytes, struct tm_answer *a)
     if (bytes.len < sizeof h)
         return TM_ERR_CORRUPT;
     memcpy(&h, bytes.data, sizeof h);
-    if (h.id == 0 || h.status > TM_ANSWER_UNKNOWN || h.err >= TM_ERR_COUNT)
+    if (h.id == 0 || h.status > TM_ANSWER_WAITS || h.err >= TM_ERR_COUNT)
         return TM_ERR_CORRUPT;
     *a = (struct tm_answer){.id = h.id,
                             .status = (enum tm_answer_status)h.status,

@@ -130,7 +130,7 @@ static void info_keyspace(struct info *i)
 
 static void info_links(struct info *i)
 {
-    char text[224];
+    char text[512];
     for (unsigned n = 0;
          i->router->link != NULL && i->router->link(i->router->host, n, text, sizeof text); n++)
         line(i, "link%u:%s", n, text);

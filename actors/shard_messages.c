@@ -204,6 +204,7 @@ const struct tm_partition_ops tm_shard_partition_ops = {
     .snapshot_needed = p_snapshot_needed,
     .snapshot_asked = p_snapshot_asked,
     .committed = p_committed,
+    .gated = tm_links_gated,
     .lost = p_lost,
 };
 

@@ -402,7 +402,7 @@ enum tm_err tm_shard_open_partitions(struct tm_shard *s, char *why, size_t why_s
         e = make_partition(s, id);
     free(s->seen);
     s->seen = NULL;
-    if (e == TM_OK && s->way != NULL) {
+    if (e == TM_OK && (s->way != NULL || s->links->out_count > 0)) {
         s->link_streams = tm_links_new(s, s->way);
         e = s->link_streams != NULL ? TM_OK : TM_ERR_NOMEM;
     }

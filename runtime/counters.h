@@ -83,6 +83,13 @@
     X(link_bytes_sent, COUNT, "bytes", "bytes of the frames sent to linked clusters")              \
     X(link_bytes_received, COUNT, "bytes", "bytes of the frames received from linked clusters")    \
     X(link_frames_dropped, COUNT, "frames", "frames of links not sent: buffer full or peer down")  \
+    X(link_degraded, COUNT, "events",                                                              \
+      "times a partition's writes began to go on without a synchronous target")                    \
+    X(link_restored, COUNT, "events", "times they waited for it again")                            \
+    X(link_sync_unknown, COUNT, "writes",                                                          \
+      "writes answered that the outcome is unknown, because a target did not have them in time")   \
+    X(link_gates_open, GAUGE, "partitions", "partitions whose writes go on without such a target") \
+    X(link_gate_waiting, GAUGE, "writes", "committed writes that wait for a synchronous target")   \
     X(link_resyncs, COUNT, "events", "times a resynchronisation of a stream began or went on")     \
     X(link_resync_bytes, COUNT, "bytes", "bytes that resynchronisation sent to linked clusters")   \
     X(link_resync_keys, COUNT, "keys", "keys whose state was sent by it")                          \

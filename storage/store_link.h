@@ -21,6 +21,7 @@
 /* First bytes of the names of shadow fields.  Append only. */
 #define TM_SHADOW_POSITION 'p' /* empty key: of a stream; uuid (16), u32 source partition */
 #define TM_SHADOW_ORIGIN   'o' /* empty key: whose incarnation; u64 origin */
+#define TM_SHADOW_GATE     'g' /* empty key: of a synchronous link; name of its target */
 #define TM_SHADOW_FLOOR    'd' /* what has a smaller stamp is dead */
 #define TM_SHADOW_FIELD    'f' /* and a name: the field was deleted; u8 type it was of */
 #define TM_SHADOW_EXPIRY   'x' /* the register of expiry; u64 ms since 1970, 0 = does not expire */

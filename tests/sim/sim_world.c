@@ -100,8 +100,10 @@ static void add_link(struct lines *l, const struct tm_sim_world *w, const char *
 {
     char before[64];
     snprintf(before, sizeof before, "%s:%s/", way, tm_sim_world_name(other));
-    add_line(l, "%sreplicationMode=async", before);
-    add_lines(l, before, w->config.options[from][to]);
+    const char *options = w->config.options[from][to];
+    if (options == NULL || strstr(options, "replicationMode=") == NULL)
+        add_line(l, "%sreplicationMode=async", before);
+    add_lines(l, before, options);
 }
 
 static void add_cluster(struct lines *l, const struct tm_sim_world *w, unsigned cluster)
