@@ -65,15 +65,16 @@ static const char *value(const struct tm_link_spec *link, enum tm_link_option wh
 static void say_mode(struct words *w, const struct tm_cluster_spec *c,
                      const struct tm_link_spec *link)
 {
-    static const char *const done[] = {
-        [TM_LINK_ACK_DURABLE] = "have it on disk",
-        [TM_LINK_ACK_RECEIVED] = "have received it",
-        [TM_LINK_ACK_APPLIED] = "have applied it, so that reads there show it",
+    static const char *const done[][2] = {
+        [TM_LINK_ACK_DURABLE] = {"a quorum of", "have it on disk"},
+        [TM_LINK_ACK_RECEIVED] = {"the leader at", "has received it"},
+        [TM_LINK_ACK_APPLIED] = {"a quorum of", "have applied it, so that reads there show it"},
     };
     char a[32], b[32];
     if (link->options.mode == TM_LINK_SYNC) {
-        say(w, "a write at %s gets its OK when a quorum of %s and a quorum of %s %s", c->name,
-            c->name, link->target, done[link->options.ack_level]);
+        const char *const *which = done[link->options.ack_level];
+        say(w, "a write at %s gets its OK when a quorum of %s have it on disk, and %s %s %s",
+            c->name, c->name, which[0], link->target, which[1]);
         return;
     }
     say(w,

@@ -175,7 +175,6 @@ static const struct {
     int64_t value;
     const char *instead;
 } unbuilt[] = {
-    {TM_LINK_OPTION_mode, TM_LINK_SYNC, "a write gets its OK from the source alone"},
     {TM_LINK_OPTION_fabric, TM_LINK_DPDK, "the link runs over tcp"},
 };
 

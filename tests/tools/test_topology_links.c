@@ -199,7 +199,6 @@ static void what_has_no_effect_is_a_warning(void)
 static void what_is_not_carried_out_yet_is_a_warning(void)
 {
     static const char *const asked[][2] = {
-        {"replicationMode: 'sync'", "a -> b: replicationMode \"sync\" is not carried out yet"},
         {"linkFabric: 'dpdk'", "a -> b: linkFabric \"dpdk\" is not carried out yet"},
     };
     char file[256];
