@@ -35,9 +35,9 @@ struct tm_link_from {
     uint64_t adopted;   /* an incarnation that may take the place of the one before; 0: none */
     uint64_t rewind;    /* positions stored before that stamp are forgotten; 0: none */
     bool paused;
-    bool purge;   /* what the filter does not ship any more is evicted */
-    bool transit; /* the source ships also what others wrote */
-    uint64_t own; /* this cluster's incarnation */
+    bool purge;    /* what the filter does not ship any more is evicted */
+    bool transit;  /* the source ships also what others wrote */
+    uint64_t own;  /* this cluster's incarnation */
     bool received; /* ackLevel: the source waits for no more than that the leader has a batch */
     const void *host;
     /* By residency: entities of that type may be here. */

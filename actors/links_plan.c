@@ -156,22 +156,21 @@ static void take_in(struct tm_links *l, const struct tm_link_plan *plan, unsigne
     const struct tm_link_options *options = &plan->in[link].options;
     memcpy(uuid, f->from.uuid, sizeof uuid);
     *f = (struct tm_links_from){.links = l, .plan = plan, .link = link, .used = true};
-    f->from =
-        (struct tm_link_from){.source = tm_link_way_site(l->way, (unsigned)site)->name,
-                              .skew_ms = (uint64_t)options->max_clock_skew_ms,
-                              .released = said->released,
-                              .adopted = said->adopted,
-                              .rewind = said->rewind,
-                              .paused = said->paused != 0,
-                              .purge = options->on_narrow == TM_LINK_NARROW_PURGE,
-                              .transit = options->forward == TM_LINK_FORWARD_TRANSIT,
-                              .own = l->shard->env.origin,
-                              .received = options->mode == TM_LINK_SYNC &&
-                                          options->ack_level == TM_LINK_ACK_RECEIVED,
-                              .host = f,
-                              .may_enter = in_may_enter,
-                              .ships = in_ships,
-                              .filter = tm_link_plan_filter(plan, &plan->in[link])};
+    f->from = (struct tm_link_from){.source = tm_link_way_site(l->way, (unsigned)site)->name,
+                                    .skew_ms = (uint64_t)options->max_clock_skew_ms,
+                                    .released = said->released,
+                                    .adopted = said->adopted,
+                                    .rewind = said->rewind,
+                                    .paused = said->paused != 0,
+                                    .purge = options->on_narrow == TM_LINK_NARROW_PURGE,
+                                    .transit = options->forward == TM_LINK_FORWARD_TRANSIT,
+                                    .own = l->shard->env.origin,
+                                    .received = options->mode == TM_LINK_SYNC &&
+                                                options->ack_level == TM_LINK_ACK_RECEIVED,
+                                    .host = f,
+                                    .may_enter = in_may_enter,
+                                    .ships = in_ships,
+                                    .filter = tm_link_plan_filter(plan, &plan->in[link])};
     memcpy(f->from.uuid, uuid, sizeof uuid);
     if (said->rewind != before.rewind || said->released != before.released ||
         f->from.paused != before.paused)

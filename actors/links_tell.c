@@ -58,7 +58,7 @@ static void end_row(struct row *r)
 
 static void tell_reach(struct tm_links *l, struct row *r, const char *peer)
 {
-    int site = tm_link_way_find(l->way, peer);
+    int site = l->way != NULL ? tm_link_way_find(l->way, peer) : -1;
     unsigned nodes = 0, there = 0;
     const char *refusal = NULL;
     uint64_t stranger = 0, incarnation = 0;
