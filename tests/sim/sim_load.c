@@ -14,6 +14,7 @@
 #define COUNTS_MAX   65536
 #define CLIENTS_MAX  64
 #define VALUES_BYTES 65536
+#define READ_TRIES   3
 
 enum what { NOTHING, SET, GET, SET_PAIR, GET_PAIR, INCREMENT, CAS_GET, CAS_EXEC, READ_COUNT };
 
@@ -574,36 +575,48 @@ static bool answered(void *arg)
     return ((struct client *)arg)->what == NOTHING;
 }
 
-/* One question of the first client, waited for. */
-static void finish(struct client *c)
+/* A question of the first client, waited for.  False: it was refused, as one is that waits at a
+ * worker when that hands its leadership over, and has to be asked again. */
+static bool finish(struct client *c)
 {
+    uint64_t refused_before = c->load->stats.refused;
     c->wake_at = UINT64_MAX;
     if (!tm_sim_run_until(c->load->sim, answered, c, TM_SECONDS(10)))
         wrong(c->load, "a cluster at rest does not answer");
     c->what = NOTHING;
+    return c->load->stats.refused == refused_before;
+}
+
+static void ask_counter(struct client *c, unsigned i)
+{
+    char key[64];
+    count_key(i, key);
+    command(c->load, 2, WORD("GET"), WORD(key));
+    c->count = i;
+    begin(c, READ_COUNT, 1);
 }
 
 void tm_sim_load_verify(struct tm_sim_load *l)
 {
     struct client *c = &l->clients[0];
-    uint64_t reads = l->stats.reads, refused_before = l->stats.refused;
+    uint64_t reads = l->stats.reads;
+    bool good = true;
     if (c->conn == NULL && !connect(c)) {
         wrong(l, "nobody can be reached");
         return;
     }
-    for (unsigned i = 0; i < l->register_count && c->conn != NULL; i++) {
-        ask_get(c, l->registers[i]);
-        finish(c);
+    for (unsigned i = 0; i < l->register_count + l->config.counters && c->conn != NULL; i++) {
+        bool read = false;
+        for (unsigned tries = 0; !read && tries < READ_TRIES && c->conn != NULL; tries++) {
+            if (i < l->register_count)
+                ask_get(c, l->registers[i]);
+            else
+                ask_counter(c, i - l->register_count);
+            read = finish(c);
+        }
+        good &= read;
     }
-    for (unsigned i = 0; i < l->config.counters && c->conn != NULL; i++) {
-        char key[64];
-        count_key(i, key);
-        command(l, 2, WORD("GET"), WORD(key));
-        c->count = i;
-        begin(c, READ_COUNT, 1);
-        finish(c);
-    }
-    if (l->stats.reads != reads + l->register_count || l->stats.refused != refused_before)
+    if (l->stats.reads != reads + l->register_count || !good)
         wrong(l, "not everything could be read at rest: %llu of %u, last error \"%s\"%s",
               (unsigned long long)(l->stats.reads - reads), l->register_count, l->last_error,
               c->conn == NULL ? ", connection lost" : "");

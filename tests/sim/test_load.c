@@ -75,6 +75,33 @@ static void the_work_waits_for_its_answers(void)
     end();
 }
 
+/* Leadership goes back and forth while everything is read at rest. */
+static void what_a_hand_over_refuses_is_read_again(void)
+{
+    struct tm_sim_work_config config = {.clients = 4,
+                                        .calls_per_s = 4000,
+                                        .ahead = 1,
+                                        .registers = 24,
+                                        .groups = 24,
+                                        .fill = 20,
+                                        .patience_ns = TM_SECONDS(2)};
+    config.share[TM_SIM_WRITE] = 1;
+    begin();
+    struct tm_sim_work *work = tm_sim_work_new(sim, &config);
+    tm_sim_run_for(sim, TM_SECONDS(1));
+    CU_ASSERT_TRUE_FATAL(tm_sim_run_until(sim, stop_work, work, TM_SECONDS(20)));
+    uint64_t refused = tm_sim_work_stats(work).refused;
+    for (unsigned i = 0; i < 5000 && tm_sim_work_stats(work).refused == refused; i++) {
+        for (unsigned from = 0; from < 3; from++)
+            (void)tm_sim_transfer(sim, from, i % 2, (from + 1) % 3);
+        tm_sim_work_read_all(work);
+    }
+    CU_ASSERT(tm_sim_work_stats(work).refused > refused);
+    CU_ASSERT_EQUAL(tm_sim_wrongs(sim), 0);
+    tm_sim_work_free(work);
+    end();
+}
+
 static bool stop_census(void *census)
 {
     return tm_sim_census_stop(census);
@@ -95,6 +122,7 @@ static const struct tm_test tests[] = {
     TM_TEST(registers_and_counters_wait_for_their_answers),
     TM_TEST(the_work_waits_for_its_answers),
     TM_TEST(the_census_waits_for_its_answers),
+    TM_TEST(what_a_hand_over_refuses_is_read_again),
 };
 
 TM_TEST_MAIN("sim/load", tests)
