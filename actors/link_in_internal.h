@@ -78,6 +78,7 @@ struct tm_link_in_apply {
     struct tm_bytes raw;
     unsigned first, count; /* which of its changes */
     bool ends;             /* with the position */
+    uint64_t newest;       /* stamp among the changes; 0: not looked for yet */
     uint32_t target;
     bool told; /* it is all that the source knows of these keys */
     uint64_t won, lost;

@@ -9,6 +9,8 @@
 
 #include <inttypes.h>
 
+#define AHEAD 8u /* changes whose places in memory are fetched at once */
+
 /* ---- dead letters ---- */
 
 unsigned tm_link_in_deads(const struct tm_link_in *in)
@@ -110,6 +112,19 @@ void tm_link_in_put_position(struct tm_store *store, const struct tm_link_in_app
                             tm_bytes_of(a->from->uuid, 16));
 }
 
+/* Fetches what the next changes will touch into the caches, all at once. */
+static void look_ahead(const struct tm_store *store, struct tm_bytes rest)
+{
+    struct tm_store_ahead ahead[AHEAD];
+    struct tm_change change;
+    unsigned n = 0;
+    while (n < AHEAD && tm_change_next(&rest, &change))
+        tm_store_ahead(&ahead[n++], store, change.key);
+    for (unsigned step = 0; step < TM_STORE_AHEAD_STEPS && n > 1; step++)
+        for (unsigned i = 0; i < n; i++)
+            tm_store_ahead_step(&ahead[i]);
+}
+
 void tm_link_in_fill(struct tm_store *store, void *arg)
 {
     struct tm_link_in_apply *a = arg;
@@ -117,7 +132,11 @@ void tm_link_in_fill(struct tm_store *store, void *arg)
     struct tm_op_version stamp = {0};
     struct tm_change change;
     struct tm_op op;
-    for (unsigned i = 0; tm_change_next(&rest, &change) && i < a->first + a->count; i++) {
+    for (unsigned i = 0; i < a->first + a->count; i++) {
+        if (i % AHEAD == 0)
+            look_ahead(store, rest);
+        if (!tm_change_next(&rest, &change))
+            break;
         struct tm_bytes ops = change.ops;
         while (tm_op_next(&ops, &op)) {
             if (op.code == TM_OP_STAMPED) {
@@ -144,10 +163,11 @@ static enum tm_err write_part(struct tm_link_in *in, const struct tm_link_in_str
                               struct tm_link_in_apply *a, uint64_t *record)
 {
     a->won = a->lost = 0;
-    uint64_t hlc = tm_max_u64(a->batch->to.hlc, tm_link_in_newest(a->raw));
+    if (a->newest == 0)
+        a->newest = tm_link_in_newest(a->raw);
+    uint64_t hlc = tm_max_u64(a->batch->to.hlc, a->newest);
     if (tm_hlc_ms(hlc) > tm_ctx_wall_ms(in->c.ctx) + a->from->skew_ms)
-        hlc = tm_link_in_newest(
-            a->raw); /* what the source says beside its changes pulls no clock along */
+        hlc = a->newest; /* what the source says beside its changes pulls no clock along */
     hlc = tm_max_u64(hlc, a->from->rewind); /* the position is later than what was forgotten */
     enum tm_err e = in->c.ops->write(in->c.host, s->target, hlc, tm_link_in_fill, a, record);
     if (e == TM_OK) {
@@ -266,8 +286,9 @@ void tm_link_in_batch(struct tm_link_in *in, const struct tm_link_from *from,
         tm_link_in_refuse(in, s, TM_LINK_REFUSAL_MEMORY, "%s", from->source);
         return;
     }
+    a.newest = tm_link_in_newest(a.raw);
     if (!tm_link_in_may_enter(in, from, s, a.raw) ||
-        !tm_link_in_clock_is_well(in, from, s, tm_link_in_newest(a.raw)))
+        !tm_link_in_clock_is_well(in, from, s, a.newest))
         return;
     struct tm_bytes rest = a.raw;
     struct tm_change change;

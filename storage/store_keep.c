@@ -47,13 +47,30 @@ struct tm_bytes tm_versions_name(struct tm_store *s, struct tm_bytes name)
     return shadow_name(s, TM_SHADOW_VERSIONS, name);
 }
 
+/* Sought once: this is on the way of each change of a key that links carry. */
+static void look_up(const struct tm_store *s, struct tm_bytes key, struct tm_kept *k)
+{
+    uint64_t hash = tm_table_hash(key);
+    *k = (struct tm_kept){.key = key, .e = tm_table_find(&s->table, key, hash)};
+    if (s->shadow.count > 0)
+        k->shadow = tm_table_find(&s->shadow, key, hash);
+}
+
+/* The field of a key's shadow, or NULL; its stamp. */
+static const struct tm_entity *shadow_field(const struct tm_store *s, const struct tm_kept *k,
+                                            struct tm_bytes name, struct tm_op_version *stamp)
+{
+    const struct tm_entity *field = tm_field_find(k->shadow, name);
+    if (field != NULL)
+        *stamp = tm_store_stamp_of(s, field);
+    return field;
+}
+
 void tm_kept_look(const struct tm_store *s, struct tm_bytes key, struct tm_kept *k)
 {
-    struct tm_bytes ms;
-    *k =
-        (struct tm_kept){.key = key, .e = tm_store_find(s, key), .shadow = tm_store_shadow(s, key)};
+    look_up(s, key, k);
     if (k->shadow != NULL)
-        (void)tm_store_shadow_field(s, key, FLOOR, NULL, &k->floor);
+        (void)shadow_field(s, k, FLOOR, &k->floor);
     if (s->floors != NULL) {
         struct tm_op_version flush = {0};
         tm_floors_raise(s, key, &flush);
@@ -63,10 +80,11 @@ void tm_kept_look(const struct tm_store *s, struct tm_bytes key, struct tm_kept 
     }
     if (k->shadow == NULL)
         return;
-    bool there = tm_store_shadow_field(s, key, EXPIRY, &ms, &k->expiry);
-    k->has_expiry = there && tm_stamp_compare(k->expiry, k->floor) >= 0;
-    k->dead_expiry = there && !k->has_expiry;
-    k->expiry_ms = k->has_expiry && ms.len == 8 ? tm_load64(ms.data) : 0;
+    const struct tm_entity *x = shadow_field(s, k, EXPIRY, &k->expiry);
+    k->has_expiry = x != NULL && tm_stamp_compare(k->expiry, k->floor) >= 0;
+    k->dead_expiry = x != NULL && !k->has_expiry;
+    if (k->has_expiry && tm_entity_raw(x).len == 8)
+        k->expiry_ms = tm_load64(tm_entity_raw(x).data);
 }
 
 uint64_t tm_kept_over(const struct tm_kept *k)

@@ -159,7 +159,8 @@ static bool is_later(struct merge *m, const struct tm_entity *field)
 {
     if (field != NULL && before(m->v, m->winner = tm_kept_stamp(m->s, field)))
         return true;
-    return tm_store_shadow_field(m->s, m->in->key, tm_tomb_name(m->s, m->name), NULL, &m->winner) &&
+    return m->k.shadow != NULL &&
+           tm_store_shadow_field(m->s, m->in->key, tm_tomb_name(m->s, m->name), NULL, &m->winner) &&
            before(m->v, m->winner);
 }
 
