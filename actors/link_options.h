@@ -28,8 +28,8 @@ enum tm_link_fabric { TM_LINK_TCP, TM_LINK_DPDK };
          "what a narrower filter does with what the target has: keep it, or evict it there")       \
     SIZE(batch_bytes, "batchBytes", TM_KIB(64), TM_KIB(4), TM_MIB(4), 0,                           \
          "a batch is closed at this size")                                                         \
-    TIME(batch_max_delay_us, "batchMaxDelayUs", 1000, 0, 1000000, "us", 0,                         \
-         "a batch is closed when its first record has waited this long, or when the link idles")   \
+    TIME(batch_max_delay_us, "batchMaxDelayUs", 10000, 0, 1000000, "us", 0,                        \
+         "all streams send what they have this often; a record after a silence goes at once")      \
     WORD(compression, "compression", "|lz4|none", 0, "of batches, where it pays")                  \
     SIZE(max_backlog_bytes, "maxBacklogBytes", TM_MIB(512), TM_MIB(1), TM_MIB(16777216), 0,        \
          "how much log is kept at the source for a target that lags")                              \

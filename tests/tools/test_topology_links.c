@@ -136,7 +136,7 @@ static void values_are_told_what_is_allowed(void)
     refused("defineCluster('a', { batchBytes: [5000] });", "not an array");
     refused("defineCluster('a', { batchBytes: function () {} });", "not function");
     refused("defineCluster('a', { batchMaxDelayUs: '1.5ms' });",
-            "must be a time from 0 to 1s, such as 1ms, not \"1.5ms\"");
+            "must be a time from 0 to 1s, such as 10ms, not \"1.5ms\"");
     refused("defineCluster('a', { maxBacklogAge: '10y' });", "must be a time from 1s to 365d");
     refused("defineCluster('a', { backfill: 'true' });", "must be true or false, not \"true\"");
     refused("defineCluster('a', { backfill: 1 });", "must be true or false, not 1");
