@@ -76,8 +76,9 @@ void tm_sim_disk_fail(struct tm_sim_disk *sd, enum tm_disk_kind kind, int errnum
 void tm_sim_disk_set_capacity(struct tm_sim_disk *sd, uint64_t bytes);
 uint64_t tm_sim_disk_used(const struct tm_sim_disk *sd);
 
-/* The next write that has room for it lands some blocks further on in the same file (drawn), and
- * reports success; the next read of as much likewise gets what stands elsewhere. */
+/* The next write lands some blocks further on in the same file, or in another one that has room
+ * for it (drawn), and reports success; the next read of as much likewise gets what stands
+ * elsewhere. */
 void tm_sim_disk_misdirect(struct tm_sim_disk *sd, bool wanted);
 void tm_sim_disk_misread(struct tm_sim_disk *sd, bool wanted);
 
@@ -103,7 +104,8 @@ struct tm_sim_disk_tally {
     uint64_t torn; /* writes under way at a crash of which a part stayed */
     uint64_t lost; /* crashes that took unsynced sectors away */
     uint64_t failed_reads, failed_writes, failed_syncs, no_space, misdirected, misread;
-    uint64_t failed_names; /* OPEN, RENAME, UNLINK, SYNC_DIR */
+    uint64_t misdirected_far, misread_far; /* of these, those that concerned another file */
+    uint64_t failed_names;                 /* OPEN, RENAME, UNLINK, SYNC_DIR */
 };
 
 /* Flips one bit of a file, as it is and as it would be after a crash.  false: no such byte. */

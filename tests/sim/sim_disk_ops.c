@@ -26,26 +26,46 @@ static int64_t do_open(struct tm_sim_disk *sd, const struct tm_disk_op *op)
     return -EMFILE;
 }
 
-/* Another place in the file where that much has room. */
-static uint64_t stray(struct tm_sim_disk *sd, const struct tm_sim_inode *n, uint64_t offset,
-                      uint64_t len)
+/* A file in which that much has room, some other one than n: NULL if the one that is drawn has
+ * none. */
+static struct tm_sim_inode *other_file(struct tm_sim_disk *sd, const struct tm_sim_inode *n,
+                                       uint64_t len)
 {
-    uint64_t at = offset + 4096 * (1 + tm_sim_disk_draw(sd, 8));
-    return at + len <= n->size ? at : offset >= 4096 ? offset - 4096 : offset;
+    int inode = sd->seen.list[tm_sim_disk_draw(sd, sd->seen.count)].inode;
+    struct tm_sim_inode *other = inode < 0 ? NULL : &sd->inodes[inode];
+    return other == NULL || other == n || other->size < len ? NULL : other;
+}
+
+/* Where it goes astray to: another file, or another place in this one where that much has room. */
+static struct tm_sim_inode *stray(struct tm_sim_disk *sd, struct tm_sim_inode *n, uint64_t *offset,
+                                  uint64_t len)
+{
+    struct tm_sim_inode *other = tm_sim_disk_draw(sd, 2) == 0 ? other_file(sd, n, len) : NULL;
+    uint64_t at = *offset + 4096 * (1 + tm_sim_disk_draw(sd, 8));
+    if (other != NULL)
+        *offset = 4096 * tm_sim_disk_draw(sd, (other->size - len) / 4096 + 1);
+    else if (at + len <= n->size)
+        *offset = at;
+    else if (*offset >= 4096)
+        *offset -= 4096;
+    return other != NULL ? other : n;
 }
 
 static int64_t do_read(struct tm_sim_disk *sd, const struct tm_disk_op *op)
 {
-    struct tm_sim_inode *n = tm_sim_disk_inode(sd, op->file);
-    if (op->offset >= n->size)
+    struct tm_sim_inode *n = tm_sim_disk_inode(sd, op->file), *from = n;
+    uint64_t offset = op->offset;
+    if (offset >= n->size)
         return 0;
-    uint64_t len = tm_min_u64(op->len, n->size - op->offset);
-    uint64_t offset = sd->misread ? stray(sd, n, op->offset, len) : op->offset;
-    if (offset != op->offset) {
+    uint64_t len = tm_min_u64(op->len, n->size - offset);
+    if (sd->misread)
+        from = stray(sd, n, &offset, len);
+    if (from != n || offset != op->offset) {
         sd->misread = false;
         sd->tally->misread++;
+        sd->tally->misread_far += from != n;
     }
-    memcpy(op->buf, n->seen + offset, len);
+    memcpy(op->buf, from->seen + offset, len);
     return (int64_t)len;
 }
 
@@ -77,36 +97,44 @@ static void tell_strayed(struct tm_sim_disk *sd, const struct tm_sim_inode *n)
     sd->strayed.bytes = NULL;
 }
 
-static int64_t do_write(struct tm_sim_disk *sd, const struct tm_disk_op *op)
+static void note_recent(struct tm_sim_disk *sd, const struct tm_sim_inode *n, uint64_t offset,
+                        uint64_t len)
 {
-    struct tm_sim_inode *n = tm_sim_disk_inode(sd, op->file);
-    uint64_t offset = op->offset;
-    if (sd->misdirect && (offset = stray(sd, n, offset, op->len)) != op->offset) {
-        sd->misdirect = false;
-        sd->tally->misdirected++;
-    }
-    int err = tm_sim_disk_grow(sd, n, offset + op->len);
-    if (err < 0)
-        return err;
-    sd->overtaken +=
-        sd->held != NULL && n == tm_sim_disk_inode(sd, sd->held->file) && offset > sd->held->offset;
-    bool clean = n->dirty_from == n->dirty_to;
-    tm_sim_disk_write_sectors(sd, n, op, offset, 100);
     unsigned at = (unsigned)(sd->recent_count++ % TM_SIM_RECENT);
     sd->recent[at].inode = (int)(n - sd->inodes);
     sd->recent[at].offset = offset;
-    sd->recent[at].len = op->len;
+    sd->recent[at].len = len;
+}
+
+static int64_t do_write(struct tm_sim_disk *sd, const struct tm_disk_op *op)
+{
+    struct tm_sim_inode *meant = tm_sim_disk_inode(sd, op->file), *n = meant;
+    uint64_t offset = op->offset;
+    int err = tm_sim_disk_grow(sd, meant, offset + op->len);
+    if (err < 0)
+        return err;
+    if (sd->misdirect && op->len > 0)
+        n = stray(sd, meant, &offset, op->len);
+    bool strayed = n != meant || offset != op->offset, clean = n->dirty_from == n->dirty_to;
+    sd->overtaken +=
+        sd->held != NULL && n == tm_sim_disk_inode(sd, sd->held->file) && offset > sd->held->offset;
+    tm_sim_disk_write_sectors(sd, n, op, offset, 100);
+    note_recent(sd, n, offset, op->len);
     if ((op->flags & TM_DISK_DSYNC) != 0 && op->len > 0)
         tm_sim_disk_stabilise(n, offset / TM_SIM_SECTOR,
                               (offset + op->len - 1) / TM_SIM_SECTOR + 1);
     if (clean && (op->flags & TM_DISK_DSYNC) != 0)
         n->dirty_from = n->dirty_to = 0;
-    if (offset != op->offset)
-        note_strayed(sd, n, op);
+    if (strayed) {
+        sd->misdirect = false;
+        sd->tally->misdirected++;
+        sd->tally->misdirected_far += n != meant;
+        note_strayed(sd, meant, op);
+    }
     if ((op->flags & TM_DISK_DSYNC) == 0)
         return (int64_t)op->len;
-    tm_sim_disk_tell_stable(sd, n, offset, n->stable + offset, offset == op->offset ? op->len : 0);
-    tell_strayed(sd, n);
+    tm_sim_disk_tell_stable(sd, n, offset, n->stable + offset, strayed ? 0 : op->len);
+    tell_strayed(sd, meant);
     return (int64_t)op->len;
 }
 

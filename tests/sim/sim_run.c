@@ -185,7 +185,9 @@ static struct tm_sim_effects effects_of(struct tm_sim *sim)
                                    .eio_names = d->failed_names,
                                    .no_space = d->no_space,
                                    .misdirected = d->misdirected,
+                                   .misdirected_far = d->misdirected_far,
                                    .misread = d->misread,
+                                   .misread_far = d->misread_far,
 #define X(name) .name = counted(sim, TM_COUNTER_##name),
                                    TM_SIM_COUNTERS(X)
 #undef X

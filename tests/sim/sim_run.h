@@ -43,7 +43,9 @@ struct tm_sim_check {
     X(eio_names)                                                                                   \
     X(no_space)                                                                                    \
     X(misdirected)                                                                                 \
-    X(misread)
+    X(misdirected_far)                                                                             \
+    X(misread)                                                                                     \
+    X(misread_far)
 
 /* X(counter): what the product says it did. */
 #define TM_SIM_COUNTERS(X)                                                                         \
