@@ -193,9 +193,9 @@ static bool may_speak(struct tm_link_in *in, const struct tm_link_from *from,
     else if (at->incarnation != 0 && at->incarnation != s->id.incarnation)
         tm_link_in_refuse(in, s, TM_LINK_REFUSAL_INCARNATION, "was %016" PRIx64 ", is %016" PRIx64,
                           at->incarnation, s->id.incarnation);
-    else if (at->epoch > s->id.epoch)
-        tm_link_in_refuse(in, s, TM_LINK_REFUSAL_EPOCH, "was %" PRIu64 ", is %" PRIu64, at->epoch,
-                          s->id.epoch);
+    else if (tm_max_u64(at->epoch, from->epoch) > s->id.epoch)
+        tm_link_in_refuse(in, s, TM_LINK_REFUSAL_EPOCH, "was %" PRIu64 ", is %" PRIu64,
+                          tm_max_u64(at->epoch, from->epoch), s->id.epoch);
     else
         return true;
     return false;

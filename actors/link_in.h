@@ -34,6 +34,7 @@ struct tm_link_from {
     uint64_t released;  /* stamps up to this one are taken whatever the clock says; 0: none */
     uint64_t adopted;   /* an incarnation that may take the place of the one before; 0: none */
     uint64_t rewind;    /* positions stored before that stamp are forgotten; 0: none */
+    uint64_t epoch;     /* this cluster was promoted: streams of older epochs are refused */
     bool paused;
     bool purge;    /* what the filter does not ship any more is evicted */
     bool transit;  /* the source ships also what others wrote */

@@ -161,6 +161,7 @@ static void take_in(struct tm_links *l, const struct tm_link_plan *plan, unsigne
                                     .released = said->released,
                                     .adopted = said->adopted,
                                     .rewind = said->rewind,
+                                    .epoch = said->epoch,
                                     .paused = said->paused != 0,
                                     .purge = options->on_narrow == TM_LINK_NARROW_PURGE,
                                     .transit = options->forward == TM_LINK_FORWARD_TRANSIT,

@@ -356,6 +356,24 @@ static void an_older_epoch_is_refused(void)
     lw_free(w);
 }
 
+/* From the moment on that it is known, not only where a newer source has spoken. */
+static void a_source_whose_target_was_promoted_is_refused(void)
+{
+    struct lw *w = lw_new(1, 1, 1);
+    scribble(w, 20);
+    CU_ASSERT_FATAL(lw_settle(w, TM_SECONDS(2)));
+    uint64_t last = w->target[0].log.last;
+    w->from.epoch = 2;
+    scribble(w, 20);
+    lw_run(w, TM_SECONDS(1));
+    CU_ASSERT_EQUAL(w->source[0].out[0].refusal, TM_LINK_REFUSAL_EPOCH);
+    CU_ASSERT_EQUAL(w->target[0].log.last, last);
+    w->outlet.epoch = 2;
+    lw_source_lead(w, 0);
+    CU_ASSERT(lw_settle(w, TM_SECONDS(5)));
+    lw_free(w);
+}
+
 static void what_passes_by_itself_is_tried_again(void)
 {
     struct lw *w = lw_new(1, 2, 2);
@@ -600,6 +618,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_rewound_link_ships_again_what_it_has_and_goes_on),
     TM_TEST(what_an_operator_wants_compared_is_compared_once),
     TM_TEST(an_older_epoch_is_refused),
+    TM_TEST(a_source_whose_target_was_promoted_is_refused),
     TM_TEST(what_passes_by_itself_is_tried_again),
     TM_TEST(a_change_that_cannot_be_applied_is_buried_and_the_rest_goes_on),
     TM_TEST(a_target_before_the_logs_beginning_is_resynchronised),

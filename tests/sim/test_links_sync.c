@@ -5,6 +5,7 @@
 #include "actors/shard_internal.h"
 #include "runtime/counters.h"
 #include "runtime/rng.h"
+#include "tests/sim/raw_client.h"
 #include "tests/sim/settle.h"
 #include "tests/sim/sim_hand.h"
 #include "tests/sim/sim_world.h"
@@ -95,6 +96,14 @@ static void expect(struct tm_sim_hand *h, const char *line, const char *answer)
 static void expect_timeout(struct tm_sim_hand *h, const char *line)
 {
     CU_ASSERT_NSTRING_EQUAL(tm_sim_hand_ask(h, line), "TIMEOUT outcome unknown", 23);
+}
+
+static void restart_without_memory(struct tm_sim *sim)
+{
+    for (unsigned i = 0; i < 3; i++)
+        tm_sim_end(sim, i, TM_SIM_POWER_NONE_KEPT);
+    start_all(sim);
+    CU_ASSERT_TRUE_FATAL(tm_sim_world_run_until(w, whole, sim, TM_SECONDS(30)));
 }
 
 static const char *const sync_fail = "replicationMode=sync\nonUnavailable=fail\nsyncTimeoutMs=1s";
@@ -221,10 +230,7 @@ static void the_next_leader_knows_that_the_link_is_degraded(void)
     tm_sim_hand_free(h);
     tm_sim_world_run_for(w, TM_SECONDS(2));
     CU_ASSERT_EQUAL(counted(east, TM_COUNTER_link_gates_open), 1);
-    for (unsigned i = 0; i < 3; i++)
-        tm_sim_end(east, i, TM_SIM_POWER_NONE_KEPT);
-    start_all(east);
-    CU_ASSERT_TRUE(tm_sim_world_run_until(w, whole, east, TM_SECONDS(30)));
+    restart_without_memory(east);
     h = hand(east, 0);
     expect(h, "GET A:1", "2");
     uint64_t before = tm_sim_world_now(w);
@@ -259,6 +265,97 @@ static void a_leader_that_is_lost_says_ok_to_nobody_who_waits(void)
     expect(there, "GET A:1", "2");
     for (unsigned i = 0; i < 3; i++)
         tm_sim_hand_free(h[i]);
+    tm_sim_hand_free(there);
+    close_world();
+}
+
+/* ---- what operators change ---- */
+
+static bool reply_is_there(void *arg)
+{
+    const struct client *c = arg;
+    return c->len > 0 || c->closed;
+}
+
+/* The next version of the cluster's directory has that line; all nodes go by it. */
+static void say(struct tm_sim *sim, const char *name, const char *value)
+{
+    static struct tm_directory next;
+    char head[64];
+    tm_sim_world_run_for(w, TM_SECONDS(1)); /* a new cluster writes its directory down */
+    next = *tm_sim_shard(sim, 0, 0)->directory;
+    next.version++;
+    CU_ASSERT_EQUAL(tm_link_facts_put(next.facts, sizeof next.facts, name, value), TM_OK);
+    next.facts_len = (uint32_t)strlen(next.facts);
+    size_t len = tm_directory_size(&next);
+    uint8_t *bytes = malloc(len);
+    TM_ASSERT(bytes != NULL);
+    tm_directory_encode(&next, bytes);
+    struct client *c = client_of(sim, 0, 0);
+    int n = snprintf(head, sizeof head, "*2\r\n$15\r\nTIDEMILL.CHANGE\r\n$%zu\r\n", len);
+    client_send(c, tm_bytes_of(head, (size_t)n));
+    tm_sim_send(c->conn, tm_bytes_of(bytes, len));
+    tm_sim_send(c->conn, tm_bytes_str("\r\n"));
+    CU_ASSERT_TRUE(tm_sim_world_run_until(w, reply_is_there, c, TM_SECONDS(10)));
+    if (strcmp(c->reply, "+OK\r\n") != 0)
+        printf("  %s\n", c->reply);
+    CU_ASSERT_STRING_EQUAL(c->reply, "+OK\r\n");
+    leave(c);
+    free(bytes);
+    tm_sim_world_run_for(w, TM_SECONDS(2));
+    for (unsigned i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(tm_sim_shard(sim, i, 0)->directory->version, next.version);
+}
+
+static void a_link_that_becomes_synchronous_catches_up_first(void)
+{
+    open_world(10, "replicationMode=async", false);
+    struct tm_sim_hand *h = hand(east, 0), *there = hand(west, 0);
+    expect(h, "SET A:1 1", "OK");
+    tm_sim_world_run_for(w, TM_SECONDS(1));
+    part(true);
+    expect(h, "SET A:1 2", "OK");
+    say(east, "to:west/replicationMode", "sync");
+    uint64_t before = tm_sim_world_now(w);
+    expect(h, "SET A:1 3", "OK");
+    CU_ASSERT_TRUE(tm_sim_world_now(w) - before < TM_MS(200));
+    CU_ASSERT_EQUAL(counted(east, TM_COUNTER_link_gates_open), PARTITIONS);
+    tm_sim_hand_free(h);
+    restart_without_memory(east);
+    h = hand(east, 0);
+    expect(h, "SET A:1 4", "OK"); /* the next leaders have not forgotten that it is only joining */
+    part(false);
+    tm_sim_world_run_for(w, TM_SECONDS(1));
+    CU_ASSERT_TRUE(tm_sim_world_run_until(w, all_sync, NULL, TM_SECONDS(30)));
+    expect(there, "GET A:1", "4");
+    part(true);
+    expect_timeout(h, "SET A:1 5");
+    tm_sim_hand_free(h);
+    restart_without_memory(east);
+    h = hand(east, 0);
+    expect_timeout(h, "SET A:1 6"); /* nor that it has joined */
+    tm_sim_hand_free(h);
+    tm_sim_hand_free(there);
+    close_world();
+}
+
+static void a_promoted_target_has_all_and_takes_no_more(void)
+{
+    open_world(11, sync_fail, false);
+    struct tm_sim_hand *h = hand(east, 0), *there = hand(west, 0);
+    expect(h, "SET A:1 1", "OK");
+    say(west, "op:from:east/epoch", "2");
+    expect(there, "GET A:1", "1");
+    expect_timeout(h, "SET A:1 2");
+    expect(there, "GET A:1", "1");
+    expect(there, "SET A:1 3", "OK");
+    tm_sim_hand_free(there);
+    restart_without_memory(west);
+    there = hand(west, 0);
+    expect_timeout(h, "SET A:2 2");
+    expect(there, "GET A:1", "3");
+    expect(there, "GET A:2", "(nil)");
+    tm_sim_hand_free(h);
     tm_sim_hand_free(there);
     close_world();
 }
@@ -424,6 +521,9 @@ static const struct tm_test tests[] = {
      the_next_leader_knows_that_the_link_is_degraded},
     {"a leader that is lost says OK to nobody who waits",
      a_leader_that_is_lost_says_ok_to_nobody_who_waits},
+    {"a link that becomes synchronous catches up first",
+     a_link_that_becomes_synchronous_catches_up_first},
+    {"a promoted target has all, and takes no more", a_promoted_target_has_all_and_takes_no_more},
     {"an unresolved target is one that is away", an_unresolved_target_is_one_that_is_away},
     {"nothing acknowledged is lost with the source", nothing_acknowledged_is_lost_with_the_source},
 };
