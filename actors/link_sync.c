@@ -58,14 +58,14 @@ static void cut(struct tm_link_sync *y)
     }
 }
 
-static void walk(struct tm_link_sync *y)
+static void walk(struct tm_link_sync *y, uint64_t from, uint64_t to)
 {
     struct tm_link_out *out = y->out;
     y->keys = 0;
-    y->from = out->sync_cursor;
-    y->end = TM_LINK_ORDERS;
-    uint64_t next = tm_link_keys(out->link->ops->store(out->link->host, out), y->from, 0,
-                                 TM_LINK_WALK, walk_key, y);
+    y->from = from;
+    y->end = to;
+    uint64_t next = tm_link_keys(out->link->ops->store(out->link->host, out), from,
+                                 to < TM_LINK_ORDERS ? to : 0, TM_LINK_WALK, walk_key, y);
     if (next != 0 && next < y->end)
         y->end = next;
     while (y->keys > 0 && y->key[y->keys - 1].order >= y->end)
@@ -84,7 +84,8 @@ static enum tm_err send(struct tm_link_sync *y, uint16_t type, const struct tm_b
         return e;
     for (unsigned i = 0; i < count; i++)
         bytes += pieces[i].len;
-    tm_counter_add(link->ctx->counters, TM_COUNTER_link_resync_bytes, bytes);
+    tm_counter_add(link->ctx->counters,
+                   y->looks ? TM_COUNTER_link_check_bytes : TM_COUNTER_link_resync_bytes, bytes);
     if (link->limits.bytes_per_second != 0)
         link->tokens -= (int64_t)bytes;
     y->sent_at = tm_ctx_now(link->ctx);
@@ -92,9 +93,9 @@ static enum tm_err send(struct tm_link_sync *y, uint16_t type, const struct tm_b
     return TM_OK;
 }
 
-static enum tm_err ask(struct tm_link_sync *y)
+enum tm_err tm_link_sync_ask(struct tm_link_sync *y, uint64_t from, uint64_t to)
 {
-    walk(y);
+    walk(y, from, to);
     struct tm_link_ranges head = {.stream = tm_link_states_stream(y->out),
                                   .from = y->from,
                                   .round = ++y->round,
@@ -185,7 +186,7 @@ enum tm_err tm_link_sync_turn(struct tm_link_sync *y, uint64_t *wait)
     uint64_t now = tm_ctx_now(y->out->link->ctx);
     enum tm_err e = TM_OK;
     if (y->step == TM_LINK_SYNC_WALK)
-        e = ask(y);
+        e = tm_link_sync_ask(y, y->out->sync_cursor, TM_LINK_ORDERS);
     else if (y->step == TM_LINK_SYNC_SEND)
         e = send_state(y);
     else if (now >= y->sent_at + ANSWER_NS)
@@ -205,19 +206,26 @@ static bool round_done(struct tm_link_sync *y)
     return y->end == TM_LINK_ORDERS;
 }
 
-bool tm_link_sync_message(struct tm_link_sync *y, uint16_t type, struct tm_bytes body)
+bool tm_link_sync_compared(struct tm_link_sync *y, struct tm_bytes body)
 {
     struct tm_link_differs d;
-    struct tm_link_stated s;
-    if (type == TM_MESSAGE_LINK_STATED && tm_link_stated_decode(body, &s) == TM_OK &&
-        y->step == TM_LINK_SYNC_WAITING && s.round == y->round)
-        return round_done(y);
-    if (type != TM_MESSAGE_LINK_DIFFERS || tm_link_differs_decode(body, &d, y->theirs) != TM_OK ||
-        y->step != TM_LINK_SYNC_ASKED || d.round != y->round || d.end <= y->from || d.end > y->end)
+    if (tm_link_differs_decode(body, &d, y->theirs) != TM_OK || y->step != TM_LINK_SYNC_ASKED ||
+        d.round != y->round || d.end <= y->from || d.end > y->end)
         return false;
     y->theirs_count = d.keys;
     y->end = d.end;
     compare(y, &d);
+    return true;
+}
+
+bool tm_link_sync_message(struct tm_link_sync *y, uint16_t type, struct tm_bytes body)
+{
+    struct tm_link_stated s;
+    if (type == TM_MESSAGE_LINK_STATED && tm_link_stated_decode(body, &s) == TM_OK &&
+        y->step == TM_LINK_SYNC_WAITING && s.round == y->round)
+        return round_done(y);
+    if (type != TM_MESSAGE_LINK_DIFFERS || !tm_link_sync_compared(y, body))
+        return false;
     if (y->end == TM_LINK_ORDERS)
         y->step = TM_LINK_SYNC_SEND; /* the last one, if only for the position */
     else

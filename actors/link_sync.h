@@ -40,6 +40,7 @@ struct tm_link_sync {
     unsigned skip; /* operations of send[sent] that were sent before */
     uint64_t drop[TM_LINK_KEYS];
     unsigned drops, dropped;
+    bool looks; /* only compares (link_verify.h): its bytes are counted apart */
 };
 
 /* out begins, or goes on.  Nobody else's turn it is. */
@@ -54,5 +55,13 @@ enum tm_err tm_link_sync_turn(struct tm_link_sync *y, uint64_t *wait);
 
 /* DIFFERS or STATED for the stream whose turn it is.  True: the last state was taken. */
 bool tm_link_sync_message(struct tm_link_sync *y, uint16_t type, struct tm_bytes body);
+
+/* For who only compares, with y->out set: walks the orders from..to (up to TM_LINK_ORDERS, not
+ * included), or as many as go into one message, and sends their sums.  As tm_link_out_ops.send. */
+enum tm_err tm_link_sync_ask(struct tm_link_sync *y, uint64_t from, uint64_t to);
+
+/* DIFFERS that answers it: y->send and y->drop are the orders, of those before y->end, of which the
+ * source has something else than the target, or nothing.  False: it does not answer it. */
+bool tm_link_sync_compared(struct tm_link_sync *y, struct tm_bytes body);
 
 #endif

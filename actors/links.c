@@ -43,6 +43,7 @@ struct tm_links *tm_links_new(struct tm_shard *shard, struct tm_link_way *way)
     l->packed = aligned_alloc(8, TM_LINK_RAW_MAX);
     l->in_raw = aligned_alloc(8, TM_LINK_RAW_MAX);
     l->sync = calloc(1, sizeof *l->sync);
+    l->verify = tm_links_verify_new(l);
     struct tm_link_in_config c = {.ctx = l->ctx,
                                   .ops = &tm_links_in_ops,
                                   .host = l,
@@ -51,7 +52,7 @@ struct tm_links *tm_links_new(struct tm_shard *shard, struct tm_link_way *way)
                                   .raw = l->in_raw};
     l->in = tm_link_in_new(&c);
     if (l->slot == NULL || l->raw == NULL || l->packed == NULL || l->in_raw == NULL ||
-        l->sync == NULL || l->in == NULL) {
+        l->sync == NULL || l->verify == NULL || l->in == NULL) {
         tm_links_free(l);
         return NULL;
     }
@@ -62,6 +63,8 @@ struct tm_links *tm_links_new(struct tm_shard *shard, struct tm_link_way *way)
 
 static void drop_streams(struct tm_links_slot *slot)
 {
+    if (slot->links->verify != NULL)
+        tm_links_verify_forget(slot->links->verify, slot);
     for (unsigned k = 0; k < slot->count; k++)
         tm_link_out_end(&slot->out[k]);
     free(slot->out);
@@ -85,6 +88,7 @@ void tm_links_free(struct tm_links *l)
     free(l->packed);
     free(l->in_raw);
     free(l->sync);
+    tm_links_verify_free(l->verify);
     free(l);
 }
 
@@ -202,7 +206,8 @@ void tm_links_message(struct tm_links *l, unsigned site, const struct tm_message
     struct tm_link_out *out = stream_of(slot, o, stream.target);
     if (out == NULL)
         return;
-    tm_link_out_message(out, head->node, head->type, body);
+    if (head->type != TM_MESSAGE_LINK_DIFFERS || !tm_links_verify_message(l, out, body))
+        tm_link_out_message(out, head->node, head->type, body);
     tm_links_wake(slot);
 }
 
@@ -306,6 +311,7 @@ bool tm_links_turn(struct tm_links *l)
     }
     tm_links_read_on(l);
     l->in_more = tm_link_in_turn(l->in);
+    tm_links_verify_turn(l);
     return !tm_links_idle(l);
 }
 
@@ -316,7 +322,7 @@ bool tm_links_idle(const struct tm_links *l)
 
 uint64_t tm_links_next_deadline(const struct tm_links *l)
 {
-    return l->stopping ? NEVER : l->next_at;
+    return l->stopping ? NEVER : tm_min_u64(l->next_at, tm_links_verify_deadline(l->verify));
 }
 
 void tm_links_tick(struct tm_links *l)

@@ -77,6 +77,11 @@ void tm_links_tell(void *host, struct tm_resp_writer *w);
  * shard. */
 bool tm_links_gated(void *host, struct tm_partition *p);
 
+/* TIDEMILL LINK and these words: VERIFY cluster [partition], VERIFIED.  Writes rows, as above, or an error.
+ * False: there is no such order; nothing is written. */
+bool tm_links_order(void *host, const struct tm_bytes *words, unsigned count,
+                    struct tm_resp_writer *w);
+
 /* How a key is shared with other clusters (struct tm_link_policy); host is the shard. */
 enum tm_link_sharing tm_links_sharing(void *host, struct tm_bytes key, uint64_t origin);
 

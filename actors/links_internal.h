@@ -6,6 +6,7 @@
  *   links_log.c   the source partitions' logs, as link_out reads them
  *   links_show.c  counters and INFO
  *   links_tell.c  TIDEMILL LINKS
+ *   links_verify.c comparing what both ends have
  *   links_in.c    the target partitions, as link_in writes them
  *   links_gate.c  where writes wait for the targets of synchronous links
  *   links_rules.c which rule a field has, and what becomes of conflicts */
@@ -112,6 +113,7 @@ struct tm_links {
     uint64_t next_at;                 /* the earliest deadline of a stream */
     bool in_more;
     struct tm_link_sync *sync;
+    struct tm_links_verify *verify;
     uint8_t *raw, *packed, *in_raw;
     uint64_t shared_hash; /* of the type asked about last, and of the plan; and the answer */
     enum tm_link_sharing shared;
@@ -163,6 +165,45 @@ void tm_links_publish(struct tm_links *l);
 /* Whether changes come by several ways has to be known anew; and one that came. */
 void tm_links_take_ways(struct tm_links *l, const struct tm_link_plan *plan);
 void tm_links_came(struct tm_links *l, const struct tm_link_change *change);
+
+/* ---- links_verify.c ---- */
+
+/* NULL if memory is short. */
+struct tm_links_verify *tm_links_verify_new(struct tm_links *l);
+void tm_links_verify_free(struct tm_links_verify *f);
+
+/* The slot's streams go. */
+void tm_links_verify_forget(struct tm_links_verify *f, const struct tm_links_slot *slot);
+
+/* All streams to that cluster, or those of one partition, are compared, from now on; what an order
+ * before found is forgotten.  False: there is no such link, or no memory. */
+#define TM_LINKS_ALL UINT32_MAX
+bool tm_links_verify_order(struct tm_links *l, const char *target, uint32_t source);
+
+/* Every turn; when the next one is due by time. */
+void tm_links_verify_turn(struct tm_links *l);
+uint64_t tm_links_verify_deadline(const struct tm_links_verify *f);
+
+/* DIFFERS for that stream.  False: it is of a resynchronisation. */
+bool tm_links_verify_message(struct tm_links *l, const struct tm_link_out *out,
+                             struct tm_bytes body);
+
+/* Writes rows of what the order found so far; returns their number. */
+unsigned tm_links_verify_tell(const struct tm_links *l, struct tm_resp_writer *w);
+
+/* ---- links_tell.c: rows of names and values ---- */
+
+struct tm_links_row {
+    struct tm_resp_writer *w;
+    size_t at;
+    unsigned fields;
+};
+struct tm_links_row tm_links_begin_row(struct tm_resp_writer *w, const char *kind);
+void tm_links_text_field(struct tm_links_row *r, const char *name, const char *value);
+void tm_links_bytes_field(struct tm_links_row *r, const char *name, struct tm_bytes value);
+void tm_links_number_field(struct tm_links_row *r, const char *name, uint64_t value);
+void tm_links_hex_field(struct tm_links_row *r, const char *name, uint64_t value); /* 0: "" */
+void tm_links_end_row(struct tm_links_row *r);
 
 extern const struct tm_link_out_ops tm_links_out_ops;
 extern const struct tm_link_in_ops tm_links_in_ops;

@@ -14,49 +14,50 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-struct row {
-    struct tm_resp_writer *w;
-    size_t at;
-    unsigned fields;
-};
-
-static struct row begin_row(struct tm_resp_writer *w, const char *kind)
+struct tm_links_row tm_links_begin_row(struct tm_resp_writer *w, const char *kind)
 {
-    struct row r = {.w = w, .at = w->len, .fields = 1};
+    struct tm_links_row r = {.w = w, .at = w->len, .fields = 1};
     tm_resp_bulk_str(w, "kind");
     tm_resp_bulk_str(w, kind);
     return r;
 }
 
-static void text(struct row *r, const char *name, const char *value)
+void tm_links_text_field(struct tm_links_row *r, const char *name, const char *value)
 {
     tm_resp_bulk_str(r->w, name);
     tm_resp_bulk_str(r->w, value);
     r->fields++;
 }
 
-static void number(struct row *r, const char *name, uint64_t value)
+void tm_links_bytes_field(struct tm_links_row *r, const char *name, struct tm_bytes value)
+{
+    tm_resp_bulk_str(r->w, name);
+    tm_resp_bulk(r->w, value);
+    r->fields++;
+}
+
+void tm_links_number_field(struct tm_links_row *r, const char *name, uint64_t value)
 {
     tm_resp_bulk_str(r->w, name);
     tm_resp_integer(r->w, (int64_t)tm_min_u64(value, INT64_MAX));
     r->fields++;
 }
 
-static void hex(struct row *r, const char *name, uint64_t value)
+void tm_links_hex_field(struct tm_links_row *r, const char *name, uint64_t value)
 {
     char digits[17];
     snprintf(digits, sizeof digits, "%016" PRIx64, value);
-    text(r, name, value != 0 ? digits : "");
+    tm_links_text_field(r, name, value != 0 ? digits : "");
 }
 
-static void end_row(struct row *r)
+void tm_links_end_row(struct tm_links_row *r)
 {
     tm_resp_insert_array(r->w, r->at, 2 * r->fields);
 }
 
 /* ---- links ---- */
 
-static void tell_reach(struct tm_links *l, struct row *r, const char *peer)
+static void tell_reach(struct tm_links *l, struct tm_links_row *r, const char *peer)
 {
     int site = l->way != NULL ? tm_link_way_find(l->way, peer) : -1;
     unsigned nodes = 0, there = 0;
@@ -72,21 +73,21 @@ static void tell_reach(struct tm_links *l, struct row *r, const char *peer)
         stranger = tm_link_way_stranger(l->way, (unsigned)site);
         incarnation = id != NULL ? id->incarnation : 0;
     }
-    number(r, "nodes", nodes);
-    number(r, "reach", there);
-    text(r, "refused", refusal != NULL ? refusal : "");
-    hex(r, "stranger", stranger);
-    hex(r, "incarnation", incarnation);
+    tm_links_number_field(r, "nodes", nodes);
+    tm_links_number_field(r, "reach", there);
+    tm_links_text_field(r, "refused", refusal != NULL ? refusal : "");
+    tm_links_hex_field(r, "stranger", stranger);
+    tm_links_hex_field(r, "incarnation", incarnation);
 }
 
-static void tell_said(struct row *r, const struct tm_link_operator *said)
+static void tell_said(struct tm_links_row *r, const struct tm_link_operator *said)
 {
-    number(r, "paused", said->paused);
-    number(r, "resync", said->resync);
-    hex(r, "adopted", said->adopted);
-    hex(r, "released", said->released);
-    hex(r, "rewind", said->rewind);
-    number(r, "epoch", said->epoch);
+    tm_links_number_field(r, "paused", said->paused);
+    tm_links_number_field(r, "resync", said->resync);
+    tm_links_hex_field(r, "adopted", said->adopted);
+    tm_links_hex_field(r, "released", said->released);
+    tm_links_hex_field(r, "rewind", said->rewind);
+    tm_links_number_field(r, "epoch", said->epoch);
 }
 
 static void tell_link(struct tm_links *l, struct tm_resp_writer *w, bool out, unsigned i)
@@ -95,20 +96,20 @@ static void tell_link(struct tm_links *l, struct tm_resp_writer *w, bool out, un
     const struct tm_link *link = out ? &plan->out[i] : &plan->in[i];
     const char *peer = plan->peers[link->peer].name;
     char mode[32];
-    struct row r = begin_row(w, "link");
+    struct tm_links_row r = tm_links_begin_row(w, "link");
     tm_link_option_text(TM_LINK_OPTION_mode, link->options.mode, mode, sizeof mode);
-    text(&r, "way", out ? "out" : "in");
-    text(&r, "peer", peer);
-    number(&r, "worker", l->shard->self.worker);
-    text(&r, "mode", mode);
-    number(&r, "partitions", l->shard->directory->partitions);
-    number(&r, "wall_ms", tm_ctx_wall_ms(l->ctx));
+    tm_links_text_field(&r, "way", out ? "out" : "in");
+    tm_links_text_field(&r, "peer", peer);
+    tm_links_number_field(&r, "worker", l->shard->self.worker);
+    tm_links_text_field(&r, "mode", mode);
+    tm_links_number_field(&r, "partitions", l->shard->directory->partitions);
+    tm_links_number_field(&r, "wall_ms", tm_ctx_wall_ms(l->ctx));
     if (tm_link_operator_says(&link->said, TM_LINK_OPERATOR_throttle))
-        number(&r, "throttle", link->said.throttle);
-    number(&r, "rate", (uint64_t)link->options.max_bytes_per_second);
+        tm_links_number_field(&r, "throttle", link->said.throttle);
+    tm_links_number_field(&r, "rate", (uint64_t)link->options.max_bytes_per_second);
     tell_said(&r, &link->said);
     tell_reach(l, &r, peer);
-    end_row(&r);
+    tm_links_end_row(&r);
 }
 
 /* ---- streams out ---- */
@@ -129,17 +130,17 @@ static const char *node_at(const struct tm_links *l, int site, unsigned block)
     return "";
 }
 
-static void tell_record(struct row *r, const struct tm_link_view *v, uint64_t wall)
+static void tell_record(struct tm_links_row *r, const struct tm_link_view *v, uint64_t wall)
 {
-    number(r, "record", v->record);
-    number(r, "record_on_disk", v->not_in_memory);
+    tm_links_number_field(r, "record", v->record);
+    tm_links_number_field(r, "record_on_disk", v->not_in_memory);
     if (v->record == 0)
         return;
     uint64_t made = tm_hlc_ms(v->hlc);
-    text(r, "record_type", v->type);
-    hex(r, "record_stamp", v->hlc);
-    number(r, "record_made_ms", made);
-    number(r, "record_age_ms", wall > made ? wall - made : 0);
+    tm_links_text_field(r, "record_type", v->type);
+    tm_links_hex_field(r, "record_stamp", v->hlc);
+    tm_links_number_field(r, "record_made_ms", made);
+    tm_links_number_field(r, "record_age_ms", wall > made ? wall - made : 0);
 }
 
 static void tell_out(struct tm_links *l, struct tm_resp_writer *w, struct tm_link_out *out)
@@ -151,34 +152,34 @@ static void tell_out(struct tm_links *l, struct tm_resp_writer *w, struct tm_lin
     for (unsigned i = 0; i < out->link->block_count; i++)
         reach.any = reach.any || tm_link_way_is_there(l->way, out->link->blocks[i]);
     tm_link_look(out, &reach, &v);
-    struct row r = begin_row(w, "out");
-    text(&r, "peer", o->target);
-    number(&r, "source", out->source);
-    number(&r, "target", out->target);
-    text(&r, "node", node_at(l, o->site, out->block));
-    text(&r, "state", tm_link_out_state_name(out->state));
-    text(&r, "waits", tm_link_waits_name(v.waits));
-    number(&r, "first", v.first);
-    number(&r, "commit", v.commit);
-    number(&r, "acked", out->acked);
-    number(&r, "sent", out->sent.index);
-    number(&r, "scanned", out->scanned.index);
-    number(&r, "flight", out->flight_count);
-    number(&r, "flight_bytes", out->flight_bytes);
-    number(&r, "window_bytes", out->link->limits.window_bytes);
-    number(&r, "rate", out->link->limits.bytes_per_second);
-    number(&r, "lag_records", v.lag.records);
-    number(&r, "lag_bytes", v.lag.bytes);
-    number(&r, "lag_ms", v.lag.age_ms);
-    number(&r, "delay_ms", v.lag.delay_ms);
-    number(&r, "resync_percent", v.percent);
+    struct tm_links_row r = tm_links_begin_row(w, "out");
+    tm_links_text_field(&r, "peer", o->target);
+    tm_links_number_field(&r, "source", out->source);
+    tm_links_number_field(&r, "target", out->target);
+    tm_links_text_field(&r, "node", node_at(l, o->site, out->block));
+    tm_links_text_field(&r, "state", tm_link_out_state_name(out->state));
+    tm_links_text_field(&r, "waits", tm_link_waits_name(v.waits));
+    tm_links_number_field(&r, "first", v.first);
+    tm_links_number_field(&r, "commit", v.commit);
+    tm_links_number_field(&r, "acked", out->acked);
+    tm_links_number_field(&r, "sent", out->sent.index);
+    tm_links_number_field(&r, "scanned", out->scanned.index);
+    tm_links_number_field(&r, "flight", out->flight_count);
+    tm_links_number_field(&r, "flight_bytes", out->flight_bytes);
+    tm_links_number_field(&r, "window_bytes", out->link->limits.window_bytes);
+    tm_links_number_field(&r, "rate", out->link->limits.bytes_per_second);
+    tm_links_number_field(&r, "lag_records", v.lag.records);
+    tm_links_number_field(&r, "lag_bytes", v.lag.bytes);
+    tm_links_number_field(&r, "lag_ms", v.lag.age_ms);
+    tm_links_number_field(&r, "delay_ms", v.lag.delay_ms);
+    tm_links_number_field(&r, "resync_percent", v.percent);
     if (v.next_ms != UINT64_MAX)
-        number(&r, "next_ms", v.next_ms);
+        tm_links_number_field(&r, "next_ms", v.next_ms);
     bool refused = out->state == TM_LINK_OUT_REFUSED;
-    text(&r, "refusal", refused ? tm_link_refusal_name((unsigned)out->refusal) : "");
-    text(&r, "refusal_text", refused ? out->refusal_text : "");
+    tm_links_text_field(&r, "refusal", refused ? tm_link_refusal_name((unsigned)out->refusal) : "");
+    tm_links_text_field(&r, "refusal_text", refused ? out->refusal_text : "");
     tell_record(&r, &v, tm_ctx_wall_ms(l->ctx));
-    end_row(&r);
+    tm_links_end_row(&r);
 }
 
 /* ---- what came ---- */
@@ -192,37 +193,35 @@ struct telling {
 static void tell_in(void *host, const struct tm_link_in_view *v)
 {
     struct telling *t = host;
-    struct row r = begin_row(t->w, "in");
-    text(&r, "peer", tm_link_way_site(t->links->way, v->site)->name);
-    number(&r, "source", v->source);
-    number(&r, "target", v->target);
-    text(&r, "refusal", v->refusal != 0 ? tm_link_refusal_name(v->refusal) : "");
-    hex(&r, "held", v->held);
-    number(&r, "waiting", v->waiting);
-    number(&r, "flushing", v->flushing);
-    number(&r, "index", v->position.index);
-    hex(&r, "newest_stamp", v->position.hlc);
-    hex(&r, "position_incarnation", v->position.incarnation);
-    number(&r, "position_epoch", v->position.epoch);
-    hex(&r, "incarnation", v->incarnation);
-    number(&r, "epoch", v->epoch);
-    end_row(&r);
+    struct tm_links_row r = tm_links_begin_row(t->w, "in");
+    tm_links_text_field(&r, "peer", tm_link_way_site(t->links->way, v->site)->name);
+    tm_links_number_field(&r, "source", v->source);
+    tm_links_number_field(&r, "target", v->target);
+    tm_links_text_field(&r, "refusal", v->refusal != 0 ? tm_link_refusal_name(v->refusal) : "");
+    tm_links_hex_field(&r, "held", v->held);
+    tm_links_number_field(&r, "waiting", v->waiting);
+    tm_links_number_field(&r, "flushing", v->flushing);
+    tm_links_number_field(&r, "index", v->position.index);
+    tm_links_hex_field(&r, "newest_stamp", v->position.hlc);
+    tm_links_hex_field(&r, "position_incarnation", v->position.incarnation);
+    tm_links_number_field(&r, "position_epoch", v->position.epoch);
+    tm_links_hex_field(&r, "incarnation", v->incarnation);
+    tm_links_number_field(&r, "epoch", v->epoch);
+    tm_links_end_row(&r);
     t->rows++;
 }
 
 static void tell_dead(struct tm_links *l, struct tm_resp_writer *w, const struct tm_link_dead *d)
 {
-    struct row r = begin_row(w, "dead");
-    text(&r, "peer", tm_link_way_site(l->way, d->site)->name);
-    number(&r, "source", d->source);
-    number(&r, "target", d->target);
-    number(&r, "index", d->index);
-    number(&r, "at_ms", d->at_ms);
-    text(&r, "error", tm_err_name(d->err));
-    tm_resp_bulk_str(w, "key");
-    tm_resp_bulk(w, tm_bytes_of(d->key, d->key_len));
-    r.fields++;
-    end_row(&r);
+    struct tm_links_row r = tm_links_begin_row(w, "dead");
+    tm_links_text_field(&r, "peer", tm_link_way_site(l->way, d->site)->name);
+    tm_links_number_field(&r, "source", d->source);
+    tm_links_number_field(&r, "target", d->target);
+    tm_links_number_field(&r, "index", d->index);
+    tm_links_number_field(&r, "at_ms", d->at_ms);
+    tm_links_text_field(&r, "error", tm_err_name(d->err));
+    tm_links_bytes_field(&r, "key", tm_bytes_of(d->key, d->key_len));
+    tm_links_end_row(&r);
 }
 
 /* ---- all ---- */
@@ -247,10 +246,42 @@ void tm_links_tell(void *host, struct tm_resp_writer *w)
     for (unsigned i = 0; l != NULL && i < tm_link_in_deads(l->in); i++, rows++)
         tell_dead(l, w, tm_link_in_dead(l->in, i));
     if (l != NULL && s->links->refused[0] != '\0') {
-        struct row r = begin_row(w, "refused");
-        text(&r, "text", s->links->refused);
-        end_row(&r);
+        struct tm_links_row r = tm_links_begin_row(w, "refused");
+        tm_links_text_field(&r, "text", s->links->refused);
+        tm_links_end_row(&r);
         rows++;
     }
     tm_resp_insert_array(w, at, rows);
+}
+
+/* ---- orders ---- */
+
+static bool verify(struct tm_links *l, const struct tm_bytes *words, unsigned count)
+{
+    char name[TM_LINK_NAME_MAX + 1];
+    int64_t source = TM_LINKS_ALL;
+    if (l == NULL || words[0].len >= sizeof name ||
+        (count == 2 &&
+         (!tm_resp_to_i64(words[1], &source) || source < 0 || source >= TM_LINKS_ALL)))
+        return false;
+    snprintf(name, sizeof name, "%.*s", (int)words[0].len, (const char *)words[0].data);
+    return tm_links_verify_order(l, name, (uint32_t)source);
+}
+
+/* VERIFY cluster [partition], VERIFIED: the words behind TIDEMILL LINK. */
+bool tm_links_order(void *host, const struct tm_bytes *words, unsigned count,
+                    struct tm_resp_writer *w)
+{
+    struct tm_shard *s = host;
+    struct tm_links *l = s->link_streams;
+    size_t at = w->len;
+    bool begins = count >= 2 && count <= 3 && tm_bytes_equal(words[0], tm_bytes_str("VERIFY"));
+    if (!begins && !(count == 1 && tm_bytes_equal(words[0], tm_bytes_str("VERIFIED"))))
+        return false;
+    if (begins && !verify(l, words + 1, count - 1)) {
+        tm_resp_error(w, "ERR there is no link to that cluster, or no such partition");
+        return true;
+    }
+    tm_resp_insert_array(w, at, l != NULL ? tm_links_verify_tell(l, w) : 0);
+    return true;
 }

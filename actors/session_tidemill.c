@@ -60,6 +60,9 @@ void tm_session_local_tidemill(struct tm_session *s, struct tm_resp_writer *w,
         r->partitions_of(r->host, w);
     else if (argc == 2 && tm_word_is(argv[1], "LINKS") && r->links != NULL)
         links(s, w);
+    else if (argc > 2 && tm_word_is(argv[1], "LINK") && r->link_order != NULL &&
+             r->link_order(r->host, argv + 2, argc - 2, w))
+        tm_session_spread(s, TM_GATHER_CONCAT);
     else if (argc == 2 && tm_word_is(argv[1], "MEMBERS"))
         members(r, w);
     else if (argc == 2 && tm_word_is(argv[1], "DIRECTORY") && r->directory != NULL)

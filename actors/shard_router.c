@@ -453,6 +453,7 @@ void tm_shard_router_init(struct tm_shard *s)
                                    .counter = r_counter,
                                    .link = tm_links_text,
                                    .links = tm_links_tell,
+                                   .link_order = tm_links_order,
                                    .partitions_of = r_partitions_of,
                                    .directory = r_directory,
                                    .recover = r_recover,

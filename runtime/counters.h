@@ -93,6 +93,10 @@
     X(link_resyncs, COUNT, "events", "times a resynchronisation of a stream began or went on")     \
     X(link_resync_bytes, COUNT, "bytes", "bytes that resynchronisation sent to linked clusters")   \
     X(link_resync_keys, COUNT, "keys", "keys whose state was sent by it")                          \
+    X(link_check_keys, COUNT, "keys",                                                              \
+      "keys compared with what targets have, all the time or by order")                            \
+    X(link_check_bytes, COUNT, "bytes", "bytes sent to linked clusters for that")                  \
+    X(link_check_differ, COUNT, "keys", "keys found to differ from what a target has, for good")   \
     X(link_lacks, COUNT, "changes", "that gave more time to entities which had expired here")      \
     X(link_lacks_answered, COUNT, "keys", "keys whose state a target asked for and was sent")      \
     X(link_purged, COUNT, "keys", "evicted because a narrower filter ships them no more")          \

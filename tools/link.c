@@ -178,9 +178,12 @@ int tm_main_link(int argc, char **argv)
     } else {
         c.report = tm_link_report(&c.all);
         say_silent(&c);
-        status = only_looks(c.verb)                                          ? look(&c)
-                 : tm_link_report_find(c.report, c.source, c.target) == NULL ? no_link(&c)
-                                                                             : tm_link_change(&c);
+        bool known = c.source != NULL && c.target != NULL &&
+                     tm_link_report_find(c.report, c.source, c.target) != NULL;
+        status = only_looks(c.verb)              ? look(&c)
+                 : !known                        ? no_link(&c)
+                 : strcmp(c.verb, "verify") == 0 ? tm_link_verify(&c)
+                                                 : tm_link_change(&c);
     }
     json_decref(c.report);
     tm_linked_free(&c.all);

@@ -6,6 +6,7 @@
  *   link_report.c   put together
  *   link_show.c     for people
  *   link_explain.c  in words
+ *   link_verify.c   comparing both ends
  *   link_change.c   verbs that change something */
 #ifndef TM_TOOLS_LINK_INTERNAL_H
 #define TM_TOOLS_LINK_INTERNAL_H
@@ -17,6 +18,7 @@
     X(ls, "", "all links, a line each; with SOURCE, or SOURCE TARGET, only those")                 \
     X(show, "", "one link: what operators said, every stream, dead letters")                       \
     X(explain, "", "why it lags or stands, in words; without SOURCE TARGET all links")             \
+    X(verify, "", "compares what both ends have while they serve, and names what differs")         \
     X(pause, "", "ships nothing until it is resumed; the log is kept within the link's bounds")    \
     X(resume, "", "goes on, at whichever end it was paused")                                       \
     X(throttle, "RATE|off", "RATE (64KiB, 0 for no bound) a second instead of maxBytesPerSecond")  \
@@ -37,6 +39,9 @@ struct tm_link_command {
 /* ls, show. */
 void tm_link_print_list(const json_t *report);
 void tm_link_print_link(const json_t *link);
+
+/* verify; returns the exit status: failed if something differs, or was not compared. */
+int tm_link_verify(struct tm_link_command *c);
 
 /* The verbs that change something; returns the exit status. */
 int tm_link_change(struct tm_link_command *c);

@@ -4,6 +4,7 @@ out by clusters that run, and kept."""
 import json
 import os
 import sys
+import threading
 import time
 
 from cluster import Cluster, nodes_text
@@ -220,12 +221,60 @@ def a_cluster_made_anew_is_adopted():
         wait_until(lambda: c.client("c-1").dbsize() == 80, 60)
 
 
+def verify(c, good):
+    done = link(c, "verify", "factory", "cloud", "--json", check=False)
+    assert done.returncode == (0 if good else 1), done
+    return json.loads(done.stdout)
+
+
+def what_differs_is_named_while_both_ends_serve():
+    with Cluster(two(), FABRIC) as c:
+        up(c)
+        source, cloud = c.client("f-1"), c.client("c-1")
+        for i in range(500):
+            source.hset("Order:%d" % i, "state", "v%d" % i)
+        wait_until(lambda: cloud.dbsize() == 500, 60)
+        said = verify(c, True)
+        assert said["keys"] == 500 and said["compared"] == said["streams"] > 0 and said["differences"] == [], said
+        # The target's own changes never go back: they differ.
+        cloud.hset("Order:17", "state", "other")
+        cloud.delete("Order:18")
+        cloud.hset("Own:1", "state", "x")
+        ends = threading.Event()
+
+        def go_on():
+            client, i = c.client("f-2"), 0
+            while not ends.is_set():
+                client.hset("Busy:%d" % (i % 200), "state", "w%d" % i)
+                i += 1
+        writer = threading.Thread(target=go_on, daemon=True)
+        writer.start()
+        try:
+            said = verify(c, False)
+        finally:
+            ends.set()
+            writer.join(10)
+        named = {d["key"]: d["what"] for d in said["differences"] if d["key"]}
+        assert named == {"Order:17": "DIFFERS", "Order:18": "DIFFERS"}, said
+        assert said["only_target"] == 1 and said["unsettled"] == 0 and said["more"] == 0, said
+        text = link(c, "verify", "factory", "cloud", check=False).stdout
+        assert '"Order:17" (partition' in text and "2 differ" in text, text
+        # Counted and said without being asked, too.
+        nodes = ("f-1", "f-2", "f-3")
+        wait_until(lambda: any("event=link_differs" in c.log(n) for n in nodes), 60)
+        # The link cannot be compared while its target is away.
+        c.kill("c-1", wait=True)
+        done = link(c, "verify", "factory", "cloud", check=False)
+        assert done.returncode == 1 and "not compared" in done.stdout, done
+
+
 if __name__ == "__main__":
     sys.exit(main([
         what_streams_is_said_to_stream,
         what_cannot_be_done_is_said_in_a_line,
         a_paused_link_stands_until_it_is_resumed,
         a_throttle_of_an_operator_holds,
+        what_differs_is_named_while_both_ends_serve,
         a_resynchronisation_brings_back_what_the_target_lost,
         why_a_link_stands_is_said,
         a_cluster_made_anew_is_adopted,
