@@ -21,16 +21,6 @@ const char *tm_link_difference_name(enum tm_link_difference_kind kind)
     return names[kind];
 }
 
-const char *tm_link_difference_text(enum tm_link_difference_kind kind)
-{
-    static const char *const texts[] = {
-#define X(name, text) text,
-        TM_LINK_DIFFERENCE_LIST(X)
-#undef X
-    };
-    return texts[kind];
-}
-
 static uint64_t now_of(const struct tm_link_verify *v)
 {
     return tm_ctx_now(v->y.out->link->ctx);

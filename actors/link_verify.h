@@ -28,8 +28,8 @@ enum tm_link_difference_kind {
 #undef X
 };
 
+/* "DIFFERS"; static storage. */
 const char *tm_link_difference_name(enum tm_link_difference_kind kind);
-const char *tm_link_difference_text(enum tm_link_difference_kind kind);
 
 struct tm_link_suspect {
     uint64_t order;

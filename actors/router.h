@@ -147,8 +147,8 @@ struct tm_router {
      * names and values for each thing to be told (links_tell.c).  NULL: there are no links. */
     void (*links)(void *host, struct tm_resp_writer *w);
 
-    /* TIDEMILL LINK and these words, at this worker: writes rows as above, or an error.  False: there
-     * is no such order.  NULL: there are no links. */
+    /* TIDEMILL LINK and these words, at this worker: writes rows as above, or an error.  False:
+     * there is no such order.  NULL: there are no links. */
     bool (*link_order)(void *host, const struct tm_bytes *words, unsigned count,
                        struct tm_resp_writer *w);
 
