@@ -73,3 +73,27 @@ bool tm_links_text(void *host, unsigned out, char *text, size_t cap);
 /* The answer to TIDEMILL LINKS (links_tell.c); host is the shard. */
 void tm_links_tell(void *host, struct tm_resp_writer *w);
 
+/* TIDEMILL LINK and these words: VERIFY cluster [partition], VERIFIED.  Writes rows, as above, or
+ * an error.  False: there is no such order; nothing is written. */
+bool tm_links_order(void *host, const struct tm_bytes *words, unsigned count,
+                    struct tm_resp_writer *w);
+
+/* A partition is about to lead: replies to its writes wait for synchronous links.  host is the
+ * shard. */
+bool tm_links_gated(void *host, struct tm_partition *p);
+
+/* How a key is shared with other clusters (struct tm_link_policy); host is the shard. */
+enum tm_link_sharing tm_links_sharing(void *host, struct tm_bytes key, uint64_t origin);
+
+/* Whether what a linked cluster flushed, by the name that link_in gave it, goes as far as that key;
+ * host is the shard. */
+bool tm_links_covers(void *host, struct tm_bytes key, struct tm_bytes floor);
+
+/* The rule of a field by the directory (struct tm_link_policy); host is the shard. */
+struct tm_conflict_rule tm_links_rule(void *host, struct tm_bytes key, struct tm_bytes name);
+
+/* Two changes conflicted (struct tm_link_policy); host is the shard.  Counts it, unless what lost
+ * had come here before by another way. */
+void tm_links_conflict(void *host, const struct tm_conflict_found *found);
+
+#endif
