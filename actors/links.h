@@ -92,6 +92,12 @@ bool tm_links_covers(void *host, struct tm_bytes key, struct tm_bytes floor);
 /* The rule of a field by the directory (struct tm_link_policy); host is the shard. */
 struct tm_conflict_rule tm_links_rule(void *host, struct tm_bytes key, struct tm_bytes name);
 
+/* What the function of a rule makes of two values (struct tm_link_policy); host is the shard.
+ * Counts and says what fails; of some it is asked also the other way round, for a rule has to be
+ * commutative: where it is not, clusters may differ. */
+enum tm_err tm_links_combine(void *host, const struct tm_conflict_rule *rule, struct tm_bytes a,
+                             struct tm_bytes b, struct tm_bytes *out);
+
 /* Two changes conflicted (struct tm_link_policy); host is the shard.  Counts it, unless what lost
  * had come here before by another way. */
 void tm_links_conflict(void *host, const struct tm_conflict_found *found);

@@ -119,6 +119,8 @@ struct tm_links {
     enum tm_link_sharing shared;
     uint64_t ruled_hash; /* the same of rules */
     const struct tm_link_type *ruled;
+    uint64_t combined;            /* calls of functions */
+    uint64_t complained_at;       /* about one, last */
     bool several;                 /* changes may come by more ways than one */
     uint64_t came[TM_LINKS_CAME]; /* then: hashes of those of late */
 };

@@ -9,6 +9,8 @@
 #include "actors/router.h"
 #include "runtime/hash.h"
 
+#include <stdio.h>
+
 /* What defineEntity says of the key's type, NULL: nothing about conflicts. */
 static const struct tm_link_type *type_of(struct tm_links *l, struct tm_bytes key)
 {
@@ -46,6 +48,54 @@ struct tm_conflict_rule tm_links_rule(void *host, struct tm_bytes key, struct tm
         rule.rule = TM_CONFLICT_FIELD_LWW;
     return rule;
 }
+
+/* ---- functions ---- */
+
+#define SAMPLE_EVERY   16
+#define COMPLAIN_EVERY TM_SECONDS(10)
+
+static void complain(struct tm_links *l, const struct tm_conflict_rule *rule, const char *what)
+{
+    uint64_t now = tm_ctx_now(l->ctx);
+    char text[64];
+    if (l->complained_at != 0 && now - l->complained_at < COMPLAIN_EVERY)
+        return;
+    l->complained_at = now;
+    snprintf(text, sizeof text, "%s", rule->function);
+    for (char *c = text; *c != '\0'; c++)
+        if (*c < ' ' || *c > '~' || *c == '"')
+            *c = ' ';
+    tm_ctx_log(l->ctx, TM_LOG_WARN, "link_rule_failed", "reason=\"%s\" function=\"%s\"", what,
+               text);
+}
+
+enum tm_err tm_links_combine(void *host, const struct tm_conflict_rule *rule, struct tm_bytes a,
+                             struct tm_bytes b, struct tm_bytes *out)
+{
+    struct tm_shard *s = host;
+    struct tm_links *l = s->link_streams;
+    struct tm_bytes other;
+    if (l == NULL || s->functions.call == NULL)
+        return TM_ERR_CLOSED;
+    enum tm_err e = s->functions.call(s->functions.host, rule->function, a, b, out);
+    tm_counter_add(s->ctx->counters, TM_COUNTER_link_rule_calls, 1);
+    if (e != TM_OK) {
+        tm_counter_add(s->ctx->counters, TM_COUNTER_link_rule_failures, 1);
+        complain(l, rule,
+                 e == TM_ERR_TIMEOUT ? "it takes too long; the later value stands"
+                                     : "it gives no value; the later one stands");
+        return e;
+    }
+    if (l->combined++ % SAMPLE_EVERY != 0 ||
+        (s->functions.call(s->functions.host, rule->function, b, a, &other) == TM_OK &&
+         tm_bytes_equal(*out, other)))
+        return TM_OK;
+    tm_counter_add(s->ctx->counters, TM_COUNTER_link_rule_uneven, 1);
+    complain(l, rule, "it gives another value the other way round: clusters may differ");
+    return TM_OK;
+}
+
+/* ---- conflicts ---- */
 
 static uint64_t hash_of(struct tm_bytes key, struct tm_bytes name, struct tm_op_version stamp)
 {

@@ -57,6 +57,18 @@ struct tm_shard *tm_shard_new(const struct tm_shard_config *config);
 struct tm_fabric_sink tm_shard_sink(struct tm_shard *s);
 void tm_shard_set_fabric(struct tm_shard *s, struct tm_fabric *fabric);
 
+/* Who evaluates functions that are rules for conflicts. */
+struct tm_link_functions {
+    /* What the function of that text makes of two values; *out lives until the third call after.
+     * Blocks the worker for a bounded time.  Anything but TM_OK: it gave no value. */
+    enum tm_err (*call)(void *host, const char *function, struct tm_bytes a, struct tm_bytes b,
+                        struct tm_bytes *out);
+    void *host;
+};
+
+/* Copied; before the worker's first turn.  Without it functions give no values. */
+void tm_shard_set_functions(struct tm_shard *s, const struct tm_link_functions *functions);
+
 /* The same for the fabric of links; only if node->site_count is not 0. */
 struct tm_fabric_sink tm_shard_link_sink(struct tm_shard *s);
 void tm_shard_set_link_fabric(struct tm_shard *s, struct tm_fabric *fabric);

@@ -72,6 +72,7 @@ struct tm_shard {
     uint32_t refused;                 /* partitions not started: see shard_open.c */
     struct tm_links *link_streams;    /* NULL while there is no way */
     struct tm_link_policy policy;     /* of its partitions' stores */
+    struct tm_link_functions functions;
     struct tm_keeper *keeper;
     struct tm_offers *offers;
     struct tm_scrub *scrub;

@@ -322,6 +322,7 @@ static enum tm_err make_shared(struct tm_shard *s)
                                         .host = s,
                                         .conflict = tm_links_conflict,
                                         .rule = tm_links_rule,
+                                        .combine = tm_links_combine,
                                         .covers = tm_links_covers};
     s->env = (struct tm_partition_env){.ctx = s->ctx,
                                        .options = &s->options,

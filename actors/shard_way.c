@@ -102,6 +102,11 @@ void tm_shard_way_turn(struct tm_shard *s)
     tm_link_way_turn(s->way);
 }
 
+void tm_shard_set_functions(struct tm_shard *s, const struct tm_link_functions *functions)
+{
+    s->functions = *functions;
+}
+
 struct tm_fabric_sink tm_shard_link_sink(struct tm_shard *s)
 {
     return tm_link_way_sink(s->way);

@@ -58,6 +58,10 @@
       "changes of the same thing, made without knowing of each other, that were resolved")         \
     X(link_changes_echoed, COUNT, "operations",                                                    \
       "operations that came back to the cluster that had made them")                               \
+    X(link_rule_calls, COUNT, "calls", "values of conflicts that functions were asked for")        \
+    X(link_rule_failures, COUNT, "calls", "of these, those that gave none: the later value stood") \
+    X(link_rule_uneven, COUNT, "calls",                                                            \
+      "of those tried the other way round too, those that gave another value then")                \
     X(link_refused, COUNT, "events", "times a stream of a linked cluster was refused here")        \
     X(link_clock_held, COUNT, "batches", "batches refused for stamps ahead of this clock")         \
     X(link_residency_refused, COUNT, "batches",                                                    \

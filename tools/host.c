@@ -4,6 +4,7 @@
 #include "tools/host_internal.h"
 #include "runtime/clock.h"
 #include "tools/membership.h"
+#include "tools/rules.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -420,10 +421,13 @@ static enum tm_err make_shard(struct tm_host_worker *w, char *why)
                                 .option_set = on_option_set,
                                 .shutdown = on_shutdown};
     w->shard = tm_shard_new(&c);
-    if (w->shard == NULL) {
+    w->rules = tm_rules_new("/proc/self/exe");
+    if (w->shard == NULL || w->rules == NULL) {
         snprintf(why, TM_HOST_WHY_MAX, "not enough memory for worker %u", w->index);
         return TM_ERR_NOMEM;
     }
+    const struct tm_link_functions functions = {.call = tm_rules_call, .host = w->rules};
+    tm_shard_set_functions(w->shard, &functions);
     return TM_OK;
 }
 
@@ -642,6 +646,7 @@ static void free_worker(struct tm_host_worker *w)
         tm_shard_abandon(w->shard);
     else
         tm_shard_free(w->shard);
+    tm_rules_free(w->rules);
     if (w->hub != NULL)
         tm_socket_hub_delete(w->hub);
     for (unsigned i = 0; i < TM_ARRAY_LEN(w->client_fds); i++)

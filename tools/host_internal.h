@@ -26,6 +26,7 @@ struct tm_host_worker {
     struct tm_log_writer log;
     struct tm_counters *counters;
     struct tm_shard *shard;
+    struct tm_rules *rules; /* functions for conflicts */
     struct tm_fabric *fabric;
     struct tm_fabric_sink sink;
     struct tm_watch fabric_watch;

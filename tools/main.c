@@ -1,11 +1,13 @@
 /* The program: finds the subcommand and hands over. */
 #include "tools/command.h"
+#include "tools/rules.h"
 #include "runtime/nearest.h"
 #include "runtime/options.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define OPTIONS_MAX 16 /* of one subcommand */
 
@@ -196,6 +198,8 @@ int main(int argc, char **argv)
     }
     if (is_help(name))
         return argc > 2 ? help_on(argv[2]) : help();
+    if (strcmp(name, TM_RULES_COMMAND) == 0 && argc == 2)
+        return tm_rules_serve(STDIN_FILENO);
     const struct subcommand *c = find(name);
     if (c == NULL)
         return unknown(name);

@@ -303,7 +303,7 @@ static enum tm_err check_door(struct tm_loader *l, const struct tm_entity_spec *
 static void warn_unbuilt(struct tm_topology *t, const char *type, const char *field,
                          enum tm_conflict rule)
 {
-    if (rule == TM_CONFLICT_FUNCTION)
+    if (rule == TM_CONFLICT_FUNCTION && field[0] == '\0')
         tm_topology_warn(t,
                          "type %s%s%s: conflict \"%s\" is not carried out yet: the later change of "
                          "each field stands",

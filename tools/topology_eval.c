@@ -6,6 +6,7 @@
  * waits on the pipe with a deadline and kills the child), a crash of the interpreter (the parent
  * sees the signal). */
 #include "tools/topology_eval.h"
+#include "tools/script_heap.h"
 #include "tools/topology_function.h"
 #include "runtime/clock.h"
 
@@ -19,69 +20,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-struct heap {
-    size_t used;
-};
-
 /* The child's: what it evaluates. */
 static struct {
     const char *source;
     size_t len;
 } script;
-
-/* Each block carries its size in front, 16 bytes to keep the alignment. */
-#define BLOCK_HEAD 16
-
-static void *heap_alloc(void *udata, duk_size_t size)
-{
-    struct heap *h = udata;
-    if (size == 0 || size > TM_EVAL_MEMORY_MAX - h->used)
-        return NULL;
-    uint8_t *p = malloc(size + BLOCK_HEAD);
-    if (p == NULL)
-        return NULL;
-    memcpy(p, &size, sizeof size);
-    h->used += size;
-    return p + BLOCK_HEAD;
-}
-
-static void heap_free(void *udata, void *ptr)
-{
-    struct heap *h = udata;
-    if (ptr == NULL)
-        return;
-    uint8_t *p = (uint8_t *)ptr - BLOCK_HEAD;
-    size_t size;
-    memcpy(&size, p, sizeof size);
-    h->used -= size;
-    free(p);
-}
-
-static void *heap_realloc(void *udata, void *ptr, duk_size_t size)
-{
-    if (ptr == NULL)
-        return heap_alloc(udata, size);
-    if (size == 0) {
-        heap_free(udata, ptr);
-        return NULL;
-    }
-    size_t old;
-    memcpy(&old, (uint8_t *)ptr - BLOCK_HEAD, sizeof old);
-    void *fresh = heap_alloc(udata, size);
-    if (fresh == NULL)
-        return NULL;
-    memcpy(fresh, ptr, old < size ? old : size);
-    heap_free(udata, ptr);
-    return fresh;
-}
-
-/* Duktape calls this when it cannot go on; the default prints and aborts with a core. */
-static void on_fatal(void *udata, const char *msg)
-{
-    (void)udata;
-    dprintf(STDERR_FILENO, "%s\n", msg != NULL ? msg : "fatal error in the interpreter");
-    _exit(3);
-}
 
 /* The line of the script's statement that called the running C function. */
 static int caller_line(duk_context *ctx)
@@ -219,7 +162,6 @@ static void prepare_globals(duk_context *ctx)
     bind(ctx, "defineCluster");
     bind(ctx, "defineNode");
     bind(ctx, "defineEntity");
-    duk_eval_string_noresult(ctx, "delete Math.random; Date = undefined; performance = undefined;");
 }
 
 static bool write_all(int fd, const char *data, size_t len)
@@ -281,8 +223,8 @@ _Noreturn static void child(const char *source, size_t len, int fd)
     struct rlimit cpu = {TM_EVAL_SECONDS + 1, TM_EVAL_SECONDS + 1}, none = {0, 0};
     setrlimit(RLIMIT_CPU, &cpu);
     setrlimit(RLIMIT_CORE, &none);
-    struct heap heap = {0};
-    duk_context *ctx = duk_create_heap(heap_alloc, heap_realloc, heap_free, &heap, on_fatal);
+    struct tm_script_heap heap;
+    duk_context *ctx = tm_script_new(&heap, TM_EVAL_MEMORY_MAX);
     if (ctx == NULL)
         _exit(3);
     script.source = source;

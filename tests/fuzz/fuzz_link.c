@@ -9,6 +9,7 @@
 #include "actors/link_sync_wire.h"
 #include "actors/router.h"
 #include "runtime/hash.h"
+#include "storage/versions.h"
 #include "tests/fuzz/fuzz.h"
 
 static uint64_t raw_space[TM_LINK_RAW_MAX / 8], next_space[TM_LINK_RAW_MAX / 8];
@@ -116,6 +117,23 @@ static void resync(struct tm_bytes bytes)
         FUZZ_CHECK(lacks.count > 0 && orders[lacks.count - 1] < TM_LINK_ORDERS);
 }
 
+/* A field's versions: what is taken is written back as it was, and joining it with itself changes
+ * nothing. */
+static void versions(struct tm_bytes bytes)
+{
+    struct tm_versions v, same;
+    if (!tm_versions_decode(bytes, &v))
+        return;
+    uint8_t *again = malloc(bytes.len);
+    FUZZ_CHECK(again != NULL && tm_versions_size(&v) == bytes.len);
+    tm_versions_encode(&v, again);
+    FUZZ_CHECK(memcmp(again, bytes.data, bytes.len) == 0);
+    same = v;
+    FUZZ_CHECK(!tm_versions_join(&same, &v) && same.count == v.count);
+    FUZZ_CHECK(same.past_count <= v.past_count);
+    free(again);
+}
+
 FUZZ_TARGET(data, size)
 {
     union {
@@ -127,7 +145,7 @@ FUZZ_TARGET(data, size)
         return 0;
     uint8_t *copy = fuzz_copy(tm_bytes_of(data + 1, size - 1));
     struct tm_bytes bytes = tm_bytes_of(copy, size - 1);
-    switch (data[0] % 7) {
+    switch (data[0] % 8) {
     case 0:
         if (tm_link_open_decode(bytes, &m.open) == TM_OK)
             check_stream(&m.open.stream);
@@ -148,6 +166,9 @@ FUZZ_TARGET(data, size)
         break;
     case 5:
         text(bytes);
+        break;
+    case 7:
+        versions(bytes);
         break;
     default:
         resync(bytes);

@@ -11,6 +11,9 @@ RULES = """
 defineEntity("Order", { fields: {
   plain: {}, high: { conflict: "max" }, low: { conflict: "min" }, count: { conflict: "counter" },
   owner: { conflict: "home", home: "west" } } });
+defineEntity("Doc", { fields: {
+  text: { conflict: function (a, b) { return a < b ? a + "+" + b : b + "+" + a; } },
+  loop: { conflict: function (a, b) { while (a.length > 30) { } return a > b ? a : b; } } } });
 defineEntity("Tags", { conflict: "set" });
 defineEntity("Page", { conflict: "entity-lww" });
 """
@@ -52,6 +55,7 @@ def write_east(client):
     client.sadd("Tags:1", "both", "east")
     client.srem("Tags:1", "kept", "gone")
     client.hset("Page:1", mapping={"head": "east", "body": "east"})
+    client.hset("Doc:1", mapping={"text": "east", "loop": "without any end, as written in the east"})
 
 
 def write_west(client):
@@ -60,6 +64,7 @@ def write_west(client):
     client.hset("Order:2", "high", 2)
     client.sadd("Tags:1", "both", "west", "kept")
     client.hset("Page:1", "body", "west")
+    client.hset("Doc:1", mapping={"text": "west", "loop": "without any end, as written in the west"})
 
 
 def expect(held):
@@ -68,6 +73,7 @@ def expect(held):
                      b"was": b"east"}, order
     assert held[b"Order:2"] == {b"high": b"2"}, "it was written there"
     assert held[b"Tags:1"] == {b"both", b"east", b"west", b"kept"}, held[b"Tags:1"]
+    assert held[b"Doc:1"] == {b"text": b"east+west", b"loop": b"without any end, as written in the west"}, held[b"Doc:1"]
     assert page == {b"head": b"first", b"body": b"west"}, "a page is one as a whole: %r" % page
 
 
@@ -84,6 +90,8 @@ def each_rule_says_what_stands():
         wait_until(lambda: c.client("e-1").hget("Order:1", "count") == b"12", 30)
         expect(wait_until(lambda: agree(c), 60))
         assert total(c, ["e-1", "w-1"], "link_conflicts") >= 8, held
+        failed = total(c, ["e-1", "w-1"], "link_rule_failures")
+        assert failed >= 2, "a function that does not end is given up: %d" % failed
         for name in "e-1", "w-1":  # and what a log or a snapshot brings back is the same
             c.kill(name, wait=True)
         c.up()
@@ -103,8 +111,24 @@ def who_writes_on_decides_what_conflicted():
             wait_until(lambda: c.client(other).hget("Order:1", "high") == b"7", 30)
 
 
+def another_rule_holds_from_when_it_was_applied():
+    with Cluster(both_ways(), FABRIC) as c:
+        c.up()
+        apart(c, lambda client: client.hset("Order:1", "high", 100), lambda client: client.hset("Order:1", "high", 50))
+        held = wait_until(lambda: agree(c), 60)
+        assert held[b"Order:1"] == {b"high": b"100"}, held
+        c.write_topology(both_ways(RULES.replace('"max"', '"min"')))
+        c.tidemill("apply", c.topology, "--dir", c.data)
+        held = wait_until(lambda: agree(c), 60)
+        assert held[b"Order:1"] == {b"high": b"100"}, "nothing has happened to it"
+        apart(c, lambda client: client.hset("Order:1", "high", 30), lambda client: client.hset("Order:1", "high", 70))
+        held = wait_until(lambda: agree(c), 60)
+        assert held[b"Order:1"] == {b"high": b"30"}, held
+
+
 if __name__ == "__main__":
     sys.exit(main([
         each_rule_says_what_stands,
         who_writes_on_decides_what_conflicted,
+        another_rule_holds_from_when_it_was_applied,
     ]))
