@@ -119,6 +119,28 @@ class Compare(unittest.TestCase):
                 self.assertIn("--dir /proc/nowhere", done.stderr)
 
 
+class CompareLinks(unittest.TestCase):
+    def test_the_stream_is_what_live_takes_more_than_alone(self):
+        links = script("compare-links")
+        stream = links.stream_of({"updates": 1000, "busy_s": 5.0, "cpu_s": 4.0},
+                                 {"updates": 2000, "busy_s": 4.0, "cpu_s": 2.0})
+        self.assertAlmostEqual(stream["per busy second"], 1000 / 3)  # 5 s, of which 2 for writing
+        self.assertAlmostEqual(stream["per CPU-second"], 1000 / 3)
+        runs = [{part: {"per busy second": n, "per CPU-second": n} for part in
+                 ("alone", "live", "stream", "backlog")} for n in (30, 100, 90)]
+        text = links.compare_table({("stream", "tidemill"): runs, ("stream", "redis"): runs[1:] + runs[:1]},
+                                   links.ROWS, "tidemill", "redis")
+        row = next(line for line in text.split("\n") if "the stream, updates per busy" in line)
+        self.assertIn("| 90.0 (30.0 – 100) | 90.0 (30.0 – 100) | 1.11 × (0.30 – 3.00) |", row)
+        self.assertNotIn("256 × 1", text)
+
+    def test_bad_usage_is_refused(self):
+        for args in (["--scenario", "frob"], ["--rounds", "0"], ["--updates", "0"], ["--frob"]):
+            self.assertEqual(run("compare-links", *args).returncode, 2, args)
+        done = run("compare-links", "--dir", "/proc/nowhere", TIDEMILL="/bin/true")
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+
+
 class Failover(unittest.TestCase):
     def test_slots_are_those_of_the_cluster(self):
         self.assertEqual(script("measure-failover").slot_of("123456789"), 0x31C3)
