@@ -44,6 +44,7 @@ struct tm_links *tm_links_new(struct tm_shard *shard, struct tm_link_way *way)
     l->in_raw = aligned_alloc(8, TM_LINK_RAW_MAX);
     l->sync = calloc(1, sizeof *l->sync);
     l->verify = tm_links_verify_new(l);
+    l->conflicts = calloc(1, sizeof *l->conflicts);
     struct tm_link_in_config c = {.ctx = l->ctx,
                                   .ops = &tm_links_in_ops,
                                   .host = l,
@@ -52,7 +53,7 @@ struct tm_links *tm_links_new(struct tm_shard *shard, struct tm_link_way *way)
                                   .raw = l->in_raw};
     l->in = tm_link_in_new(&c);
     if (l->slot == NULL || l->raw == NULL || l->packed == NULL || l->in_raw == NULL ||
-        l->sync == NULL || l->verify == NULL || l->in == NULL) {
+        l->sync == NULL || l->verify == NULL || l->conflicts == NULL || l->in == NULL) {
         tm_links_free(l);
         return NULL;
     }
@@ -89,6 +90,7 @@ void tm_links_free(struct tm_links *l)
     free(l->in_raw);
     free(l->sync);
     tm_links_verify_free(l->verify);
+    free(l->conflicts);
     free(l);
 }
 

@@ -73,8 +73,8 @@ bool tm_links_text(void *host, unsigned out, char *text, size_t cap);
 /* The answer to TIDEMILL LINKS (links_tell.c); host is the shard. */
 void tm_links_tell(void *host, struct tm_resp_writer *w);
 
-/* TIDEMILL LINK and these words: VERIFY cluster [partition], VERIFIED.  Writes rows, as above, or
- * an error.  False: there is no such order; nothing is written. */
+/* TIDEMILL LINK and these words: VERIFY cluster [partition], VERIFIED, CONFLICTS.  Writes rows, as
+ * above, or an error.  False: there is no such order; nothing is written. */
 bool tm_links_order(void *host, const struct tm_bytes *words, unsigned count,
                     struct tm_resp_writer *w);
 

@@ -14,6 +14,7 @@
 #define TM_ACTORS_LINKS_INTERNAL_H
 
 #include "actors/link_gate.h"
+#include "actors/link_conflicts.h"
 #include "actors/link_sync.h"
 #include "actors/links.h"
 #include "actors/shard_internal.h"
@@ -114,6 +115,7 @@ struct tm_links {
     bool in_more;
     struct tm_link_sync *sync;
     struct tm_links_verify *verify;
+    struct tm_link_conflicts *conflicts;
     uint8_t *raw, *packed, *in_raw;
     uint64_t shared_hash; /* of the type asked about last, and of the plan; and the answer */
     enum tm_link_sharing shared;

@@ -159,4 +159,5 @@ void tm_links_conflict(void *host, const struct tm_conflict_found *found)
     if (l == NULL || came_before(l, found))
         return;
     tm_counter_add(s->ctx->counters, TM_COUNTER_link_conflicts, 1);
+    tm_link_conflicts_add(l->conflicts, tm_ctx_wall_ms(s->ctx), found);
 }

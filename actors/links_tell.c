@@ -268,7 +268,52 @@ static bool verify(struct tm_links *l, const struct tm_bytes *words, unsigned co
     return tm_links_verify_order(l, name, (uint32_t)source);
 }
 
-/* VERIFY cluster [partition], VERIFIED: the words behind TIDEMILL LINK. */
+/* ---- conflicts ---- */
+
+static void tell_side(struct tm_links_row *r, bool winner, const struct tm_link_conflict_side *side)
+{
+    tm_links_hex_field(r, winner ? "winner_stamp" : "loser_stamp", side->stamp.hlc);
+    tm_links_hex_field(r, winner ? "winner_origin" : "loser_origin", side->stamp.origin);
+    tm_links_number_field(r, winner ? "winner_deleted" : "loser_deleted", side->deleted);
+    tm_links_number_field(r, winner ? "winner_bytes" : "loser_bytes", side->len);
+    tm_links_bytes_field(
+        r, winner ? "winner" : "loser",
+        tm_bytes_of(side->value, tm_min_u64(side->len, TM_LINK_CONFLICT_VALUE_MAX)));
+}
+
+static void tell_conflict(const struct tm_links *l, const struct tm_link_conflict *c,
+                          struct tm_resp_writer *w)
+{
+    static const char *const types[] = {
+        [TM_ENTITY_STRING] = "string", [TM_ENTITY_HASH] = "hash", [TM_ENTITY_SET] = "set"};
+    struct tm_links_row r = tm_links_begin_row(w, "conflict");
+    bool known = c->type < TM_ARRAY_LEN(types) && types[c->type] != NULL;
+    tm_links_number_field(&r, "worker", l->shard->self.worker);
+    tm_links_number_field(&r, "number", c->number);
+    tm_links_number_field(&r, "at_ms", c->at_ms);
+    tm_links_text_field(&r, "type", known ? types[c->type] : "");
+    tm_links_text_field(&r, "rule", tm_conflict_name(c->rule));
+    tm_links_number_field(&r, "whole", c->whole);
+    tm_links_number_field(&r, "cut", !tm_link_conflict_is_whole(c));
+    tm_links_bytes_field(&r, "key",
+                         tm_bytes_of(c->key, tm_min_u64(c->key_len, TM_LINK_CONFLICT_KEY_MAX)));
+    tm_links_bytes_field(
+        &r, "field", tm_bytes_of(c->field, tm_min_u64(c->field_len, TM_LINK_CONFLICT_FIELD_MAX)));
+    tell_side(&r, true, &c->winner);
+    tell_side(&r, false, &c->loser);
+    tm_links_end_row(&r);
+}
+
+/* The newest first. */
+static unsigned tell_conflicts(const struct tm_links *l, struct tm_resp_writer *w)
+{
+    unsigned kept = tm_link_conflicts_kept(l->conflicts);
+    for (unsigned i = 0; i < kept; i++)
+        tell_conflict(l, tm_link_conflicts_at(l->conflicts, i), w);
+    return kept;
+}
+
+/* VERIFY cluster [partition], VERIFIED, CONFLICTS: the words behind TIDEMILL LINK. */
 bool tm_links_order(void *host, const struct tm_bytes *words, unsigned count,
                     struct tm_resp_writer *w)
 {
@@ -276,12 +321,15 @@ bool tm_links_order(void *host, const struct tm_bytes *words, unsigned count,
     struct tm_links *l = s->link_streams;
     size_t at = w->len;
     bool begins = count >= 2 && count <= 3 && tm_bytes_equal(words[0], tm_bytes_str("VERIFY"));
-    if (!begins && !(count == 1 && tm_bytes_equal(words[0], tm_bytes_str("VERIFIED"))))
+    bool verified = count == 1 && tm_bytes_equal(words[0], tm_bytes_str("VERIFIED"));
+    bool conflicts = count == 1 && tm_bytes_equal(words[0], tm_bytes_str("CONFLICTS"));
+    if (!begins && !verified && !conflicts)
         return false;
     if (begins && !verify(l, words + 1, count - 1)) {
         tm_resp_error(w, "ERR there is no link to that cluster, or no such partition");
         return true;
     }
-    tm_resp_insert_array(w, at, l != NULL ? tm_links_verify_tell(l, w) : 0);
+    unsigned rows = l == NULL ? 0 : conflicts ? tell_conflicts(l, w) : tm_links_verify_tell(l, w);
+    tm_resp_insert_array(w, at, rows);
     return true;
 }

@@ -29,6 +29,8 @@ enum tm_exit { TM_EXIT_DONE = 0, TM_EXIT_FAILED = 1, TM_EXIT_USAGE = 2 };
       "a cluster's partitions, leaders, copies and lag")                                           \
     X(link, "link VERB [SOURCE TARGET] --dir DIR|--at ADDRESS:PORT [--json] [--requirepass WORD]", \
       "links between clusters: ls, show, explain, pause, ...; tidemill link help")                 \
+    X(conflicts, "conflicts ls|show ID|reapply ID --dir DIR|--at ADDRESS:PORT [--key K] [--json]", \
+      "what linked clusters wrote without knowing of each other")                                  \
     X(wal, "wal verify|dump DIR/<cluster>/<node>", "check or show a node's write-ahead log")       \
     X(bench, "bench resp ADDRESS:PORT [options]", "load a RESP server; tidemill bench help")
 

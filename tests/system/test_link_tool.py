@@ -268,6 +268,34 @@ def what_differs_is_named_while_both_ends_serve():
         assert done.returncode == 1 and "not compared" in done.stdout, done
 
 
+def conflicts_are_listed_and_what_lost_can_be_written_again():
+    with Cluster(two(target={"replicateTo": ["factory"]}), FABRIC) as c:
+        up(c)
+        source, cloud = c.client("f-1"), c.client("c-1")
+        source.hset("Order:1", "state", "first")
+        wait_until(lambda: cloud.hget("Order:1", "state") == b"first", 30)
+        for way in ("factory", "cloud"), ("cloud", "factory"):
+            link(c, "pause", *way)
+        source.hset("Order:1", "state", "here")
+        time.sleep(0.01)
+        cloud.hset("Order:1", "state", "there")
+        for way in ("factory", "cloud"), ("cloud", "factory"):
+            link(c, "resume", *way)
+        wait_until(lambda: source.hget("Order:1", "state") == b"there", 30)
+
+        def listed():
+            return json.loads(c.tidemill("conflicts", "ls", "--dir", c.data, "--json").stdout)
+        wait_until(lambda: len(listed()) >= 1, 30)
+        one = [x for x in listed() if x["key"] == "Order:1"][0]
+        assert (one["field"], one["winner"], one["loser"], one["rule"]) == ("state", "there", "here", "field-lww"), one
+        text = c.tidemill("conflicts", "show", one["id"], "--dir", c.data).stdout
+        assert 'won: "there"' in text and 'lost: "here"' in text, text
+        c.tidemill("conflicts", "reapply", one["id"], "--dir", c.data)
+        wait_until(lambda: source.hget("Order:1", "state") == b"here" and cloud.hget("Order:1", "state") == b"here", 30)
+        done = c.tidemill("conflicts", "show", "cloud/c-1/0/999", "--dir", c.data, check=False)
+        assert done.returncode == 1 and "there is no conflict" in done.stderr, done
+
+
 if __name__ == "__main__":
     sys.exit(main([
         what_streams_is_said_to_stream,
@@ -275,6 +303,7 @@ if __name__ == "__main__":
         a_paused_link_stands_until_it_is_resumed,
         a_throttle_of_an_operator_holds,
         what_differs_is_named_while_both_ends_serve,
+        conflicts_are_listed_and_what_lost_can_be_written_again,
         a_resynchronisation_brings_back_what_the_target_lost,
         why_a_link_stands_is_said,
         a_cluster_made_anew_is_adopted,
