@@ -88,7 +88,7 @@ static uint64_t hash_versions(uint64_t hash, const struct tm_entity *f, struct t
                                v.version[0].stamp)
                    : 0;
     for (unsigned i = 0; i < v.count; i++)
-        sum += hash_part(hash, TM_SHADOW_VERSIONS, type << 4 | v.version[i].flags, name,
+        sum += hash_part(hash, TM_SHADOW_VERSIONS, (unsigned)type << 4 | v.version[i].flags, name,
                          v.version[i].value, v.version[i].stamp);
     for (unsigned i = 0; i < v.past_count; i++)
         sum += hash_part(hash, TM_SHADOW_VERSIONS, 15, name, NOTHING, v.past[i]);
