@@ -2,6 +2,7 @@
  *
  *   kind=link  a link of the directory, out or in, and how its other end is reached from here
  *   kind=out   a stream that begins at a partition led here
+ *   kind=gate  where writes of such a partition wait for the target of a synchronous link
  *   kind=in    a stream that ends at one
  *   kind=dead  a change that came and could not be applied
  *
@@ -182,6 +183,18 @@ static void tell_out(struct tm_links *l, struct tm_resp_writer *w, struct tm_lin
     tm_links_end_row(&r);
 }
 
+/* Where writes of a partition wait for the target of a synchronous link. */
+static void tell_gate(const struct tm_links_slot *slot, const struct tm_links_gate *g,
+                      struct tm_resp_writer *w)
+{
+    struct tm_links_row r = tm_links_begin_row(w, "gate");
+    tm_links_text_field(&r, "peer", g->out->target);
+    tm_links_number_field(&r, "source", slot->p->id);
+    tm_links_text_field(&r, "state", tm_link_gate_state_name(g->gate.state));
+    tm_links_number_field(&r, "since_ms", g->gate.note.since_ms);
+    tm_links_end_row(&r);
+}
+
 /* ---- what came ---- */
 
 struct telling {
@@ -239,6 +252,9 @@ void tm_links_tell(void *host, struct tm_resp_writer *w)
     for (uint32_t i = 0; l != NULL && i < l->slots; i++)
         for (unsigned k = 0; k < l->slot[i].count; k++, rows++)
             tell_out(l, w, &l->slot[i].out[k]);
+    for (uint32_t i = 0; l != NULL && i < l->slots; i++)
+        for (unsigned k = 0; k < l->slot[i].gates; k++, rows++)
+            tell_gate(&l->slot[i], &l->slot[i].gate[k], w);
     struct telling t = {.links = l, .w = w};
     if (l != NULL)
         tm_link_in_each(l->in, tell_in, &t);

@@ -191,6 +191,26 @@ static void say_unled(const json_t *link, json_t *into)
     end(&w, into);
 }
 
+/* Partitions of a synchronous link whose writes do not wait for the target. */
+static void say_gates(const json_t *link, json_t *into)
+{
+    const json_t *gates = json_object_get(link, "gates");
+    size_t n = json_array_size(gates), count = 0;
+    json_int_t *numbers = calloc(n + 1, sizeof *numbers);
+    struct words w = {0};
+    TM_ASSERT(numbers != NULL);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(tm_link_text(json_array_get(gates, i), "state"), "DEGRADED") == 0)
+            numbers[count++] = tm_link_number(json_array_get(gates, i), "source");
+    if (count > 0) {
+        say_partitions(&w, numbers, count);
+        say(&w, " DEGRADED: writes at %s get their OK without %s, until it has caught up to lag 0",
+            tm_link_text(link, "source"), tm_link_text(link, "target"));
+        end(&w, into);
+    }
+    free(numbers);
+}
+
 /* ---- streams ---- */
 
 struct group {
@@ -389,6 +409,7 @@ json_t *tm_link_explain(const json_t *link)
     end(&w, says);
     say_link(link, says);
     say_unled(link, says);
+    say_gates(link, says);
     say_streams(link, says);
     size_t dead = json_array_size(json_object_get(link, "dead"));
     if (dead > 0) {

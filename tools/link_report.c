@@ -38,9 +38,9 @@ static json_t *link_of(json_t *report, const char *source, const char *target)
     json_t *link = tm_link_report_find(report, source, target);
     if (link != NULL)
         return link;
-    link = json_pack("{s:s, s:s, s:b, s:b, s:[], s:[], s:[], s:[], s:{}, s:{}}", "source", source,
-                     "target", target, "sourceAsked", 0, "targetAsked", 0, "unled", "out", "in",
-                     "dead", "sourceSays", "targetSays");
+    link = json_pack("{s:s, s:s, s:b, s:b, s:[], s:[], s:[], s:[], s:[], s:{}, s:{}}", "source",
+                     source, "target", target, "sourceAsked", 0, "targetAsked", 0, "unled", "out",
+                     "gates", "in", "dead", "sourceSays", "targetSays");
     json_array_append_new(report, link);
     return link;
 }
@@ -95,6 +95,8 @@ static void take_rows(json_t *report, const struct tm_linked *c)
             take_link(link_of(report, peer, c->name), row, false);
         else if (is(row, "kind", "out"))
             take_stream(json_object_get(link_of(report, c->name, peer), "out"), row);
+        else if (is(row, "kind", "gate"))
+            json_array_append(json_object_get(link_of(report, c->name, peer), "gates"), row);
         else if (is(row, "kind", "in"))
             take_stream(json_object_get(link_of(report, peer, c->name), "in"), row);
         else if (is(row, "kind", "dead"))
@@ -161,6 +163,16 @@ static bool has_wait(const json_t *link, const char *name)
     return false;
 }
 
+/* Of the partitions of a synchronous link some do not wait for the target. */
+static bool is_degraded(const json_t *link)
+{
+    const json_t *gates = json_object_get(link, "gates");
+    for (size_t i = 0; i < json_array_size(gates); i++)
+        if (is(json_array_get(gates, i), "state", "DEGRADED"))
+            return true;
+    return false;
+}
+
 static const char *state_of(const json_t *link)
 {
     bool paused = tm_link_number(json_object_get(link, "sourceSays"), "paused") != 0 ||
@@ -173,12 +185,16 @@ static const char *state_of(const json_t *link)
         return "unresolved";
     if (paused)
         return "paused";
+    if (tm_link_number(link, "reach") == 0 && is_degraded(link))
+        return "degraded";
     if (tm_link_number(link, "reach") == 0)
         return tm_link_text(link, "refused")[0] != '\0' ? "refused" : "away";
     if (has_wait(link, "REFUSED") || has_wait(link, "DIVERGED"))
         return "stands";
     if (!met || json_array_size(json_object_get(link, "unled")) > 0)
         return "unled";
+    if (is_degraded(link))
+        return "degraded";
     if (has_wait(link, "RESYNC") || has_wait(link, "TURN"))
         return "resync";
     return tm_link_number(json_object_get(link, "lag"), "records") > 0 ? "lags" : "streams";

@@ -3,7 +3,8 @@
  *   {"source", "target", "mode", "state", "paused", "streams", "partitions", "unled": [partition],
  *    "lag": {"records", "bytes", "ms", "delay_ms"}, "rate", "throttled", "nodes", "reach",
  *    "refused", "stranger", "refusals": {NAME: streams}, "sourceAsked", "targetAsked",
- *    "sourceSays": {...}, "targetSays": {...}, "out": [row], "in": [row], "dead": [row]}
+ *    "sourceSays": {...}, "targetSays": {...}, "out": [row], "gates": [row], "in": [row],
+ *    "dead": [row]}
  *
  * "state" is one of TM_LINK_STATE_LIST.  Pure, but for the rows that were asked for. */
 #ifndef TM_TOOLS_LINK_REPORT_H
@@ -20,6 +21,7 @@
     X(away, "no node of the target is within reach")                                               \
     X(stands, "some streams do not go on until somebody acts")                                     \
     X(unled, "some partitions of the source have no leader")                                       \
+    X(degraded, "it is synchronous, and writes go on without the target until it has caught up")   \
     X(resync, "what the target lacks is found by comparing, and sent")                             \
     X(lags, "there is something that the target does not have yet")                                \
     X(streams, "the target has all that there is")

@@ -296,6 +296,21 @@ def conflicts_are_listed_and_what_lost_can_be_written_again():
         assert done.returncode == 1 and "there is no conflict" in done.stderr, done
 
 
+def a_degraded_link_says_so():
+    sync = {"replicateTo": [{"cluster": "cloud", "replicationMode": "sync", "onUnavailable": "degrade",
+                             "syncTimeoutMs": 200}]}
+    with Cluster(two(source=sync), FABRIC) as c:
+        up(c)
+        wait_until(lambda: in_state(c, "streams"), 60)
+        write(c)
+        c.kill("c-1", wait=True)
+        write(c, prefix="More")
+        wait_until(lambda: explained(c, "factory -> cloud: degraded", "get their OK without cloud"), 60)
+        c.up()
+        wait_until(lambda: in_state(c, "streams"), 60)
+        assert all(g["state"] == "SYNC" for g in look(c)["gates"]) and len(look(c)["gates"]) == 8
+
+
 if __name__ == "__main__":
     sys.exit(main([
         what_streams_is_said_to_stream,
@@ -307,4 +322,5 @@ if __name__ == "__main__":
         a_resynchronisation_brings_back_what_the_target_lost,
         why_a_link_stands_is_said,
         a_cluster_made_anew_is_adopted,
+        a_degraded_link_says_so,
     ]))

@@ -128,6 +128,19 @@ static void what_is_wrong_between_clusters_is_said_of_the_link(void)
     CU_ASSERT(said("`tidemill link adopt factory cloud`"));
 }
 
+static void a_synchronous_link_that_does_not_wait_is_degraded(void)
+{
+#define GATE(source, state)                                                                        \
+    "{'kind':'gate','peer':'cloud','source':" #source ",'state':'" state "'}"
+    say(0, "factory", "[" LINK("") "," GATE(0, "SYNC") "," GATE(1, "DEGRADED") "," TWO);
+    STATE("degraded");
+    CU_ASSERT(said("partition 1 DEGRADED: writes at factory get their OK without cloud"));
+    say(0, "factory", "[" LINK(",'reach':0") "," GATE(0, "DEGRADED") "," TWO);
+    STATE("degraded");
+    say(0, "factory", "[" LINK("") "," GATE(0, "SYNC") "," TWO);
+    STATE("streams");
+}
+
 static void a_source_that_was_not_asked_leaves_it_open(void)
 {
     say(0, "cloud",
@@ -207,6 +220,7 @@ static const struct tm_test tests[] = {
     TM_TEST(of_two_leaders_the_one_that_knows_more_counts),
     TM_TEST(what_is_refused_is_said_with_what_helps),
     TM_TEST(what_is_wrong_between_clusters_is_said_of_the_link),
+    TM_TEST(a_synchronous_link_that_does_not_wait_is_degraded),
     TM_TEST(a_source_that_was_not_asked_leaves_it_open),
     TM_TEST(both_ends_and_many_partitions_are_put_together),
     TM_TEST(replies_of_nodes_become_rows),
