@@ -21,8 +21,8 @@ static unsigned bucket_of(unsigned site, uint32_t source, uint32_t target)
     return (site * 31 + source * 17 + target) % TM_LINK_IN_BUCKETS;
 }
 
-static struct tm_link_in_stream *find(struct tm_link_in *in, unsigned site, uint32_t source,
-                                      uint32_t target)
+struct tm_link_in_stream *tm_link_in_find(struct tm_link_in *in, unsigned site, uint32_t source,
+                                          uint32_t target)
 {
     struct tm_link_in_stream *s = in->bucket[bucket_of(site, source, target)];
     while (s != NULL && (s->site != site || s->source != source || s->target != target))
@@ -33,7 +33,7 @@ static struct tm_link_in_stream *find(struct tm_link_in *in, unsigned site, uint
 static struct tm_link_in_stream *meet(struct tm_link_in *in, unsigned site, struct tm_place from,
                                       const struct tm_link_stream *id)
 {
-    struct tm_link_in_stream *s = find(in, site, id->source, id->target);
+    struct tm_link_in_stream *s = tm_link_in_find(in, site, id->source, id->target);
     if (s == NULL) {
         s = calloc(1, sizeof *s);
         if (s == NULL)
@@ -272,8 +272,13 @@ void tm_link_in_message(struct tm_link_in *in, unsigned site, struct tm_place fr
     struct tm_link_position at;
     struct tm_link_batch batch;
     struct tm_link_open open;
+    struct tm_link_tell tell;
     struct tm_bytes packed;
-    if (type == TM_MESSAGE_LINK_OPEN && tm_link_open_decode(body, &open) == TM_OK) {
+    if (type == TM_MESSAGE_LINK_TOLD && tm_link_tell_decode(body, &tell) == TM_OK) {
+        struct tm_link_in_stream *s = receive(in, site, from, t, &tell.stream, link, &at);
+        if (s != NULL)
+            tm_link_in_told(s, &at, &tell);
+    } else if (type == TM_MESSAGE_LINK_OPEN && tm_link_open_decode(body, &open) == TM_OK) {
         struct tm_link_in_stream *s = receive(in, site, from, t, &open.stream, link, &at);
         if (s != NULL && s->sweep == NULL)
             tm_link_in_tell_position(in, s, &at);

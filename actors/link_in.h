@@ -111,6 +111,19 @@ void tm_link_in_changed(struct tm_link_in *in, unsigned site);
  * some ten times a second. */
 void tm_link_in_tick(struct tm_link_in *in);
 
+/* What the clusters behind a site have said that concerns partition t. */
+struct tm_link_reached {
+    uint64_t complete; /* HLC: all that came over its streams, or would, up to there is here */
+    struct tm_link_told told;
+};
+
+/* The least that the site's streams to t have told; nothing where one has not. */
+struct tm_link_reached tm_link_in_reached(struct tm_link_in *in, unsigned site, uint32_t t);
+
+/* Tells the sources of the site's streams to t. */
+void tm_link_in_hear(struct tm_link_in *in, unsigned site, uint32_t t,
+                     const struct tm_link_told *told);
+
 /* Partition t is not led here any more: what was under way is forgotten. */
 void tm_link_in_lost(struct tm_link_in *in, uint32_t t);
 

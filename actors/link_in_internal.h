@@ -5,6 +5,7 @@
  *   link_in_sweep.c  batches that begin with a flush
  *   link_in_sync.c   resynchronisation: ranges and states
  *   link_in_lacks.c  what expired here too soon
+ *   link_in_told.c   what sources say of how far they are
  *   link_in_purge.c  what the filter does not ship any more */
 #ifndef TM_ACTORS_LINK_IN_INTERNAL_H
 #define TM_ACTORS_LINK_IN_INTERNAL_H
@@ -53,7 +54,13 @@ struct tm_link_in_stream {
     uint32_t refused; /* for this reason the last time: said once */
     bool lacks;       /* the partition may have notes of what the source is to be asked for */
     uint64_t ask_at;
-    uint64_t held;         /* the stamp that the clock does not let in yet; 0: none */
+    uint64_t held;        /* the stamp that the clock does not let in yet; 0: none */
+    uint64_t complete_at; /* where the stream stood when it was told so */
+    uint64_t complete;    /* HLC: all that its source made up to there is here */
+    struct tm_link_tell
+        later; /* what will be so when the stream stands there; session 0: nothing */
+    struct tm_link_told told;
+    uint64_t incarnation;  /* whose that is */
     uint64_t purge_cursor; /* orders below were looked at */
 };
 
@@ -80,7 +87,8 @@ struct tm_link_in_apply {
     bool ends;             /* with the position */
     uint64_t newest;       /* stamp among the changes; 0: not looked for yet */
     uint32_t target;
-    bool told; /* it is all that the source knows of these keys */
+    uint64_t past; /* HLC: what is not later came before, and is collected */
+    bool told;     /* it is all that the source knows of these keys */
     uint64_t won, lost;
 };
 
@@ -184,5 +192,20 @@ void tm_link_in_ask_lacks(struct tm_link_in *in, struct tm_link_in_stream *s);
 
 /* Evicts some of what a narrower filter left behind, if there may be any. */
 void tm_link_in_purge(struct tm_link_in *in, struct tm_link_in_stream *s);
+
+/* ---- link_in_told.c ---- */
+
+/* LINK_TOLD for a stream that stands there. */
+void tm_link_in_told(struct tm_link_in_stream *s, const struct tm_link_position *at,
+                     const struct tm_link_tell *tell);
+
+/* Up to which stamp what comes behind that record is known to have come before over this stream,
+ * and need not be kept. */
+uint64_t tm_link_in_past(const struct tm_store *store, struct tm_link_in_stream *s,
+                         const struct tm_link_mark *from);
+
+/* The stream, NULL: not known here. */
+struct tm_link_in_stream *tm_link_in_find(struct tm_link_in *in, unsigned site, uint32_t source,
+                                          uint32_t target);
 
 #endif

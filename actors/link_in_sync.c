@@ -13,6 +13,7 @@ struct look {
     const struct tm_link_in_stream *s;
     struct tm_store *store;
     unsigned keys;
+    uint64_t past;
     uint64_t end; /* before the first that there was no room for */
 };
 
@@ -34,7 +35,7 @@ static void look_at(void *host, struct tm_bytes key)
         l->end = order;
         return;
     }
-    uint64_t hash = tm_link_hash(l->store, key, tm_ctx_wall_ms(l->in->c.ctx));
+    uint64_t hash = tm_link_hash(l->store, key, tm_ctx_wall_ms(l->in->c.ctx), l->past);
     if (hash != 0)
         l->in->key[l->keys++] = (struct tm_link_key){order, hash};
 }
@@ -64,6 +65,7 @@ void tm_link_in_on_ranges(struct tm_link_in *in, const struct tm_link_from *from
                      .from = from,
                      .s = s,
                      .store = in->c.ops->store(in->c.host, s->target),
+                     .past = r->past,
                      .end = to};
     at = tm_link_keys(l.store, at, to == TM_LINK_ORDERS ? 0 : to, TM_LINK_KEYS, look_at, &l);
     if (at != 0 && at < l.end)

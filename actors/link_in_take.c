@@ -145,6 +145,10 @@ void tm_link_in_fill(struct tm_store *store, void *arg)
             }
             if (i < a->first)
                 continue;
+            if (stamp.hlc <= a->past) { /* an echo: it came before, and what killed it is gone */
+                a->lost++;
+                continue;
+            }
             if (stamp.origin == a->in->c.origin && !a->told)
                 tm_counter_add(a->in->c.ctx->counters, TM_COUNTER_link_changes_echoed, 1);
             enum tm_link_outcome o = a->in->c.ops->merge(a->in->c.host, store, &change, &op, stamp);
@@ -248,6 +252,7 @@ void tm_link_in_take(struct tm_link_in *in, struct tm_link_in_stream *s, struct 
     a->count = total;
     a->ends = true;
     a->target = s->target;
+    a->past = tm_link_in_past(in->c.ops->store(in->c.host, s->target), s, &a->batch->from);
     enum tm_err e = write_part(in, s, a, &record);
     if (e == TM_ERR_TOOBIG && total > 0)
         e = write_split(in, s, a, total, &record);

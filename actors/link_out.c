@@ -16,6 +16,7 @@
 #define STEPS        8          /* batches, or so many records passed over, in one turn */
 #define BURST_NS     TM_MS(100) /* how much of a throttled rate may be sent at once */
 #define TURN_NS      TM_MS(20)  /* another stream is being resynchronised */
+#define TELL_NS      TM_SECONDS(10)
 #define NEVER        UINT64_MAX
 
 const char *tm_link_out_state_name(enum tm_link_out_state state)
@@ -473,4 +474,25 @@ struct tm_link_lag tm_link_out_lag(const struct tm_link_out *out)
     else if (out->acked_at != 0)
         lag.age_ms = (now - out->acked_at) / TM_MS(1);
     return lag;
+}
+
+void tm_link_out_tell(struct tm_link_out *out, uint64_t index, uint64_t complete,
+                      const struct tm_link_told *told)
+{
+    struct tm_link_outlet *link = out->link;
+    uint64_t now = tm_link_out_now(out);
+    bool news = complete != out->told_complete || memcmp(told, &out->told, sizeof *told) != 0;
+    if (out->state != TM_LINK_OUT_STREAM || link->paused || out->scanned.index < index ||
+        (!news && now < out->told_at + TELL_NS))
+        return;
+    struct tm_link_tell m = {.stream = stream_of(out),
+                             .upto = {out->sent.index, out->sent.term, out->sent.hash},
+                             .complete = complete,
+                             .told = *told};
+    struct tm_bytes piece = tm_bytes_of(&m, sizeof m);
+    if (link->ops->send(link->host, out, out->block, TM_MESSAGE_LINK_TOLD, &piece, 1) != TM_OK)
+        return;
+    out->told = *told;
+    out->told_complete = complete;
+    out->told_at = now;
 }

@@ -129,6 +129,8 @@ struct tm_link_out {
     char refusal_text[TM_LINK_REFUSAL_TEXT_MAX + 1];
     uint64_t delay_ms; /* as of the last ACK */
     uint64_t acked_at;
+    struct tm_link_told heard, told; /* from the target, and to it */
+    uint64_t told_complete, told_at;
 };
 
 /* How far the target is behind; 0 all over where nothing waits. */
@@ -170,6 +172,12 @@ void tm_link_out_restart(struct tm_link_out *out);
 /* The target has all of the stream up to this index for good, or its leader has (`received`), what
  * is not shipped included; 0: not known, for it does not stream.  Falls where it is asked anew. */
 uint64_t tm_link_out_passed(const struct tm_link_out *out, bool received);
+
+/* The target may be told that whoever stands at record `index` has got all that was made up to
+ * `complete`, and what the source says of itself: said if the stream has come so far, and either it
+ * is news or nothing was said for long. */
+void tm_link_out_tell(struct tm_link_out *out, uint64_t index, uint64_t complete,
+                      const struct tm_link_told *told);
 
 /* How much of the stream the target does not have for good. */
 struct tm_link_lag tm_link_out_lag(const struct tm_link_out *out);

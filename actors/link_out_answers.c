@@ -159,6 +159,16 @@ static void on_sync(struct tm_link_out *out, uint16_t type, struct tm_bytes body
     tm_link_out_become(out, TM_LINK_OUT_ASK, 0);
 }
 
+/* What was so once stays so. */
+static void on_heard(struct tm_link_out *out, struct tm_bytes body)
+{
+    struct tm_link_hear m;
+    if (tm_link_hear_decode(body, &m) != TM_OK || m.stream.source != out->source ||
+        m.stream.target != out->target || m.stream.incarnation != out->link->incarnation)
+        return;
+    tm_link_told_raise(&out->heard, &m.told);
+}
+
 /* Whether an answer is to what this stream sent last. */
 static bool is_ours(const struct tm_link_out *out, unsigned block, const struct tm_link_stream *s)
 {
@@ -188,6 +198,8 @@ void tm_link_out_message(struct tm_link_out *out, unsigned block, uint16_t type,
     struct tm_bytes text;
     if (type == TM_MESSAGE_LINK_LACKS)
         tm_link_states_answer(out, body);
+    else if (type == TM_MESSAGE_LINK_HEARD)
+        on_heard(out, body);
     else if (type == TM_MESSAGE_LINK_POSITION && tm_link_at_decode(body, &m.at) == TM_OK) {
         if (is_ours(out, block, &m.stream))
             on_position(out, &m.at);

@@ -37,7 +37,7 @@ static void walk_key(void *host, struct tm_bytes key)
         return;
     }
     uint64_t hash = tm_link_hash(out->link->ops->store(out->link->host, out), key,
-                                 tm_ctx_wall_ms(out->link->ctx));
+                                 tm_ctx_wall_ms(out->link->ctx), y->past);
     if (hash != 0)
         y->key[y->keys++] = (struct tm_link_key){order, hash};
 }
@@ -61,6 +61,9 @@ static void cut(struct tm_link_sync *y)
 static void walk(struct tm_link_sync *y, uint64_t from, uint64_t to)
 {
     struct tm_link_out *out = y->out;
+    uint64_t settled;
+    tm_link_frontier(out->link->ops->store(out->link->host, out), &settled, &y->past);
+    y->past = tm_max_u64(y->past, out->heard.collected);
     y->keys = 0;
     y->from = from;
     y->end = to;
@@ -98,6 +101,7 @@ enum tm_err tm_link_sync_ask(struct tm_link_sync *y, uint64_t from, uint64_t to)
     walk(y, from, to);
     struct tm_link_ranges head = {.stream = tm_link_states_stream(y->out),
                                   .from = y->from,
+                                  .past = y->past,
                                   .round = ++y->round,
                                   .count = y->ranges};
     struct tm_bytes pieces[2] = {tm_bytes_of(&head, sizeof head),

@@ -29,6 +29,7 @@ struct tm_link_sync {
     uint32_t round;
     uint64_t sent_at;
     uint64_t from, end; /* orders of this round */
+    uint64_t past;      /* HLC: up to there one of the two has collected */
     struct tm_link_range range[TM_LINK_RANGES];
     unsigned ranges;
     struct tm_link_key key[2 * TM_LINK_WALK]; /* what the source has there */

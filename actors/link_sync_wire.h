@@ -27,9 +27,10 @@
 struct tm_link_ranges {
     struct tm_link_stream stream;
     uint64_t from; /* below TM_LINK_ORDERS */
+    uint64_t past; /* what is collected up to there at either end is left out */
     uint32_t round, count;
 };
-TM_STATIC_ASSERT(sizeof(struct tm_link_ranges) == 56, "frozen on the wire");
+TM_STATIC_ASSERT(sizeof(struct tm_link_ranges) == 64, "frozen on the wire");
 struct tm_link_range {
     uint64_t end; /* up to TM_LINK_ORDERS, not included */
     uint64_t sum; /* of the keys' hashes (tm_link_hash) */

@@ -152,6 +152,27 @@ enum tm_err tm_link_receipt_decode(struct tm_bytes body, struct tm_link_receipt 
     return take_head(body, out, sizeof *out, &rest) && rest.len == 0 ? TM_OK : TM_ERR_CORRUPT;
 }
 
+static bool told_can_be(const struct tm_link_told *t)
+{
+    return t->collected <= t->settled && t->settled <= t->applied;
+}
+
+enum tm_err tm_link_tell_decode(struct tm_bytes body, struct tm_link_tell *out)
+{
+    struct tm_bytes rest;
+    return take_head(body, out, sizeof *out, &rest) && rest.len == 0 && told_can_be(&out->told)
+               ? TM_OK
+               : TM_ERR_CORRUPT;
+}
+
+enum tm_err tm_link_hear_decode(struct tm_bytes body, struct tm_link_hear *out)
+{
+    struct tm_bytes rest;
+    return take_head(body, out, sizeof *out, &rest) && rest.len == 0 && told_can_be(&out->told)
+               ? TM_OK
+               : TM_ERR_CORRUPT;
+}
+
 enum tm_err tm_link_moved_decode(struct tm_bytes body, struct tm_link_moved *out)
 {
     struct tm_bytes rest;

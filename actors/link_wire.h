@@ -127,6 +127,40 @@ struct tm_link_refused {
 };
 TM_STATIC_ASSERT(sizeof(struct tm_link_refused) == 48, "frozen on the wire");
 
+/* What a cluster says of the slots of a stream, all HLCs: it has applied whatever was made up to
+ * `applied`, wherever that was; so have all it shares them with, up to `settled`; and up to
+ * `collected` it keeps no tombstones (storage/store_link.h). */
+struct tm_link_told {
+    uint64_t applied, settled, collected;
+    uint64_t
+        want; /* something is kept that goes once all have told of more than this; 0: nothing */
+};
+
+static inline void tm_link_told_raise(struct tm_link_told *t, const struct tm_link_told *by)
+{
+    t->applied = tm_max_u64(t->applied, by->applied);
+    t->settled = tm_max_u64(t->settled, by->settled);
+    t->collected = tm_max_u64(t->collected, by->collected);
+    t->want = by->want;
+}
+
+/* LINK_TOLD, to the target, now and then: whoever stands at `upto` or behind it has got from this
+ * source whatever was made up to `complete`. */
+struct tm_link_tell {
+    struct tm_link_stream stream;
+    struct tm_link_mark upto;
+    uint64_t complete;
+    struct tm_link_told told;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_link_tell) == 104, "frozen on the wire");
+
+/* LINK_HEARD, to the source, now and then.  The session may be an old one. */
+struct tm_link_hear {
+    struct tm_link_stream stream;
+    struct tm_link_told told;
+};
+TM_STATIC_ASSERT(sizeof(struct tm_link_hear) == 72, "frozen on the wire");
+
 /* Name and text of a refusal, and whether it stands until somebody acts; an unknown number stands.
  * Static storage. */
 const char *tm_link_refusal_name(unsigned reason);
@@ -143,6 +177,8 @@ enum tm_err tm_link_at_decode(struct tm_bytes body, struct tm_link_at *out);
 enum tm_err tm_link_batch_decode(struct tm_bytes body, struct tm_link_batch *out,
                                  struct tm_bytes *packed);
 enum tm_err tm_link_receipt_decode(struct tm_bytes body, struct tm_link_receipt *out);
+enum tm_err tm_link_tell_decode(struct tm_bytes body, struct tm_link_tell *out);
+enum tm_err tm_link_hear_decode(struct tm_bytes body, struct tm_link_hear *out);
 enum tm_err tm_link_moved_decode(struct tm_bytes body, struct tm_link_moved *out);
 enum tm_err tm_link_refused_decode(struct tm_bytes body, struct tm_link_refused *out,
                                    struct tm_bytes *text);

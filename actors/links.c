@@ -197,7 +197,8 @@ void tm_links_message(struct tm_links *l, unsigned site, const struct tm_message
     if (slot != NULL)
         look(l, slot);
     if (head->type == TM_MESSAGE_LINK_OPEN || head->type == TM_MESSAGE_LINK_BATCH ||
-        head->type == TM_MESSAGE_LINK_RANGES || head->type == TM_MESSAGE_LINK_STATE) {
+        head->type == TM_MESSAGE_LINK_RANGES || head->type == TM_MESSAGE_LINK_STATE ||
+        head->type == TM_MESSAGE_LINK_TOLD) {
         tm_link_in_message(l->in, site, from, head->type, head->partition, body);
         return;
     }
@@ -338,5 +339,6 @@ void tm_links_tick(struct tm_links *l)
     tm_links_forget_reads(l, NULL);
     tm_link_in_tick(l->in);
     tm_links_look_back(l);
+    tm_links_collect(l);
     tm_links_publish(l);
 }

@@ -3,6 +3,7 @@
  *   links.c       life, turns; which streams there are
  *   links_plan.c  what the directory says of links, for out and in
  *   links_backlog.c  how much of the log they keep
+ *   links_frontier.c what is kept for others, and when it goes
  *   links_log.c   the source partitions' logs, as link_out reads them
  *   links_show.c  counters and INFO
  *   links_tell.c  TIDEMILL LINKS
@@ -77,6 +78,29 @@ struct tm_links_gate {
     struct tm_link_gate gate;
 };
 
+/* What a partition knew of how far it is, when its newest record was `index`; by site: what is said
+ * to that one. */
+struct tm_links_view {
+    uint64_t index; /* 0: nothing */
+    struct tm_link_told told;
+    uint64_t complete[TM_LINK_SITES_MAX], settled[TM_LINK_SITES_MAX], want[TM_LINK_SITES_MAX];
+};
+
+/* How far what is kept for others may go (links_frontier.c); all but indices HLCs. */
+struct tm_links_frontier {
+    uint64_t term; /* of which all this is */
+    uint64_t look_at, walk_at;
+    struct tm_links_view seen, said; /* not committed yet; told */
+    uint64_t settles, collects;      /* what could be, by what was heard */
+    bool walking, clean;             /* clean: the last walk left nothing that ever goes */
+    uint64_t cursor;
+    uint64_t up_to, through; /* settled and collected by the walk under way */
+    uint64_t need;           /* the least that would make something go that was left */
+    uint64_t walked;         /* index after the last walk */
+    uint64_t now, wants;     /* of the walk under way: when it began; what would be wanted */
+    uint64_t want, wanted; /* the latest stamp of what is kept; what others wait for, 0: nothing */
+};
+
 /* One of this worker's partitions. */
 struct tm_links_slot {
     struct tm_links *links;
@@ -92,6 +116,7 @@ struct tm_links_slot {
     bool behind; /* what the partition wrote down tells of a link that the plan does not have yet */
     uint64_t held_at; /* who waits was told so */
     struct tm_links_read read;
+    struct tm_links_frontier frontier;
 };
 
 struct tm_links {
@@ -162,6 +187,9 @@ uint64_t tm_links_backlog_bytes(const struct tm_links *l, const struct tm_links_
 
 /* Looks at how old segments are, and whether a backlog is full; some ten times a second. */
 void tm_links_look_back(struct tm_links *l);
+
+/* Looks how far all is, tells, collects some; some ten times a second. */
+void tm_links_collect(struct tm_links *l);
 
 /* Shows in the counters, and on the node's board, how things stand. */
 void tm_links_publish(struct tm_links *l);

@@ -43,7 +43,9 @@
     X(40, LINK_DIFFERS, "what the target has where they differ")                                   \
     X(41, LINK_STATE, "the state of what differs")                                                 \
     X(42, LINK_STATED, "it was taken")                                                             \
-    X(48, LINK_LACKS, "keys whose state the target asks for (actors/link_sync_wire.h)")
+    X(48, LINK_LACKS, "keys whose state the target asks for (actors/link_sync_wire.h)")            \
+    X(49, LINK_TOLD, "up to which stamps the source has sent, and applied, all there is")          \
+    X(50, LINK_HEARD, "up to which stamps the target has applied all there is")
 
 enum tm_message_type {
 #define X(number, name, text) TM_MESSAGE_##name = number,

@@ -34,18 +34,19 @@ void tm_floors_free(struct tm_store *s)
 }
 
 static void raise(const struct tm_store *s, const struct tm_entity *field, struct tm_bytes key,
-                  struct tm_op_version *floor)
+                  uint64_t past, struct tm_op_version *floor)
 {
     struct tm_bytes name = tm_entity_name(field);
     struct tm_op_version v = tm_store_stamp_of(s, field);
-    if (tm_stamp_compare(v, *floor) <= 0)
+    if (v.hlc <= past || tm_stamp_compare(v, *floor) <= 0)
         return;
     name = tm_bytes_of(name.data + 1, name.len - 1);
     if (name.len == 0 || s->policy.covers == NULL || s->policy.covers(s->policy.host, key, name))
         *floor = v;
 }
 
-void tm_floors_raise(const struct tm_store *s, struct tm_bytes key, struct tm_op_version *floor)
+void tm_floors_raise(const struct tm_store *s, struct tm_bytes key, uint64_t past,
+                     struct tm_op_version *floor)
 {
     const struct tm_floors *f = s->floors;
     const struct tm_entity *own = tm_store_shadow(s, tm_bytes_of(NULL, 0)), *field;
@@ -53,14 +54,14 @@ void tm_floors_raise(const struct tm_store *s, struct tm_bytes key, struct tm_op
         return;
     for (unsigned i = 0; i < f->count; i++)
         if ((field = tm_field_find(own, tm_bytes_of(f->name[i], f->len[i]))) != NULL)
-            raise(s, field, key, floor);
+            raise(s, field, key, past, floor);
     if (!f->more)
         return;
     struct tm_fields it;
     tm_fields_first(&it, own);
     while ((field = tm_fields_next(&it)) != NULL)
         if (tm_entity_name(field).data[0] == TM_SHADOW_FLUSH)
-            raise(s, field, key, floor);
+            raise(s, field, key, past, floor);
 }
 
 void tm_store_set_floor(struct tm_store *s, struct tm_bytes name, struct tm_op_version v)

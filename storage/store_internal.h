@@ -11,6 +11,7 @@
  *   store_keep.c      what local changes leave in shadows
  *   store_merge.c     changes that came over links
  *   store_floor.c     what was flushed
+ *   store_collect.c   what is kept no longer
  *   store_versions.c  fields whose rule keeps several versions
  *   store_shared.c    what of a key is shared: hashes of it, and sending it
  *
@@ -304,8 +305,24 @@ const struct tm_entity *tm_field_find(const struct tm_entity *e, struct tm_bytes
 void tm_floors_note(struct tm_store *s, struct tm_bytes name);
 void tm_floors_free(struct tm_store *s);
 
-/* Raises the floor to that of the latest FLUSH that covers the key; s->floors is not NULL. */
-void tm_floors_raise(const struct tm_store *s, struct tm_bytes key, struct tm_op_version *floor);
+/* Raises the floor to that of the latest FLUSH that covers the key and was made after `past` (HLC);
+ * s->floors is not NULL. */
+void tm_floors_raise(const struct tm_store *s, struct tm_bytes key, uint64_t past,
+                     struct tm_op_version *floor);
+
+/* ---- store_collect.c ---- */
+
+struct tm_kept;
+struct tm_versions;
+
+/* Whether the register of expiry, the versions (all deletions), say nothing any more that is not
+ * settled up to that HLC. */
+bool tm_is_past_expiry(const struct tm_kept *k, uint64_t through);
+bool tm_is_past_versions(const struct tm_versions *v, uint64_t through);
+
+/* Before a counter is merged that counts from nothing: who made it knew of all that is settled, so
+ * what is kept of the key up to there, which is returned, goes. */
+uint64_t tm_collect_for_counter(struct tm_store *s, struct tm_bytes key);
 
 /* ---- store_keep.c ---- */
 

@@ -73,7 +73,9 @@ void tm_kept_look(const struct tm_store *s, struct tm_bytes key, struct tm_kept 
         (void)shadow_field(s, k, FLOOR, &k->floor);
     if (s->floors != NULL) {
         struct tm_op_version flush = {0};
-        tm_floors_raise(s, key, &flush);
+        uint64_t settled, collected;
+        tm_link_frontier(s, &settled, &collected);
+        tm_floors_raise(s, key, collected, &flush);
         k->flushed = flush.hlc != 0 && tm_stamp_compare(k->floor, flush) <= 0;
         if (k->flushed)
             k->floor = flush;

@@ -27,6 +27,7 @@
 #define TM_SHADOW_EXPIRY   'x' /* the register of expiry; u64 ms since 1970, 0 = does not expire */
 #define TM_SHADOW_FLUSH    'F' /* empty key: a floor for all keys that the name's rest covers */
 #define TM_SHADOW_NARROWED 'N' /* empty key: uuid, u32 source partition; u64 filter purged by */
+#define TM_SHADOW_FRONTIER 'K' /* empty key: u64 settled, u64 collected (HLCs) */
 #define TM_SHADOW_LACKS    'l' /* empty key: uuid, u32 source partition, u64 order of a key: ask! */
 #define TM_SHADOW_VERSIONS 'v' /* and a name: of the field (storage/versions.h) */
 
@@ -210,8 +211,10 @@ enum tm_link_outcome tm_link_merge(struct tm_store *s, const struct tm_link_chan
 
 /* A hash of what clusters that share the key have to agree on at last: type, fields with values and
  * stamps, tombstones, floor, expiry; not the entity's own stamp.  0: nothing is known of it.  What
- * has expired by now_ms, ms since 1970, counts as gone.  Of the newest version. */
-uint64_t tm_link_hash(const struct tm_store *s, struct tm_bytes key, uint64_t now_ms);
+ * has expired by now_ms, ms since 1970, counts as gone.  Of the newest version.  past: what is
+ * collected up to that HLC at either of two clusters counts as gone at both (0: nothing is). */
+uint64_t tm_link_hash(const struct tm_store *s, struct tm_bytes key, uint64_t now_ms,
+                      uint64_t past);
 
 /* Visits the keys that something is known of, but the empty one, from `from` up to, not including,
  * `to` (both below 2^48; to = 0: to the end) in the order of the table, which is that of the keys'
@@ -243,6 +246,29 @@ bool tm_link_is_of(enum tm_entity_type type, const struct tm_op *op, uint64_t or
  */
 bool tm_link_retire(struct tm_store *s, struct tm_bytes key, struct tm_bytes shadow_name,
                     struct tm_op_version through);
+
+/* ---- What is kept no longer ----
+ *
+ * All clusters that share the keys have applied whatever has a stamp up to `settled` (HLC), so that
+ * no change up to there can come any more; up to `collected` they all know so.  Both only rise; who
+ * sets them has heard of all the others (actors/links_frontier.c), and has collected before, up to
+ * the new `collected`, what every key has. */
+void tm_link_frontier(const struct tm_store *s, uint64_t *settled, uint64_t *collected);
+void tm_link_set_frontier(struct tm_store *s, uint64_t settled, uint64_t collected); /* writer */
+
+/* The least stamp (HLC) up to which all has to be collected for something of the key's shadow to
+ * go; UINT64_MAX: there is nothing that ever goes.  And of what FLUSHes left. */
+uint64_t tm_link_due(const struct tm_store *s, struct tm_bytes key);
+uint64_t tm_link_flush_due(const struct tm_store *s);
+
+/* Writer: what is due up to there goes, here alone, as if it had never been.  True if any was. */
+bool tm_link_collect(struct tm_store *s, struct tm_bytes key, uint64_t through);
+bool tm_link_collect_flushes(struct tm_store *s, uint64_t through);
+
+/* Visits keys that have a shadow, but the empty one, as tm_link_keys does, of the newest version:
+ * at least `want`, if there are, from `from` on; returns where to go on from, 0 after all. */
+uint64_t tm_link_shadow_keys(const struct tm_store *s, uint64_t from, unsigned want,
+                             tm_link_key_fn *visit, void *host);
 
 /* Writer: the key is gone at this cluster only: no tombstone, nothing to send to others. */
 void tm_link_evict(struct tm_store *s, struct tm_bytes key);

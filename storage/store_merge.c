@@ -309,6 +309,12 @@ static enum tm_link_outcome merge_counter(struct merge *m)
         return merge_version(m, 0, tm_bytes_of(text, (size_t)len));
     }
     m->v = (struct tm_op_version){at.base_hlc, at.base_origin};
+    if (at.base_hlc == 0 && at.base_origin == 0 && m->many) {
+        uint64_t settled = tm_collect_for_counter(m->s, m->in->key);
+        look(m);
+        if (m->k.flushed && m->k.floor.hlc <= settled)
+            m->k.floor = (struct tm_op_version){0};
+    }
     return merge_put(m);
 }
 
@@ -317,6 +323,7 @@ static enum tm_link_outcome merge_counter(struct merge *m)
 static enum tm_link_outcome merge_del_field(struct merge *m, bool tombstone)
 {
     struct tm_op_version by;
+    struct tm_bytes was;
     uint8_t type = (uint8_t)m->in->type;
     if (is_dead(m, &by))
         return lose(m, by);
@@ -328,6 +335,10 @@ static enum tm_link_outcome merge_del_field(struct merge *m, bool tombstone)
     if (tombstone && field != NULL &&
         tm_stamp_compare(m->in->stamp, tm_kept_stamp(m->s, field)) == 0)
         return lose(m, m->in->stamp);
+    if (m->many && field == NULL &&
+        tm_store_shadow_field(m->s, m->in->key, tm_tomb_name(m->s, m->name), &was, &by) &&
+        tm_stamp_compare(by, m->in->stamp) == 0 && tm_bytes_equal(was, tm_bytes_of(&type, 1)))
+        return TM_LINK_KNOWN;
     if (m->many)
         tm_keep_shadow(m->s, m->in->key, tm_tomb_name(m->s, m->name), tm_bytes_of(&type, 1),
                        m->in->stamp);

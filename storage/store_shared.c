@@ -71,7 +71,8 @@ static bool outlived(const struct tm_store *s, const struct tm_kept *k, struct t
 }
 
 /* Versions that say no more than the field or a tombstone does count as these. */
-static uint64_t hash_versions(uint64_t hash, const struct tm_entity *f, struct tm_op_version floor)
+static uint64_t hash_versions(uint64_t hash, const struct tm_entity *f, struct tm_op_version floor,
+                              uint64_t past)
 {
     struct tm_versions v;
     struct tm_bytes name = tm_entity_name(f);
@@ -80,6 +81,13 @@ static uint64_t hash_versions(uint64_t hash, const struct tm_entity *f, struct t
     if (!tm_versions_decode(tm_entity_raw(f), &v))
         return 0;
     (void)tm_versions_cut(&v, floor, false);
+    if (tm_is_past_versions(&v, past))
+        return 0;
+    unsigned kept = 0;
+    for (unsigned i = 0; i < v.past_count; i++)
+        if (v.past[i].hlc > past)
+            v.past[kept++] = v.past[i];
+    v.past_count = kept;
     type = (uint8_t)v.type;
     name = tm_bytes_of(name.data + 1, name.len - 1);
     if (v.count > 0 && tm_versions_plain(&v))
@@ -96,7 +104,7 @@ static uint64_t hash_versions(uint64_t hash, const struct tm_entity *f, struct t
 }
 
 static uint64_t hash_tombs(const struct tm_store *s, uint64_t hash, const struct tm_kept *k,
-                           struct tm_op_version floor)
+                           struct tm_op_version floor, uint64_t past)
 {
     uint64_t sum = 0;
     struct tm_fields it;
@@ -106,8 +114,8 @@ static uint64_t hash_tombs(const struct tm_store *s, uint64_t hash, const struct
         struct tm_op_version v = tm_store_stamp_of(s, f);
         struct tm_bytes name = tm_entity_name(f);
         if (tm_is_versions(f))
-            sum += hash_versions(hash, f, floor);
-        if (!tm_is_tomb(f) || tm_stamp_compare(v, floor) <= 0)
+            sum += hash_versions(hash, f, floor, past);
+        if (!tm_is_tomb(f) || v.hlc <= past || tm_stamp_compare(v, floor) <= 0)
             continue;
         name = tm_bytes_of(name.data + 1, name.len - 1);
         if (!outlived(s, k, name, v))
@@ -116,28 +124,34 @@ static uint64_t hash_tombs(const struct tm_store *s, uint64_t hash, const struct
     return sum;
 }
 
-static uint64_t hash_key(const struct tm_store *s, const struct tm_kept *k, uint64_t now_ms)
+static uint64_t hash_key(const struct tm_store *s, const struct tm_kept *k, uint64_t now_ms,
+                         uint64_t past)
 {
     uint64_t sum = 0, hash = tm_table_hash(k->key);
-    struct tm_op_version floor = floor_of(k, now_ms);
+    struct tm_kept known = *k;
+    if (k->flushed && k->floor.hlc <= past) /* gone at one of the two */
+        known.floor = (struct tm_op_version){0};
+    struct tm_op_version floor = floor_of(&known, now_ms);
     if (k->e != NULL)
         sum += hash_fields(s, hash, k, floor);
     if (k->shadow == NULL)
         return sum;
-    sum += hash_tombs(s, hash, k, floor);
-    if (k->has_expiry)
+    sum += hash_tombs(s, hash, k, floor, past);
+    bool expired = k->expiry_ms == 0 || k->expiry_ms <= now_ms;
+    if (k->has_expiry && !(expired && tm_is_past_expiry(k, past)))
         sum += hash_part(hash, TM_SHADOW_EXPIRY, 0, NOTHING,
                          tm_bytes_of(&k->expiry_ms, sizeof k->expiry_ms), k->expiry);
-    if (has_floor(k) && !k->flushed && tm_stamp_compare(floor, k->floor) == 0)
+    if (has_floor(k) && !k->flushed && k->floor.hlc > past &&
+        tm_stamp_compare(floor, k->floor) == 0)
         sum += hash_part(hash, TM_SHADOW_FLOOR, 0, NOTHING, NOTHING, floor);
     return sum;
 }
 
-uint64_t tm_link_hash(const struct tm_store *s, struct tm_bytes key, uint64_t now_ms)
+uint64_t tm_link_hash(const struct tm_store *s, struct tm_bytes key, uint64_t now_ms, uint64_t past)
 {
     struct tm_kept k;
     tm_kept_look(s, key, &k);
-    return hash_key(s, &k, now_ms);
+    return hash_key(s, &k, now_ms, past);
 }
 
 /* One step of a walk passes entities whose hashes begin alike, of either table: they are put in

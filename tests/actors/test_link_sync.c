@@ -37,7 +37,7 @@ static void add_key(void *host, struct tm_bytes key)
 {
     struct sum *s = host;
     uint64_t hash =
-        lw_ships(NULL, tm_link_type_of(key)) ? tm_link_hash(s->store, key, lw_wall(s->w)) : 0;
+        lw_ships(NULL, tm_link_type_of(key)) ? tm_link_hash(s->store, key, lw_wall(s->w), 0) : 0;
     s->hashes += hash;
     s->keys += hash != 0;
 }

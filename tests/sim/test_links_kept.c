@@ -1,6 +1,7 @@
 /* What linked clusters keep of what is gone, played by hand: three in a mesh, links cut and mended,
  * commands at one or the other. */
 #include "actors/links.h"
+#include "storage/store_link.h"
 #include "tests/sim/raw_client.h"
 #include "tests/sim/settle.h"
 #include "tests/sim/sim_world.h"
@@ -12,7 +13,8 @@ struct mesh {
     struct client *client[CLUSTERS];
 };
 
-static struct mesh new_mesh(uint64_t seed, const char *options)
+/* to: bit j of entry i, a link from i to j. */
+static struct mesh new_links(uint64_t seed, const unsigned to[CLUSTERS], const char *options)
 {
     struct mesh m;
     struct tm_sim_world_config c;
@@ -24,7 +26,7 @@ static struct mesh new_mesh(uint64_t seed, const char *options)
         c.cluster[i].options.wal_bytes = TM_MIB(64);
         for (unsigned j = 0; j < CLUSTERS; j++)
             c.options[i][j] = options;
-        c.to[i] = 7 & ~(1u << i);
+        c.to[i] = to[i];
     }
     m.w = tm_sim_world_new(&c);
     for (unsigned i = 0; i < CLUSTERS; i++) {
@@ -32,6 +34,12 @@ static struct mesh new_mesh(uint64_t seed, const char *options)
         m.client[i] = client_of(tm_sim_world_cluster(m.w, i), 0, 0);
     }
     return m;
+}
+
+static struct mesh new_mesh(uint64_t seed, const char *options)
+{
+    static const unsigned to[CLUSTERS] = {6, 5, 3};
+    return new_links(seed, to, options);
 }
 
 static void end_mesh(struct mesh *m)
@@ -162,11 +170,141 @@ static void past_its_age_a_backlog_is_folded(void)
     CU_ASSERT(resyncs_after("maxBacklogAge=30s") > 0);
 }
 
+/* ---- collecting ---- */
+
+struct kept {
+    uint64_t shadows, records;
+};
+
+static struct kept kept_at(struct mesh *m, unsigned cluster)
+{
+    struct tm_sim *sim = tm_sim_world_cluster(m->w, cluster);
+    struct kept sum = {0};
+    for (uint32_t id = 0; id < tm_sim_config_of(sim)->partitions; id++) {
+        const struct tm_store *s = tm_shard_partition(tm_sim_shard(sim, 0, 0), id)->store;
+        sum.shadows += tm_store_shadows(s) - (tm_store_shadow(s, tm_bytes_str("")) != NULL);
+        sum.shadows += tm_link_flush_due(s) != UINT64_MAX;
+        sum.records += tm_store_applied(s);
+    }
+    return sum;
+}
+
+static uint64_t shadows(struct mesh *m)
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i < CLUSTERS; i++)
+        n += kept_at(m, i).shadows;
+    return n;
+}
+
+/* Tombstones of each kind, at the first cluster. */
+static void bury_some(struct mesh *m)
+{
+    ask(m, EAST, "HSET A:1 f 1 g 2");
+    ask(m, EAST, "HDEL A:1 f");
+    ask(m, EAST, "SET A:2 x");
+    ask(m, EAST, "DEL A:2");
+    ask(m, EAST, "INCRBY B:3 7");
+    ask(m, EAST, "PEXPIRE B:3 500");
+    ask(m, EAST, "SET C:4 y EX 100");
+    ask(m, EAST, "PERSIST C:4");
+    ask(m, EAST, "SADD C:5 a b");
+    ask(m, EAST, "SREM C:5 a b");
+}
+
+/* All tombstones go although nobody writes any more, and then all is quiet. */
+static void expect_collected(const unsigned to[CLUSTERS], const char *options)
+{
+    struct mesh m = new_links(4, to, options);
+    uint64_t records[CLUSTERS];
+    tm_sim_world_run_for(m.w, TM_SECONDS(3));
+    bury_some(&m);
+    CU_ASSERT(kept_at(&m, EAST).shadows >= 4);
+    tm_sim_world_run_for(m.w, TM_SECONDS(180));
+    CU_ASSERT_EQUAL(shadows(&m), 0);
+    for (unsigned i = 0; i < CLUSTERS; i++) {
+        records[i] = kept_at(&m, i).records;
+        expect(&m, i, "HGET A:1 g", "$1\r\n2\r\n");
+        expect(&m, i, "EXISTS A:2 B:3 C:5", ":0\r\n");
+        expect(&m, i, "GET C:4", "$1\r\ny\r\n");
+    }
+    tm_sim_world_run_for(m.w, TM_SECONDS(120));
+    for (unsigned i = 0; i < CLUSTERS; i++)
+        CU_ASSERT_EQUAL(kept_at(&m, i).records, records[i]);
+    expect(&m, EAST, "INCRBY B:3 5", ":5\r\n"); /* counts anew, everywhere */
+    tm_sim_world_run_for(m.w, TM_SECONDS(5));
+    expect(&m, NORTH, "GET B:3", "$1\r\n5\r\n");
+    end_mesh(&m);
+}
+
+static void in_a_mesh_tombstones_go_when_all_have_them(void)
+{
+    static const unsigned mesh[CLUSTERS] = {6, 5, 3};
+    expect_collected(mesh, "");
+}
+
+static void in_a_chain_too(void)
+{
+    static const unsigned one_way[CLUSTERS] = {2, 4, 0}, both_ways[CLUSTERS] = {2, 5, 2};
+    expect_collected(one_way, "forward=transit");
+    expect_collected(both_ways, "forward=transit");
+}
+
+static void in_a_ring_of_transit_they_stay(void)
+{
+    static const unsigned ring[CLUSTERS] = {2, 4, 1};
+    struct mesh m = new_links(5, ring, "forward=transit");
+    bury_some(&m);
+    tm_sim_world_run_for(m.w, TM_SECONDS(60));
+    CU_ASSERT(shadows(&m) >= 12);
+    end_mesh(&m);
+}
+
+static void while_one_is_away_they_stay_and_what_it_wrote_stays_dead(void)
+{
+    struct mesh m = new_mesh(6, "");
+    ask(&m, NORTH, "HSET A:1 f 1 g 2");
+    ask(&m, NORTH, "SET A:2 x");
+    tm_sim_world_run_for(m.w, TM_SECONDS(3));
+    cut(&m, NORTH, true);
+    ask(&m, NORTH, "HSET A:1 f late");
+    ask(&m, NORTH, "SET A:2 late");
+    tm_sim_world_run_for(m.w, TM_MS(10));
+    bury_some(&m);
+    tm_sim_world_run_for(m.w, TM_SECONDS(300));
+    CU_ASSERT(kept_at(&m, EAST).shadows >= 4 && kept_at(&m, WEST).shadows >= 4);
+    cut(&m, NORTH, false);
+    tm_sim_world_run_for(m.w, TM_SECONDS(60));
+    CU_ASSERT_EQUAL(shadows(&m), 0);
+    for (unsigned i = 0; i < CLUSTERS; i++) {
+        expect(&m, i, "HEXISTS A:1 f", ":0\r\n");
+        expect(&m, i, "EXISTS A:2 B:3", ":0\r\n");
+    }
+    end_mesh(&m);
+}
+
+static void what_a_flush_left_goes_too(void)
+{
+    struct mesh m = new_mesh(7, "");
+    bury_some(&m);
+    expect(&m, WEST, "FLUSHALL", "+OK\r\n");
+    tm_sim_world_run_for(m.w, TM_SECONDS(60));
+    CU_ASSERT_EQUAL(shadows(&m), 0);
+    expect(&m, NORTH, "DBSIZE", ":0\r\n");
+    end_mesh(&m);
+}
+
 static const struct tm_test tests[] = {
     {"what was written before a flush and comes after it stays away",
      what_was_written_before_a_flush_and_comes_after_it_stays_away},
     {"past its backlog a link may refuse writes", past_its_backlog_a_link_may_refuse_writes},
     {"past its age a backlog is folded", past_its_age_a_backlog_is_folded},
+    {"in a mesh tombstones go when all have them", in_a_mesh_tombstones_go_when_all_have_them},
+    {"in a chain too", in_a_chain_too},
+    {"in a ring of transit they stay", in_a_ring_of_transit_they_stay},
+    {"while one is away they stay, and what it wrote stays dead",
+     while_one_is_away_they_stay_and_what_it_wrote_stays_dead},
+    {"what a flush left goes too", what_a_flush_left_goes_too},
 };
 
 TM_TEST_MAIN("sim/links_kept", tests)

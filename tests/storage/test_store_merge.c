@@ -13,16 +13,21 @@ enum { CLUSTERS = 4, KEYS = 5, FIELDS = 6, MANY_FIELDS = 90, LOG_MAX = 4096 };
 struct cluster {
     struct tm_store *store, *follower;
     uint64_t origin, hlc;
-    uint64_t ahead;                 /* of the time, its clock, ms */
-    struct tm_record *log[LOG_MAX]; /* by index */
-    uint64_t sent[CLUSTERS];        /* up to here this cluster has what the others did */
+    uint64_t ahead;                   /* of the time, its clock, ms */
+    struct tm_record *log[LOG_MAX];   /* by index */
+    uint64_t sent[CLUSTERS];          /* up to here this cluster has what the others did */
+    uint64_t all, settled, collected; /* HLCs: all is applied, and others know (store_link.h) */
+    struct {
+        uint64_t all, settled;
+    } told[CLUSTERS]; /* what this cluster heard of the others */
     uint64_t commit;
 };
 
 static struct tm_arena arena;
+static bool collects;
 static struct cluster clusters[CLUSTERS];
 static unsigned count;
-static uint64_t seed, now_ms, buffer[TM_KIB(512) / 8], lost, lacking, flushes;
+static uint64_t seed, now_ms, buffer[TM_KIB(512) / 8], lost, lacking, flushes, gone;
 static uint64_t combined, conflicts;
 static bool ruled; /* some fields have other rules than field-lww */
 
@@ -320,12 +325,68 @@ static void deliver(unsigned f, unsigned t)
         return;
     if (rnd(6) == 0 && *at > 0)
         *at -= 1 + rnd(tm_min_u64(*at, 3)); /* the batch comes again, and more with it */
+    while (*at < end && from->log[*at + 1]->hlc <= to->settled)
+        ++*at; /* that has come for good: it is not sent again */
     uint64_t until = tm_min_u64(end, *at + 1 + rnd(4));
     to->hlc = tm_max_u64(to->hlc, from->hlc);
     begin(to);
     while (*at < until)
         deliver_record(from, to, from->log[++*at]);
     finish(to);
+}
+
+/* ---- Collecting ---- */
+
+/* Up to here cluster c has applied all there is: its own, and the others' up to where it has
+ * these. */
+static uint64_t all_of(unsigned c)
+{
+    uint64_t last = tm_store_applied(clusters[c].store);
+    uint64_t all = last == 0 ? 0 : clusters[c].log[last]->hlc;
+    for (unsigned f = 0; f < count; f++) {
+        uint64_t at = clusters[c].sent[f];
+        if (f != c)
+            all = tm_min_u64(all, at == 0 ? 0 : clusters[f].log[at]->hlc);
+    }
+    return tm_max_u64(all, clusters[c].all);
+}
+
+static void tell(unsigned from, unsigned to)
+{
+    clusters[from].all = all_of(from);
+    clusters[to].told[from].all = clusters[from].all;
+    clusters[to].told[from].settled = clusters[from].settled;
+}
+
+static void collect(unsigned i)
+{
+    struct cluster *c = &clusters[i];
+    uint64_t settled = c->all = all_of(i), collected = UINT64_MAX;
+    for (unsigned f = 0; f < count; f++)
+        if (f != i) {
+            settled = tm_min_u64(settled, c->told[f].all);
+            collected = tm_min_u64(collected, c->told[f].settled);
+        }
+    c->settled = tm_max_u64(settled, c->settled);
+    c->collected = tm_max_u64(c->collected, tm_min_u64(collected, c->settled));
+    begin(c);
+    for (unsigned k = 0; k < KEYS; k++)
+        if (tm_link_due(c->store, key_name(k)) <= c->collected) {
+            CU_ASSERT(tm_link_collect(c->store, key_name(k), c->collected));
+            gone++;
+        }
+    (void)tm_link_collect_flushes(c->store, c->collected);
+    tm_link_set_frontier(c->store, c->settled, c->collected);
+    finish(c);
+}
+
+static void collect_some(void)
+{
+    unsigned a = (unsigned)rnd(count), b = (unsigned)rnd(count);
+    if (rnd(3) == 0)
+        collect(a);
+    else if (a != b)
+        tell(a, b);
 }
 
 static void deliver_all(void)
@@ -427,10 +488,10 @@ static bool agree(unsigned a, unsigned b, unsigned k)
 {
     const struct tm_store *s = clusters[a].store, *t = clusters[b].store;
     struct tm_bytes key = key_name(k);
-    uint64_t x = 0, y = 0;
+    uint64_t x = 0, y = 0, past = tm_max_u64(clusters[a].collected, clusters[b].collected);
     text_of(tm_store_find(s, key), &x);
     text_of(tm_store_find(t, key), &y);
-    if (tm_link_hash(s, key, now_ms) == tm_link_hash(t, key, now_ms) && x == y)
+    if (tm_link_hash(s, key, now_ms, past) == tm_link_hash(t, key, now_ms, past) && x == y)
         return true;
     if (getenv("TM_VERBOSE") != NULL) {
         printf("    clusters %u and %u, key %u, at %" PRIu64 "\n", a, b, k, now_ms);
@@ -498,6 +559,8 @@ static void run(unsigned steps, uint64_t ttl, unsigned pace)
             deliver((unsigned)rnd(count), (unsigned)rnd(count));
         if (rnd(4) == 0)
             follow(c);
+        if (collects && rnd(2) == 0)
+            collect_some();
         now_ms += pace > 0 && rnd(4) == 0 ? rnd(pace) : 0;
     }
     for (unsigned i = 0; i < count; i++)
@@ -579,9 +642,82 @@ static void states_sent_both_ways_make_equal_what_expiry_tore_apart(void)
     CU_ASSERT(lacking > 10);
 }
 
+/* What stays are versions of which some live. */
+static void check_collected(unsigned i, unsigned k)
+{
+    struct cluster *c = &clusters[i];
+    const struct tm_entity *left = tm_store_shadow(c->store, key_name(k));
+    struct tm_field_iter it;
+    struct tm_bytes name;
+    if (left == NULL)
+        return;
+    tm_field_first(&it, left);
+    while (tm_field_next(&it, &name, NULL)) {
+        if (name.data[0] != TM_SHADOW_VERSIONS && getenv("TM_VERBOSE") != NULL) {
+            show("left", left, c->store);
+            show("entity", tm_store_find(c->store, key_name(k)), c->store);
+        }
+        CU_ASSERT_EQUAL_FATAL(name.data[0], TM_SHADOW_VERSIONS);
+    }
+}
+
+/* Each writes once more, all is told, and nothing is left that was kept for others. */
+static void collect_all(void)
+{
+    for (unsigned i = 0; i < count; i++) {
+        begin(&clusters[i]);
+        tm_store_set_field(clusters[i].store, tm_bytes_str("last"), TM_ENTITY_HASH, key_name(i),
+                           tm_bytes_str("1"));
+        finish(&clusters[i]);
+    }
+    deliver_all();
+    for (unsigned i = 0; i < 3 * count; i++) { /* what comes again has to expire again */
+        expire_due(&clusters[i % count]);
+        deliver_all();
+    }
+    for (unsigned i = 0; i < count; i++)
+        expire_due(&clusters[i]);
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned a = 0; a < count; a++)
+            for (unsigned b = 0; b < count; b++)
+                if (a != b)
+                    tell(a, b);
+        for (unsigned i = 0; i < count; i++)
+            collect(i);
+    }
+    for (unsigned i = 0; i < count; i++)
+        for (unsigned k = 0; k < KEYS; k++)
+            check_collected(i, k);
+}
+
+static void what_is_collected_does_not_come_back(void)
+{
+    seed = tm_test_seed();
+    collects = true;
+    gone = 0;
+    for (unsigned round = 0; round < 400; round++) {
+        uint64_t started = seed;
+        run(rnd(8) ? 80 : 500, 1000000, 2);
+        deliver_all();
+        check_agreement();
+        now_ms += 5000000;
+        settle();
+        settle();
+        check_agreement();
+        collect_all();
+        check_agreement();
+        if (CU_get_number_of_failures() > 0)
+            printf("  round %u, TM_SEED=%" PRIu64 "\n", round, started);
+        end_run();
+    }
+    CU_ASSERT(gone > 1000);
+    collects = false;
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(the_order_of_arrival_does_not_matter),
     TM_TEST(nor_does_it_by_other_rules),
+    TM_TEST(what_is_collected_does_not_come_back),
     TM_TEST(states_sent_both_ways_make_equal_what_expiry_tore_apart),
 };
 

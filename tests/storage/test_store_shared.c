@@ -403,13 +403,13 @@ static void what_is_due_is_as_what_has_expired(void)
     begin();
     tm_store_set_expiry(s, str("m"), ms);
     (void)finish();
-    uint64_t before = tm_link_hash(s, str("m"), ms - 1), due = tm_link_hash(s, str("m"), ms);
+    uint64_t before = tm_link_hash(s, str("m"), ms - 1, 0), due = tm_link_hash(s, str("m"), ms, 0);
     CU_ASSERT_NOT_EQUAL(before, due);
     begin();
     tm_store_expire(s, str("m"));
     (void)finish();
     CU_ASSERT_PTR_NULL(tm_store_find(s, str("m")));
-    CU_ASSERT_EQUAL(tm_link_hash(s, str("m"), ms), due);
+    CU_ASSERT_EQUAL(tm_link_hash(s, str("m"), ms, 0), due);
 }
 
 static void an_extension_of_what_expired_here_says_what_it_lacks(void)
