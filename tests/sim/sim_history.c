@@ -171,11 +171,7 @@ static void object(void *host, uint32_t group, const char *calls)
 static void *check_begin(struct tm_sim *sim, const struct tm_sim_plan *plan,
                          struct tm_sim_calls *calls)
 {
-    static const enum tm_sim_fault turns[] = {TM_SIM_FAULT_CLOCK_JUMP, TM_SIM_FAULT_CLOCK_RATE,
-                                              TM_SIM_FAULT_SUSPEND, TM_SIM_FAULT_DRIFT};
-    bool turned = false;
-    for (unsigned i = 0; i < TM_ARRAY_LEN(turns); i++)
-        turned |= plan->faults.rate[turns[i]].mean_ns != 0;
+    bool turned = tm_sim_plan_turns_clocks(plan);
     if (plan->cluster.eventual)
         return NULL;
     struct tm_sim_history_config config = {

@@ -231,6 +231,16 @@ void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
     }
 }
 
+bool tm_sim_plan_turns_clocks(const struct tm_sim_plan *plan)
+{
+    static const enum tm_sim_fault turns[] = {TM_SIM_FAULT_CLOCK_JUMP, TM_SIM_FAULT_CLOCK_RATE,
+                                              TM_SIM_FAULT_SUSPEND, TM_SIM_FAULT_DRIFT};
+    for (unsigned i = 0; i < TM_ARRAY_LEN(turns); i++)
+        if (plan->faults.rate[turns[i]].mean_ns != 0)
+            return true;
+    return false;
+}
+
 void tm_sim_plan_text(const struct tm_sim_plan *plan, char *text, size_t size)
 {
     const struct tm_sim_config *c = &plan->cluster;

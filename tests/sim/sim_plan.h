@@ -24,6 +24,9 @@ struct tm_sim_plan {
 /* run_ns: how long the run is to be. */
 void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns);
 
+/* Whether clocks are to be wrong in the run. */
+bool tm_sim_plan_turns_clocks(const struct tm_sim_plan *plan);
+
 /* One line that says what the run is like. */
 void tm_sim_plan_text(const struct tm_sim_plan *plan, char *text, size_t size);
 

@@ -4,6 +4,7 @@
 #include "tests/sim/sim_run.h"
 
 #include "tests/sim/sim_oracle.h"
+#include "tests/sim/sim_stamps.h"
 
 #include <stdlib.h>
 
@@ -16,7 +17,7 @@
 #define ORACLE  0
 #define HISTORY 1
 static const struct tm_sim_check *const CHECKS[] = {&tm_sim_oracle_check, &tm_sim_history_check,
-                                                    NULL};
+                                                    &tm_sim_stamps_check, NULL};
 
 struct run {
     const struct tm_sim_plan *plan;

@@ -269,6 +269,13 @@ struct tm_sim_link *tm_sim_wire_link(struct tm_sim_wire *w, unsigned from, unsig
     return &w->links[from][to];
 }
 
+bool tm_sim_wire_is_easy(const struct tm_sim_wire *w, unsigned from, unsigned to)
+{
+    const struct tm_sim_link *link = &w->links[from][to];
+    return !w->cut[from][to] && !w->deaf[to] && link->lose + link->flip + link->clip <= 4000 &&
+           link->full <= 4000 && link->more_ns <= TM_MS(100) && link->clogged_until <= w->now;
+}
+
 struct tm_sim_wire_counts tm_sim_wire_counts(const struct tm_sim_wire *w)
 {
     return w->counts;

@@ -49,6 +49,9 @@ struct tm_sim_link {
 /* May be changed at any time; holds for frames sent from now on. */
 struct tm_sim_link *tm_sim_wire_link(struct tm_sim_wire *w, unsigned from, unsigned to);
 
+/* Whether most frames from one node to another arrive before long. */
+bool tm_sim_wire_is_easy(const struct tm_sim_wire *w, unsigned from, unsigned to);
+
 /* How many frames were ... */
 struct tm_sim_wire_counts {
     uint64_t delivered, lost, twice, flipped, clipped, full, delayed, clogged, cut;
