@@ -142,8 +142,6 @@ struct tm_links {
     struct tm_links_verify *verify;
     struct tm_link_conflicts *conflicts;
     uint8_t *raw, *packed, *in_raw;
-    uint64_t shared_hash; /* of the type asked about last, and of the plan; and the answer */
-    enum tm_link_sharing shared;
     uint64_t ruled_hash; /* the same of rules */
     const struct tm_link_type *ruled;
     uint64_t combined;            /* calls of functions */

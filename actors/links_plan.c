@@ -233,24 +233,17 @@ bool tm_links_take_plan(struct tm_links *l)
 
 /* ---- who writes what ---- */
 
+/* Also what no filter lets through: filters change, and what is deleted or counted meanwhile has to
+ * be told as such then. */
 enum tm_link_sharing tm_links_sharing(void *host, struct tm_bytes key, uint64_t origin)
 {
-    struct tm_shard *s = host;
-    struct tm_links *l = s->link_streams;
-    (void)origin; /* as far as this cluster knows all may write what comes in over a link */
+    const struct tm_shard *s = host;
+    const struct tm_links *l = s->link_streams;
+    (void)key;
     if (l == NULL || l->stopping)
         return TM_LINK_NONE;
-    const struct tm_link_plan *plan = s->links;
-    struct tm_bytes type = tm_link_type_of(key);
-    uint64_t hash = tm_hash64(type.data, type.len, plan->version);
-    if (hash == l->shared_hash)
-        return l->shared;
-    l->shared_hash = hash;
-    l->shared = tm_link_plan_shared(plan, type) ? TM_LINK_MANY : TM_LINK_NONE;
-    for (unsigned i = 0; i < plan->out_count && l->shared == TM_LINK_NONE; i++)
-        if (tm_link_plan_out(plan, i, type) == TM_LINK_CARRIED)
-            l->shared = TM_LINK_MANY; /* its target keeps tombstones, and both hold the same */
-    return l->shared;
+    bool came = origin != TM_ORIGIN_NONE && origin != s->env.origin;
+    return came || s->links->out_count + s->links->in_count > 0 ? TM_LINK_MANY : TM_LINK_NONE;
 }
 
 bool tm_links_covers(void *host, struct tm_bytes key, struct tm_bytes floor)

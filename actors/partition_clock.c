@@ -1,7 +1,8 @@
 /* A clock that is wrong does little harm where it does not stamp: a leader whose wall clock is
  * ahead of a quorum's by more than --max-clock-skew-ms writes nothing more and hands over to a copy
  * whose clock it is ahead of; a follower's stamps are not pulled along by such a leader beyond
- * that.
+ * that.  In a cluster that is linked with others they are: what it writes when it leads has to be
+ * later than what is there, for stamps decide elsewhere what stays.
  *
  * What peers' clocks say comes with the answers to heartbeats.  Of two nodes nobody can tell which
  * one is wrong. */
@@ -74,10 +75,11 @@ void tm_partition_observe(struct tm_partition *p, uint64_t stamp)
 {
     struct tm_partition_env *env = p->env;
     uint64_t wall = tm_ctx_wall_ms(env->ctx), skew = env->options->max_clock_skew_ms;
-    if (tm_hlc_check(stamp, wall, skew) == TM_OK) {
+    bool sane = tm_hlc_check(stamp, wall, skew) == TM_OK;
+    if (sane || env->policy != NULL)
         tm_hlc_observe(env->hlc, stamp);
+    if (sane)
         return;
-    }
     tm_hlc_observe(env->hlc, tm_hlc_pack(wall + skew, 0));
     if (may_warn(env))
         tm_ctx_log(env->ctx, TM_LOG_WARN, "stamp_ahead",

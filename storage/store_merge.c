@@ -353,8 +353,11 @@ static enum tm_link_outcome merge_floor(struct merge *m, bool too)
     if (before(m->in->stamp, m->k.floor))
         return lose(m, m->k.floor);
     bool known = m->k.e == NULL && tm_stamp_compare(m->in->stamp, m->k.floor) == 0;
+    /* That life had ended before it expired here, and took what came meanwhile along. */
+    bool lacks = has_expired(m) && before(m->k.expiry, m->in->stamp) &&
+                 m->in->stamp.hlc < tm_kept_over(&m->k);
     raise_floor(m, m->in->stamp, too, false);
-    return known ? TM_LINK_KNOWN : TM_LINK_APPLIED;
+    return lacks ? TM_LINK_LACKS : known ? TM_LINK_KNOWN : TM_LINK_APPLIED;
 }
 
 static enum tm_link_outcome merge_expiry(struct merge *m, uint64_t ms)
@@ -366,7 +369,9 @@ static enum tm_link_outcome merge_expiry(struct merge *m, uint64_t ms)
     if (m->k.has_expiry && tm_stamp_compare(m->in->stamp, m->k.expiry) == 0 && ms == m->k.expiry_ms)
         return TM_LINK_KNOWN;
     /* Fields may be gone, or have come meanwhile and been taken for dead. */
-    bool lacks = has_expired(m) && (ms == 0 || ms > m->now_ms);
+    struct tm_kept to = {.expiry = m->in->stamp, .expiry_ms = ms};
+    bool lacks =
+        has_expired(m) && (ms == 0 || ms > m->now_ms || tm_kept_over(&to) < tm_kept_over(&m->k));
     if (m->many)
         tm_keep_shadow(m->s, m->in->key, EXPIRY, tm_bytes_of(&ms, sizeof ms), m->in->stamp);
     stamp(m);

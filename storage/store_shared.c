@@ -35,6 +35,18 @@ static struct tm_op_version floor_of(const struct tm_kept *k, uint64_t now_ms)
     return expired && tm_stamp_compare(k->floor, over) < 0 ? over : k->floor;
 }
 
+/* Who added how much: equal sums may be of different increments. */
+static uint64_t hash_parts(uint64_t hash, enum tm_entity_type type, const struct tm_entity *f,
+                           struct tm_bytes name, struct tm_op_version base)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < tm_counter_parts(f); i++) {
+        struct tm_counter_component c = tm_counter_part_at(f, i).component;
+        sum += hash_part(hash, 'c', type, name, tm_bytes_of(&c, sizeof c), base);
+    }
+    return sum;
+}
+
 static uint64_t hash_field(const struct tm_store *s, uint64_t hash, enum tm_entity_type type,
                            const struct tm_entity *f, struct tm_bytes name,
                            struct tm_op_version floor)
@@ -43,6 +55,8 @@ static uint64_t hash_field(const struct tm_store *s, uint64_t hash, enum tm_enti
     struct tm_op_version v = tm_kept_stamp(s, f);
     if (tm_stamp_compare(v, floor) < 0)
         return 0;
+    if (tm_is_based(f))
+        return hash_parts(hash, type, f, name, v);
     tm_value_of(f, &value);
     return hash_part(hash, 'v', type, name, value.text, v);
 }

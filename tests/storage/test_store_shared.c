@@ -434,6 +434,34 @@ static void an_extension_of_what_expired_here_says_what_it_lacks(void)
 }
 
 /* Not yet taken away, but what came meanwhile was taken for dead. */
+static void a_life_that_ended_before_it_expired_here_says_what_it_lacks(void)
+{
+    uint64_t ms = NOW + 1000;
+    fresh();
+    set("m", "a", "1");
+    begin();
+    tm_store_set_expiry(s, str("m"), ms);
+    (void)finish();
+    now_ms = NOW + 1001;
+    begin();
+    tm_store_expire(s, str("m"));
+    (void)finish();
+    CU_ASSERT_EQUAL(merge_set("m", "b", "of the next life", at(60 << 16)), TM_LINK_LOST);
+    CU_ASSERT_EQUAL(merge("m", TM_ENTITY_HASH, TM_OP_DEL_ENTITY, "", str(""), at(50 << 16)),
+                    TM_LINK_LACKS);
+    CU_ASSERT_EQUAL(merge_set("m", "b", "of the next life", at(60 << 16)), TM_LINK_APPLIED);
+}
+
+static void equal_sums_of_different_increments_differ(void)
+{
+    fresh();
+    add("m", 3);
+    uint64_t three = tm_link_hash(s, str("m"), NOW, 0);
+    fresh();
+    CU_ASSERT_EQUAL(merge_count("m", 1, 3, NEVER, 0, at(1)), TM_LINK_APPLIED);
+    CU_ASSERT_NOT_EQUAL(tm_link_hash(s, str("m"), NOW, 0), three);
+}
+
 static void an_extension_of_what_is_due_here_says_what_it_lacks(void)
 {
     fresh();
@@ -567,6 +595,8 @@ static const struct tm_test tests[] = {
     TM_TEST(expiry_is_a_register_of_its_own),
     TM_TEST(what_is_due_is_as_what_has_expired),
     TM_TEST(an_extension_of_what_expired_here_says_what_it_lacks),
+    TM_TEST(a_life_that_ended_before_it_expired_here_says_what_it_lacks),
+    TM_TEST(equal_sums_of_different_increments_differ),
     TM_TEST(an_extension_of_what_is_due_here_says_what_it_lacks),
     TM_TEST(an_evicted_key_is_as_if_it_had_never_been),
     TM_TEST(a_walk_visits_each_committed_key_once_in_any_slices),
