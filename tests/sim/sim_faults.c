@@ -89,7 +89,7 @@ static uint64_t next_moment(const struct tm_sim_faults *f)
     return next;
 }
 
-static void act(struct tm_sim_faults *f)
+void tm_sim_faults_act(struct tm_sim_faults *f)
 {
     uint64_t now = tm_sim_now(f->sim);
     for (unsigned i = f->active_count; i-- > 0;)
@@ -143,7 +143,7 @@ void tm_sim_faults_run(struct tm_sim_faults *f, uint64_t ns)
 {
     uint64_t end = tm_sim_now(f->sim) + ns;
     while (tm_sim_now(f->sim) < end && tm_sim_wrongs(f->sim) == 0) {
-        act(f);
+        tm_sim_faults_act(f);
         uint64_t next = tm_min_u64(tm_max_u64(next_moment(f), tm_sim_now(f->sim) + 1), end);
         tm_sim_run_for(f->sim, next - tm_sim_now(f->sim));
     }

@@ -97,6 +97,9 @@ void tm_sim_faults_free(struct tm_sim_faults *f);
 /* Faults from now on; none that damages a disk before the cluster was seen whole. */
 void tm_sim_faults_begin(struct tm_sim_faults *f);
 
+/* Does what is due; by who runs the time himself, every few milliseconds. */
+void tm_sim_faults_act(struct tm_sim_faults *f);
+
 /* Runs the cluster for so long, with faults; returns early when a rule was broken. */
 void tm_sim_faults_run(struct tm_sim_faults *f, uint64_t ns);
 

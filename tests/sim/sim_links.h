@@ -10,12 +10,15 @@
  *     deletion.
  *
  * At any time who reads at a target sees what one writer did in its order: a number that is counted
- * up never falls, and of two keys of one partition the second is never ahead.
+ * up never falls, and, unless streams were resynchronised, of two keys of one partition the second
+ * is never ahead.  Filters may change while it lasts: what is narrowed away stays as it was, and
+ * what is widened again has to become equal.
  *
  * One seed is one run.  One thread. */
 #ifndef TM_TESTS_SIM_SIM_LINKS_H
 #define TM_TESTS_SIM_SIM_LINKS_H
 
+#include "tests/sim/sim_faults.h"
 #include "tests/sim/sim_world.h"
 
 /* X(shape): which links there are. */
@@ -44,7 +47,10 @@ const char *tm_sim_links_shape_name(enum tm_sim_links_shape shape);
     X(LOSSY, "lossy")                                                                              \
     X(CLOCK, "clock")                                                                              \
     X(TRANSFER, "transfer")                                                                        \
-    X(SNAPSHOT, "snapshot")
+    X(SNAPSHOT, "snapshot")                                                                        \
+    X(FLAP, "flap")                                                                                \
+    X(SLOW, "slow")                                                                                \
+    X(SKEW, "skew")
 
 enum tm_sim_links_fault {
 #define X(fault, word) TM_SIM_LINKS_##fault,
@@ -54,23 +60,43 @@ enum tm_sim_links_fault {
 };
 const char *tm_sim_links_fault_name(enum tm_sim_links_fault fault);
 
-#define TM_SIM_LINKS_TYPES 4 /* "A" to "D" */
+#define TM_SIM_LINKS_TYPES   4 /* "A" to "D" */
+#define TM_SIM_LINKS_CHANGES 2
+#define TM_SIM_LINKS_FILTER  256 /* bytes of the lines of a link */
+
+/* All links get another filter. */
+struct tm_sim_links_change {
+    uint64_t at_ns; /* after faults begin */
+    const char *line;
+    uint8_t ships;
+};
 
 struct tm_sim_links_plan {
     uint64_t seed, faults_ns;
     enum tm_sim_links_shape shape;
     struct tm_sim_world_config world;
-    char filter[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX][128];
+    char filter[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX][TM_SIM_LINKS_FILTER];
+    char limits[128]; /* lines of all links, each after a line end */
+    bool transit;
     uint8_t ships[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX]; /* bit t: the link takes type t */
     uint8_t reach[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX]; /* also over others, by transit */
     uint8_t may_write[TM_SIM_CLUSTERS_MAX];                  /* bit t: clients there do */
     unsigned clients;                                        /* a cluster */
     bool deletes, expires;
+    unsigned bulk; /* bytes of large values; 0: none are written, and logs are large enough */
+    unsigned changes;
+    struct tm_sim_links_change change[TM_SIM_LINKS_CHANGES];
     uint64_t fault_mean_ns[TM_SIM_LINKS_FAULT_COUNT]; /* 0: never */
+    bool has_machines;                                /* they fail, in clusters of three */
+    struct tm_sim_faults_config machines;
 };
 
 /* Draws a run whose faults last that long. */
 void tm_sim_links_draw(struct tm_sim_links_plan *plan, uint64_t seed, uint64_t faults_ns);
+
+/* The lines of a link, with that filter. */
+void tm_sim_links_filter(struct tm_sim_links_plan *plan, unsigned from, unsigned to,
+                         const char *line);
 
 /* One line that says what the run is like. */
 void tm_sim_links_text(const struct tm_sim_links_plan *plan, char *text, size_t size);
@@ -99,6 +125,9 @@ void tm_sim_links_text(const struct tm_sim_links_plan *plan, char *text, size_t 
     X(link_batches_gap)                                                                            \
     X(link_batches_refused)                                                                        \
     X(link_timeouts)                                                                               \
+    X(link_clock_held)                                                                             \
+    X(link_resyncs)                                                                                \
+    X(link_resync_keys)                                                                            \
     X(link_changes_taken)                                                                          \
     X(link_changes_lost)                                                                           \
     X(link_ups)                                                                                    \
@@ -123,6 +152,8 @@ struct tm_sim_links_result {
     } effects;
 #undef X
     uint64_t fired[TM_SIM_LINKS_FAULT_COUNT];
+    uint64_t changed;                      /* filters of all links */
+    uint64_t machines[TM_SIM_FAULT_COUNT]; /* what machines and disks did */
 };
 
 /* Runs it.  log: NULL, none. */

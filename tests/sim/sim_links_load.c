@@ -39,7 +39,7 @@ struct client {
 
 struct tm_sim_links_load {
     struct tm_sim_world *w;
-    const struct tm_sim_links_plan *plan;
+    struct tm_sim_links_plan *plan;
     struct tm_rng rng;
     bool stopping;
     struct client clients[CLIENTS_MAX];
@@ -47,6 +47,10 @@ struct tm_sim_links_load {
     struct own own[TM_SIM_CLUSTERS_MAX * TM_SIM_LINKS_TYPES];
     unsigned owns;
     uint64_t value;
+    /* Types that came over the link at any time; the value up to which they did, once they do not
+     * any more. */
+    uint8_t ever[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX];
+    uint64_t until[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX][TM_SIM_LINKS_TYPES];
     /* By cluster, type, key: what was added and answered; what may have been. */
     int64_t added[TM_SIM_CLUSTERS_MAX][TM_SIM_LINKS_TYPES][TM_SIM_LINKS_KEYS];
     int64_t maybe[TM_SIM_CLUSTERS_MAX][TM_SIM_LINKS_TYPES][TM_SIM_LINKS_KEYS];
@@ -86,7 +90,7 @@ static void ask(struct client *c, const char *fmt, ...) TM_PRINTF(2, 3);
 /* Words with one blank between them. */
 static void ask(struct client *c, const char *fmt, ...)
 {
-    char line[512], out[1024];
+    static char line[16384], out[20480];
     va_list args;
     va_start(args, fmt);
     vsnprintf(line, sizeof line, fmt, args);
@@ -116,6 +120,15 @@ static void write_counter(struct client *c, unsigned type, unsigned key, const c
     ask(c, "INCRBY %s %lld", name, (long long)c->adding);
 }
 
+/* So much that it makes values large. */
+static const char *padding(void)
+{
+    static char text[8001];
+    for (unsigned i = 0; text[0] == '\0' && i < sizeof text - 1; i++)
+        text[i] = i == 0 ? '-' : (char)('a' + i * i * 31 / 7 % 26);
+    return text;
+}
+
 static void write_shared(struct client *c)
 {
     struct tm_sim_links_load *l = c->load;
@@ -138,7 +151,7 @@ static void write_shared(struct client *c)
     else if (p->expires && what < 14)
         ask(c, "PERSIST %s", key);
     else if (i % 3 == 0)
-        ask(c, "SET %s %s.%llu", key, here, value);
+        ask(c, "SET %s %s.%llu%.*s", key, here, value, (int)(what < 50 ? p->bulk : 0), padding());
     else if (i % 3 == 1 && p->deletes && what < 25)
         ask(c, "HDEL %s f%u", key, (unsigned)below(l, 4));
     else if (i % 3 == 1)
@@ -247,6 +260,18 @@ static void take_own(struct client *c)
     c->step = (c->step + 1) % 4;
 }
 
+/* States of keys came in another order than their changes were made in. */
+static bool was_resynchronised(const struct tm_sim_links_load *l)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < l->plan->world.clusters; i++)
+        for (unsigned n = 0; n < l->plan->world.cluster[i].nodes; n++)
+            for (unsigned k = 0; k < TM_SIM_WORKERS_MAX; k++)
+                sum += tm_counter_get(tm_sim_counters(tm_sim_world_cluster(l->w, i), n, k),
+                                      TM_COUNTER_link_resyncs);
+    return sum > 0;
+}
+
 static void take_read(struct client *c, struct tm_bytes reply)
 {
     struct own *o = c->own;
@@ -255,7 +280,8 @@ static void take_read(struct client *c, struct tm_bytes reply)
         return;
     at = 4;
     uint64_t x = take_number(reply, &at), y = take_number(reply, &at);
-    if (x < y || x < o->seen_x[c->cluster] || y < o->seen_y[c->cluster])
+    if ((x < y && !was_resynchronised(c->load)) || x < o->seen_x[c->cluster] ||
+        y < o->seen_y[c->cluster])
         tm_sim_wrong(
             sim_of(c), "of %s's keys of type %c %s sees x = %llu and y = %llu after %llu and %llu",
             tm_sim_world_name(o->cluster), 'A' + (int)o->type, tm_sim_world_name(c->cluster),
@@ -272,6 +298,33 @@ static bool reaches(const struct tm_sim_links_load *l, unsigned from, unsigned t
     return from == to || (l->plan->reach[from][to] >> type & 1) != 0;
 }
 
+static bool has_reached(const struct tm_sim_links_load *l, unsigned from, unsigned to,
+                        unsigned type)
+{
+    return reaches(l, from, to, type) || (l->ever[from][to] >> type & 1) != 0;
+}
+
+void tm_sim_links_load_widens(struct tm_sim_links_load *l, unsigned from, unsigned to,
+                              uint8_t ships)
+{
+    struct tm_sim_links_plan *p = l->plan;
+    l->ever[from][to] |= p->reach[from][to];
+    for (unsigned t = 0; t < TM_SIM_LINKS_TYPES; t++)
+        if (((ships | p->reach[from][to]) >> t & 1) != 0)
+            l->until[from][to][t] = UINT64_MAX;
+    p->ships[from][to] = p->reach[from][to] = ships;
+    l->ever[from][to] |= ships;
+}
+
+void tm_sim_links_load_narrows(struct tm_sim_links_load *l, unsigned from, unsigned to,
+                               uint8_t ships)
+{
+    for (unsigned t = 0; t < TM_SIM_LINKS_TYPES; t++)
+        if ((ships >> t & 1) == 0 && (l->ever[from][to] >> t & 1) != 0 &&
+            l->until[from][to][t] == UINT64_MAX)
+            l->until[from][to][t] = l->value;
+}
+
 static void judge_counter(struct client *c, unsigned type, unsigned key, struct tm_bytes reply)
 {
     struct tm_sim_links_load *l = c->load;
@@ -279,8 +332,9 @@ static void judge_counter(struct client *c, unsigned type, unsigned key, struct 
     size_t at = 0;
     int64_t value = (int64_t)take_number(reply, &at);
     for (unsigned i = 0; i < l->plan->world.clusters; i++)
-        if (reaches(l, i, c->cluster, type)) {
-            least += l->added[i][type][key];
+        if (has_reached(l, i, c->cluster, type)) {
+            bool all = l->ever[i][c->cluster] == 0; /* no filter has changed */
+            least += i == c->cluster || all ? l->added[i][type][key] : 0;
             most += l->added[i][type][key] + l->maybe[i][type][key];
         }
     if (value < least || value > most)
@@ -289,14 +343,27 @@ static void judge_counter(struct client *c, unsigned type, unsigned key, struct 
                      (long long)least, (long long)most);
 }
 
+/* The greatest number behind a mark. */
+static uint64_t newest_of(struct tm_bytes reply, const char *mark)
+{
+    uint64_t newest = 0;
+    size_t len = strlen(mark);
+    for (size_t i = 0; i + len < reply.len; i++)
+        if (memcmp(reply.data + i, mark, len) == 0)
+            newest = tm_max_u64(newest, strtoull((const char *)reply.data + i + len, NULL, 10));
+    return newest;
+}
+
 /* Values say where they were written. */
 static void judge_values(struct client *c, unsigned type, unsigned key, struct tm_bytes reply)
 {
     for (unsigned i = 0; i < c->load->plan->world.clusters; i++) {
         char mark[32];
         size_t len = (size_t)snprintf(mark, sizeof mark, "%s.", tm_sim_world_name(i));
-        if (!reaches(c->load, i, c->cluster, type) &&
-            memmem(reply.data, reply.len, mark, len) != NULL)
+        const uint8_t *at =
+            reaches(c->load, i, c->cluster, type) ? NULL : memmem(reply.data, reply.len, mark, len);
+        if (at != NULL && (!has_reached(c->load, i, c->cluster, type) ||
+                           newest_of(reply, mark) > c->load->until[i][c->cluster][type]))
             tm_sim_wrong(sim_of(c), "%c:%u at %s holds what %s wrote, which no link takes there",
                          'A' + (int)type, key, tm_sim_world_name(c->cluster), tm_sim_world_name(i));
     }
@@ -308,8 +375,11 @@ static void judge_own(struct client *c, const struct own *o, unsigned which, str
     uint64_t expected = which == 0 ? o->x : which == 1 ? o->y : 0;
     bool there = reply.len > 1 && reply.data[1] != '-';
     uint64_t value = take_number(reply, &at);
-    if (!reaches(c->load, o->cluster, c->cluster, o->type))
+    if (!reaches(c->load, o->cluster, c->cluster, o->type)) {
+        if (has_reached(c->load, o->cluster, c->cluster, o->type))
+            return;
         expected = 0;
+    }
     if (value != expected || (expected == 0 && there))
         tm_sim_wrong(sim_of(c), "%s's key %c of type %c is %llu at %s, not %llu",
                      tm_sim_world_name(o->cluster), "xyz"[which], 'A' + (int)o->type,
@@ -445,7 +515,7 @@ static void add_owner(struct tm_sim_links_load *l, unsigned cluster, unsigned ty
 }
 
 struct tm_sim_links_load *tm_sim_links_load_new(struct tm_sim_world *w,
-                                                const struct tm_sim_links_plan *plan)
+                                                struct tm_sim_links_plan *plan)
 {
     struct tm_sim_links_load *l = calloc(1, sizeof *l);
     TM_ASSERT(l != NULL);

@@ -12,9 +12,17 @@
 
 struct tm_sim_links_load;
 
+/* plan: it lives as long, and its `ships` and `reach` change by the two functions below. */
 struct tm_sim_links_load *tm_sim_links_load_new(struct tm_sim_world *w,
-                                                const struct tm_sim_links_plan *plan);
+                                                struct tm_sim_links_plan *plan);
 void tm_sim_links_load_free(struct tm_sim_links_load *l);
+
+/* The link's filter is about to become that one: what it adds may arrive from now on, and will be
+ * there in the end.  The source goes by it: what it takes away is not shipped any more. */
+void tm_sim_links_load_widens(struct tm_sim_links_load *l, unsigned from, unsigned to,
+                              uint8_t ships);
+void tm_sim_links_load_narrows(struct tm_sim_links_load *l, unsigned from, unsigned to,
+                               uint8_t ships);
 
 /* No new commands, except those that bring the clients' own keys to their ends; true when all are
  * answered. */

@@ -23,7 +23,7 @@ struct args {
 static int usage(void)
 {
     fprintf(stderr, "usage: tidemill-sim-links --seed N [--seconds S] [--without KIND,...] "
-                    "[--only KIND,...] [--log FILE] [--plan]\nkinds:");
+                    "[--only KIND,...] [--log FILE] [--plan]\nkinds: machines changes");
     for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT; k++)
         fprintf(stderr, " %s", tm_sim_links_fault_name((enum tm_sim_links_fault)k));
     fputc('\n', stderr);
@@ -80,14 +80,21 @@ static bool listed(const char *list, const char *word)
     return false;
 }
 
+static bool is_out(const struct args *a, const char *name)
+{
+    return (a->without != NULL && listed(a->without, name)) ||
+           (a->only != NULL && !listed(a->only, name));
+}
+
 static void mask(struct tm_sim_links_plan *plan, const struct args *a)
 {
-    for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT; k++) {
-        const char *name = tm_sim_links_fault_name((enum tm_sim_links_fault)k);
-        if ((a->without != NULL && listed(a->without, name)) ||
-            (a->only != NULL && !listed(a->only, name)))
+    for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT; k++)
+        if (is_out(a, tm_sim_links_fault_name((enum tm_sim_links_fault)k)))
             plan->fault_mean_ns[k] = 0;
-    }
+    if (is_out(a, "machines"))
+        plan->has_machines = false;
+    if (is_out(a, "changes"))
+        plan->changes = 0;
 }
 
 static void print_text(const char *text)
@@ -127,7 +134,12 @@ static void print_result(const struct tm_sim_links_plan *plan, const struct tm_s
     for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT; k++)
         printf("%s\"%s\": %" PRIu64, k > 0 ? ", " : "",
                tm_sim_links_fault_name((enum tm_sim_links_fault)k), r->fired[k]);
-    printf("}}\n");
+    printf("}, \"machines\": {");
+    for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++)
+        if (r->machines[k] > 0)
+            printf("\"%s\": %" PRIu64 ", ", tm_sim_fault_name((enum tm_sim_fault)k),
+                   r->machines[k]);
+    printf("\"changes\": %" PRIu64 "}}\n", r->changed);
 }
 
 int main(int argc, char **argv)

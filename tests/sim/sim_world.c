@@ -242,6 +242,17 @@ struct tm_sim *tm_sim_world_cluster(struct tm_sim_world *w, unsigned cluster)
     return w->clusters[cluster].sim;
 }
 
+const char *tm_sim_world_facts(const struct tm_sim_world *w, unsigned cluster)
+{
+    return w->clusters[cluster].facts;
+}
+
+void tm_sim_world_renew(struct tm_sim_world *w)
+{
+    for (unsigned i = 0; i < w->config.clusters; i++)
+        make_facts(w, i);
+}
+
 uint64_t tm_sim_world_hash(const struct tm_sim_world *w)
 {
     struct tm_sim_hash all = w->hash;

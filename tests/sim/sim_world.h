@@ -41,6 +41,11 @@ struct tm_sim *tm_sim_world_cluster(struct tm_sim_world *w, unsigned cluster);
 const char *tm_sim_world_name(unsigned cluster);
 unsigned tm_sim_world_block(const struct tm_sim_world *w, unsigned cluster, unsigned node);
 
+/* What the file says of a cluster; the config's options, which may be other texts by now, are
+ * written into it anew: nodes go by it once an operator has changed their directory. */
+const char *tm_sim_world_facts(const struct tm_sim_world *w, unsigned cluster);
+void tm_sim_world_renew(struct tm_sim_world *w);
+
 /* Of all clusters and what went between them. */
 uint64_t tm_sim_world_hash(const struct tm_sim_world *w);
 

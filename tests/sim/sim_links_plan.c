@@ -1,0 +1,248 @@
+/* A run is drawn as a whole: which clusters and links, with what options and filters, how filters
+ * change while it lasts, which faults how often. */
+#include "tests/sim/sim_links.h"
+
+#include "runtime/rng.h"
+
+#define PICK(rng, ...)                                                                             \
+    ((const unsigned[]){                                                                           \
+        __VA_ARGS__}[tm_rng_below(rng, TM_ARRAY_LEN(((const unsigned[]){__VA_ARGS__})))])
+
+const char *tm_sim_links_shape_name(enum tm_sim_links_shape shape)
+{
+    static const char *const names[] = {
+#define X(shape) #shape,
+        TM_SIM_LINKS_SHAPES(X)
+#undef X
+    };
+    return names[shape];
+}
+
+const char *tm_sim_links_fault_name(enum tm_sim_links_fault fault)
+{
+    static const char *const names[] = {
+#define X(fault, word) word,
+        TM_SIM_LINKS_FAULTS(X)
+#undef X
+    };
+    return names[fault];
+}
+
+/* ---- drawing ---- */
+
+static void draw_cluster(struct tm_sim_config *c, struct tm_rng *rng)
+{
+    c->nodes = tm_rng_below(rng, 3) == 0 ? 1 : 3;
+    c->copies = c->nodes;
+    c->partitions = 1 + (unsigned)tm_rng_below(rng, 8);
+    c->workers[0] = 1 + (unsigned)tm_rng_below(rng, 3);
+    c->options.wal_bytes = TM_MIB(64); /* reaches back further than troubles last */
+}
+
+/* Which types a link takes, and the line that says so: all, some, or all but some. */
+static const struct {
+    const char *line;
+    uint8_t ships;
+} FILTERS[] = {{"", 0xf},
+               {"replicateEntityTypes=A,B", 0x3},
+               {"excludeEntityTypes=D", 0x7},
+               {"replicateEntityTypes=A,B,C\nexcludeEntityTypes=B", 0x5}};
+
+static uint8_t draw_filter(struct tm_rng *rng, char *line, size_t size)
+{
+    unsigned which = (unsigned)tm_rng_below(rng, TM_ARRAY_LEN(FILTERS));
+    snprintf(line, size, "%s", FILTERS[which].line);
+    return FILTERS[which].ships;
+}
+
+void tm_sim_links_filter(struct tm_sim_links_plan *p, unsigned from, unsigned to, const char *line)
+{
+    snprintf(p->filter[from][to], sizeof p->filter[from][to], "%s%s%s%s", line,
+             line[0] != '\0' ? "\n" : "", p->transit ? "forward=transit" : "forward=none",
+             p->limits);
+}
+
+static void add_link(struct tm_sim_links_plan *p, unsigned from, unsigned to, uint8_t ships,
+                     const char *filter, bool transit)
+{
+    p->world.to[from] |= 1u << to;
+    p->ships[from][to] = ships;
+    p->transit = transit;
+    tm_sim_links_filter(p, from, to, filter);
+}
+
+/* A filter for just these types; there is at least one. */
+static void list_types(uint8_t types, char *line, size_t size)
+{
+    const char *comma = "";
+    size_t used = (size_t)snprintf(line, size, "replicateEntityTypes=");
+    for (unsigned t = 0; t < TM_SIM_LINKS_TYPES; t++)
+        if ((types >> t & 1) != 0) {
+            used += (size_t)snprintf(line + used, size - used, "%s%c", comma, 'A' + (int)t);
+            comma = ",";
+        }
+}
+
+static void draw_links(struct tm_sim_links_plan *p, struct tm_rng *rng)
+{
+    char filter[64];
+    uint8_t ships = draw_filter(rng, filter, sizeof filter);
+    unsigned n = p->world.clusters;
+    if (p->shape == TM_SIM_LINKS_ONE_WAY || p->shape == TM_SIM_LINKS_CHAIN)
+        for (unsigned i = 0; i + 1 < n; i++) {
+            add_link(p, i, i + 1, ships, filter, p->shape == TM_SIM_LINKS_CHAIN);
+            ships &= draw_filter(rng, filter, sizeof filter);
+            list_types(ships, filter, sizeof filter);
+        }
+    else
+        for (unsigned i = 0; i < n; i++)
+            for (unsigned j = 0; j < n; j++)
+                if (i != j)
+                    add_link(p, i, j, ships, filter, false);
+}
+
+/* Where types come to over several links, and who may write them so that all who have them can
+ * become equal: whoever sends to all who send to it. */
+static void draw_reach(struct tm_sim_links_plan *p)
+{
+    unsigned n = p->world.clusters;
+    TM_ASSERT(n <= TM_SIM_CLUSTERS_MAX);
+    memcpy(p->reach, p->ships, sizeof p->reach);
+    if (p->shape == TM_SIM_LINKS_CHAIN)
+        for (unsigned j = 2; j < n; j++)
+            for (unsigned i = 0; i + 1 < j; i++)
+                p->reach[i][j] = p->reach[i][j - 1] & p->ships[j - 1][j];
+    for (unsigned i = 0; i < n; i++) {
+        p->may_write[i] = 0xf;
+        for (unsigned j = 0; j < n; j++)
+            p->may_write[i] &= (uint8_t)(~p->reach[j][i] | p->reach[i][j]);
+    }
+}
+
+/* Small batches that wait, bytes that are not packed, a rate that is kept to. */
+static void draw_limits(struct tm_sim_links_plan *p, struct tm_rng *rng)
+{
+    char *text = p->limits;
+    size_t used = 0, size = sizeof p->limits;
+    if (tm_rng_chance(rng, 1, 3))
+        used +=
+            (size_t)snprintf(text + used, size - used, "\nbatchBytes=%u", PICK(rng, 4096, 8192));
+    if (tm_rng_chance(rng, 1, 3))
+        used += (size_t)snprintf(text + used, size - used, "\nbatchMaxDelayUs=%u",
+                                 PICK(rng, 0, 100, 20000));
+    if (tm_rng_chance(rng, 1, 3))
+        used += (size_t)snprintf(text + used, size - used, "\ncompression=none");
+    if (tm_rng_chance(rng, 1, 6))
+        (void)snprintf(text + used, size - used, "\nmaxBytesPerSecond=%u",
+                       PICK(rng, 100000, 300000));
+}
+
+/* Large values and small logs: a target that is away for long is resynchronised. */
+static void draw_bulk(struct tm_sim_links_plan *p, struct tm_rng *rng)
+{
+    if (!tm_rng_chance(rng, 1, 4))
+        return;
+    p->bulk = PICK(rng, 2000, 8000);
+    for (unsigned i = 0; i < p->world.clusters; i++) {
+        struct tm_options *o = &p->world.cluster[i].options;
+        o->wal_segment_bytes = TM_KIB(256);
+        o->wal_bytes = o->wal_segment_bytes * PICK(rng, 6, 8, 16);
+    }
+}
+
+/* All links of the run get another filter, twice at most: in shapes whose links have the same. */
+static void draw_changes(struct tm_sim_links_plan *p, struct tm_rng *rng)
+{
+    if (p->shape == TM_SIM_LINKS_CHAIN || !tm_rng_chance(rng, 1, 3))
+        return;
+    p->changes = 1 + (unsigned)tm_rng_below(rng, TM_SIM_LINKS_CHANGES);
+    for (unsigned i = 0; i < p->changes; i++) {
+        unsigned which = (unsigned)tm_rng_below(rng, TM_ARRAY_LEN(FILTERS));
+        p->change[i] = (struct tm_sim_links_change){.at_ns = p->faults_ns / 4 +
+                                                             tm_rng_below(rng, p->faults_ns / 2),
+                                                    .line = FILTERS[which].line,
+                                                    .ships = FILTERS[which].ships};
+        for (unsigned c = 0; p->shape == TM_SIM_LINKS_ONE_WAY && c + 1 < p->world.clusters; c++)
+            p->may_write[c + 1] &= (uint8_t)~FILTERS[which].ships; /* it never comes back */
+    }
+}
+
+/* In some runs machines and disks of clusters of three fail as in runs of one cluster, clocks and
+ * what ends whole clusters excepted. */
+static void draw_machines(struct tm_sim_links_plan *p, struct tm_rng *rng)
+{
+    static const enum tm_sim_fault not [] = {TM_SIM_FAULT_CLOCK_JUMP, TM_SIM_FAULT_CLOCK_RATE,
+                                             TM_SIM_FAULT_AMBUSH,     TM_SIM_FAULT_LONG_PAUSE,
+                                             TM_SIM_FAULT_SUSPEND,    TM_SIM_FAULT_DRIFT};
+    if (!tm_rng_chance(rng, 1, 3))
+        return;
+    p->machines.haste = 1;
+    p->machines.calm_ns = p->machines.storm_ns = TM_SECONDS(1);
+    p->machines.seed = tm_rng_next(rng);
+    for (unsigned k = 0; k < TM_SIM_FAULT_COUNT; k++) {
+        bool has = tm_rng_chance(rng, 1, 3);
+        uint64_t mean = tm_rng_between(rng, TM_SECONDS(3), TM_SECONDS(20));
+        p->machines.rate[k] = (struct tm_sim_fault_rate){
+            .mean_ns = has ? mean : 0, .most_ns = TM_MS(1) + tm_rng_below(rng, TM_SECONDS(3))};
+    }
+    for (unsigned i = 0; i < TM_ARRAY_LEN(not ); i++)
+        p->machines.rate[not [i]].mean_ns = 0;
+    p->has_machines = true;
+}
+
+static void draw_faults(struct tm_sim_links_plan *p, struct tm_rng *rng)
+{
+    static const unsigned means_ms[TM_SIM_LINKS_FAULT_COUNT] = {
+        [TM_SIM_LINKS_KILL] = 4000,     [TM_SIM_LINKS_POWER] = 8000,    [TM_SIM_LINKS_STOP] = 10000,
+        [TM_SIM_LINKS_PAUSE] = 8000,    [TM_SIM_LINKS_CLUSTER] = 15000, [TM_SIM_LINKS_CUT] = 6000,
+        [TM_SIM_LINKS_HALF_CUT] = 8000, [TM_SIM_LINKS_LOSSY] = 5000,    [TM_SIM_LINKS_CLOCK] = 6000,
+        [TM_SIM_LINKS_TRANSFER] = 3000, [TM_SIM_LINKS_SNAPSHOT] = 5000, [TM_SIM_LINKS_FLAP] = 4000,
+        [TM_SIM_LINKS_SLOW] = 6000,     [TM_SIM_LINKS_SKEW] = 12000};
+    for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT; k++)
+        if (tm_rng_below(rng, 3) != 0)
+            p->fault_mean_ns[k] = TM_MS(means_ms[k]);
+}
+
+void tm_sim_links_draw(struct tm_sim_links_plan *p, uint64_t seed, uint64_t faults_ns)
+{
+    struct tm_rng rng;
+    tm_rng_seed(&rng, seed);
+    *p = (struct tm_sim_links_plan){.seed = seed, .faults_ns = faults_ns};
+    p->shape = (enum tm_sim_links_shape)tm_rng_below(&rng, 4);
+    unsigned clusters = p->shape >= TM_SIM_LINKS_MESH ? 3 : 2;
+    tm_sim_world_config_default(&p->world, tm_rng_next(&rng), clusters);
+    for (unsigned i = 0; i < clusters; i++)
+        draw_cluster(&p->world.cluster[i], &rng);
+    p->clients = 1 + (unsigned)tm_rng_below(&rng, 3);
+    p->deletes = tm_rng_below(&rng, 4) != 0;
+    p->expires = tm_rng_below(&rng, 3) == 0;
+    draw_limits(p, &rng);
+    draw_links(p, &rng);
+    draw_bulk(p, &rng);
+    draw_reach(p);
+    draw_changes(p, &rng);
+    draw_faults(p, &rng);
+    draw_machines(p, &rng);
+}
+
+void tm_sim_links_text(const struct tm_sim_links_plan *p, char *text, size_t size)
+{
+    size_t used = (size_t)snprintf(text, size, "%s", tm_sim_links_shape_name(p->shape));
+    for (unsigned i = 0; i < p->world.clusters && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used,
+                                 "; %s: %u nodes of %u, %u partitions, "
+                                 "writes %x",
+                                 tm_sim_world_name(i), p->world.cluster[i].nodes,
+                                 p->world.cluster[i].workers[0], p->world.cluster[i].partitions,
+                                 p->may_write[i]);
+    if (used < size)
+        used += (size_t)snprintf(
+            text + used, size - used,
+            "; clients: %u%s%s, %u bytes; %u changes; limits:%s%s; faults:", p->clients,
+            p->deletes ? " deletes" : "", p->expires ? " expires" : "", p->bulk, p->changes,
+            p->limits, p->has_machines ? "; machines" : "");
+    for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT && used < size; k++)
+        if (p->fault_mean_ns[k] != 0)
+            used += (size_t)snprintf(text + used, size - used, " %s",
+                                     tm_sim_links_fault_name((enum tm_sim_links_fault)k));
+}
