@@ -52,8 +52,8 @@ static void begin(struct tm_sim_faults *f, enum tm_sim_fault kind)
                    tm_sim_fault_name(kind), a->node, a->other, a->side,
                    (unsigned long long)a->amount, (unsigned long long)(a->until - now) / 1000000);
     }
-    if (!did || ACTS[kind]->end == NULL)
-        f->active_count--;
+    if (!did || ACTS[kind]->end == NULL) /* an ambush may have fallen meanwhile, and stand last */
+        *a = f->active[--f->active_count];
     f->later_draws = false;
 }
 
