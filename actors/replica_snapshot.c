@@ -12,7 +12,8 @@ static bool is_useful(struct tm_replica *r, const struct tm_tail *tail)
         return false;
     if (tail->index > r->last.index)
         return true;
-    if (tail->index <= r->commit)
+    /* A copy that was repaired may have compacted further than it has heard to be committed. */
+    if (tail->index <= r->commit || tail->index < r->io->first(r->host))
         return false;
     uint64_t own_term = r->last.term, hash = r->last.hash;
     if (tail->index < r->last.index && r->io->meta(r->host, tail->index, &own_term, &hash) != TM_OK)

@@ -721,6 +721,30 @@ static void a_snapshot_does_not_take_back_what_follows_it(void)
     cluster_free(c);
 }
 
+/* Its commit index fell back to before a hole; a snapshot of its own took away hole and log. */
+static void a_snapshot_from_before_the_log_is_of_no_use(void)
+{
+    struct cluster *c = puppet_new(3, false);
+    struct tm_replica *r = replica_of(c, 0);
+    struct chain k;
+    chain_begin(&k, (struct tm_tail){0});
+    chain_add(&k, 1, 0);
+    struct tm_tail first = k.tail;
+    chain_add(&k, 1, 1);
+    chain_add(&k, 1, 2);
+    puppet_append(c, 1, 1, &k, 2);
+    cluster_run(c, TM_MS(10));
+    CU_ASSERT_EQUAL(r->commit, 2);
+    cluster_compact(c, 0, 0);
+    r->commit = 0;
+    CU_ASSERT_EQUAL(c->node[0].part[0].log.base.index, 2);
+    CU_ASSERT_FALSE(tm_replica_snapshot_wanted(r, 1, 1, &first));
+    CU_ASSERT_FALSE(tm_replica_snapshot_wanted(r, 1, 1, &c->node[0].part[0].log.base));
+    struct tm_tail beyond = {.index = 4, .term = 1, .hash = 77};
+    CU_ASSERT(tm_replica_snapshot_wanted(r, 1, 1, &beyond));
+    cluster_free(c);
+}
+
 /* --- reads --- */
 
 static void a_read_waits_for_a_round_that_began_after_it(void)
@@ -901,6 +925,7 @@ static const struct tm_test tests[] = {
     TM_TEST(what_is_not_in_memory_is_read_and_what_is_gone_comes_by_snapshot),
     TM_TEST(a_read_that_was_refused_is_asked_for_again),
     TM_TEST(a_snapshot_does_not_take_back_what_follows_it),
+    TM_TEST(a_snapshot_from_before_the_log_is_of_no_use),
     TM_TEST(a_read_waits_for_a_round_that_began_after_it),
     TM_TEST(a_minority_confirms_no_read),
     TM_TEST(one_round_serves_all_reads_of_a_turn),
