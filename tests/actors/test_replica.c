@@ -739,6 +739,8 @@ static void a_snapshot_from_before_the_log_is_of_no_use(void)
     r->commit = 0;
     CU_ASSERT_EQUAL(c->node[0].part[0].log.base.index, 2);
     CU_ASSERT_FALSE(tm_replica_snapshot_wanted(r, 1, 1, &first));
+    first.hash ^= 1; /* the log cannot tell any more */
+    CU_ASSERT_FALSE(tm_replica_snapshot_wanted(r, 1, 1, &first));
     CU_ASSERT_FALSE(tm_replica_snapshot_wanted(r, 1, 1, &c->node[0].part[0].log.base));
     struct tm_tail beyond = {.index = 4, .term = 1, .hash = 77};
     CU_ASSERT(tm_replica_snapshot_wanted(r, 1, 1, &beyond));
