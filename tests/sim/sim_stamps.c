@@ -1,6 +1,6 @@
-/* At the end of a worker's turn each partition that it leads is looked at: is its clock ahead, and
- * if so since when?  Whatever may keep heartbeats from being answered, or the worker from turning,
- * begins that time anew. */
+/* Every now and then, at the end of a worker's turn, each partition that it leads is looked at: is
+ * its clock ahead, and if so since when?  Whatever may keep heartbeats from being answered, or the
+ * worker from turning, begins that time anew. */
 #include "tests/sim/sim_stamps.h"
 
 #include "actors/partition.h"
@@ -10,6 +10,7 @@
 
 #define LEARNS_NS TM_SECONDS(4) /* a leader has heard by then how others' clocks stand */
 #define TURNS_NS  TM_SECONDS(1) /* a worker that stood still for longer has to hear again */
+#define LOOKS_NS  TM_MS(50)     /* time from one look to the next */
 #define MARGIN_MS 1000          /* what heartbeats cannot tell, and clocks change meanwhile */
 
 struct lead {
@@ -22,6 +23,7 @@ struct stamps {
     struct tm_sim *sim;
     uint32_t partitions;
     int64_t skew_ms;
+    uint64_t looked_ns[TM_SIM_NODES_MAX][TM_SIM_WORKERS_MAX];
     struct lead *leads; /* by node and partition */
 };
 
@@ -84,6 +86,10 @@ static void turned(void *host, unsigned node, unsigned worker)
 {
     struct stamps *s = host;
     const struct tm_shard *shard = tm_sim_shard(s->sim, node, worker);
+    uint64_t now = tm_sim_now(s->sim), *looked = &s->looked_ns[node][worker];
+    if (now < *looked + LOOKS_NS)
+        return;
+    *looked = now;
     for (uint32_t id = worker; id < s->partitions; id += tm_sim_workers(s->sim, node)) {
         const struct tm_partition *p = tm_shard_partition(shard, id);
         if (p != NULL)
