@@ -43,7 +43,7 @@ struct tm_link_limits {
     uint32_t batch_bytes;      /* a batch closes at that many, before it is packed; at least 1 */
     uint32_t batch_delay_us;   /* and what waits is sent after that, also if others are under way */
     uint32_t window_bytes;     /* unacknowledged; a batch may go beyond it */
-    uint64_t bytes_per_second; /* of the link on this worker; 0: no bound */
+    uint64_t bytes_per_second; /* this worker's share of the link's; 0: no bound */
 };
 
 #endif

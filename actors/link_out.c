@@ -157,7 +157,13 @@ static void ask(struct tm_link_out *out)
         tm_link_out_ask_later(out, e == TM_ERR_CLOSED);
 }
 
-/* What the link may send now: a bucket that fills at its rate. */
+void tm_link_outlet_share(struct tm_link_outlet *link, uint32_t led)
+{
+    uint64_t share = link->rate * led / link->sources;
+    link->limits.bytes_per_second = link->rate == 0 ? 0 : tm_max_u64(share, 1);
+}
+
+/* What the link may send now from this worker: a bucket that fills at its share. */
 static bool has_tokens(struct tm_link_outlet *link)
 {
     uint64_t rate = link->limits.bytes_per_second, now = tm_ctx_now(link->ctx);

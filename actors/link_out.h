@@ -75,6 +75,7 @@ struct tm_link_outlet {
     const char *target; /* the cluster's name */
     struct tm_link_filter filter;
     struct tm_link_limits limits;
+    uint64_t rate;                /* of all workers together, in bytes a second; 0: no bound */
     uint64_t incarnation, epoch;  /* of this cluster */
     uint32_t sources, targets;    /* partitions of the two clusters */
     uint8_t blocks[TM_NODES_MAX]; /* the target's nodes */
@@ -137,6 +138,10 @@ struct tm_link_out {
 struct tm_link_lag {
     uint64_t records, bytes, age_ms, delay_ms;
 };
+
+/* This worker leads that many of the source's partitions, and may send as large a share of the
+ * link's rate, one byte a second at least: limits.bytes_per_second becomes that. */
+void tm_link_outlet_share(struct tm_link_outlet *link, uint32_t led);
 
 /* Begins to ask.  link, and what `log` is, outlive the stream. */
 void tm_link_out_init(struct tm_link_out *out, struct tm_link_outlet *link, void *log,

@@ -282,6 +282,17 @@ static void wake_due(struct tm_links *l, uint64_t now)
     }
 }
 
+/* What this worker may ship of each link's rate follows what it leads. */
+static void share_rates(struct tm_links *l)
+{
+    uint32_t led = 0;
+    for (uint32_t i = 0; i < l->slots; i++)
+        led += leads(&l->slot[i]) && l->slot[i].p->id < l->shard->directory->partitions;
+    for (unsigned i = 0; i < TM_LINKS_MAX; i++)
+        if (l->out[i].used)
+            tm_link_outlet_share(&l->out[i].outlet, led);
+}
+
 /* Takes up what the plan and the way say of links now, and makes streams accordingly. */
 static void renew(struct tm_links *l)
 {
@@ -293,6 +304,7 @@ static void renew(struct tm_links *l)
         if (fresh && l->slot[i].count + l->slot[i].gates > 0)
             tm_links_wake(&l->slot[i]); /* what they were held by may be gone */
     }
+    share_rates(l);
 }
 
 bool tm_links_turn(struct tm_links *l)

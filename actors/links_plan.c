@@ -32,18 +32,22 @@ static bool out_forwards(const void *host, uint64_t origin)
     return id != NULL && origin != id->incarnation;
 }
 
-/* What the topology file says of how much, or an operator. */
+/* What the topology file says of how much; the rate is shared out after it. */
 static struct tm_link_limits limits_of(const struct tm_link *link)
 {
     const struct tm_link_options *o = &link->options;
-    uint64_t rate = (uint64_t)o->max_bytes_per_second;
-    if (tm_link_operator_says(&link->said, TM_LINK_OPERATOR_throttle))
-        rate = link->said.throttle;
     return (struct tm_link_limits){
         .batch_bytes = (uint32_t)o->batch_bytes,
         .batch_delay_us = (uint32_t)o->batch_max_delay_us,
-        .window_bytes = (uint32_t)tm_max_u64(TM_MIB(1), 4 * (uint64_t)o->batch_bytes),
-        .bytes_per_second = rate};
+        .window_bytes = (uint32_t)tm_max_u64(TM_MIB(1), 4 * (uint64_t)o->batch_bytes)};
+}
+
+/* As the file says, or an operator. */
+static uint64_t rate_of(const struct tm_link *link)
+{
+    return tm_link_operator_says(&link->said, TM_LINK_OPERATOR_throttle)
+               ? link->said.throttle
+               : (uint64_t)link->options.max_bytes_per_second;
 }
 
 /* Where the target is, as far as that is known. */
@@ -113,6 +117,7 @@ static bool take_out(struct tm_links *l, const struct tm_link_plan *plan, unsign
                                         .forwards = out_forwards,
                                         .hash = tm_link_plan_filter(plan, &plan->out[link])};
     t->limits = limits_of(&plan->out[link]);
+    t->rate = rate_of(&plan->out[link]);
     o->sync = plan->out[link].options.mode == TM_LINK_SYNC;
     o->joins = plan->out[link].said.joined;
     t->prompt = o->sync;

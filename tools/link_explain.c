@@ -339,7 +339,7 @@ static void say_wait(struct words *w, const json_t *link, const json_t *row)
         say(w, ": %lld %% done", (long long)tm_link_number(row, "resync_percent"));
     if (waits == TM_LINK_WAITS_THROTTLE) {
         tm_link_bytes(tm_link_number(row, "rate"), number, sizeof number);
-        say(w, " (%s a second on each worker)", number);
+        say(w, " (%s a second here, its share of the link's rate)", number);
     }
     if (waits == TM_LINK_WAITS_WINDOW || waits == TM_LINK_WAITS_ACK) {
         tm_link_bytes(tm_link_number(row, "flight_bytes"), number, sizeof number);

@@ -485,6 +485,51 @@ static void a_throttled_link_keeps_to_its_rate(void)
     lw_free(w);
 }
 
+static uint64_t sent_in_four_seconds(struct lw *w)
+{
+    lw_run(w, TM_SECONDS(2));
+    uint64_t begin = counted(w, TM_COUNTER_link_batch_bytes_sent);
+    lw_run(w, TM_SECONDS(4));
+    return counted(w, TM_COUNTER_link_batch_bytes_sent) - begin;
+}
+
+static void a_worker_ships_its_share_of_the_links_rate(void)
+{
+    struct lw *w = lw_new(1, 3, 2);
+    w->outlet.rate = 90000;
+    scribble(w, 9000);
+    tm_link_outlet_share(&w->outlet, 1); /* of three partitions: other workers lead two */
+    uint64_t sent = sent_in_four_seconds(w);
+    CU_ASSERT(sent > 4 * 30000 * 9 / 10 && sent < 4 * 30000 * 11 / 10);
+    tm_link_outlet_share(&w->outlet, 3); /* all of them */
+    sent = sent_in_four_seconds(w);
+    CU_ASSERT(sent > 4 * 90000 * 9 / 10 && sent < 4 * 90000 * 11 / 10);
+    lw_free(w);
+}
+
+static void shares_of_a_rate_are_never_more_than_it_and_never_no_bound(void)
+{
+    struct lw *w = lw_new(1, 3, 2);
+    for (unsigned i = 0; i < 1000; i++) {
+        uint64_t sum = 0;
+        w->outlet.sources = 1 + (uint32_t)tm_rng_below(&w->rng, 1000);
+        w->outlet.rate = w->outlet.sources + tm_rng_below(&w->rng, TM_MIB(1048576));
+        for (uint32_t left = w->outlet.sources, led; left > 0; left -= led) {
+            led = 1 + (uint32_t)tm_rng_below(&w->rng, left);
+            tm_link_outlet_share(&w->outlet, led);
+            sum += w->outlet.limits.bytes_per_second;
+        }
+        CU_ASSERT(sum <= w->outlet.rate && sum + w->outlet.sources > w->outlet.rate);
+    }
+    w->outlet.rate = 2;
+    tm_link_outlet_share(&w->outlet, 0);
+    CU_ASSERT_EQUAL(w->outlet.limits.bytes_per_second, 1);
+    w->outlet.rate = 0;
+    tm_link_outlet_share(&w->outlet, 1);
+    CU_ASSERT_EQUAL(w->outlet.limits.bytes_per_second, 0);
+    lw_free(w);
+}
+
 /* ---- flush ---- */
 
 static void put_flush(struct lw *w, uint32_t p)
@@ -625,6 +670,8 @@ static const struct tm_test tests[] = {
     TM_TEST(a_target_that_stands_where_the_log_never_was_is_left_alone),
     TM_TEST(a_paused_link_sends_nothing_until_it_goes_on),
     TM_TEST(a_throttled_link_keeps_to_its_rate),
+    TM_TEST(a_worker_ships_its_share_of_the_links_rate),
+    TM_TEST(shares_of_a_rate_are_never_more_than_it_and_never_no_bound),
     TM_TEST(a_flush_removes_what_the_link_carries_and_is_older),
     TM_TEST(a_flush_that_is_cut_short_begins_again),
     TM_TEST(messages_that_make_no_sense_change_nothing),
