@@ -228,12 +228,13 @@ static enum tm_err put_batch(struct tm_link_out *out, const struct tm_link_build
 {
     struct tm_link_outlet *link = out->link;
     struct tm_bytes raw = tm_link_builder_raw(b);
-    struct tm_link_batch head = {.stream = stream_of(out),
-                                 .from = b->from,
-                                 .to = b->to,
-                                 .raw_hash = tm_hash64(raw.data, raw.len, 0),
-                                 .raw_len = (uint32_t)raw.len,
-                                 .packed_len = tm_link_pack(raw, link->packed, TM_LINK_RAW_MAX)};
+    struct tm_link_batch head = {
+        .stream = stream_of(out),
+        .from = b->from,
+        .to = b->to,
+        .raw_hash = tm_hash64(raw.data, raw.len, 0),
+        .raw_len = (uint32_t)raw.len,
+        .packed_len = link->plain ? 0 : tm_link_pack(raw, link->packed, TM_LINK_RAW_MAX)};
     struct tm_bytes pieces[2] = {tm_bytes_of(&head, sizeof head),
                                  tm_bytes_of(link->packed, head.packed_len)};
     if (head.packed_len == 0) {

@@ -82,6 +82,7 @@ struct tm_link_outlet {
     unsigned block_count;         /* 1.. */
     bool backfill;                /* what a wider filter adds is shipped from the beginning */
     bool paused;                  /* nothing new is sent; what is under way is taken note of */
+    bool plain;                   /* batches are not compressed */
     bool prompt;                  /* synchronous: what there is to be sent waits for nothing */
     struct tm_link_sync *sync;    /* shared by the worker's links (link_sync.h) */
     uint8_t *raw, *packed;        /* TM_LINK_RAW_MAX bytes each, shared by the worker's links */

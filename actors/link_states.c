@@ -140,7 +140,7 @@ struct tm_bytes tm_link_states_pack(struct tm_link_state_head *head, const struc
     struct tm_bytes raw = tm_bytes_of(out->link->raw, used);
     head->raw_hash = tm_hash64(raw.data, raw.len, 0);
     head->raw_len = used;
-    head->packed_len = tm_link_pack(raw, out->link->packed, TM_LINK_RAW_MAX);
+    head->packed_len = out->link->plain ? 0 : tm_link_pack(raw, out->link->packed, TM_LINK_RAW_MAX);
     if (head->packed_len > 0)
         return tm_bytes_of(out->link->packed, head->packed_len);
     head->packed_len = used;

@@ -121,6 +121,7 @@ static bool take_out(struct tm_links *l, const struct tm_link_plan *plan, unsign
     o->sync = plan->out[link].options.mode == TM_LINK_SYNC;
     o->joins = plan->out[link].said.joined;
     t->prompt = o->sync;
+    t->plain = plan->out[link].options.compression == TM_LINK_PLAIN;
     t->backfill = plan->out[link].options.backfill != 0;
     t->incarnation = l->shard->env.origin;
     t->epoch = plan->epoch;
