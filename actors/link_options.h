@@ -32,13 +32,13 @@ enum tm_link_fabric { TM_LINK_TCP, TM_LINK_DPDK };
          "all streams send what they have this often; a record after a silence goes at once")      \
     WORD(compression, "compression", "|lz4|none", 0, "of batches, where it pays")                  \
     SIZE(max_backlog_bytes, "maxBacklogBytes", TM_MIB(512), TM_MIB(1), TM_MIB(16777216), 0,        \
-         "how much log is kept at the source for a target that lags")                              \
+         "how much log each worker of the source keeps for a target that lags")                    \
     TIME(max_backlog_age, "maxBacklogAge", 86400, 1, 31536000, "s", 0,                             \
          "how long log is kept at the source for a target that lags")                              \
     WORD(backlog_full, "backlogFull", "|fold|reject", 0,                                           \
          "past these bounds: keep the latest version of each entity only, or refuse writes")       \
     SIZE(max_bytes_per_second, "maxBytesPerSecond", 0, 0, TM_MIB(1048576), 0,                      \
-         "what the link may ship in a second, before compression; 0: no bound")                    \
+         "what the link may ship in a second, all workers together; 0: no bound")                  \
     WORD(ack_level, "ackLevel", "|durable|received|applied", TM_LINK_OPTION_SYNC,                  \
          "what the target has done when a write gets its OK")                                      \
     TIME(sync_timeout_ms, "syncTimeoutMs", 1000, 1, 600000, "ms", TM_LINK_OPTION_SYNC,             \
@@ -47,11 +47,12 @@ enum tm_link_fabric { TM_LINK_TCP, TM_LINK_DPDK };
          "then: answer -TIMEOUT, wait on, or go on locally until the target has caught up")        \
     WORD(forward, "forward", "|none|transit", 0,                                                   \
          "ship only what was written here, or also what came here over other links")               \
-    WORD(fabric, "linkFabric", "|tcp|dpdk", 0, "what the link runs over")                          \
+    WORD(fabric, "linkFabric", "|tcp|dpdk", 0,                                                     \
+         "what the link runs over; dpdk is not carried out yet")                                   \
     TIME(max_clock_skew_ms, "maxClockSkewMs", 500, 1, 86400000, "ms", 0,                           \
          "a batch with a clock further ahead than this is held at the target")                     \
     TIME(tombstone_max_age, "tombstoneMaxAge", 604800, 60, 31536000, "s", 0,                       \
-         "how long deletions are remembered for a target that is away; then it needs a snapshot")
+         "not carried out yet: deletions are remembered for as long as a target is away")
 
 #define TM_LINK_OPTION_SYNC 1
 

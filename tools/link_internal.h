@@ -26,7 +26,7 @@
     X(rewind, "", "the target forgets where the stream stands: all is shipped or compared again")  \
     X(adopt, "", "a cluster made anew, or restored, takes the place of the one before")            \
     X(release, "", "the target takes what it holds back because of the source's clock")            \
-    X(promote, "", "the source is lost: the target fences it, and applies all that it has")
+    X(promote, "", "the source is lost: its older epoch is refused at the target from then on")
 
 struct tm_link_command {
     const char *verb, *source, *target, *value; /* NULL: not given */

@@ -98,6 +98,65 @@ void tm_plan_spread(const struct tm_topology *t, unsigned origin, struct tm_plan
     }
 }
 
+/* ---- deletions ---- */
+
+static bool links_to(const struct tm_topology *t, unsigned from, unsigned to, bool transit)
+{
+    const struct tm_cluster_spec *c = &t->clusters[from];
+    for (unsigned i = 0; i < c->link_count; i++)
+        if (index_of(t, c->links[i].target) == (int)to)
+            return !transit || c->links[i].options.forward == TM_LINK_FORWARD_TRANSIT;
+    return false;
+}
+
+/* A way over transit links leads back from `last` to `first`, and is not the one link between. */
+static bool leads_back(const struct tm_topology *t, unsigned last, unsigned first)
+{
+    unsigned queue[TM_CLUSTERS_MAX] = {last}, count = 1;
+    bool seen[TM_CLUSTERS_MAX] = {false};
+    seen[last] = true;
+    for (unsigned next = 0; next < count; next++)
+        for (unsigned to = 0; to < t->cluster_count; to++) {
+            if (seen[to] || (queue[next] == last && to == first) ||
+                !links_to(t, queue[next], to, true))
+                continue;
+            if (to == first)
+                return true;
+            seen[to] = true;
+            queue[count++] = to;
+        }
+    return false;
+}
+
+static bool is_in_a_ring(const struct tm_topology *t, unsigned cluster)
+{
+    for (unsigned to = 0; to < t->cluster_count; to++)
+        if (links_to(t, cluster, to, true) && leads_back(t, to, cluster))
+            return true;
+    return false;
+}
+
+bool tm_plan_remembers(const struct tm_topology *t, unsigned cluster, bool all[TM_CLUSTERS_MAX],
+                       bool *eventual)
+{
+    unsigned queue[TM_CLUSTERS_MAX] = {cluster}, count = 1;
+    bool ring = false;
+    memset(all, 0, TM_CLUSTERS_MAX * sizeof *all);
+    all[cluster] = true;
+    *eventual = false;
+    for (unsigned next = 0; next < count; next++) {
+        *eventual |= t->clusters[queue[next]].eventual;
+        ring |= is_in_a_ring(t, queue[next]);
+        for (unsigned i = 0; i < t->cluster_count; i++)
+            if (!all[i] &&
+                (links_to(t, queue[next], i, false) || links_to(t, i, queue[next], false))) {
+                all[i] = true;
+                queue[count++] = i;
+            }
+    }
+    return count > 1 && (*eventual || ring);
+}
+
 /* ---- words ---- */
 
 /* "a -> b -> a" */
@@ -171,6 +230,34 @@ static void print_spread(const struct tm_topology *t, unsigned origin)
     putchar('\n');
 }
 
+static const char *remembers_why(bool eventual)
+{
+    return eventual
+               ? "consistency: \"eventual\" cannot say that it has all, and each waits for the "
+                 "others to say so"
+               : "in the ring of links that forward (transit) each waits for the next to say "
+                 "that it has all, and the rest for them";
+}
+
+/* Each group of clusters once, at its first. */
+static bool remembers_first(const struct tm_topology *t, unsigned cluster,
+                            bool all[TM_CLUSTERS_MAX], bool *eventual)
+{
+    return tm_plan_remembers(t, cluster, all, eventual) && memchr(all, true, cluster) == NULL;
+}
+
+static void print_remembers(const struct tm_topology *t, unsigned cluster)
+{
+    bool all[TM_CLUSTERS_MAX], eventual;
+    if (!remembers_first(t, cluster, all, &eventual))
+        return;
+    printf("deletions: remembered for good at");
+    for (unsigned i = cluster; i < t->cluster_count; i++)
+        if (all[i])
+            printf("%s %s", i > cluster ? "," : "", name_of(t, i));
+    printf(": %s\n", remembers_why(eventual));
+}
+
 void tm_plan_print_graph(const struct tm_topology *t)
 {
     if (links_inside(t) == 0)
@@ -178,6 +265,8 @@ void tm_plan_print_graph(const struct tm_topology *t)
     print_cycles(t);
     for (unsigned i = 0; i < t->cluster_count; i++)
         print_spread(t, i);
+    for (unsigned i = 0; i < t->cluster_count; i++)
+        print_remembers(t, i);
 }
 
 /* ---- JSON ---- */
@@ -202,6 +291,23 @@ static json_t *json_cycle(const struct tm_topology *t, const struct tm_plan_cycl
     return json_pack("{s:o, s:b, s:s}", "clusters", clusters, "safe", 1, "why", cycle_why(y));
 }
 
+static json_t *json_remembers(const struct tm_topology *t)
+{
+    json_t *groups = json_array();
+    bool all[TM_CLUSTERS_MAX], eventual;
+    for (unsigned c = 0; c < t->cluster_count; c++) {
+        if (!remembers_first(t, c, all, &eventual))
+            continue;
+        json_t *names = json_array();
+        for (unsigned i = c; i < t->cluster_count; i++)
+            if (all[i])
+                json_array_append_new(names, json_string(name_of(t, i)));
+        json_array_append_new(
+            groups, json_pack("{s:o, s:s}", "clusters", names, "why", remembers_why(eventual)));
+    }
+    return groups;
+}
+
 json_t *tm_plan_json_graph(const struct tm_topology *t)
 {
     struct tm_plan_cycle *cycles = calloc(TM_PLAN_CYCLES_MAX, sizeof *cycles);
@@ -214,6 +320,6 @@ json_t *tm_plan_json_graph(const struct tm_topology *t)
     for (unsigned i = 0; i < t->cluster_count; i++)
         json_array_append_new(spreads, json_spread(t, i));
     free(cycles);
-    return json_pack("{s:o, s:b, s:o}", "cycles", list, "moreCycles", (int)more, "amplification",
-                     spreads);
+    return json_pack("{s:o, s:b, s:o, s:o}", "cycles", list, "moreCycles", (int)more,
+                     "amplification", spreads, "remembers", json_remembers(t));
 }

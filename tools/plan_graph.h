@@ -1,5 +1,5 @@
 /* plan_graph.h: the links of a whole topology as a graph: cycles, and why none lets a record
- * circle; how far one write goes.
+ * circle; how far one write goes; where deletions are remembered for good.
  *
  * What is shown is played through, by the rules that links keep: a cluster ships what was written
  * there, and, over a link with forward: "transit", what it applied; never to the record's origin;
@@ -34,8 +34,14 @@ unsigned tm_plan_cycles(const struct tm_topology *t, struct tm_plan_cycle *out, 
 /* Plays a write of a type that every filter lets pass through. */
 void tm_plan_spread(const struct tm_topology *t, unsigned origin, struct tm_plan_spread *out);
 
-/* Both of the above, to people and as {"cycles": […], "moreCycles", "amplification": […]}; nothing
- * where the file has no link between its clusters. */
+/* Whether clusters that links connect with this one, over however many, never give up what they
+ * remember of deletions (actors/links_frontier.c): one of them is eventual (*eventual), or three or
+ * more make a ring of transit links.  all: the clusters of that group, by number. */
+bool tm_plan_remembers(const struct tm_topology *t, unsigned cluster, bool all[TM_CLUSTERS_MAX],
+                       bool *eventual);
+
+/* All of the above, to people and as {"cycles": […], "moreCycles", "amplification": […],
+ * "remembers": [{"clusters", "why"}]}; nothing where the file has no link between its clusters. */
 void tm_plan_print_graph(const struct tm_topology *t);
 json_t *tm_plan_json_graph(const struct tm_topology *t);
 

@@ -67,21 +67,23 @@ static void say_mode(struct words *w, const struct tm_cluster_spec *c,
 {
     static const char *const done[][2] = {
         [TM_LINK_ACK_DURABLE] = {"a quorum of", "have it on disk"},
-        [TM_LINK_ACK_RECEIVED] = {"the leader at", "has received it"},
-        [TM_LINK_ACK_APPLIED] = {"a quorum of", "have applied it, so that reads there show it"},
+        [TM_LINK_ACK_RECEIVED] = {"the leader at", "has it in memory, on its way to a quorum"},
+        [TM_LINK_ACK_APPLIED] = {"a quorum of", "have it on disk and reads there show it"},
     };
     char a[32], b[32];
     if (link->options.mode == TM_LINK_SYNC) {
         const char *const *which = done[link->options.ack_level];
-        say(w, "a write at %s gets its OK when a quorum of %s have it on disk, and %s %s %s",
+        say(w,
+            "a write at %s gets its OK when a quorum of %s have it on disk and, after that, %s %s "
+            "%s; one of types that do not leave waits for nothing",
             c->name, c->name, which[0], link->target, which[1]);
         return;
     }
     say(w,
-        "a write at %s gets its OK without waiting for %s; what is committed follows in batches of "
-        "up to %s, a record waiting %s at most",
-        c->name, link->target, value(link, TM_LINK_OPTION_batch_bytes, a),
-        value(link, TM_LINK_OPTION_batch_max_delay_us, b));
+        "a write at %s gets its OK without waiting for %s; what is committed follows, every %s, in "
+        "batches of some %s",
+        c->name, link->target, value(link, TM_LINK_OPTION_batch_max_delay_us, a),
+        value(link, TM_LINK_OPTION_batch_bytes, b));
     if (link->options.max_bytes_per_second > 0)
         say(w, ", at most %s a second", value(link, TM_LINK_OPTION_max_bytes_per_second, a));
 }
@@ -90,8 +92,10 @@ static void say_backlog(struct words *w, const struct tm_cluster_spec *c,
                         const struct tm_link_spec *link)
 {
     char a[32], b[32];
-    say(w, "%s keeps up to %s and %s of log for it, then ", c->name,
-        value(link, TM_LINK_OPTION_max_backlog_bytes, a),
+    say(w,
+        "each worker of %s keeps up to %s and %s of log for it, never more than three eighths of "
+        "--wal-bytes, then ",
+        c->name, value(link, TM_LINK_OPTION_max_backlog_bytes, a),
         value(link, TM_LINK_OPTION_max_backlog_age, b));
     if (link->options.backlog_full == TM_LINK_FULL_REJECT)
         say(w, "refuses writes until the target is back (backlogFull: reject)");
@@ -206,7 +210,6 @@ static void print_link(const struct tm_topology *t, const struct tm_cluster_spec
 {
     int at = tm_link_plan_find_out(plan, link->target);
     struct words types = {.at = 0}, stays = {.at = 0};
-    char a[32];
     say_types(&types, link);
     if (at >= 0)
         say_kept(&stays, t, plan, (unsigned)at);
@@ -225,7 +228,7 @@ static void print_link(const struct tm_topology *t, const struct tm_cluster_spec
            link->options.on_narrow == TM_LINK_NARROW_PURGE ? "evicts at the target"
                                                            : "keeps what the target has");
     printf("    way: %s, %s; a clock more than %s ahead is held at the target\n",
-           value(link, TM_LINK_OPTION_fabric, a),
+           link->options.fabric == TM_LINK_DPDK ? "tcp (dpdk is not carried out yet)" : "tcp",
            link->options.compression == TM_LINK_LZ4 ? "LZ4 where it pays" : "not compressed",
            value(link, TM_LINK_OPTION_max_clock_skew_ms, (char[32]){0}));
 }

@@ -172,22 +172,27 @@ static void warn_filter(struct tm_topology *t, const struct tm_cluster_spec *c,
 /* What a link is told to do and does not do yet, and what happens instead. */
 static const struct {
     enum tm_link_option option;
+    bool any; /* whatever the file gives; else only this value */
     int64_t value;
     const char *instead;
 } unbuilt[] = {
-    {TM_LINK_OPTION_fabric, TM_LINK_DPDK, "the link runs over tcp"},
+    {TM_LINK_OPTION_fabric, false, TM_LINK_DPDK, "the link runs over tcp"},
+    {TM_LINK_OPTION_tombstone_max_age, true, 0,
+     "deletions are remembered for as long as a target is away"},
 };
 
 static void warn_unbuilt(struct tm_topology *t, const struct tm_cluster_spec *c,
                          const struct tm_link_spec *link)
 {
     for (unsigned i = 0; i < TM_ARRAY_LEN(unbuilt); i++) {
-        char value[64];
-        if (tm_link_option_get(&link->options, unbuilt[i].option) != unbuilt[i].value)
+        char text[64];
+        int64_t value = tm_link_option_get(&link->options, unbuilt[i].option);
+        bool given = (link->given >> unbuilt[i].option & 1) != 0;
+        if (unbuilt[i].any ? !given : value != unbuilt[i].value)
             continue;
-        tm_link_option_text(unbuilt[i].option, unbuilt[i].value, value, sizeof value);
+        tm_link_option_text(unbuilt[i].option, value, text, sizeof text);
         tm_topology_warn(t, "%s -> %s: %s \"%s\" is not carried out yet: %s", c->name, link->target,
-                         tm_link_option_rows[unbuilt[i].option].name, value, unbuilt[i].instead);
+                         tm_link_option_rows[unbuilt[i].option].name, text, unbuilt[i].instead);
     }
 }
 

@@ -1,5 +1,5 @@
 // Nothing that got its OK may be lost, even if the whole cluster is.  Synchronous: a write gets its OK
-// when a quorum of `critical` and a quorum of `backup` have it on disk.  If `critical` burns down,
+// when a quorum of `critical` and, after that, a quorum of `backup` have it on disk.  If `critical` burns down,
 // `tidemill link promote` at `backup` takes over.
 defineCluster("critical", {
   region: "eu-west-1",

@@ -113,6 +113,26 @@ def an_unresolved_link_is_told_and_no_error():
     assert json.loads(r.stdout)["clusters"][0]["links"][0]["state"] == "UNRESOLVED"
 
 
+def where_deletions_are_remembered_for_good_is_one_line():
+    text = ("defineCluster('x'); defineCluster('a', { replicateTo: ['b'] });"
+            "defineCluster('b', { consistency: 'eventual' });")
+    r = of_text(text)
+    said = [line for line in r.stdout.splitlines() if line.startswith("deletions:")]
+    assert len(said) == 1 and said[0].startswith("deletions: remembered for good at a, b: "), r.stdout
+    groups = json.loads(of_text(text, "--json").stdout)["remembers"]
+    assert [g["clusters"] for g in groups] == [["a", "b"]] and "eventual" in groups[0]["why"], groups
+    assert "deletions:" not in of_text(text.replace("eventual", "strong")).stdout
+
+
+def a_synchronous_ok_is_what_ack_level_says():
+    for level, said in (("durable", "after that, a quorum of b have it on disk;"),
+                        ("received", "after that, the leader at b has it in memory"),
+                        ("applied", "after that, a quorum of b have it on disk and reads there show it;")):
+        r = of_text("defineCluster('b'); defineCluster('a', { replicateTo: ['b'], replicationMode: 'sync',"
+                    " ackLevel: '%s' });" % level)
+        assert "a quorum of a have it on disk and, " + said in r.stdout, r.stdout
+
+
 def what_is_wrong_is_one_line_and_status_1():
     wrong = [
         ("defineCluster('a', { replicateTo: ['a'] });", "cannot replicate to itself"),
@@ -174,6 +194,7 @@ def main():
                  every_example_is_whole_and_small, the_factory_keeps_writing,
                  the_backup_has_what_got_its_ok, the_region_ships_by_type, both_ways_has_rules,
                  the_mesh_crosses_two_links, the_chain_reaches_its_end, residency_stays,
+                 where_deletions_are_remembered_for_good_is_one_line, a_synchronous_ok_is_what_ack_level_says,
                  an_unresolved_link_is_told_and_no_error, what_is_wrong_is_one_line_and_status_1):
         test()
         print("ok", test.__name__)

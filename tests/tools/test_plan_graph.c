@@ -25,6 +25,56 @@ static struct tm_topology *mesh(unsigned n, const char *forward)
     return topology_file_load(file);
 }
 
+/* The clusters that remember deletions for good, by the first letter of each, for cluster 0. */
+static const char *remembered(struct tm_topology *t)
+{
+    static char text[TM_CLUSTERS_MAX + 1];
+    bool all[TM_CLUSTERS_MAX], eventual;
+    unsigned at = 0;
+    bool any = tm_plan_remembers(t, 0, all, &eventual);
+    for (unsigned i = 0; any && i < t->cluster_count; i++)
+        if (all[i])
+            text[at++] = t->clusters[i].name[0];
+    text[at] = '\0';
+    tm_topology_free(t);
+    return text;
+}
+
+static void deletions_stay_where_some_cluster_never_says_that_it_has_all(void)
+{
+    static const char *const cases[][2] = {
+        {"defineCluster('a', { replicateTo: ['b'] }); defineCluster('b');", ""},
+        {"defineCluster('a', { consistency: 'eventual' }); defineCluster('b');", ""},
+        {"defineCluster('a', { replicateTo: ['b'] });"
+         "defineCluster('b', { consistency: 'eventual' }); defineCluster('c');",
+         "ab"},
+        /* Whoever is linked with it waits for it, and so does the next. */
+        {"defineCluster('a', { replicateTo: ['b'] }); defineCluster('b');"
+         "defineCluster('c', { consistency: 'eventual', replicateTo: ['b'] });",
+         "abc"},
+        /* To and fro is no ring. */
+        {"defineCluster('a', { replicateTo: ['b'], forward: 'transit' });"
+         "defineCluster('b', { replicateTo: ['a', 'c'], forward: 'transit' });"
+         "defineCluster('c', { replicateTo: ['b'], forward: 'transit' });",
+         ""},
+        /* One that does not forward ends it. */
+        {"defineCluster('a', { replicateTo: ['b'], forward: 'transit' });"
+         "defineCluster('b', { replicateTo: ['c'], forward: 'transit' });"
+         "defineCluster('c', { replicateTo: ['a'] });",
+         ""},
+        /* A ring, and one that it ships to. */
+        {"defineCluster('a', { replicateTo: ['b', 'd'], forward: 'transit' });"
+         "defineCluster('b', { replicateTo: ['c'], forward: 'transit' });"
+         "defineCluster('c', { replicateTo: ['a'], forward: 'transit' }); defineCluster('d');",
+         "abcd"},
+    };
+    for (unsigned i = 0; i < TM_ARRAY_LEN(cases); i++)
+        CU_ASSERT_STRING_EQUAL(remembered(topology_file_load(cases[i][0])), cases[i][1]);
+    CU_ASSERT_STRING_EQUAL(remembered(ring(4, "transit")), "cccc");
+    CU_ASSERT_STRING_EQUAL(remembered(ring(2, "transit")), "");
+    CU_ASSERT_STRING_EQUAL(remembered(mesh(4, "none")), "");
+}
+
 static unsigned cycles_of(struct tm_topology *t, bool *more)
 {
     return tm_plan_cycles(t, cycles, more);
@@ -85,6 +135,7 @@ static void a_chain_goes_on_where_it_forwards(void)
 }
 
 static const struct tm_test tests[] = {
+    TM_TEST(deletions_stay_where_some_cluster_never_says_that_it_has_all),
     TM_TEST(a_ring_has_one_loop_and_a_write_ends_before_its_origin),
     TM_TEST(a_mesh_crosses_each_link_once_at_most),
     TM_TEST(a_chain_goes_on_where_it_forwards),
