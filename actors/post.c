@@ -131,11 +131,36 @@ static const char *on_accept(void *host, struct tm_channel *ch, struct tm_bytes 
     return l->post->config.ops.accept(l->post->config.ops.host, l->peer, hello);
 }
 
+static void ask(struct link *l)
+{
+    tm_channel_ask(l->channel, tm_ctx_now(l->post->config.ctx));
+    touch(l);
+}
+
+/* Two processes of one node cannot both be there: asks all channels that are at odds.  Nobody else
+ * might: nothing is sent to who is not link_up, and a process that was met once says no more hello,
+ * or never did to this worker. */
+static void ask_who_lives(struct link *l, uint64_t boot)
+{
+    bool odds = false;
+    for (unsigned i = 0; i < l->post->count; i++) {
+        struct link *other = l->post->list[i];
+        if (other == l || other->peer.node != l->peer.node || !tm_channel_is_up(other->channel) ||
+            tm_channel_peer_boot(other->channel) == boot)
+            continue;
+        ask(other);
+        odds = true;
+    }
+    if (odds)
+        ask(l);
+}
+
 static void on_up(void *host, struct tm_channel *ch, uint64_t boot, struct tm_bytes hello)
 {
     struct link *l = host;
     (void)ch;
     l->post->boot[l->peer.node] = boot;
+    ask_who_lives(l, boot);
     l->post->config.ops.up(l->post->config.ops.host, l->peer, hello, boot);
 }
 
@@ -210,7 +235,7 @@ static struct link *link_new(struct tm_post *post, struct tm_place peer)
 
 /* Once another process of the node is known, what leads to the one before leads nowhere.  Boot ids
  * have no order: a channel that meets the one before late, by a welcome that was long under way,
- * brings all others down until it meets the present one, which says hello to it meanwhile. */
+ * brings all others down until it meets the present one, which it asks for (ask_who_lives). */
 static bool link_up(const struct link *l)
 {
     return l != NULL && tm_channel_is_up(l->channel) &&

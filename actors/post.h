@@ -60,7 +60,7 @@ void tm_post_know(struct tm_post *post, struct tm_place to);
 
 /* Sends head (node and worker are filled in) and the pieces as one message to another worker.
  * TM_ERR_FULL: the way is full now; TM_ERR_CLOSED: the peer is not up, or is known to be another
- * process by now, which this way does not lead to yet; TM_ERR_TOOBIG. */
+ * process by now, which this way does not lead to yet (it is asked for); TM_ERR_TOOBIG. */
 enum tm_err tm_post_send(struct tm_post *post, struct tm_place to, struct tm_message_head head,
                          const struct tm_bytes *pieces, unsigned count);
 

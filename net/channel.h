@@ -29,7 +29,7 @@ struct tm_channel;
 
 /* What a channel tells its owner.  Called from input (message, accept, up, reset, refused), from
  * resume (message) and from flush (emit, writable).  From within, the accessors may be called and,
- * except in emit, tm_channel_send; nothing else of the same channel. */
+ * except in emit, tm_channel_send, and in up tm_channel_ask; nothing else of the same channel. */
 struct tm_channel_sink {
     void *host;
 
@@ -152,6 +152,10 @@ bool tm_channel_pending(const struct tm_channel *ch);
  * Up: what is unacknowledged is sent again at the next flush without waiting. */
 void tm_channel_peer_down(struct tm_channel *ch, uint64_t now);
 void tm_channel_peer_up(struct tm_channel *ch, uint64_t now);
+
+/* The process known here may be another by now: it is asked by a hello, again and again until one
+ * answers.  Nothing changes if it is still the same. */
+void tm_channel_ask(struct tm_channel *ch, uint64_t now);
 
 /* Whether an accepted peer process is known, and its boot id (0: none). */
 bool tm_channel_is_up(const struct tm_channel *ch);

@@ -36,6 +36,12 @@ void tm_channel_hello_stale(struct tm_channel *ch, uint64_t now)
     ask_within(&ch->hello, now + TM_MS(1));
 }
 
+void tm_channel_ask(struct tm_channel *ch, uint64_t now)
+{
+    if (ch->hello.asked == 0)
+        tm_channel_hello_round(ch, now);
+}
+
 /* Asks the owner; false: refused, and that will be told to the process. */
 static bool accepted(struct tm_channel *ch, const struct tm_frame_head *head, struct tm_bytes blob)
 {

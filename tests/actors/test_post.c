@@ -435,6 +435,81 @@ static void no_way_of_the_process_before_takes_anything(void)
     wire_end(w);
 }
 
+static void expect_way(struct wire *w, unsigned from, unsigned to)
+{
+    unsigned before = w->end[to].count;
+    CU_ASSERT_TRUE(tm_post_is_up(w->end[from].post, w->end[to].self));
+    CU_ASSERT_EQUAL(send(w, from, to, 5, 100), TM_OK);
+    run(w, 100);
+    CU_ASSERT_EQUAL(w->end[to].count, before + 1);
+    expect(w, to, before, from, 5, 100);
+}
+
+/* Of the next process one worker says hello.  The other knows nobody, and over the way to it, which
+ * leads to the process before, nothing is under way. */
+static void a_way_at_rest_is_led_to_the_next_process(void)
+{
+    struct wire *w = &wire;
+    wire_begin(w);
+    meet(w);
+    run(w, 1000);
+    CU_ASSERT_TRUE(tm_post_idle(w->end[1].post));
+    restart(w, 0);
+    tm_post_know(w->end[0].post, w->end[1].self);
+    run(w, 1000);
+    expect_way(w, 1, 0);
+    expect_way(w, 1, 2);
+    expect_way(w, 2, 1);
+    wire_end(w);
+}
+
+/* Each frame that is under way is lost, but the first. */
+static struct frame keep_first(struct wire *w)
+{
+    CU_ASSERT_FATAL(w->count > 0);
+    while (w->count > 1)
+        free(w->frames[--w->count].data);
+    w->count = 0;
+    return w->frames[0];
+}
+
+/* A process has answered a hello, and ended; the answer arrives between the hello of the next one
+ * and its proof that it lives.  So the next takes the two for met, and says no more.  known:
+ * another worker of the next process is met before, else after that. */
+static void play_late_answer(struct wire *w, bool known)
+{
+    wire_begin(w);
+    tm_post_know(w->end[1].post, w->end[2].self);
+    run(w, 2);
+    struct frame late = keep_first(w);
+    uint64_t before = w->boot[0];
+    restart(w, 0);
+    if (known)
+        tm_post_know(w->end[0].post, w->end[1].self);
+    run(w, 10);
+    tm_post_know(w->end[2].post, w->end[1].self);
+    run(w, 2);
+    struct tm_fabric_sink sink = tm_post_sink(w->end[1].post);
+    sink.frame(sink.host, 0, 1, late.data, late.len);
+    free(late.data);
+    CU_ASSERT_EQUAL(w->end[1].boot_seen, before);
+    run(w, 1000);
+    if (!known)
+        tm_post_know(w->end[0].post, w->end[1].self);
+    run(w, 1000);
+    CU_ASSERT_EQUAL(w->end[1].boot_seen, w->boot[0]);
+    expect_way(w, 1, 0);
+    expect_way(w, 1, 2);
+    expect_way(w, 2, 1);
+    wire_end(w);
+}
+
+static void an_answer_from_the_process_before_is_outlived(void)
+{
+    play_late_answer(&wire, false);
+    play_late_answer(&wire, true);
+}
+
 static void a_lost_way_is_no_new_process(void)
 {
     struct wire *w = &wire;
@@ -520,6 +595,8 @@ static const struct tm_test tests[] = {
     TM_TEST(a_peer_that_is_refused_is_not_up),
     TM_TEST(a_restarted_peer_is_fresh_and_gets_nothing_old),
     TM_TEST(no_way_of_the_process_before_takes_anything),
+    TM_TEST(a_way_at_rest_is_led_to_the_next_process),
+    TM_TEST(an_answer_from_the_process_before_is_outlived),
     TM_TEST(a_lost_way_is_no_new_process),
     TM_TEST(a_way_that_is_full_says_so_and_opens_again),
     TM_TEST(nonsense_frames_and_numbers_hurt_nobody),

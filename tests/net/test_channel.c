@@ -536,6 +536,32 @@ static void a_restarted_peer_is_known_though_its_confirm_was_lost(void)
     wire_free(w);
 }
 
+/* Hellos of the right side, and the first of the left. */
+static bool drop_hellos(struct wire *w, int to, const struct tm_frame_head *head)
+{
+    return head->kind == TM_FRAME_HELLO && (to == 0 || w->marks[0]++ == 0);
+}
+
+static void a_process_that_is_asked_for_need_not_say_a_word(void)
+{
+    struct wire *w = wire_up_new(1, 2000);
+    tm_channel_ask(w->end[0].ch, w->now);
+    CU_ASSERT(wire_run_for(w, TM_MS(50)));
+    CU_ASSERT_EQUAL(w->end[0].ups + w->end[1].ups, 2); /* still the same */
+    CU_ASSERT_EQUAL(tm_channel_next_deadline(w->end[0].ch), UINT64_MAX);
+    w->drop = drop_hellos;
+    wire_boot(w, 1);
+    wire_run_for(w, TM_MS(100));
+    CU_ASSERT_EQUAL(w->end[0].resets, 0);
+    tm_channel_ask(w->end[0].ch, w->now);
+    wire_run_for(w, TM_MS(100));
+    CU_ASSERT(w->marks[0] >= 2);
+    CU_ASSERT_EQUAL(w->end[0].resets, 1);
+    CU_ASSERT_EQUAL(tm_channel_peer_boot(w->end[0].ch), w->end[1].boot);
+    CU_ASSERT_EQUAL(tm_channel_peer_boot(w->end[1].ch), w->end[0].boot);
+    wire_free(w);
+}
+
 static void a_restart_amid_a_large_message_leaves_no_half_of_it(void)
 {
     struct wire *w = wire_up_new(1, 2000);
@@ -858,6 +884,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_lost_credit_is_asked_for),
     TM_TEST(a_restarted_receiver_is_a_new_one),
     TM_TEST(a_restarted_peer_is_known_though_its_confirm_was_lost),
+    TM_TEST(a_process_that_is_asked_for_need_not_say_a_word),
     TM_TEST(a_restart_amid_a_large_message_leaves_no_half_of_it),
     TM_TEST(both_restarted_find_each_other),
     TM_TEST(late_frames_of_a_dead_process_replace_nobody),
