@@ -335,6 +335,25 @@ void tm_link_in_each(struct tm_link_in *in,
         }
 }
 
+void tm_link_in_count(const struct tm_link_in *in, struct tm_link_in_counts *counts, unsigned sites)
+{
+    unsigned block;
+    memset(counts, 0, sites * sizeof *counts);
+    for (unsigned b = 0; b < TM_LINK_IN_BUCKETS; b++)
+        for (struct tm_link_in_stream *s = in->bucket[b]; s != NULL; s = s->next) {
+            if (s->site >= sites || !in->c.ops->leads(in->c.host, s->target, &block))
+                continue;
+            struct tm_link_in_counts *c = &counts[s->site];
+            c->streams++;
+            c->refused += s->refused != TM_LINK_REFUSAL_NONE;
+            c->why = tm_max_u64(c->why, s->refused);
+            c->held += s->held != 0;
+        }
+    for (unsigned i = 0; i < tm_link_in_deads(in); i++)
+        if (tm_link_in_dead(in, i)->site < sites)
+            counts[tm_link_in_dead(in, i)->site].dead++;
+}
+
 /* ---- turns ---- */
 
 void tm_link_in_acknowledge(struct tm_link_in *in, const struct tm_link_in_stream *s,

@@ -143,6 +143,19 @@ struct tm_link_in_view {
 void tm_link_in_each(struct tm_link_in *in,
                      void (*visit)(void *host, const struct tm_link_in_view *view), void *host);
 
+/* Of the streams from one site to partitions that are led here. */
+struct tm_link_in_counts {
+    uint64_t streams;
+    uint64_t refused; /* by the last answer */
+    uint64_t why;     /* enum tm_link_refusal, of some stream of these */
+    uint64_t held;    /* held back because of the source's clock */
+    uint64_t dead;    /* dead letters that are kept, also of partitions that were led here */
+};
+
+/* Of sites 0..sites - 1. */
+void tm_link_in_count(const struct tm_link_in *in, struct tm_link_in_counts *counts,
+                      unsigned sites);
+
 /* Streams known here now, and the dead letters of late, the oldest first (i below the number that
  * tm_link_in_deads gives). */
 unsigned tm_link_in_streams(const struct tm_link_in *in);

@@ -64,11 +64,15 @@ struct tm_links_figures {
 TM_STATIC_ASSERT(sizeof(struct tm_links_figures) == TM_LINK_FIGURES * sizeof(uint64_t),
                  "as the node keeps them");
 
+TM_STATIC_ASSERT(sizeof(struct tm_link_in_counts) == TM_LINK_IN_FIGURES * sizeof(uint64_t),
+                 "as the node keeps them");
+
 /* Of link `out` of the node's plan: over all workers, as of their last tick.  Any thread. */
 struct tm_links_figures tm_links_figures(const struct tm_node *n, unsigned out);
 
-/* The same as INFO links shows it (struct tm_router); host is the shard.  False: no such link. */
-bool tm_links_text(void *host, unsigned out, char *text, size_t cap);
+/* The i-th link as INFO links shows it (struct tm_router), those out before those in; host is the
+ * shard.  False: no such link. */
+bool tm_links_text(void *host, unsigned i, char *text, size_t cap);
 
 /* The answer to TIDEMILL LINKS (links_tell.c); host is the shard. */
 void tm_links_tell(void *host, struct tm_resp_writer *w);

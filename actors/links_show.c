@@ -1,5 +1,5 @@
-/* What is shown of links: each worker's part in the node's board some ten times a second, and from
- * there the figures of INFO, which any worker answers. */
+/* What is shown of links, out and in: each worker's part in the node's board some ten times a
+ * second, and from there the figures of INFO, which any worker answers. */
 #include "actors/links_internal.h"
 
 #include <inttypes.h>
@@ -39,6 +39,21 @@ static void show(struct tm_links *l, const struct tm_links_figures figures[TM_LI
     }
 }
 
+static void show_in(struct tm_links *l)
+{
+    struct tm_link_in_counts counts[TM_LINK_SITES_MAX], in[TM_LINKS_MAX] = {{0}};
+    tm_link_in_count(l->in, counts, TM_LINK_SITES_MAX);
+    for (unsigned i = 0; i < TM_LINK_SITES_MAX; i++)
+        if (l->from[i].used)
+            in[l->from[i].link] = counts[i];
+    for (unsigned i = 0; i < TM_LINKS_MAX; i++) {
+        const uint64_t *from = (const uint64_t *)(const void *)&in[i];
+        for (unsigned k = 0; k < TM_LINK_IN_FIGURES; k++)
+            atomic_store_explicit(&l->shard->node->link_in_figures[i][l->shard->self.worker][k],
+                                  from[k], memory_order_relaxed);
+    }
+}
+
 void tm_links_publish(struct tm_links *l)
 {
     struct tm_links_figures figures[TM_LINKS_MAX] = {{0}}, sum = {0};
@@ -58,6 +73,7 @@ void tm_links_publish(struct tm_links *l)
         }
     }
     show(l, figures);
+    show_in(l);
     tm_counter_set(c, TM_COUNTER_link_gates_open, sum.degraded);
     tm_counter_set(c, TM_COUNTER_link_gate_waiting, sum.waiting);
     tm_counter_set(c, TM_COUNTER_link_lag_records, sum.lag_records);
@@ -92,12 +108,35 @@ struct tm_links_figures tm_links_figures(const struct tm_node *n, unsigned out)
     return sum;
 }
 
+/* Of link `in` of the node's plan, over all workers. */
+static struct tm_link_in_counts figures_in(const struct tm_node *n, unsigned in)
+{
+    struct tm_link_in_counts sum = {0}, f;
+    uint64_t *into = (uint64_t *)(void *)&f;
+    for (unsigned w = 0; w < n->workers; w++) {
+        for (unsigned k = 0; k < TM_LINK_IN_FIGURES; k++)
+            into[k] = atomic_load_explicit(&n->link_in_figures[in][w][k], memory_order_relaxed);
+        sum.streams += f.streams;
+        sum.refused += f.refused;
+        sum.why = tm_max_u64(sum.why, f.why);
+        sum.held += f.held;
+        sum.dead += f.dead;
+    }
+    return sum;
+}
+
+/* What the two clusters have against each other as a whole; NULL: nothing. */
+static const char *way_refusal(const struct tm_shard *s, const char *peer)
+{
+    int site = s->way != NULL ? tm_link_way_find(s->way, peer) : -1;
+    return site >= 0 ? tm_link_way_refusal(s->way, (unsigned)site) : NULL;
+}
+
 /* What the target, or this end, has against the link; "": nothing. */
 static const char *why(const struct tm_shard *s, const char *target,
                        const struct tm_links_figures *f)
 {
-    int site = s->way != NULL ? tm_link_way_find(s->way, target) : -1;
-    const char *refusal = site >= 0 ? tm_link_way_refusal(s->way, (unsigned)site) : NULL;
+    const char *refusal = way_refusal(s, target);
     if (refusal != NULL)
         return refusal;
     for (unsigned i = 0; s->link_streams != NULL && i < TM_LINKS_MAX; i++)
@@ -107,12 +146,9 @@ static const char *why(const struct tm_shard *s, const char *target,
     return f->why == 0 ? "" : tm_link_refusal_name((unsigned)f->why);
 }
 
-bool tm_links_text(void *host, unsigned out, char *text, size_t cap)
+static void text_out(const struct tm_shard *s, unsigned out, char *text, size_t cap)
 {
-    const struct tm_shard *s = host;
     const struct tm_link_plan *plan = s->links;
-    if (plan == NULL || out >= plan->out_count)
-        return false;
     const char *target = plan->peers[plan->out[out].peer].name;
     struct tm_links_figures f = tm_links_figures(s->node, out);
     char sync[96] = "";
@@ -125,5 +161,30 @@ bool tm_links_text(void *host, unsigned out, char *text, size_t cap)
              ",lag_bytes=%" PRIu64 ",lag_ms=%" PRIu64 ",delay_ms=%" PRIu64 ",%swhy=%s",
              target, f.streams, f.streaming, f.asking, f.refused, f.behind, f.diverged,
              f.lag_records, f.lag_bytes, f.lag_age_ms, f.delay_ms, sync, why(s, target, &f));
+}
+
+static void text_in(const struct tm_shard *s, unsigned in, char *text, size_t cap)
+{
+    const struct tm_link *link = &s->links->in[in];
+    const char *source = s->links->peers[link->peer].name, *reason = way_refusal(s, source);
+    struct tm_link_in_counts f = figures_in(s->node, in);
+    if (reason == NULL)
+        reason = f.why == 0 ? "" : tm_link_refusal_name((unsigned)f.why);
+    snprintf(text, cap,
+             "source=%s,streams=%" PRIu64 ",refused=%" PRIu64 ",held=%" PRIu64 ",dead=%" PRIu64
+             ",paused=%s,why=%s",
+             source, f.streams, f.refused, f.held, f.dead, link->said.paused != 0 ? "yes" : "no",
+             reason);
+}
+
+bool tm_links_text(void *host, unsigned i, char *text, size_t cap)
+{
+    const struct tm_shard *s = host;
+    if (s->links == NULL || i >= s->links->out_count + s->links->in_count)
+        return false;
+    if (i < s->links->out_count)
+        text_out(s, i, text, cap);
+    else
+        text_in(s, i - s->links->out_count, text, cap);
     return true;
 }

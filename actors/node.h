@@ -17,7 +17,8 @@
 
 #define TM_NODE_PROTOCOL 4 /* version of everything nodes say to each other */
 
-#define TM_LINK_FIGURES 13 /* struct tm_links_figures */
+#define TM_LINK_FIGURES    13 /* struct tm_links_figures */
+#define TM_LINK_IN_FIGURES 5  /* struct tm_link_in_counts */
 
 /* How clients reach a node, as CLUSTER SLOTS shows it. */
 struct tm_node_address {
@@ -64,6 +65,8 @@ struct tm_node {
 
     /* By each worker, of each of links->out: struct tm_links_figures (actors/links.h). */
     _Atomic uint64_t link_figures[TM_LINKS_MAX][TM_WORKERS_MAX][TM_LINK_FIGURES];
+    /* And of each of links->in: struct tm_link_in_counts (actors/link_in.h). */
+    _Atomic uint64_t link_in_figures[TM_LINKS_MAX][TM_WORKERS_MAX][TM_LINK_IN_FIGURES];
 
     /* By whoever hears of it. */
     _Atomic uint8_t peer_workers[TM_NODES_MAX]; /* 0: not known yet */

@@ -138,9 +138,8 @@ struct tm_router {
     /* The i-th counter as INFO tidemill shows it; false past the end.  name is static. */
     bool (*counter)(void *host, unsigned i, const char **name, uint64_t *value);
 
-    /* The i-th link to another cluster as INFO links shows it ("target=cloud,streams=8,..."), ended
-     * by
-     * '\0'; false past the end.  NULL: there are none. */
+    /* The i-th link to or from another cluster as INFO links shows it ("target=cloud,streams=8,..."
+     * or "source=factory,..."), ended by '\0'; false past the end.  NULL: there are none. */
     bool (*link)(void *host, unsigned i, char *text, size_t cap);
 
     /* Writes this worker's part of the answer to TIDEMILL LINKS: an array with a flat array of

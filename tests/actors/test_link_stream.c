@@ -408,6 +408,10 @@ static void a_change_that_cannot_be_applied_is_buried_and_the_rest_goes_on(void)
     CU_ASSERT_EQUAL(counted(w, TM_COUNTER_link_dead_letters), 1);
     const struct tm_link_in *in = w->in[w->target[0].leader];
     CU_ASSERT_EQUAL_FATAL(tm_link_in_deads(in), 1);
+    struct tm_link_in_counts counts[2];
+    tm_link_in_count(in, counts, 2);
+    CU_ASSERT_EQUAL(counts[tm_link_in_dead(in, 0)->site].dead, 1);
+    CU_ASSERT_EQUAL(counts[0].dead + counts[1].dead, 1);
     CU_ASSERT(memcmp(tm_link_in_dead(in, 0)->key, "Large:", 6) == 0);
     CU_ASSERT_EQUAL(tm_link_in_dead(in, 0)->err, TM_ERR_TOOBIG);
     lw_free(w);

@@ -136,7 +136,11 @@ def a_paused_link_stands_until_it_is_resumed():
         write(c, prefix="More")
         wait_until(lambda: explained(c, "cloud refuses: the target's operator holds the link", "paused it at cloud"), 30)
         assert cloud.dbsize() == 40
+        came = cloud.info("links")["link0"]
+        assert came["source"] == "factory" and came["paused"] == "yes" and came["why"] == "PAUSED", came
+        assert came["refused"] > 0 and came["dead"] == 0 and came["held"] == 0, came
         link(c, "resume", "factory", "cloud")
+        wait_until(lambda: cloud.info("links")["link0"]["refused"] == 0 or No(cloud.info("links")), 30)
         wait_until(lambda: cloud.dbsize() == 80 or No(cloud.dbsize()), 30)
 
 
