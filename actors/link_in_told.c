@@ -1,6 +1,7 @@
 /* What sources say of how far they are is kept with their streams, as long as this node leads: it
- * is told again and again.  That all up to a stamp is here holds once the stream stands where its
- * source had sent it; until then it waits, and what comes after it is heard the next time. */
+ * is told again and again.  It holds once the stream stands where its source had sent it: then all
+ * up to a stamp is here, and what the source wrote before it had applied what it says it has; until
+ * then it waits, and what comes after it is heard the next time. */
 #include "actors/link_in_internal.h"
 
 #include "actors/router.h"
@@ -12,6 +13,7 @@ static void promote(struct tm_link_in_stream *s, const struct tm_link_position *
         return;
     s->complete = tm_max_u64(s->complete, s->later.complete);
     s->complete_at = s->later.upto.index;
+    tm_link_told_raise(&s->told, &s->later.told);
     s->later.stream.session = 0;
 }
 
@@ -24,11 +26,11 @@ void tm_link_in_told(struct tm_link_in_stream *s, const struct tm_link_position 
         s->told = (struct tm_link_told){0};
         s->later.stream.session = 0;
     }
-    tm_link_told_raise(&s->told, &tell->told);
     promote(s, at);
     if (s->later.stream.session == 0)
         s->later = *tell;
     promote(s, at);
+    s->told.want = tell->told.want;
 }
 
 struct tm_link_reached tm_link_in_reached(struct tm_link_in *in, unsigned site, uint32_t t)

@@ -59,7 +59,9 @@ static struct tm_link_told heard_of(const struct tm_links_slot *slot, const stru
     return any ? least : nothing;
 }
 
-/* What the cluster of that site is known to have reached, in the partition's slots. */
+/* What the cluster of that site is known to have reached, in the partition's slots.  If it sends
+ * here, its stream says so: what it wrote in ignorance, as a counter that counts from nothing, has
+ * come before.  What it answers to the stream out may be here first. */
 static struct tm_link_reached known_of(struct tm_links *l, const struct tm_links_slot *slot,
                                        unsigned site)
 {
@@ -70,7 +72,10 @@ static struct tm_link_reached known_of(struct tm_links *l, const struct tm_links
     if (o != NULL) {
         struct tm_link_told heard = heard_of(slot, o);
         heard.want = tm_max_u64(heard.want, k.told.want);
-        tm_link_told_raise(&k.told, &heard);
+        if (l->from[site].used)
+            k.told.want = heard.want;
+        else
+            tm_link_told_raise(&k.told, &heard);
     }
     return k;
 }

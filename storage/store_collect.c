@@ -111,9 +111,28 @@ uint64_t tm_link_flush_due(const struct tm_store *s)
 
 /* ---- collecting ---- */
 
-/* The name of the next field that is due; it lives as long as the record is open. */
+/* A field that counts from nothing. */
+struct counted {
+    enum tm_entity_type type;
+    struct tm_bytes name;
+};
+
+/* Whether that would not let it count: a floor, that the entity expired, a tombstone of its own, or
+ * of another type. */
+static bool is_against(const struct tm_kept *k, const struct tm_entity *f, const struct counted *c)
+{
+    struct tm_bytes name = tm_entity_name(f);
+    if (!tm_is_tomb(f) && !tm_is_versions(f))
+        return tm_bytes_equal(name, FLOOR) || (tm_bytes_equal(name, EXPIRY) && k->expiry_ms != 0);
+    return (tm_entity_value_len(f) > 0 &&
+            (tm_entity_raw(f).data[0] & TM_ENTITY_TYPE_MASK) != (unsigned)c->type) ||
+           tm_bytes_equal(tm_bytes_of(name.data + 1, name.len - 1), c->name);
+}
+
+/* The name of the next field that is due (c: of those against that one); it lives as long as the
+ * record is open. */
 static bool next_due(const struct tm_store *s, struct tm_bytes key, uint64_t through,
-                     struct tm_bytes *name)
+                     const struct counted *c, struct tm_bytes *name)
 {
     struct tm_kept k;
     struct tm_fields it;
@@ -123,7 +142,7 @@ static bool next_due(const struct tm_store *s, struct tm_bytes key, uint64_t thr
         return false;
     tm_fields_first(&it, k.shadow);
     while ((f = tm_fields_next(&it)) != NULL)
-        if (field_due(s, &k, f) <= through) {
+        if (field_due(s, &k, f) <= through && (c == NULL || is_against(&k, f, c))) {
             *name = tm_entity_name(f);
             return true;
         }
@@ -166,18 +185,24 @@ static void collect_one(struct tm_store *s, struct tm_bytes key, struct tm_bytes
     tm_store_del_shadow(s, key, name);
 }
 
-bool tm_link_collect(struct tm_store *s, struct tm_bytes key, uint64_t through)
+static bool collect(struct tm_store *s, struct tm_bytes key, uint64_t through,
+                    const struct counted *c)
 {
     struct tm_op_version was = {s->stamp.hlc, s->stamp.origin};
     struct tm_bytes name;
     bool any = false;
     TM_ASSERT(s->open && s->held == 0 && key.len > 0);
-    while (s->open_err == TM_OK && next_due(s, key, through, &name)) {
+    while (s->open_err == TM_OK && next_due(s, key, through, c, &name)) {
         collect_one(s, key, name, through);
         any = true;
     }
     tm_store_stamp(s, was.hlc, was.origin);
     return any;
+}
+
+bool tm_link_collect(struct tm_store *s, struct tm_bytes key, uint64_t through)
+{
+    return collect(s, key, through, NULL);
 }
 
 bool tm_link_collect_flushes(struct tm_store *s, uint64_t through)
@@ -199,12 +224,16 @@ bool tm_link_collect_flushes(struct tm_store *s, uint64_t through)
     return any;
 }
 
-uint64_t tm_collect_for_counter(struct tm_store *s, struct tm_bytes key)
+uint64_t tm_collect_for_counter(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                                struct tm_bytes name)
 {
+    struct counted c = {type, name};
     uint64_t settled, collected;
+    struct tm_kept k;
     tm_link_frontier(s, &settled, &collected);
-    if (settled > 0)
-        (void)tm_link_collect(s, key, settled);
+    tm_kept_look(s, key, &k);
+    if (settled > 0 && k.floor.hlc <= settled)
+        (void)collect(s, key, settled, &c);
     return settled;
 }
 

@@ -320,9 +320,11 @@ struct tm_versions;
 bool tm_is_past_expiry(const struct tm_kept *k, uint64_t through);
 bool tm_is_past_versions(const struct tm_versions *v, uint64_t through);
 
-/* Before a counter is merged that counts from nothing: who made it knew of all that is settled, so
- * what is kept of the key up to there, which is returned, goes. */
-uint64_t tm_collect_for_counter(struct tm_store *s, struct tm_bytes key);
+/* Before a counter of that field is merged that counts from nothing: who made it knew of all that
+ * is settled, so what is kept up to there, which is returned, and would kill it, goes; the rest of
+ * what is kept of the key does not, for others compare it still. */
+uint64_t tm_collect_for_counter(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
+                                struct tm_bytes name);
 
 /* ---- store_keep.c ---- */
 

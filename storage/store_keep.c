@@ -331,19 +331,26 @@ static struct tm_op_version own_stamp(const struct tm_store *s)
     return (struct tm_op_version){s->stamp.hlc, s->stamp.origin};
 }
 
-/* The entity is made anew: its expiry is not that of the one before. */
-static void keep_new_life(struct tm_store *s, const struct tm_kept *k)
+/* The entity is made anew: its expiry is not that of the one before.  *k says so then, even if what
+ * is written is held. */
+static void keep_new_life(struct tm_store *s, struct tm_kept *k)
 {
     uint64_t none = 0;
+    struct tm_op_version floor = {tm_kept_over(k), s->stamp.origin};
     if (!k->has_expiry || k->expiry_ms == 0)
         return;
     if (s->stamp.hlc >> 16 < k->expiry_ms) {
         tm_store_set_shadow(s, k->key, EXPIRY, tm_bytes_of(&none, sizeof none));
+        tm_kept_look(s, k->key, k);
+        k->expiry = own_stamp(s);
+        k->expiry_ms = 0;
         return;
     }
-    struct tm_op_version floor = {tm_kept_over(k), s->stamp.origin};
     tm_keep_shadow(s, k->key, FLOOR, NOTHING, floor);
     tm_store_del_shadow(s, k->key, EXPIRY);
+    tm_kept_look(s, k->key, k);
+    newer(&k->floor, floor);
+    k->has_expiry = false;
 }
 
 /* What is there is of another type, and gone: as dead as its newest field.  What this very record
@@ -355,9 +362,9 @@ static void keep_other_type(struct tm_store *s, struct tm_kept *k, struct tm_op_
         tm_store_op(s, k->key, tm_entity_type(k->e), TM_OP_DEL_ENTITY, NOTHING, NOTHING);
         return;
     }
-    tm_kept_look(s, k->key, k);
     newer(&newest, k->floor);
-    tm_keep_floor_only(s, k->key, newest);
+    if (newest.hlc != 0) /* else it counts from nothing, below all that there will be */
+        tm_keep_floor_only(s, k->key, newest);
     if (k->has_expiry && tm_stamp_compare(k->expiry, newest) >= 0)
         tm_store_set_shadow(s, k->key, EXPIRY, tm_bytes_of(&none, sizeof none));
 }
@@ -373,7 +380,6 @@ static void keep_put(struct tm_store *s, struct tm_kept *k, enum tm_entity_type 
         k->e = k->shadow = NULL;
     } else if (k->e == NULL && k->has_expiry) {
         keep_new_life(s, k);
-        tm_kept_look(s, k->key, k);
     }
     if (!remade && tm_kept_life(s, k, &was, &newest) && was != type) {
         keep_other_type(s, k, newest);

@@ -185,7 +185,8 @@ struct tm_link_change {
  *   - of two changes of a field the one with the later stamp stays, deletions (tombstones)
  *     included; of equal stamps, which are of one record, the one that comes later here;
  *   - of two types of one key the one stays that has the later change; its fields made before the
- *     newest of the other type are gone too;
+ *     newest of the other type are gone too; what counts from nothing is earlier than all else, and
+ *     of two types that do so a hash stays;
  *   - DEL_ENTITY kills what was made before it, SET_EXPIRY and PERSIST are one register;
  *   - EXPIRE_ENTITY is nothing: each cluster expires by itself; nor is EXPIRY, for the register
  *     that it follows from ('x') comes with it;

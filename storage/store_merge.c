@@ -58,11 +58,11 @@ static bool has_expired(const struct merge *m)
     return m->k.has_expiry && m->k.expiry_ms != 0 && m->k.expiry_ms <= m->now_ms;
 }
 
-/* It was made in a life that is over.  What the record of that expiry itself made is not told from
- * what it made after: that expires by itself. */
+/* It was made in a life that is over, or counts from something of it.  What the record of that
+ * expiry itself made is not told from what it made after: that expires by itself. */
 static bool is_over(struct merge *m)
 {
-    m->over = has_expired(m) && m->in->stamp.hlc < tm_kept_over(&m->k) &&
+    m->over = has_expired(m) && m->v.hlc < tm_kept_over(&m->k) &&
               tm_stamp_compare(m->in->stamp, m->k.expiry) != 0;
     return m->over;
 }
@@ -102,7 +102,7 @@ static void raise_floor(struct merge *m, struct tm_op_version v, bool too, bool 
 {
     struct tm_store *s = m->s;
     struct tm_bytes key = m->in->key;
-    if (m->many && before(m->k.floor, v))
+    if (m->many && v.hlc != 0 && before(m->k.floor, v))
         tm_keep_shadow(s, key, FLOOR, NOTHING, v);
     stamp(m);
     if (derived)
@@ -128,7 +128,9 @@ static bool is_counted(const struct merge *m, const struct tm_entity *field)
 }
 
 /* Another type is there: the one with the later change stays, and the floor rises to the other's.
- * False if that is not this one.  Of two counters of nothing yet none is later: both go. */
+ * False if that is not this one.  What counts from nothing is below all: it is lost to any other
+ * type without a floor, which would take along what counts from nothing of the type that stays, and
+ * which no stamp says how long to keep; of two types that do so the greater stays. */
 static bool wins_type(struct merge *m)
 {
     enum tm_entity_type type;
@@ -139,11 +141,13 @@ static bool wins_type(struct merge *m)
     if (counts)
         v = tm_stamp_after(v);
     int order = tm_stamp_compare(v, newest);
+    if (order == 0 && counts)
+        order = v.hlc != 0 ? 0 : m->in->type > type ? 1 : -1;
     m->winner = newest;
-    if (order < 0)
-        raise_floor(m, v, false, true);
-    else
+    if (order >= 0)
         raise_floor(m, newest, true, true);
+    else if (v.hlc != 0)
+        raise_floor(m, v, false, true);
     return order > 0 || (order == 0 && !counts);
 }
 
@@ -298,6 +302,14 @@ static enum tm_link_outcome merge_version(struct merge *m, uint32_t flags, struc
     return merge_versions(m, &in);
 }
 
+/* Something lives there that is later than what counts from nothing. */
+static bool is_outlived(const struct merge *m)
+{
+    const struct tm_entity *field = living(m);
+    return m->k.e != NULL && (tm_entity_type(m->k.e) != m->in->type ||
+                              (field != NULL && tm_kept_stamp(m->s, field).hlc != 0));
+}
+
 static enum tm_link_outcome merge_counter(struct merge *m)
 {
     struct tm_counter_at at;
@@ -309,8 +321,8 @@ static enum tm_link_outcome merge_counter(struct merge *m)
         return merge_version(m, 0, tm_bytes_of(text, (size_t)len));
     }
     m->v = (struct tm_op_version){at.base_hlc, at.base_origin};
-    if (at.base_hlc == 0 && at.base_origin == 0 && m->many) {
-        uint64_t settled = tm_collect_for_counter(m->s, m->in->key);
+    if (at.base_hlc == 0 && at.base_origin == 0 && m->many && !is_outlived(m)) {
+        uint64_t settled = tm_collect_for_counter(m->s, m->in->key, m->in->type, m->name);
         look(m);
         if (m->k.flushed && m->k.floor.hlc <= settled)
             m->k.floor = (struct tm_op_version){0};

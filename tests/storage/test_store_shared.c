@@ -360,17 +360,152 @@ static void the_type_of_the_later_change_stays(void)
     CU_ASSERT_EQUAL(merge_set("m", "b", "1", at(0)), TM_LINK_LOST); /* of the type that lost */
 }
 
+static enum tm_link_outcome count_string(int64_t total, struct tm_op_version v)
+{
+    struct tm_counter_at c = {{OTHER, 1, total}, 0, 0, 0};
+    return merge("m", TM_ENTITY_STRING, TM_OP_COUNTER_AT, "", tm_bytes_of(&c, sizeof c), v);
+}
+
 /* None is later, and which came first differs between clusters. */
-static void of_two_counters_of_nothing_of_different_types_none_stays(void)
+static void of_two_counters_of_nothing_of_different_types_the_hash_stays(void)
+{
+    for (unsigned string_first = 0; string_first < 2; string_first++) {
+        fresh();
+        if (string_first)
+            CU_ASSERT_EQUAL(count_string(5, at(-6)), TM_LINK_APPLIED);
+        CU_ASSERT_EQUAL(merge_count("m", 1, 7, NEVER, 0, at(-5)), TM_LINK_APPLIED);
+        CU_ASSERT_EQUAL(count_string(5, at(-6)), TM_LINK_LOST);
+        CU_ASSERT_EQUAL(merge_count("m", 2, 7, NEVER, 0, at(-4)), TM_LINK_APPLIED);
+        expect("m", "n", "14");
+        CU_ASSERT_PTR_NULL(tm_store_shadow(s, str("m")));
+    }
+}
+
+/* A floor for it would have no stamp that says when it may go; others make none if they see the
+ * other type first. */
+static void a_counter_of_nothing_that_lost_to_another_type_leaves_nothing(void)
+{
+    for (unsigned local = 0; local < 2; local++) {
+        fresh();
+        CU_ASSERT_EQUAL(count_string(5, at(-6)), TM_LINK_APPLIED);
+        if (local)
+            set("m", "a", "1");
+        else
+            CU_ASSERT_EQUAL(merge_set("m", "a", "1", at(-5)), TM_LINK_APPLIED);
+        expect("m", "a", "1");
+        CU_ASSERT_PTR_NULL(tm_store_shadow(s, str("m")));
+        add("m", 3);
+        CU_ASSERT_EQUAL(count_string(6, at(500)), TM_LINK_LOST);
+        expect("m", "n", "3");
+    }
+}
+
+/* The register does not keep it from counting, and others have it still. */
+static void what_is_settled_goes_for_a_counter_only_if_it_is_against_it(void)
+{
+    uint64_t settled, collected;
+    fresh();
+    set("m", "a", "1");
+    set("m", "b", "1");
+    set("m", "n", "1");
+    begin();
+    tm_store_persist(s, str("m"));
+    tm_store_del_field(s, str("m"), TM_ENTITY_HASH, str("b"));
+    tm_store_del_field(s, str("m"), TM_ENTITY_HASH, str("n"));
+    (void)finish();
+    CU_ASSERT_EQUAL(merge_count("m", 1, 7, NEVER, 0, at(900)), TM_LINK_LOST);
+    begin();
+    tm_link_set_frontier(s, hlc - 1, 0);
+    (void)finish();
+    tm_link_frontier(s, &settled, &collected);
+    CU_ASSERT_EQUAL(settled, hlc - 1);
+    CU_ASSERT_EQUAL(merge_count("m", 1, 7, NEVER, 0, at(900)), TM_LINK_APPLIED);
+    expect("m", "n", "7");
+    CU_ASSERT_FALSE(tm_store_shadow_field(s, str("m"), str("fn"), NULL, NULL));
+    CU_ASSERT(tm_store_shadow_field(s, str("m"), str("fb"), NULL, NULL));
+    CU_ASSERT(tm_store_shadow_field(s, str("m"), str("x"), NULL, NULL));
+}
+
+/* It is lost anyhow, and others keep the floor still. */
+static void nothing_goes_for_a_counter_that_another_type_outlives(void)
 {
     fresh();
+    set("m", "a", "1");
     begin();
-    tm_store_add(s, str("m"), TM_ENTITY_STRING, str(""), 5);
+    tm_store_set_field(s, str("m"), TM_ENTITY_STRING, str(""), str("1"));
+    tm_link_set_frontier(s, hlc - 1, 0);
     (void)finish();
-    CU_ASSERT_EQUAL(merge_count("m", 1, 7, NEVER, 0, at(-5)), TM_LINK_LOST);
-    CU_ASSERT_PTR_NULL(tm_store_find(s, str("m")));
-    CU_ASSERT_EQUAL(merge_count("m", 2, 7, NEVER, 0, at(-4)), TM_LINK_LOST);
-    CU_ASSERT_PTR_NULL(tm_store_find(s, str("m")));
+    CU_ASSERT_EQUAL(merge_count("m", 1, 7, NEVER, 0, at(900)), TM_LINK_LOST);
+    CU_ASSERT(tm_store_shadow_field(s, str("m"), str("d"), NULL, NULL));
+}
+
+/* As where it has not expired yet, it dies with what it counts from. */
+static void what_counts_from_a_life_that_is_over_is_dead(void)
+{
+    fresh();
+    set("m", "n", "40");
+    struct tm_op_version base = {hlc, OWN}, late = {(uint64_t)(NOW + 50) << 16, OTHER};
+    begin();
+    tm_store_set_expiry(s, str("m"), NOW + 10);
+    (void)finish();
+    now_ms = NOW + 100;
+    hlc = now_ms << 16;
+    begin();
+    tm_store_expire(s, str("m"));
+    (void)finish();
+    CU_ASSERT_EQUAL(merge_count("m", 1, 3, base, 40, late), TM_LINK_LOST);
+    CU_ASSERT_EQUAL(merge_count("m", 1, 3, NEVER, 0, late), TM_LINK_LOST);
+    expect("m", "n", NULL);
+    begin();
+    tm_link_set_frontier(s, hlc - 1, 0); /* who counts from nothing knew that it had expired */
+    (void)finish();
+    CU_ASSERT_EQUAL(merge_count("m", 1, 3, NEVER, 0, late), TM_LINK_APPLIED);
+    expect("m", "n", "3");
+}
+
+/* As RENAME makes it: what is held is not to be seen yet.  Others are told of the same. */
+static void what_is_made_anew_under_hold_keeps_its_register_of_expiry(void)
+{
+    struct tm_bytes value;
+    struct tm_op_version stamp;
+    fresh();
+    set("m", "a", "1");
+    begin();
+    tm_store_set_expiry(s, str("m"), NOW + 1000);
+    (void)finish();
+    begin();
+    tm_store_del_field(s, str("m"), TM_ENTITY_HASH, str("a"));
+    (void)finish();
+    begin();
+    tm_store_hold(s);
+    tm_store_set_field(s, str("m"), TM_ENTITY_SET, str("z"), str(""));
+    tm_store_release(s);
+    (void)finish();
+    CU_ASSERT_FATAL(tm_store_shadow_field(s, str("m"), str("x"), &value, &stamp));
+    CU_ASSERT_EQUAL(tm_load64(value.data), 0);
+    CU_ASSERT_EQUAL(stamp.hlc, hlc);
+    CU_ASSERT_EQUAL(tm_store_next_expiry(s), UINT64_MAX);
+}
+
+/* That it expired is later than its tombstones. */
+static void what_is_made_anew_under_hold_has_the_floor_of_what_expired(void)
+{
+    struct tm_op_version stamp;
+    fresh();
+    set("m", "a", "1");
+    begin();
+    tm_store_set_expiry(s, str("m"), NOW + 1000);
+    tm_store_del_field(s, str("m"), TM_ENTITY_HASH, str("a"));
+    (void)finish();
+    hlc = (uint64_t)(NOW + 2000) << 16;
+    begin();
+    tm_store_hold(s);
+    tm_store_set_field(s, str("m"), TM_ENTITY_SET, str("z"), str(""));
+    tm_store_release(s);
+    (void)finish();
+    CU_ASSERT_FATAL(tm_store_shadow_field(s, str("m"), str("d"), NULL, &stamp));
+    CU_ASSERT_EQUAL(stamp.hlc, (uint64_t)(NOW + 1000) << 16);
+    CU_ASSERT_FALSE(tm_store_shadow_field(s, str("m"), str("x"), NULL, NULL));
 }
 
 static void expiry_is_a_register_of_its_own(void)
@@ -591,7 +726,13 @@ static const struct tm_test tests[] = {
     TM_TEST(a_deletion_there_spares_what_was_made_after_it),
     TM_TEST(a_field_or_member_that_was_deleted_there_goes),
     TM_TEST(the_type_of_the_later_change_stays),
-    TM_TEST(of_two_counters_of_nothing_of_different_types_none_stays),
+    TM_TEST(of_two_counters_of_nothing_of_different_types_the_hash_stays),
+    TM_TEST(a_counter_of_nothing_that_lost_to_another_type_leaves_nothing),
+    TM_TEST(what_is_settled_goes_for_a_counter_only_if_it_is_against_it),
+    TM_TEST(nothing_goes_for_a_counter_that_another_type_outlives),
+    TM_TEST(what_counts_from_a_life_that_is_over_is_dead),
+    TM_TEST(what_is_made_anew_under_hold_keeps_its_register_of_expiry),
+    TM_TEST(what_is_made_anew_under_hold_has_the_floor_of_what_expired),
     TM_TEST(expiry_is_a_register_of_its_own),
     TM_TEST(what_is_due_is_as_what_has_expired),
     TM_TEST(an_extension_of_what_expired_here_says_what_it_lacks),
