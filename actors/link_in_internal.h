@@ -88,7 +88,6 @@ struct tm_link_in_apply {
     uint64_t newest;       /* stamp among the changes; 0: not looked for yet */
     uint32_t target;
     uint64_t past; /* HLC: what is not later came before, and is collected */
-    uint64_t came; /* HLC: what is not later came before */
     bool told;     /* it is all that the source knows of these keys */
     uint64_t won, lost;
 };

@@ -125,17 +125,6 @@ static void look_ahead(const struct tm_store *store, struct tm_bytes rest)
             tm_store_ahead_step(&ahead[i]);
 }
 
-/* It came before, and what killed it is gone, or goes for what counts from nothing since then. */
-static bool is_echo(const struct tm_link_in_apply *a, const struct tm_op *op, uint64_t hlc)
-{
-    struct tm_counter_at at;
-    if (hlc <= a->past || hlc > a->came || op->code != TM_OP_COUNTER_AT ||
-        op->value.len != sizeof at)
-        return hlc <= a->past;
-    memcpy(&at, op->value.data, sizeof at);
-    return at.base_hlc == 0 && at.base_origin == 0;
-}
-
 void tm_link_in_fill(struct tm_store *store, void *arg)
 {
     struct tm_link_in_apply *a = arg;
@@ -156,7 +145,7 @@ void tm_link_in_fill(struct tm_store *store, void *arg)
             }
             if (i < a->first)
                 continue;
-            if (is_echo(a, &op, stamp.hlc)) {
+            if (stamp.hlc <= a->past) { /* an echo: it came before, and what killed it is gone */
                 a->lost++;
                 continue;
             }
@@ -264,7 +253,6 @@ void tm_link_in_take(struct tm_link_in *in, struct tm_link_in_stream *s, struct 
     a->ends = true;
     a->target = s->target;
     a->past = tm_link_in_past(in->c.ops->store(in->c.host, s->target), s, &a->batch->from);
-    a->came = s->complete;
     enum tm_err e = write_part(in, s, a, &record);
     if (e == TM_ERR_TOOBIG && total > 0)
         e = write_split(in, s, a, total, &record);
