@@ -18,6 +18,7 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PORTS_PER_NODE = 32
+LINK_PORTS = 2048  # where the ports for links begin, behind the clients' (tools/ports.h)
 REDIS = ["--save", "", "--auto-aof-rewrite-percentage", "0", "--repl-diskless-sync-delay", "0",
          "--bind", "127.0.0.1", "--protected-mode", "no", "--daemonize", "no"]
 
@@ -110,10 +111,11 @@ def port_is_free(port):
 
 
 def free_ports(count):
-    """The first of `count` ports in a row that are free at the moment, below the ephemeral ones."""
+    """The first of `count` ports in a row that are free at the moment, and so many where nodes have
+    those for links; all below the ephemeral ones."""
     for _ in range(200):
-        base = random.SystemRandom().randrange(8000, 32000 - count)
-        if all(port_is_free(p) for p in range(base, base + count)):
+        base = random.SystemRandom().randrange(8000, 32000 - LINK_PORTS - count)
+        if all(port_is_free(p) and port_is_free(p + LINK_PORTS) for p in range(base, base + count)):
             return base
     raise Failed("no free range of %d ports" % count)
 

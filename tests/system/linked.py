@@ -18,9 +18,9 @@ import redis
 
 from cluster import PORTS_PER_NODE, connect, nodes_text
 from harness import No, Skip, need_root, wait_until
+from measuring import LINK_PORTS
 
 FABRIC = ["--fabric=tcp"]
-LINKS = 2048  # where the ports for links begin, behind the clients' (tools/ports.h)
 KEYS = 200
 
 
@@ -122,7 +122,7 @@ class Cut:
     def __init__(self, c):
         need_root("nft")
         self.table = "tidemill%d" % os.getpid()
-        ports = ", ".join(str(c.base_port + LINKS + PORTS_PER_NODE * n) for n in range(len(c.nodes)))
+        ports = ", ".join(str(c.base_port + LINK_PORTS + PORTS_PER_NODE * n) for n in range(len(c.nodes)))
         self.rules = """table inet %s {
             chain cut { type filter hook input priority 0; tcp dport { %s } drop; tcp sport { %s } drop; }
         }""" % (self.table, ports, ports)
