@@ -11,25 +11,29 @@ struct tm_sim_links_changes {
     struct tm_sim_links_run *run;
     struct tm_sim_links_load *load;
     uint64_t begun_at;
-    unsigned at;                         /* which change */
-    unsigned order[TM_SIM_CLUSTERS_MAX]; /* of the clusters */
-    unsigned cluster;                    /* in that order; all: the change is made */
+    unsigned at;                           /* which change */
+    unsigned order[TM_SIM_CLUSTERS_MAX];   /* of the clusters */
+    unsigned cluster;                      /* in that order; all: the change is made */
+    uint64_t version[TM_SIM_CLUSTERS_MAX]; /* of its directory, that its last change was made by */
     bool under_way;
     struct tm_sim_conn *conn;
     uint64_t next_at;
 };
 
-/* All nodes of the cluster that are up do, and there are some. */
-static bool goes_by_it(struct tm_sim_links_run *r, unsigned cluster)
+/* All nodes of the cluster that are up do, and there are some.  A node that has not heard of the
+ * change before may say the same as this one, and will not for long.  Raises *version. */
+static bool goes_by_it(struct tm_sim_links_run *r, unsigned cluster, uint64_t *version)
 {
     bool any = false;
+    uint64_t least = *version;
     struct tm_sim *sim = tm_sim_world_cluster(r->w, cluster);
     for (unsigned i = 0; i < tm_sim_config_of(sim)->nodes; i++)
         for (unsigned k = 0; tm_sim_is_up(sim, i) && k < tm_sim_workers(sim, i); k++) {
             const struct tm_shard *s = tm_sim_shard(sim, i, k);
-            if (s->directory == NULL ||
+            if (s->directory == NULL || s->directory->version < least ||
                 strcmp(s->directory->facts, tm_sim_world_facts(r->w, cluster)) != 0)
                 return false;
+            *version = tm_max_u64(*version, s->directory->version);
             any = true;
         }
     return any;
@@ -141,10 +145,14 @@ bool tm_sim_links_changes_act(struct tm_sim_links_run *r)
         return false;
     if (!c->under_way)
         begin_change(c);
-    if (goes_by_it(r, c->order[c->cluster]))
-        done_with(c, c->order[c->cluster]);
-    else if (now >= c->next_at)
-        ask(c, c->order[c->cluster]);
+    unsigned cluster = c->order[c->cluster];
+    uint64_t version = c->version[cluster];
+    if (goes_by_it(r, cluster, &version)) {
+        c->version[cluster] = version;
+        done_with(c, cluster);
+    } else if (now >= c->next_at) {
+        ask(c, cluster);
+    }
     return c->at == r->plan->changes;
 }
 
