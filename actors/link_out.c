@@ -132,7 +132,7 @@ void tm_link_out_restart(struct tm_link_out *out)
 
 /* ---- sending ---- */
 
-static struct tm_link_stream stream_of(const struct tm_link_out *out)
+struct tm_link_stream tm_link_out_stream(const struct tm_link_out *out)
 {
     const struct tm_link_outlet *link = out->link;
     return (struct tm_link_stream){.session = out->session,
@@ -147,7 +147,7 @@ static struct tm_link_stream stream_of(const struct tm_link_out *out)
 static void ask(struct tm_link_out *out)
 {
     tm_link_out_new_session(out);
-    struct tm_link_open open = {stream_of(out)};
+    struct tm_link_open open = {tm_link_out_stream(out)};
     struct tm_bytes piece = tm_bytes_of(&open, sizeof open);
     enum tm_err e =
         out->link->ops->send(out->link->host, out, out->block, TM_MESSAGE_LINK_OPEN, &piece, 1);
@@ -229,7 +229,7 @@ static enum tm_err put_batch(struct tm_link_out *out, const struct tm_link_build
     struct tm_link_outlet *link = out->link;
     struct tm_bytes raw = tm_link_builder_raw(b);
     struct tm_link_batch head = {
-        .stream = stream_of(out),
+        .stream = tm_link_out_stream(out),
         .from = b->from,
         .to = b->to,
         .raw_hash = tm_hash64(raw.data, raw.len, 0),
@@ -289,7 +289,7 @@ static bool launch(struct tm_link_out *out, const struct tm_link_builder *b, uin
 static bool advance(struct tm_link_out *out)
 {
     struct tm_link_outlet *link = out->link;
-    struct tm_link_stream stream = stream_of(out);
+    struct tm_link_stream stream = tm_link_out_stream(out);
     struct tm_link_builder b;
     uint64_t oldest_ms = 0;
     tm_link_builder_begin(&b, &link->filter, &stream, &out->sent, link->raw, TM_LINK_RAW_MAX);
@@ -492,7 +492,7 @@ void tm_link_out_tell(struct tm_link_out *out, uint64_t index, uint64_t complete
     if (out->state != TM_LINK_OUT_STREAM || link->paused || out->scanned.index < index ||
         (!news && now < out->told_at + TELL_NS))
         return;
-    struct tm_link_tell m = {.stream = stream_of(out),
+    struct tm_link_tell m = {.stream = tm_link_out_stream(out),
                              .upto = {out->sent.index, out->sent.term, out->sent.hash},
                              .complete = complete,
                              .told = *told};

@@ -148,6 +148,9 @@ void tm_link_outlet_share(struct tm_link_outlet *link, uint32_t led);
 void tm_link_out_init(struct tm_link_out *out, struct tm_link_outlet *link, void *log,
                       uint32_t source, uint32_t target);
 
+/* What each message of the stream begins with (link_wire.h): who it is. */
+struct tm_link_stream tm_link_out_stream(const struct tm_link_out *out);
+
 /* The stream ends. */
 void tm_link_out_end(struct tm_link_out *out);
 

@@ -8,18 +8,6 @@
 #include "runtime/hash.h"
 #include "storage/store_link.h"
 
-struct tm_link_stream tm_link_states_stream(const struct tm_link_out *out)
-{
-    const struct tm_link_outlet *link = out->link;
-    return (struct tm_link_stream){.session = out->session,
-                                   .incarnation = link->incarnation,
-                                   .epoch = link->epoch,
-                                   .source = out->source,
-                                   .sources = link->sources,
-                                   .target = out->target,
-                                   .targets = link->targets};
-}
-
 bool tm_link_states_ships(const struct tm_link_out *out, struct tm_bytes key)
 {
     const struct tm_link_filter *f = &out->link->filter;
@@ -150,7 +138,7 @@ struct tm_bytes tm_link_states_pack(struct tm_link_state_head *head, const struc
 static enum tm_err send_some(struct tm_link_states *s, struct tm_link_out *out)
 {
     struct tm_link_outlet *link = out->link;
-    struct tm_link_state_head head = {.stream = tm_link_states_stream(out)};
+    struct tm_link_state_head head = {.stream = tm_link_out_stream(out)};
     unsigned first = s->at;
     uint32_t used = tm_link_states_write(s, out);
     struct tm_bytes body = tm_link_states_pack(&head, out, used);

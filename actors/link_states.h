@@ -16,8 +16,7 @@ struct tm_link_states {
     bool all;              /* also what the link does not forward by its origin */
 };
 
-/* Who the stream is, and whether it carries the key. */
-struct tm_link_stream tm_link_states_stream(const struct tm_link_out *out);
+/* Whether the stream carries the key. */
 bool tm_link_states_ships(const struct tm_link_out *out, struct tm_bytes key);
 
 /* Writes states into out->link->raw until that has a batch's bytes, or all are written; at and skip

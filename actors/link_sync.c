@@ -99,7 +99,7 @@ static enum tm_err send(struct tm_link_sync *y, uint16_t type, const struct tm_b
 enum tm_err tm_link_sync_ask(struct tm_link_sync *y, uint64_t from, uint64_t to)
 {
     walk(y, from, to);
-    struct tm_link_ranges head = {.stream = tm_link_states_stream(y->out),
+    struct tm_link_ranges head = {.stream = tm_link_out_stream(y->out),
                                   .from = y->from,
                                   .past = y->past,
                                   .round = ++y->round,
@@ -163,7 +163,7 @@ static enum tm_err send_state(struct tm_link_sync *y)
     uint32_t drops = (uint32_t)tm_min_u64(y->drops - y->dropped, TM_LINK_DROPS);
     uint32_t used = write_states(y);
     bool last = y->sent == y->sends && y->dropped + drops == y->drops && y->end == TM_LINK_ORDERS;
-    struct tm_link_state_head head = {.stream = tm_link_states_stream(out),
+    struct tm_link_state_head head = {.stream = tm_link_out_stream(out),
                                       .hlc = out->sync_hlc,
                                       .stands = out->sync_stands,
                                       .to = out->sync_to,
