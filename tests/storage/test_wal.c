@@ -5,13 +5,17 @@
 #include "storage/wal_format.h"
 #include "storage/wal_scan.h"
 
+static void release_below(struct fixture *f, uint64_t segment)
+{
+    tm_wal_release(f->wal, segment);
+    while (f->released < f->acked && f->model[f->released].segment < segment)
+        f->released++;
+}
+
 static void release_some(struct fixture *f)
 {
     uint64_t first = tm_wal_first_segment(f->wal), current = tm_wal_current_segment(f->wal);
-    uint64_t below = first + env_below(&f->env, current - first + 1);
-    tm_wal_release(f->wal, below);
-    while (f->released < f->acked && f->model[f->released].segment < below)
-        f->released++;
+    release_below(f, first + env_below(&f->env, current - first + 1));
 }
 
 /* One turn of a random life. */
@@ -84,8 +88,7 @@ static void a_hole_ends_what_counts(void)
     for (unsigned i = 0; i < 40; i++) {
         struct fixture *f = setup(seed + i);
         f->config.flushes_under_way = 4;
-        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-        tm_sim_disk_drain(f->env.sd);
+        start(f);
         fill(f, 20, 100);
         uint64_t writes = tm_sim_disk_count(f->env.sd, TM_DISK_WRITE);
         for (unsigned k = 0; k < 4; k++) {
@@ -327,8 +330,7 @@ static void a_failed_flush_poisons_too(void)
 {
     struct fixture *f = setup(tm_test_seed());
     f->config.sync = TM_WAL_FSYNC;
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    tm_sim_disk_drain(f->env.sd);
+    start(f);
     fill(f, 20, 200);
     unsigned acked = f->acked;
     CU_ASSERT_FATAL(append_one(f, 1, 100, TM_WAL_EFFECT) == TM_OK);
@@ -392,17 +394,11 @@ static void a_full_disk_that_refuses_large_effects_says_so(void)
 
 static void released_segments_are_used_again_and_do_not_come_back(void)
 {
-    struct fixture *f = setup(tm_test_seed());
-    f->config.max_bytes = 4 * f->config.segment_bytes;
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    tm_sim_disk_drain(f->env.sd);
+    struct fixture *f = opened_of(4);
     CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
     CU_ASSERT(tm_wal_disk_bytes(f->wal) <= f->config.max_bytes);
     for (unsigned i = 0; i < 20; i++) {
-        uint64_t below = tm_wal_current_segment(f->wal);
-        tm_wal_release(f->wal, below);
-        while (f->released < f->acked && f->model[f->released].segment < below)
-            f->released++;
+        release_below(f, tm_wal_current_segment(f->wal));
         settle_idle(f);
         CU_ASSERT(tm_wal_state(f->wal) == TM_WAL_RUNNING && f->space);
         CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
@@ -419,10 +415,7 @@ static void released_segments_are_used_again_and_do_not_come_back(void)
 static void a_segment_with_rot_is_not_used_again(void)
 {
     for (unsigned by_reading = 0; by_reading < 2; by_reading++) {
-        struct fixture *f = setup(tm_test_seed());
-        f->config.max_bytes = 4 * f->config.segment_bytes;
-        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-        tm_sim_disk_drain(f->env.sd);
+        struct fixture *f = opened_of(4);
         CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
         unsigned victim = f->count - 1;
         while (f->model[victim].segment == tm_wal_current_segment(f->wal))
@@ -476,28 +469,6 @@ static void the_segment_of_the_last_durable_block_is_not_released(void)
     teardown(f);
 }
 
-static void an_exhausted_reserve_can_still_say_what_was_released(void)
-{
-    struct fixture *f = setup(tm_test_seed());
-    f->config.max_bytes = 3 * f->config.segment_bytes;
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    tm_sim_disk_drain(f->env.sd);
-    CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
-    enum tm_err err;
-    while ((err = append_one(f, 1, 100, TM_WAL_RESERVED)) != TM_ERR_NOSPACE) {
-        CU_ASSERT_FATAL(err == TM_OK || err == TM_ERR_FULL);
-        settle_idle(f);
-    }
-    settle_idle(f);
-    tm_wal_release(f->wal, tm_wal_current_segment(f->wal));
-    settle_idle(f);
-    settle_idle(f);
-    pass_time(f, TM_SECONDS(1));
-    CU_ASSERT(tm_wal_state(f->wal) == TM_WAL_RUNNING);
-    fill(f, 20, 500);
-    teardown(f);
-}
-
 /* Appends until there is no space, waiting where it is a matter of moments; how many were taken. */
 static unsigned append_all(struct fixture *f, uint32_t bytes, enum tm_wal_class klass)
 {
@@ -509,6 +480,21 @@ static unsigned append_all(struct fixture *f, uint32_t bytes, enum tm_wal_class 
         settle_idle(f);
     }
     return taken;
+}
+
+static void an_exhausted_reserve_can_still_say_what_was_released(void)
+{
+    struct fixture *f = opened_of(3);
+    CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
+    (void)append_all(f, 100, TM_WAL_RESERVED);
+    settle_idle(f);
+    tm_wal_release(f->wal, tm_wal_current_segment(f->wal));
+    settle_idle(f);
+    settle_idle(f);
+    pass_time(f, TM_SECONDS(1));
+    CU_ASSERT(tm_wal_state(f->wal) == TM_WAL_RUNNING);
+    fill(f, 20, 500);
+    teardown(f);
 }
 
 /* Until the log goes on in a segment more than it may have; returns its id. */
@@ -525,12 +511,21 @@ static uint64_t overdraw(struct fixture *f)
     return full + 1;
 }
 
+static void release_ends_the_overdraft(struct fixture *f, uint64_t below)
+{
+    tm_wal_release(f->wal, below);
+    for (unsigned i = 0; i < 10; i++) {
+        pass_time(f, TM_MS(200));
+        settle_idle(f);
+    }
+    CU_ASSERT(tm_wal_disk_bytes(f->wal) <= f->config.max_bytes);
+    CU_ASSERT_EQUAL(tm_wal_state(f->wal), TM_WAL_RUNNING);
+    fill(f, 20, 500);
+}
+
 static void a_used_up_reserve_gets_one_segment_more_and_no_effects_but_followed_ones(void)
 {
-    struct fixture *f = setup(tm_test_seed());
-    f->config.max_bytes = 3 * f->config.segment_bytes;
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    tm_sim_disk_drain(f->env.sd);
+    struct fixture *f = opened_of(3);
     uint64_t more = overdraw(f);
     CU_ASSERT_EQUAL(tm_wal_disk_bytes(f->wal), f->config.max_bytes + f->config.segment_bytes);
     CU_ASSERT_EQUAL(append_one(f, 1, 100, TM_WAL_EFFECT), TM_ERR_NOSPACE);
@@ -539,24 +534,14 @@ static void a_used_up_reserve_gets_one_segment_more_and_no_effects_but_followed_
     CU_ASSERT(append_all(f, 100, TM_WAL_RESERVED) >= followed / 2); /* it has the other half */
     CU_ASSERT_EQUAL(tm_wal_disk_bytes(f->wal), f->config.max_bytes + f->config.segment_bytes);
     CU_ASSERT_EQUAL(tm_wal_state(f->wal), TM_WAL_FULL);
-    tm_wal_release(f->wal, more);
-    for (unsigned i = 0; i < 10; i++) {
-        pass_time(f, TM_MS(200));
-        settle_idle(f);
-    }
-    CU_ASSERT(tm_wal_disk_bytes(f->wal) <= f->config.max_bytes);
-    CU_ASSERT_EQUAL(tm_wal_state(f->wal), TM_WAL_RUNNING);
-    fill(f, 20, 500);
+    release_ends_the_overdraft(f, more);
     teardown(f);
 }
 
 /* It would leave a little less of the reserve than it has to. */
 static void what_is_followed_and_does_not_fit_gets_one_segment_more(void)
 {
-    struct fixture *f = setup(tm_test_seed());
-    f->config.max_bytes = 3 * f->config.segment_bytes;
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    tm_sim_disk_drain(f->env.sd);
+    struct fixture *f = opened_of(3);
     CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
     (void)append_all(f, 100, TM_WAL_FOLLOWED);
     pass_time(f, TM_MS(200));
@@ -571,45 +556,25 @@ static void what_is_followed_and_does_not_fit_gets_one_segment_more(void)
  * it ends there is no second. */
 static void starts_of_a_full_log_give_effects_no_segment_more(void)
 {
-    struct fixture *f = setup(tm_test_seed());
-    f->config.max_bytes = 3 * f->config.segment_bytes;
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    tm_sim_disk_drain(f->env.sd);
+    struct fixture *f = opened_of(3);
     if (env_chance(&f->env, 50))
         (void)overdraw(f);
     else
         CU_ASSERT(fill_up(f) == TM_ERR_NOSPACE);
     for (unsigned i = 0; i < 8; i++) {
-        if (env_chance(&f->env, 70))
-            crash(f, -1);
-        else
-            close_clean(f);
-        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-        CU_ASSERT(f->rot == 0 && f->damaged == 0);
-        settle(f);
-        tm_sim_disk_drain(f->env.sd);
+        start_again(f, 70);
         CU_ASSERT(tm_wal_disk_bytes(f->wal) <= f->config.max_bytes + f->config.segment_bytes);
         CU_ASSERT_EQUAL(append_one(f, 1, 900, TM_WAL_EFFECT), TM_ERR_NOSPACE);
         CU_ASSERT_EQUAL(append_one(f, 1, 100, TM_WAL_RESERVED), TM_OK);
         settle_idle(f);
     }
-    tm_wal_release(f->wal, tm_wal_current_segment(f->wal));
-    for (unsigned i = 0; i < 10; i++) {
-        pass_time(f, TM_MS(200));
-        settle_idle(f);
-    }
-    CU_ASSERT(tm_wal_disk_bytes(f->wal) <= f->config.max_bytes);
-    CU_ASSERT_EQUAL(tm_wal_state(f->wal), TM_WAL_RUNNING);
-    fill(f, 20, 500);
+    release_ends_the_overdraft(f, tm_wal_current_segment(f->wal));
     teardown(f);
 }
 
 static void a_higher_limit_ends_an_overdraft_at_once(void)
 {
-    struct fixture *f = setup(tm_test_seed());
-    f->config.max_bytes = 3 * f->config.segment_bytes;
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    tm_sim_disk_drain(f->env.sd);
+    struct fixture *f = opened_of(3);
     (void)overdraw(f);
     tm_wal_set_limits(f->wal, f->config.max_bytes + 1, 0, 0);
     CU_ASSERT_EQUAL(append_one(f, 1, 100, TM_WAL_EFFECT), TM_ERR_NOSPACE);
@@ -670,8 +635,7 @@ static void long_writes_are_counted_and_limits_change_while_it_runs(void)
     f->env.ctx.counters = &counters;
     f->config.stall_ns = TM_MS(100);
     f->config.max_bytes = 3 * f->config.segment_bytes;
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    tm_sim_disk_drain(f->env.sd);
+    start(f);
     stall_for(f, TM_MS(99));
     CU_ASSERT_EQUAL(tm_counter_get(&counters, TM_COUNTER_wal_stalls), 0);
     stall_for(f, TM_MS(101));
@@ -699,8 +663,7 @@ static void a_turn_is_one_block_and_gathers_while_the_disk_is_busy(void)
 {
     struct fixture *f = setup(tm_test_seed());
     f->config.flushes_under_way = 1;
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    tm_sim_disk_drain(f->env.sd);
+    start(f);
     uint64_t writes = tm_sim_disk_count(f->env.sd, TM_DISK_WRITE);
     for (unsigned turn = 0; turn < 10; turn++) {
         CU_ASSERT_FATAL(append_one(f, 1, 50, TM_WAL_EFFECT) == TM_OK);
@@ -728,8 +691,7 @@ static void after_a_large_block_the_next_one_gathers_and_goes_by_itself(void)
 {
     struct fixture *f = setup(tm_test_seed());
     f->config.gather_ns = TM_US(500);
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    tm_sim_disk_drain(f->env.sd);
+    start(f);
     f->env.now_ns += TM_MS(1);
     append_many(f, TM_WAL_LARGE - 1);
     append_many(f, TM_WAL_LARGE);

@@ -21,14 +21,7 @@ static void a_full_disk_does_not_keep_the_log_from_opening(void)
         taken = append_one(f, 1, 100, TM_WAL_RESERVED);
         CU_ASSERT(taken == TM_OK || (i > 3 && taken == TM_ERR_NOSPACE));
         tm_wal_flush(f->wal);
-        if (env_chance(&f->env, 50))
-            crash(f, -1);
-        else
-            close_clean(f);
-        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-        CU_ASSERT(f->rot == 0 && f->damaged == 0);
-        settle(f);
-        tm_sim_disk_drain(f->env.sd);
+        start_again(f, 50);
         CU_ASSERT(tm_wal_current_segment(f->wal) == segment);
         CU_ASSERT(append_one(f, 1, 900, TM_WAL_EFFECT) == TM_ERR_NOSPACE);
     }
@@ -89,9 +82,7 @@ static void a_segment_found_ready_has_its_name_for_good(void)
 {
     uint64_t seed = tm_test_seed();
     for (unsigned i = 0; i < 40; i++) {
-        struct fixture *f = setup(seed + i);
-        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-        tm_sim_disk_drain(f->env.sd);
+        struct fixture *f = opened(seed + i);
         fill(f, 20, 2000);
         uint64_t current = tm_wal_current_segment(f->wal);
         while (tm_wal_current_segment(f->wal) == current) {

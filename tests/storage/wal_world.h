@@ -241,12 +241,40 @@ static inline void settle_idle(struct fixture *f)
     tm_sim_disk_drain(f->env.sd);
 }
 
+/* A start as config says, up to where nothing is under way. */
+static inline void start(struct fixture *f)
+{
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    tm_sim_disk_drain(f->env.sd);
+}
+
 static inline struct fixture *opened(uint64_t seed)
 {
     struct fixture *f = setup(seed);
-    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
-    tm_sim_disk_drain(f->env.sd);
+    start(f);
     return f;
+}
+
+/* A log that may have so many segments. */
+static inline struct fixture *opened_of(unsigned segments)
+{
+    struct fixture *f = setup(tm_test_seed());
+    f->config.max_bytes = segments * f->config.segment_bytes;
+    start(f);
+    return f;
+}
+
+/* A crash, so many times in a hundred, or a clean close; then a start that finds nothing wrong. */
+static inline void start_again(struct fixture *f, unsigned crashes)
+{
+    if (env_chance(&f->env, crashes))
+        crash(f, -1);
+    else
+        close_clean(f);
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+    CU_ASSERT(f->rot == 0 && f->damaged == 0);
+    settle(f);
+    tm_sim_disk_drain(f->env.sd);
 }
 
 struct reader {
