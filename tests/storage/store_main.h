@@ -5,11 +5,9 @@
 #ifndef TM_TESTS_STORAGE_STORE_MAIN_H
 #define TM_TESTS_STORAGE_STORE_MAIN_H
 
-#include "storage/arena.h"
 #include "storage/store.h"
-#include "tests/test.h"
+#include "tests/storage/arena_main.h"
 
-static struct tm_arena arena;
 static struct tm_store *s;
 
 static inline struct tm_bytes str(const char *text)
@@ -17,16 +15,16 @@ static inline struct tm_bytes str(const char *text)
     return tm_bytes_str(text);
 }
 
+static inline void delete_store(void)
+{
+    if (s != NULL)
+        tm_store_delete(s);
+    s = NULL;
+}
+
 static inline int store_test_main(const char *suite, const struct tm_test *tests, size_t count)
 {
-    if (tm_arena_open(&arena) != TM_OK)
-        return 1;
-    int rc = tm_test_main(suite, tests, count);
-    tm_store_delete(s);
-    if (arena.bytes != 0)
-        rc = 1;
-    tm_arena_close(&arena);
-    return rc;
+    return arena_test_main(suite, tests, count, delete_store);
 }
 
 #endif

@@ -2,11 +2,8 @@
  * that arrives, they end with the same.  Each cluster is a leader's store, and a follower's that
  * applies the leader's records; each record that a cluster made itself goes to every other, in
  * order, some of them twice.  Their clocks differ by a little. */
-#include "runtime/hash.h"
-#include "storage/arena.h"
-#include "storage/entity.h"
 #include "storage/versions.h"
-#include "test.h"
+#include "tests/storage/store_clusters.h"
 
 enum { CLUSTERS = 4, KEYS = 5, FIELDS = 6, MANY_FIELDS = 90, LOG_MAX = 4096 };
 
@@ -24,19 +21,12 @@ struct cluster {
     uint64_t commit;
 };
 
-static struct tm_arena arena;
 static bool collects;
 static struct cluster clusters[CLUSTERS];
 static unsigned count;
-static uint64_t seed, now_ms, buffer[TM_KIB(512) / 8], lost, lacking, flushes, gone;
+static uint64_t now_ms, buffer[TM_KIB(512) / 8], lost, lacking, flushes, gone;
 static uint64_t combined, conflicts;
 static bool ruled; /* some fields have other rules than field-lww */
-
-static uint64_t rnd(uint64_t n)
-{
-    seed = tm_hash64(&seed, 8, 78);
-    return seed % n;
-}
 
 /* Rules by field's name; of the second key, by entity. */
 static struct tm_conflict_rule rule_of(void *host, struct tm_bytes key, struct tm_bytes name)
@@ -60,29 +50,11 @@ static struct tm_conflict_rule rule_of(void *host, struct tm_bytes key, struct t
     return rule;
 }
 
-/* Commutative, and not associative. */
 static enum tm_err combine(void *host, const struct tm_conflict_rule *rule, struct tm_bytes a,
                            struct tm_bytes b, struct tm_bytes *out)
 {
-    static char text[2][24];
-    static unsigned turn;
-    int64_t x = 0, y = 0;
-    (void)host;
-    (void)rule;
-    (void)tm_value_int(a, &x);
-    (void)tm_value_int(b, &y);
-    turn ^= 1;
-    *out = tm_bytes_of(text[turn], (size_t)snprintf(text[turn], 24, "%" PRId64, (x + y) / 2));
     combined++;
-    return TM_OK;
-}
-
-static enum tm_link_sharing all_is_shared(void *host, struct tm_bytes key, uint64_t origin)
-{
-    (void)host;
-    (void)key;
-    (void)origin;
-    return TM_LINK_MANY;
+    return average(host, rule, a, b, out);
 }
 
 static void count_conflict(void *host, const struct tm_conflict_found *found)
@@ -144,14 +116,11 @@ static void begin(struct cluster *c)
 
 static void finish(struct cluster *c)
 {
-    struct tm_record *r;
-    CU_ASSERT_EQUAL_FATAL(tm_store_finish(c->store, &r), TM_OK);
+    struct tm_record *r = finish_copy(c->store);
     if (r == NULL)
         return;
-    CU_ASSERT_EQUAL_FATAL(tm_record_check(r, r->length), TM_OK);
     CU_ASSERT_FATAL(r->index < LOG_MAX);
-    c->log[r->index] = malloc(r->length);
-    memcpy(c->log[r->index], r, r->length);
+    c->log[r->index] = r;
 }
 
 /* ---- Local changes, as commands make them ---- */
@@ -270,20 +239,11 @@ static void write_some(struct cluster *c, uint64_t ttl)
 
 /* ---- Links ---- */
 
-static bool is_sent(const struct tm_change *ch, const struct tm_op *op)
+static void merge(void *host, const struct tm_link_change *in)
 {
-    if (ch->type != TM_ENTITY_SHADOW)
-        return op->code != TM_OP_EXPIRE_ENTITY && op->code != TM_OP_EXPIRY &&
-               op->code != TM_OP_FOLDED;
-    return op->code == TM_OP_SET_FIELD && strchr("dfxv", op->name.data[0]) != NULL;
-}
-
-static void merge(struct cluster *to, struct tm_bytes key, enum tm_entity_type type,
-                  const struct tm_op *op, struct tm_op_version v)
-{
-    struct tm_link_change in = {key, type, op, v};
+    struct cluster *to = host;
     struct tm_op_version winner;
-    enum tm_link_outcome outcome = tm_link_merge(to->store, &in, wall_ms(to), &winner);
+    enum tm_link_outcome outcome = tm_link_merge(to->store, in, wall_ms(to), &winner);
     lost += outcome == TM_LINK_LOST;
     lacking += outcome == TM_LINK_LACKS;
 }
@@ -296,26 +256,16 @@ static void deliver_flush(const struct cluster *from, struct cluster *to, struct
     tm_store_set_floor(to->store, tm_bytes_of(&name, 1), v);
     for (unsigned k = 0; k < KEYS; k++)
         if (tm_store_find(to->store, key_name(k)) != NULL)
-            merge(to, key_name(k), TM_ENTITY_STRING, &del, v);
+            merge(to, &(struct tm_link_change){key_name(k), TM_ENTITY_STRING, &del, v});
 }
 
-/* The record's operations, if they were made at the cluster itself: into the open record. */
+/* Into the open record. */
 static void deliver_record(const struct cluster *from, struct cluster *to,
                            const struct tm_record *r)
 {
-    struct tm_bytes body = tm_record_body(r);
-    struct tm_op_version v = {r->hlc, r->origin};
-    struct tm_change ch;
-    struct tm_op op;
     if (r->kind == TM_RECORD_FLUSH)
-        deliver_flush(from, to, v);
-    while (tm_change_next(&body, &ch))
-        while (tm_op_next(&ch.ops, &op)) {
-            if (op.code == TM_OP_STAMPED)
-                v = tm_stamp_said(r, &op);
-            else if (ch.key.len > 0 && v.origin == from->origin && is_sent(&ch, &op))
-                merge(to, ch.key, ch.type, &op, v);
-        }
+        deliver_flush(from, to, (struct tm_op_version){r->hlc, r->origin});
+    each_sent(r, merge, to);
 }
 
 /* What a cluster says of itself holds once there is here what it had written before. */
@@ -536,7 +486,7 @@ static void merge_state(void *host, enum tm_entity_type type, const struct tm_op
                         struct tm_op_version v)
 {
     struct resync *r = host;
-    merge(r->to, r->key, type, op, v);
+    merge(r->to, &(struct tm_link_change){r->key, type, op, v});
 }
 
 static void send_state(unsigned f, unsigned t, unsigned k)
@@ -740,9 +690,5 @@ static const struct tm_test tests[] = {
 
 int main(void)
 {
-    if (tm_arena_open(&arena) != TM_OK)
-        return 1;
-    int rc = tm_test_main("storage/store_merge", tests, TM_ARRAY_LEN(tests));
-    tm_arena_close(&arena);
-    return rc;
+    return arena_test_main("storage/store_merge", tests, TM_ARRAY_LEN(tests), NULL);
 }

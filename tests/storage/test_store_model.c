@@ -4,8 +4,7 @@
 #include "runtime/hash.h"
 #include "storage/entity.h"
 #include "storage/store_link.h"
-#include "storage/arena.h"
-#include "test.h"
+#include "tests/storage/arena_main.h"
 
 enum { KEYS = 24, FIELDS = 160, SHADOWS = 80, WINDOW = 24, STEPS = 12000, LOG_MAX = 16384 };
 
@@ -32,7 +31,6 @@ struct model {
     uint64_t flushed;
 };
 
-static struct tm_arena arena;
 static struct tm_store *a, *b, *c;
 static struct model models[WINDOW + 1]; /* models[i]: after committed + i */
 static unsigned ahead;
@@ -399,9 +397,5 @@ static const struct tm_test tests[] = {
 
 int main(void)
 {
-    if (tm_arena_open(&arena) != TM_OK)
-        return 1;
-    int rc = tm_test_main("storage/store_model", tests, TM_ARRAY_LEN(tests));
-    tm_arena_close(&arena);
-    return rc;
+    return arena_test_main("storage/store_model", tests, TM_ARRAY_LEN(tests), NULL);
 }

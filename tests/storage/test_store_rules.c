@@ -1,11 +1,8 @@
 /* Each rule against a simple model of it: of all that clusters wrote, a version stands if nobody
  * wrote in knowledge of it; of those that stand the rule makes the value.  And what the format of
  * versions is, and refuses. */
-#include "runtime/hash.h"
-#include "storage/arena.h"
-#include "storage/entity.h"
 #include "storage/versions.h"
-#include "test.h"
+#include "tests/storage/store_clusters.h"
 
 enum { CLUSTERS = 4, FIELDS = 6, EVENTS = 64, LOG_MAX = 1024 };
 
@@ -26,31 +23,16 @@ struct cluster {
     uint64_t sent[CLUSTERS];
 };
 
-static struct tm_arena arena;
 static struct cluster clusters[CLUSTERS];
 static unsigned count, event_count[FIELDS];
 static struct event events[FIELDS][EVENTS];
-static uint64_t seed, buffer[TM_KIB(64) / 8], stood_beside, told;
+static uint64_t buffer[TM_KIB(64) / 8], stood_beside, told;
 
 static const char *const names[FIELDS] = {"lww", "set", "max", "min", "home", "function"};
 static const enum tm_conflict rules[FIELDS] = {TM_CONFLICT_FIELD_LWW, TM_CONFLICT_SET,
                                                TM_CONFLICT_MAX,       TM_CONFLICT_MIN,
                                                TM_CONFLICT_HOME,      TM_CONFLICT_FUNCTION};
 static const struct tm_bytes key = {(const uint8_t *)"T:1", 3};
-
-static uint64_t rnd(uint64_t n)
-{
-    seed = tm_hash64(&seed, 8, 78);
-    return seed % n;
-}
-
-static enum tm_link_sharing sharing(void *host, struct tm_bytes k, uint64_t origin)
-{
-    (void)host;
-    (void)k;
-    (void)origin;
-    return TM_LINK_MANY;
-}
 
 static struct tm_conflict_rule rule_of(void *host, struct tm_bytes k, struct tm_bytes name)
 {
@@ -61,22 +43,6 @@ static struct tm_conflict_rule rule_of(void *host, struct tm_bytes k, struct tm_
             rule.rule = rules[f];
     rule.home = rule.rule == TM_CONFLICT_HOME && host == &clusters[1];
     return rule;
-}
-
-/* The average: it says whether they were combined in the order of their stamps. */
-static enum tm_err combine(void *host, const struct tm_conflict_rule *rule, struct tm_bytes a,
-                           struct tm_bytes b, struct tm_bytes *out)
-{
-    static char text[2][24];
-    static unsigned turn;
-    int64_t x = 0, y = 0;
-    (void)host;
-    (void)rule;
-    (void)tm_value_int(a, &x);
-    (void)tm_value_int(b, &y);
-    turn ^= 1;
-    *out = tm_bytes_of(text[turn], (size_t)snprintf(text[turn], 24, "%" PRId64, (x + y) / 2));
-    return TM_OK;
 }
 
 static void conflict(void *host, const struct tm_conflict_found *found)
@@ -93,8 +59,11 @@ static void open_clusters(void)
     memset(event_count, 0, sizeof event_count);
     for (unsigned i = 0; i < count; i++) {
         struct cluster *c = &clusters[i];
-        struct tm_link_policy policy = {
-            .keep = sharing, .host = c, .rule = rule_of, .combine = combine, .conflict = conflict};
+        struct tm_link_policy policy = {.keep = all_is_shared,
+                                        .host = c,
+                                        .rule = rule_of,
+                                        .combine = average,
+                                        .conflict = conflict};
         memset(c, 0, sizeof *c);
         c->origin = 100 + rnd(1000) * CLUSTERS + i;
         c->store = tm_store_new(&arena, 1);
@@ -121,14 +90,11 @@ static void begin(struct cluster *c)
 
 static bool finish(struct cluster *c, unsigned field, unsigned event)
 {
-    struct tm_record *r;
-    CU_ASSERT_EQUAL_FATAL(tm_store_finish(c->store, &r), TM_OK);
+    struct tm_record *r = finish_copy(c->store);
     if (r == NULL)
         return false;
-    CU_ASSERT_EQUAL_FATAL(tm_record_check(r, r->length), TM_OK);
     CU_ASSERT_FATAL(r->index < LOG_MAX);
-    c->log[r->index] = malloc(r->length);
-    memcpy(c->log[r->index], r, r->length);
+    c->log[r->index] = r;
     c->field[r->index] = field;
     c->event[r->index] = event;
     return true;
@@ -156,27 +122,10 @@ static void write_one(struct cluster *c)
     event_count[f]++;
 }
 
-static bool is_sent(const struct tm_change *ch, const struct tm_op *op)
+static void merge(void *host, const struct tm_link_change *in)
 {
-    if (ch->type != TM_ENTITY_SHADOW)
-        return op->code != TM_OP_FOLDED;
-    return op->code == TM_OP_SET_FIELD && strchr("dfxv", op->name.data[0]) != NULL;
-}
-
-static void merge_record(struct cluster *to, const struct tm_record *r)
-{
-    struct tm_bytes body = tm_record_body(r);
-    struct tm_op_version v = {r->hlc, r->origin};
-    struct tm_change ch;
-    struct tm_op op;
-    while (tm_change_next(&body, &ch))
-        while (tm_op_next(&ch.ops, &op)) {
-            struct tm_link_change in = {ch.key, ch.type, &op, v};
-            if (op.code == TM_OP_STAMPED)
-                v = tm_stamp_said(r, &op);
-            else if (v.origin == r->origin && is_sent(&ch, &op))
-                (void)tm_link_merge(to->store, &in, 1, NULL);
-        }
+    struct cluster *to = host;
+    (void)tm_link_merge(to->store, in, 1, NULL);
 }
 
 /* The next record of `from`; who gets it knows what its writer knew. */
@@ -189,7 +138,7 @@ static bool deliver(unsigned f, unsigned t)
     unsigned field = from->field[at], n = from->event[at];
     to->hlc = tm_max_u64(to->hlc, from->hlc);
     begin(to);
-    merge_record(to, from->log[at]);
+    each_sent(from->log[at], merge, to);
     (void)finish(to, 0, EVENTS);
     if (n < EVENTS)
         to->knows[field] |= UINT64_C(1) << n | events[field][n].knew;
@@ -404,9 +353,5 @@ static const struct tm_test tests[] = {
 
 int main(void)
 {
-    if (tm_arena_open(&arena) != TM_OK)
-        return 1;
-    int rc = tm_test_main("storage/store_rules", tests, TM_ARRAY_LEN(tests));
-    tm_arena_close(&arena);
-    return rc;
+    return arena_test_main("storage/store_rules", tests, TM_ARRAY_LEN(tests), NULL);
 }

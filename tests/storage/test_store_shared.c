@@ -2,69 +2,12 @@
  * merged by hand, stamp by stamp. */
 #include "storage/entity.h"
 #include "storage/store_internal.h"
-#include "storage/store_link.h"
-#include "tests/storage/store_main.h"
+#include "tests/storage/store_merging.h"
 
-static uint64_t buffer[TM_KIB(64) / 8], hlc, now_ms;
-
-enum { OWN = 5, OTHER = 70, NOW = 1000 };
-
-static enum tm_link_sharing sharing(void *host, struct tm_bytes key, uint64_t origin)
-{
-    (void)host;
-    (void)origin;
-    return key.data[0] == 'm' ? TM_LINK_MANY : key.data[0] == 'o' ? TM_LINK_ONE : TM_LINK_NONE;
-}
-
-/* Keys "m…" are written by many clusters, "o…" by one, others by this one alone. */
 static void fresh(void)
 {
     const struct tm_link_policy policy = {sharing, NULL};
-    if (s != NULL)
-        tm_store_delete(s);
-    s = tm_store_new(&arena, 1);
-    tm_store_set_policy(s, &policy);
-    hlc = (uint64_t)NOW << 16;
-    now_ms = NOW;
-}
-
-static void begin(void)
-{
-    struct tm_record head = {
-        .term = 1, .index = tm_store_applied(s) + 1, .hlc = ++hlc, .origin = OWN};
-    tm_store_begin(s, buffer, sizeof buffer, &head);
-}
-
-static const struct tm_record *finish(void)
-{
-    struct tm_record *r = NULL;
-    CU_ASSERT_EQUAL(tm_store_finish(s, &r), TM_OK);
-    if (r != NULL)
-        CU_ASSERT_EQUAL(tm_record_check(r, r->length), TM_OK);
-    return r;
-}
-
-/* The stamp so many ticks after the start of the test, which local changes are after. */
-static struct tm_op_version at(int64_t ticks)
-{
-    return (struct tm_op_version){((uint64_t)NOW << 16) + (uint64_t)ticks, OTHER};
-}
-
-static enum tm_link_outcome merge(const char *key, enum tm_entity_type type, enum tm_op_code code,
-                                  const char *name, struct tm_bytes value, struct tm_op_version v)
-{
-    struct tm_op op = {code, str(name), value};
-    struct tm_link_change in = {str(key), type, &op, v};
-    begin();
-    enum tm_link_outcome outcome = tm_link_merge(s, &in, now_ms, NULL);
-    (void)finish();
-    return outcome;
-}
-
-static enum tm_link_outcome merge_set(const char *key, const char *field, const char *value,
-                                      struct tm_op_version v)
-{
-    return merge(key, TM_ENTITY_HASH, TM_OP_SET_FIELD, field, str(value), v);
+    fresh_store(&policy);
 }
 
 static enum tm_link_outcome merge_count(const char *key, uint64_t term, int64_t total,
@@ -73,13 +16,6 @@ static enum tm_link_outcome merge_count(const char *key, uint64_t term, int64_t 
 {
     struct tm_counter_at c = {{OTHER, term, total}, base.hlc, base.origin, value};
     return merge(key, TM_ENTITY_HASH, TM_OP_COUNTER_AT, "n", tm_bytes_of(&c, sizeof c), v);
-}
-
-static void set(const char *key, const char *field, const char *value)
-{
-    begin();
-    tm_store_set_field(s, str(key), TM_ENTITY_HASH, str(field), str(value));
-    (void)finish();
 }
 
 static void add(const char *key, int64_t delta)

@@ -2,12 +2,11 @@
 #include "runtime/hash.h"
 #include "storage/entity.h"
 #include "storage/store_internal.h"
-#include "test.h"
+#include "tests/storage/arena_main.h"
 
 #include <jemalloc/jemalloc.h>
 #include <time.h>
 
-static struct tm_arena arena;
 static struct tm_pool pool = {&arena, 0};
 
 static struct tm_entity *blob(const char *prefix, uint64_t n, size_t value_len)
@@ -254,9 +253,5 @@ static const struct tm_test tests[] = {
 
 int main(void)
 {
-    if (tm_arena_open(&arena) != TM_OK)
-        return 1;
-    int rc = tm_test_main("storage/table", tests, TM_ARRAY_LEN(tests));
-    tm_arena_close(&arena);
-    return rc;
+    return arena_test_main("storage/table", tests, TM_ARRAY_LEN(tests), NULL);
 }
