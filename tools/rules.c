@@ -4,6 +4,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/hash.h"
+#include "tools/rules_wire.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -109,55 +110,26 @@ static bool begin_child(struct tm_rules *r)
     return true;
 }
 
-static bool send_all(int fd, const void *data, size_t len)
-{
-    const uint8_t *p = data;
-    while (len > 0) {
-        ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        p += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-static bool receive_all(int fd, void *data, size_t len)
-{
-    uint8_t *p = data;
-    while (len > 0) {
-        ssize_t n = recv(fd, p, len, 0);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        p += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
 static bool ask(struct tm_rules *r, struct tm_bytes function, struct tm_bytes a, struct tm_bytes b)
 {
     struct tm_rules_question q = {(uint32_t)function.len, (uint32_t)a.len, (uint32_t)b.len};
-    return send_all(r->fd, &q, sizeof q) && send_all(r->fd, function.data, function.len) &&
-           send_all(r->fd, a.data, a.len) && send_all(r->fd, b.data, b.len);
+    return tm_rules_send(r->fd, &q, sizeof q) &&
+           tm_rules_send(r->fd, function.data, function.len) &&
+           tm_rules_send(r->fd, a.data, a.len) && tm_rules_send(r->fd, b.data, b.len);
 }
 
 static bool receive(struct tm_rules *r, enum tm_err *err, struct tm_bytes *out)
 {
     struct tm_rules_answer head;
     unsigned turn = r->turn++ % OUTS;
-    if (!receive_all(r->fd, &head, sizeof head) || head.len > ANSWER_MAX)
+    if (!tm_rules_receive(r->fd, &head, sizeof head) || head.len > ANSWER_MAX)
         return false;
     if (head.len > r->out[turn].cap) {
         free(r->out[turn].bytes);
         r->out[turn].bytes = malloc(head.len);
         r->out[turn].cap = r->out[turn].bytes != NULL ? head.len : 0;
     }
-    if (head.len > r->out[turn].cap || !receive_all(r->fd, r->out[turn].bytes, head.len))
+    if (head.len > r->out[turn].cap || !tm_rules_receive(r->fd, r->out[turn].bytes, head.len))
         return false;
     *err = head.err == TM_OK ? TM_OK : TM_ERR_INVALID;
     *out = tm_bytes_of(r->out[turn].bytes, head.len);

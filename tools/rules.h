@@ -19,15 +19,6 @@
 
 struct tm_rules;
 
-/* What a child is asked, and answers; then the bytes.  Between two runs of one program. */
-struct tm_rules_question {
-    uint32_t function, a, b; /* lengths */
-};
-struct tm_rules_answer {
-    uint32_t err; /* enum tm_err */
-    uint32_t len;
-};
-
 /* NULL if memory is short.  program: the path of this program.  One worker's. */
 struct tm_rules *tm_rules_new(const char *program);
 void tm_rules_free(struct tm_rules *r);
@@ -38,7 +29,7 @@ void tm_rules_free(struct tm_rules *r);
 enum tm_err tm_rules_call(void *rules, const char *function, struct tm_bytes a, struct tm_bytes b,
                           struct tm_bytes *out);
 
-/* The child's life: answers what comes by that descriptor until it is closed.  The process's exit
+/* The child's life: answers what comes by that socket until it is closed.  The process's exit
  * status. */
 int tm_rules_serve(int fd);
 

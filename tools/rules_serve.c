@@ -4,10 +4,9 @@
  * when its memory runs low.  A call that takes too much CPU time ends the process by its timer,
  * which is what tells the worker. */
 #include "tools/rules.h"
+#include "tools/rules_wire.h"
 #include "tools/script_heap.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/time.h>
@@ -22,36 +21,6 @@ struct server {
     uint8_t *bytes; /* of the question */
     size_t cap;
 };
-
-static bool read_all(int fd, void *data, size_t len)
-{
-    uint8_t *p = data;
-    while (len > 0) {
-        ssize_t n = read(fd, p, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        p += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-static bool write_all(int fd, const void *data, size_t len)
-{
-    const uint8_t *p = data;
-    while (len > 0) {
-        ssize_t n = write(fd, p, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        p += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
 
 static void limit_call(unsigned ms)
 {
@@ -116,7 +85,7 @@ static bool answer(struct server *s, const struct job *job)
         text = duk_get_lstring(s->ctx, -1, &len);
         head = (struct tm_rules_answer){.err = TM_OK, .len = (uint32_t)len};
     }
-    bool sent = write_all(s->fd, &head, sizeof head) && write_all(s->fd, text, len);
+    bool sent = tm_rules_send(s->fd, &head, sizeof head) && tm_rules_send(s->fd, text, len);
     duk_pop(s->ctx);
     return sent && (done || renew(s));
 }
@@ -124,7 +93,7 @@ static bool answer(struct server *s, const struct job *job)
 static bool serve_one(struct server *s)
 {
     struct tm_rules_question q;
-    if (!read_all(s->fd, &q, sizeof q))
+    if (!tm_rules_receive(s->fd, &q, sizeof q))
         return false;
     size_t len = (size_t)q.function + q.a + q.b;
     if (len > QUESTION_MAX)
@@ -134,7 +103,7 @@ static bool serve_one(struct server *s)
         s->cap = 2 * len;
         s->bytes = malloc(s->cap);
     }
-    if (s->bytes == NULL || !read_all(s->fd, s->bytes, len))
+    if (s->bytes == NULL || !tm_rules_receive(s->fd, s->bytes, len))
         return false;
     const struct job job = {.function = tm_bytes_of(s->bytes, q.function),
                             .a = tm_bytes_of(s->bytes + q.function, q.a),
