@@ -4,33 +4,17 @@
 #include "tools/link_explain.h"
 
 #include "actors/link_view.h"
+#include "tools/words.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define GROUPS_MAX 64 /* more than there are ways to wait at a time */
 
-struct words {
-    char text[2048];
-    size_t at;
-};
-
-static void say(struct words *w, const char *fmt, ...) TM_PRINTF(2, 3);
-
-static void say(struct words *w, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(w->text + w->at, sizeof w->text - w->at, fmt, ap);
-    va_end(ap);
-    w->at = tm_min_u64(w->at + (size_t)n, sizeof w->text - 1);
-}
-
-static void end(struct words *w, json_t *into)
+static void end(struct tm_words *w, json_t *into)
 {
     json_array_append_new(into, json_string(w->text));
-    *w = (struct words){0};
+    *w = (struct tm_words){0};
 }
 
 void tm_link_duration(json_int_t ms, char *text, size_t cap)
@@ -77,20 +61,20 @@ static const char *text_of_state(const char *state)
     return "";
 }
 
-static void say_head(struct words *w, const json_t *link)
+static void say_head(struct tm_words *w, const json_t *link)
 {
     const json_t *lag = json_object_get(link, "lag");
     char bytes[32], age[32], delay[32];
     tm_link_bytes(tm_link_number(lag, "bytes"), bytes, sizeof bytes);
     tm_link_duration(tm_link_number(lag, "ms"), age, sizeof age);
     tm_link_duration(tm_link_number(lag, "delay_ms"), delay, sizeof delay);
-    say(w, "%s -> %s: %s: %s", tm_link_text(link, "source"), tm_link_text(link, "target"),
-        tm_link_text(link, "state"), text_of_state(tm_link_text(link, "state")));
+    tm_words_say(w, "%s -> %s: %s: %s", tm_link_text(link, "source"), tm_link_text(link, "target"),
+                 tm_link_text(link, "state"), text_of_state(tm_link_text(link, "state")));
     if (tm_link_number(lag, "records") > 0)
-        say(w, "; behind by %lld records, about %s, the oldest waits for %s",
-            (long long)tm_link_number(lag, "records"), bytes, age);
+        tm_words_say(w, "; behind by %lld records, about %s, the oldest waits for %s",
+                     (long long)tm_link_number(lag, "records"), bytes, age);
     if (tm_link_number(lag, "delay_ms") > 0)
-        say(w, "; what came last took %s from its write here to its commit there", delay);
+        tm_words_say(w, "; what came last took %s from its write here to its commit there", delay);
 }
 
 /* What is wrong between the clusters, not with single streams. */
@@ -99,33 +83,37 @@ static void say_link(const json_t *link, json_t *into)
     const char *source = tm_link_text(link, "source"), *target = tm_link_text(link, "target");
     const json_t *here = json_object_get(link, "sourceSays");
     const json_t *there = json_object_get(link, "targetSays");
-    struct words w = {0};
+    struct tm_words w = {0};
     if (!json_is_true(json_object_get(link, "sourceAsked"))) {
-        say(&w,
+        tm_words_say(
+            &w,
             "only %s was asked: what waits, and for what, knows %s (--at ADDRESS:PORT of one of "
             "its nodes)",
             target, source);
         end(&w, into);
     } else if (tm_link_number(link, "nodes") == 0) {
-        say(&w,
+        tm_words_say(
+            &w,
             "define %s in the topology file and run `tidemill apply`; until then the log is kept "
             "for it within the link's bounds",
             target);
         end(&w, into);
     }
     if (tm_link_number(here, "paused") != 0 || tm_link_number(there, "paused") != 0) {
-        say(&w, "an operator has paused it at %s: `tidemill link resume %s %s` lets it go on",
-            tm_link_number(here, "paused") != 0 ? source : target, source, target);
+        tm_words_say(&w,
+                     "an operator has paused it at %s: `tidemill link resume %s %s` lets it go on",
+                     tm_link_number(here, "paused") != 0 ? source : target, source, target);
         end(&w, into);
     }
     for (unsigned i = 0; i < 2; i++) {
         const json_t *says = i == 0 ? here : there;
         if (tm_link_text(says, "refused")[0] == '\0')
             continue;
-        say(&w, "%s and %s do not speak with each other: %s", i == 0 ? source : target,
-            i == 0 ? target : source, tm_link_text(says, "refused"));
+        tm_words_say(&w, "%s and %s do not speak with each other: %s", i == 0 ? source : target,
+                     i == 0 ? target : source, tm_link_text(says, "refused"));
         if (tm_link_text(says, "stranger")[0] != '\0')
-            say(&w,
+            tm_words_say(
+                &w,
                 "; if it was made anew on purpose, `tidemill link adopt %s %s` takes it in the "
                 "place of the one before",
                 source, target);
@@ -133,7 +121,8 @@ static void say_link(const json_t *link, json_t *into)
     }
     if (tm_link_number(link, "nodes") > 0 && tm_link_number(link, "reach") == 0 &&
         tm_link_text(link, "refused")[0] == '\0') {
-        say(&w,
+        tm_words_say(
+            &w,
             "none of the %lld nodes of %s is within reach of %s: they are down, or the network "
             "between is; writes at %s go on, and its log is kept for %s within the link's bounds",
             (long long)tm_link_number(link, "nodes"), target, source, source, target);
@@ -150,7 +139,7 @@ static int by_number(const void *a, const void *b)
 }
 
 /* "partition 3", "partitions 0-3, 7"; sorts. */
-static void say_partitions(struct words *w, json_int_t *numbers, size_t count)
+static void say_partitions(struct tm_words *w, json_int_t *numbers, size_t count)
 {
     if (count == 0)
         return;
@@ -159,14 +148,14 @@ static void say_partitions(struct words *w, json_int_t *numbers, size_t count)
     for (size_t i = 1; i < count; i++)
         if (numbers[i] != numbers[different - 1])
             numbers[different++] = numbers[i];
-    say(w, different == 1 ? "partition " : "partitions ");
+    tm_words_say(w, different == 1 ? "partition " : "partitions ");
     for (size_t i = 0; i < different;) {
         size_t to = i;
         while (to + 1 < different && numbers[to + 1] == numbers[to] + 1)
             to++;
-        say(w, "%s%lld", i > 0 ? ", " : "", (long long)numbers[i]);
+        tm_words_say(w, "%s%lld", i > 0 ? ", " : "", (long long)numbers[i]);
         if (to > i)
-            say(w, "%s%lld", to > i + 1 ? "-" : ", ", (long long)numbers[to]);
+            tm_words_say(w, "%s%lld", to > i + 1 ? "-" : ", ", (long long)numbers[to]);
         i = to + 1;
     }
 }
@@ -177,13 +166,14 @@ static void say_unled(const json_t *link, json_t *into)
     size_t n = json_array_size(unled);
     if (n == 0 || tm_link_number(link, "streams") == 0)
         return;
-    struct words w = {0};
+    struct tm_words w = {0};
     json_int_t *numbers = calloc(n, sizeof *numbers);
     TM_ASSERT(numbers != NULL);
     for (size_t i = 0; i < n; i++)
         numbers[i] = json_integer_value(json_array_get(unled, i));
     say_partitions(&w, numbers, n);
-    say(&w,
+    tm_words_say(
+        &w,
         " of %s: no node that answers leads %s: nothing is shipped from there before one does "
         "(`tidemill status`)",
         tm_link_text(link, "source"), n == 1 ? "it" : "them");
@@ -197,14 +187,15 @@ static void say_gates(const json_t *link, json_t *into)
     const json_t *gates = json_object_get(link, "gates");
     size_t n = json_array_size(gates), count = 0;
     json_int_t *numbers = calloc(n + 1, sizeof *numbers);
-    struct words w = {0};
+    struct tm_words w = {0};
     TM_ASSERT(numbers != NULL);
     for (size_t i = 0; i < n; i++)
         if (strcmp(tm_link_text(json_array_get(gates, i), "state"), "DEGRADED") == 0)
             numbers[count++] = tm_link_number(json_array_get(gates, i), "source");
     if (count > 0) {
         say_partitions(&w, numbers, count);
-        say(&w, " DEGRADED: writes at %s get their OK without %s, until it has caught up to lag 0",
+        tm_words_say(
+            &w, " DEGRADED: writes at %s get their OK without %s, until it has caught up to lag 0",
             tm_link_text(link, "source"), tm_link_text(link, "target"));
         end(&w, into);
     }
@@ -307,47 +298,49 @@ static const char *remedy_of(unsigned refusal)
     }
 }
 
-static void say_remedy(struct words *w, unsigned refusal, const char *source, const char *target)
+static void say_remedy(struct tm_words *w, unsigned refusal, const char *source, const char *target)
 {
-    say(w, ": ");
+    tm_words_say(w, ": ");
     for (const char *c = remedy_of(refusal); *c != '\0'; c++)
         if (*c == FROM || *c == TO)
-            say(w, "%s", *c == FROM ? source : target);
+            tm_words_say(w, "%s", *c == FROM ? source : target);
         else
-            say(w, "%c", *c);
+            tm_words_say(w, "%c", *c);
 }
 
 /* What the streams of the group wait for. */
-static void say_wait(struct words *w, const json_t *link, const json_t *row)
+static void say_wait(struct tm_words *w, const json_t *link, const json_t *row)
 {
     const char *source = tm_link_text(link, "source"), *target = tm_link_text(link, "target");
     enum tm_link_waits waits = waits_of(row);
     unsigned refusal = refusal_of(row);
     char number[32];
     if (waits == TM_LINK_WAITS_REFUSED) {
-        say(w, ": %s refuses: %s", target, tm_link_refusal_text(refusal));
+        tm_words_say(w, ": %s refuses: %s", target, tm_link_refusal_text(refusal));
         if (tm_link_text(row, "refusal_text")[0] != '\0')
-            say(w, " (%s)", tm_link_text(row, "refusal_text"));
+            tm_words_say(w, " (%s)", tm_link_text(row, "refusal_text"));
         say_remedy(w, refusal, source, target);
     } else {
-        say(w, ": %s", tm_link_waits_text(waits));
+        tm_words_say(w, ": %s", tm_link_waits_text(waits));
     }
     if (waits == TM_LINK_WAITS_NODE && tm_link_text(row, "node")[0] != '\0')
-        say(w, " (%s); another one is asked next", tm_link_text(row, "node"));
+        tm_words_say(w, " (%s); another one is asked next", tm_link_text(row, "node"));
     if (waits == TM_LINK_WAITS_RESYNC ||
         (waits == TM_LINK_WAITS_TURN && tm_link_number(row, "resync_percent") > 0))
-        say(w, ": %lld %% done", (long long)tm_link_number(row, "resync_percent"));
+        tm_words_say(w, ": %lld %% done", (long long)tm_link_number(row, "resync_percent"));
     if (waits == TM_LINK_WAITS_THROTTLE) {
         tm_link_bytes(tm_link_number(row, "rate"), number, sizeof number);
-        say(w, " (%s a second here, its share of the link's rate)", number);
+        tm_words_say(w, " (%s a second here, its share of the link's rate)", number);
     }
     if (waits == TM_LINK_WAITS_WINDOW || waits == TM_LINK_WAITS_ACK) {
         tm_link_bytes(tm_link_number(row, "flight_bytes"), number, sizeof number);
-        say(w, " (%s in %lld batches to %s)", number, (long long)tm_link_number(row, "flight"),
-            tm_link_text(row, "node")[0] != '\0' ? tm_link_text(row, "node") : target);
+        tm_words_say(w, " (%s in %lld batches to %s)", number,
+                     (long long)tm_link_number(row, "flight"),
+                     tm_link_text(row, "node")[0] != '\0' ? tm_link_text(row, "node") : target);
     }
     if (waits == TM_LINK_WAITS_DIVERGED)
-        say(w,
+        tm_words_say(
+            w,
             " (it has index %lld, %s has committed %lld): %s was restored or has lost records; "
             "`tidemill link rewind %s %s` has it ship all again",
             (long long)tm_link_number(row, "acked"), source,
@@ -355,31 +348,31 @@ static void say_wait(struct words *w, const json_t *link, const json_t *row)
     if (json_object_get(row, "next_ms") != NULL &&
         (waits == TM_LINK_WAITS_REFUSED || waits == TM_LINK_WAITS_DIVERGED)) {
         tm_link_duration(tm_link_number(row, "next_ms"), number, sizeof number);
-        say(w, "; asked again in %s", number);
+        tm_words_say(w, "; asked again in %s", number);
     }
 }
 
 /* The first record that the target does not have. */
-static void say_record(struct words *w, const json_t *link, const json_t *row)
+static void say_record(struct tm_words *w, const json_t *link, const json_t *row)
 {
     const char *source = tm_link_text(link, "source"), *target = tm_link_text(link, "target");
     char age[32];
     if (tm_link_number(row, "lag_records") == 0)
         return;
-    say(w, ". First record that %s does not have for good: partition %lld, ", target,
-        (long long)tm_link_number(row, "source"));
+    tm_words_say(w, ". First record that %s does not have for good: partition %lld, ", target,
+                 (long long)tm_link_number(row, "source"));
     if (tm_link_number(row, "record") == 0) {
-        say(w,
-            tm_link_number(row, "record_on_disk") != 0
-                ? "after index %lld, on the disk of %s only, committed"
-                : "none that is shipped after index %lld, as far as %s has looked",
-            (long long)tm_link_number(row, "acked"), source);
+        tm_words_say(w,
+                     tm_link_number(row, "record_on_disk") != 0
+                         ? "after index %lld, on the disk of %s only, committed"
+                         : "none that is shipped after index %lld, as far as %s has looked",
+                     (long long)tm_link_number(row, "acked"), source);
         return;
     }
     tm_link_duration(tm_link_number(row, "record_age_ms"), age, sizeof age);
-    say(w, "index %lld, stamp %s, written %s ago, type %s, committed at %s",
-        (long long)tm_link_number(row, "record"), tm_link_text(row, "record_stamp"), age,
-        tm_link_text(row, "record_type"), source);
+    tm_words_say(w, "index %lld, stamp %s, written %s ago, type %s, committed at %s",
+                 (long long)tm_link_number(row, "record"), tm_link_text(row, "record_stamp"), age,
+                 tm_link_text(row, "record_type"), source);
 }
 
 static void say_streams(const json_t *link, json_t *into)
@@ -387,12 +380,12 @@ static void say_streams(const json_t *link, json_t *into)
     struct group groups[GROUPS_MAX];
     unsigned count = group_streams(link, groups);
     for (unsigned i = 0; i < count; i++) {
-        struct words w = {0};
+        struct tm_words w = {0};
         const json_t *row = groups[i].worst;
         if (waits_of(row) != TM_LINK_WAITS_NOTHING || count > 1) {
             say_partitions(&w, groups[i].partitions, groups[i].count);
-            say(&w, " (%zu of %lld streams)", groups[i].count,
-                (long long)tm_link_number(link, "streams"));
+            tm_words_say(&w, " (%zu of %lld streams)", groups[i].count,
+                         (long long)tm_link_number(link, "streams"));
             say_wait(&w, link, row);
             say_record(&w, link, row);
             end(&w, into);
@@ -404,7 +397,7 @@ static void say_streams(const json_t *link, json_t *into)
 json_t *tm_link_explain(const json_t *link)
 {
     json_t *says = json_array();
-    struct words w = {0};
+    struct tm_words w = {0};
     say_head(&w, link);
     end(&w, says);
     say_link(link, says);
@@ -413,7 +406,8 @@ json_t *tm_link_explain(const json_t *link)
     say_streams(link, says);
     size_t dead = json_array_size(json_object_get(link, "dead"));
     if (dead > 0) {
-        say(&w, "%zu change%s came to %s and could not be applied (`tidemill link show %s %s`)",
+        tm_words_say(
+            &w, "%zu change%s came to %s and could not be applied (`tidemill link show %s %s`)",
             dead, dead == 1 ? "" : "s", tm_link_text(link, "target"), tm_link_text(link, "source"),
             tm_link_text(link, "target"));
         end(&w, says);

@@ -2,8 +2,8 @@
  * what is told here is what happens there. */
 #include "tools/plan_links.h"
 #include "tools/membership.h"
+#include "tools/words.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -32,28 +32,12 @@ enum tm_err tm_plan_resolve(const struct tm_topology *t, const struct tm_cluster
 
 #define NAMES_SHOWN 16 /* of a list; JSON has them all */
 
-struct words {
-    char text[2048];
-    size_t at;
-};
-
-static void say(struct words *w, const char *fmt, ...) TM_PRINTF(2, 3);
-
-static void say(struct words *w, const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(w->text + w->at, sizeof w->text - w->at, fmt, ap);
-    va_end(ap);
-    w->at = tm_min_u64(w->at + (size_t)n, sizeof w->text - 1);
-}
-
-static void say_list(struct words *w, const struct tm_name_list *list)
+static void say_list(struct tm_words *w, const struct tm_name_list *list)
 {
     for (unsigned i = 0; i < list->count && i < NAMES_SHOWN; i++)
-        say(w, "%s%s", i > 0 ? ", " : "", list->names[i]);
+        tm_words_say(w, "%s%s", i > 0 ? ", " : "", list->names[i]);
     if (list->count > NAMES_SHOWN)
-        say(w, " … (%u in all)", list->count);
+        tm_words_say(w, " … (%u in all)", list->count);
 }
 
 static const char *value(const struct tm_link_spec *link, enum tm_link_option which, char buf[32])
@@ -62,7 +46,7 @@ static const char *value(const struct tm_link_spec *link, enum tm_link_option wh
     return buf;
 }
 
-static void say_mode(struct words *w, const struct tm_cluster_spec *c,
+static void say_mode(struct tm_words *w, const struct tm_cluster_spec *c,
                      const struct tm_link_spec *link)
 {
     static const char *const done[][2] = {
@@ -73,65 +57,72 @@ static void say_mode(struct words *w, const struct tm_cluster_spec *c,
     char a[32], b[32];
     if (link->options.mode == TM_LINK_SYNC) {
         const char *const *which = done[link->options.ack_level];
-        say(w,
+        tm_words_say(
+            w,
             "a write at %s gets its OK when a quorum of %s have it on disk and, after that, %s %s "
             "%s; one of types that do not leave waits for nothing",
             c->name, c->name, which[0], link->target, which[1]);
         return;
     }
-    say(w,
+    tm_words_say(
+        w,
         "a write at %s gets its OK without waiting for %s; what is committed follows, every %s, in "
         "batches of some %s",
         c->name, link->target, value(link, TM_LINK_OPTION_batch_max_delay_us, a),
         value(link, TM_LINK_OPTION_batch_bytes, b));
     if (link->options.max_bytes_per_second > 0)
-        say(w, ", at most %s a second", value(link, TM_LINK_OPTION_max_bytes_per_second, a));
+        tm_words_say(w, ", at most %s a second",
+                     value(link, TM_LINK_OPTION_max_bytes_per_second, a));
 }
 
-static void say_backlog(struct words *w, const struct tm_cluster_spec *c,
+static void say_backlog(struct tm_words *w, const struct tm_cluster_spec *c,
                         const struct tm_link_spec *link)
 {
     char a[32], b[32];
-    say(w,
+    tm_words_say(
+        w,
         "each worker of %s keeps up to %s and %s of log for it, never more than three eighths of "
         "--wal-bytes, then ",
         c->name, value(link, TM_LINK_OPTION_max_backlog_bytes, a),
         value(link, TM_LINK_OPTION_max_backlog_age, b));
     if (link->options.backlog_full == TM_LINK_FULL_REJECT)
-        say(w, "refuses writes until the target is back (backlogFull: reject)");
+        tm_words_say(w, "refuses writes until the target is back (backlogFull: reject)");
     else
-        say(w, "only the latest version of each entity, then what differs is found by comparing; "
+        tm_words_say(
+            w, "only the latest version of each entity, then what differs is found by comparing; "
                "local writes go on");
 }
 
-static void say_away(struct words *w, const struct tm_cluster_spec *c,
+static void say_away(struct tm_words *w, const struct tm_cluster_spec *c,
                      const struct tm_link_spec *link)
 {
     char a[32];
     if (link->options.mode == TM_LINK_ASYNC)
-        say(w, "writes go on as ever; ");
+        tm_words_say(w, "writes go on as ever; ");
     else if (link->options.on_unavailable == TM_LINK_FAIL)
-        say(w,
+        tm_words_say(
+            w,
             "after %s a write is answered -TIMEOUT, outcome unknown; the record stays, and is "
             "shipped later; ",
             value(link, TM_LINK_OPTION_sync_timeout_ms, a));
     else if (link->options.on_unavailable == TM_LINK_BLOCK)
-        say(w, "a write waits until it is back, or its client gives up; ");
+        tm_words_say(w, "a write waits until it is back, or its client gives up; ");
     else
-        say(w,
+        tm_words_say(
+            w,
             "after %s the link is DEGRADED: writes go on with the OK of %s alone, until the target "
             "has caught up; ",
             value(link, TM_LINK_OPTION_sync_timeout_ms, a), c->name);
     say_backlog(w, c, link);
 }
 
-static void say_types(struct words *w, const struct tm_link_spec *link)
+static void say_types(struct tm_words *w, const struct tm_link_spec *link)
 {
     if (link->include.count == 0)
-        say(w, "all types");
+        tm_words_say(w, "all types");
     say_list(w, &link->include);
     if (link->exclude.count > 0) {
-        say(w, "; never ");
+        tm_words_say(w, "; never ");
         say_list(w, &link->exclude);
     }
 }
@@ -146,48 +137,49 @@ static json_t *kept(const struct tm_topology *t, const struct tm_link_plan *plan
     return names;
 }
 
-static void say_kept(struct words *w, const struct tm_topology *t, const struct tm_link_plan *plan,
-                     unsigned link)
+static void say_kept(struct tm_words *w, const struct tm_topology *t,
+                     const struct tm_link_plan *plan, unsigned link)
 {
     const struct tm_link_peer *peer = &plan->peers[plan->out[link].peer];
     json_t *names = kept(t, plan, link);
     for (size_t i = 0; i < json_array_size(names); i++) {
         const char *name = json_string_value(json_array_get(names, i));
         const struct tm_entity_spec *e = tm_topology_entity(t, name);
-        say(w, "%s%s (", i > 0 ? ", " : "", name);
+        tm_words_say(w, "%s%s (", i > 0 ? ", " : "", name);
         if (e->residency.count == 0)
-            say(w, "stays where it is written");
+            tm_words_say(w, "stays where it is written");
         else if (tm_topology_cluster(t, peer->name) == NULL)
-            say(w, "where the target is, is not known");
+            tm_words_say(w, "where the target is, is not known");
         else if (peer->jurisdiction[0] == '\0')
-            say(w, "the target has no jurisdiction");
+            tm_words_say(w, "the target has no jurisdiction");
         else if (tm_link_plan_type(plan, tm_bytes_str(name))->may_leave >> link & 1)
-            say(w, "excluded");
+            tm_words_say(w, "excluded");
         else {
             bool listed = false;
             for (unsigned k = 0; k < e->residency.count; k++)
                 listed |= strcmp(e->residency.names[k], peer->jurisdiction) == 0;
             if (listed) {
-                say(w, "never by a wildcard: name it");
+                tm_words_say(w, "never by a wildcard: name it");
             } else {
-                say(w, "only in ");
+                tm_words_say(w, "only in ");
                 say_list(w, &e->residency);
-                say(w, "; the target is in %s", peer->jurisdiction);
+                tm_words_say(w, "; the target is in %s", peer->jurisdiction);
             }
         }
-        say(w, ")");
+        tm_words_say(w, ")");
     }
     json_decref(names);
 }
 
-static void say_forward(struct words *w, const struct tm_cluster_spec *c,
+static void say_forward(struct tm_words *w, const struct tm_cluster_spec *c,
                         const struct tm_link_spec *link)
 {
     if (link->options.forward == TM_LINK_FORWARD_TRANSIT)
-        say(w, "also ships on what came to %s over other links, never to where it was written",
+        tm_words_say(
+            w, "also ships on what came to %s over other links, never to where it was written",
             c->name);
     else
-        say(w, "ships only what was written at %s (forward: none)", c->name);
+        tm_words_say(w, "ships only what was written at %s (forward: none)", c->name);
 }
 
 static const char *state(const struct tm_topology *t, const struct tm_link_spec *link)
@@ -196,11 +188,11 @@ static const char *state(const struct tm_topology *t, const struct tm_link_spec 
 }
 
 static void print_line(const char *label,
-                       void (*fill)(struct words *, const struct tm_cluster_spec *,
+                       void (*fill)(struct tm_words *, const struct tm_cluster_spec *,
                                     const struct tm_link_spec *),
                        const struct tm_cluster_spec *c, const struct tm_link_spec *link)
 {
-    struct words w = {.at = 0};
+    struct tm_words w = {.at = 0};
     fill(&w, c, link);
     printf("    %s: %s\n", label, w.text);
 }
@@ -209,7 +201,7 @@ static void print_link(const struct tm_topology *t, const struct tm_cluster_spec
                        const struct tm_link_spec *link, const struct tm_link_plan *plan)
 {
     int at = tm_link_plan_find_out(plan, link->target);
-    struct words types = {.at = 0}, stays = {.at = 0};
+    struct tm_words types = {.at = 0}, stays = {.at = 0};
     say_types(&types, link);
     if (at >= 0)
         say_kept(&stays, t, plan, (unsigned)at);
@@ -240,27 +232,27 @@ void tm_plan_print_links(const struct tm_topology *t, const struct tm_cluster_sp
         print_link(t, c, &c->links[i], plan);
 }
 
-static const char *rule_text(const struct tm_rule_spec *rule, struct words *w)
+static const char *rule_text(const struct tm_rule_spec *rule, struct tm_words *w)
 {
-    *w = (struct words){.at = 0};
+    *w = (struct tm_words){.at = 0};
     if (rule->rule == TM_CONFLICT_FUNCTION)
-        say(w, "a function of the file");
+        tm_words_say(w, "a function of the file");
     else
-        say(w, "%s", tm_conflict_name(rule->rule));
+        tm_words_say(w, "%s", tm_conflict_name(rule->rule));
     if (rule->home != NULL)
-        say(w, " (%s)", rule->home);
+        tm_words_say(w, " (%s)", rule->home);
     return w->text;
 }
 
 void tm_plan_print_types(const struct tm_topology *t)
 {
-    struct words w;
+    struct tm_words w;
     for (unsigned i = 0; i < t->entity_count; i++) {
         const struct tm_entity_spec *e = &t->entities[i];
         printf("type %s: conflicts by %s", e->name, rule_text(&e->rule, &w));
         for (unsigned k = 0; k < e->field_count; k++)
             printf(", %s by %s", e->fields[k].name, rule_text(&e->fields[k].rule, &w));
-        w = (struct words){.at = 0};
+        w = (struct tm_words){.at = 0};
         say_list(&w, &e->residency);
         if (e->resident)
             printf("; %s%s", e->residency.count > 0 ? "only in " : "stays where it is written",
@@ -298,7 +290,7 @@ static json_t *json_options(const struct tm_link_spec *link)
 static json_t *json_link(const struct tm_topology *t, const struct tm_cluster_spec *c,
                          const struct tm_link_spec *link, const struct tm_link_plan *plan)
 {
-    struct words ok = {.at = 0}, away = {.at = 0};
+    struct tm_words ok = {.at = 0}, away = {.at = 0};
     int at = tm_link_plan_find_out(plan, link->target);
     say_mode(&ok, c, link);
     say_away(&away, c, link);
