@@ -176,6 +176,8 @@ static void count(struct tm_sim_links_run *r, const struct tm_sim_links_load *l)
     struct tm_sim_links_result *out = r->out;
     struct tm_sim_wire_counts frames = tm_sim_wire_counts(tm_sim_world_wire(r->w));
     tm_sim_links_load_count(l, out);
+    if (r->ok != NULL)
+        tm_sim_links_ok_count(r->ok, out);
 #define X(name) out->frames.name = frames.name;
     TM_SIM_LINKS_FRAMES(X)
 #undef X
@@ -219,6 +221,12 @@ static struct tm_sim_world *make_world(struct tm_sim_links_plan *plan, FILE *log
     return tm_sim_world_new(&c);
 }
 
+static void said(void *host, unsigned cluster, const char *key, uint64_t number)
+{
+    const struct tm_sim_links_run *r = host;
+    tm_sim_links_ok_said(r->ok, cluster, key, number);
+}
+
 void tm_sim_links_run(const struct tm_sim_links_plan *plan, FILE *log,
                       struct tm_sim_links_result *out)
 {
@@ -227,10 +235,14 @@ void tm_sim_links_run(const struct tm_sim_links_plan *plan, FILE *log,
     struct tm_sim_links_run r = {.plan = &mine, .w = make_world(&mine, log), .out = out};
     *out = (struct tm_sim_links_result){0};
     tm_rng_seed(&r.rng, plan->seed ^ 0x6661756c74);
-    for (unsigned i = 0; plan->has_machines && i < plan->world.clusters; i++)
+    for (unsigned i = 0; (plan->has_machines || plan->sync) && i < plan->world.clusters; i++)
         r.oracle[i] = tm_sim_oracle_new(tm_sim_world_cluster(r.w, i));
+    if (plan->sync)
+        r.ok = tm_sim_links_ok_new(&mine, r.w, r.oracle);
     tm_sim_links_make_well(&r);
     struct tm_sim_links_load *l = tm_sim_links_load_new(r.w, &mine);
+    if (plan->sync)
+        tm_sim_links_load_hear(l, said, &r);
     tm_sim_world_run_for(r.w, TM_SECONDS(1));
     with_faults(&r, l);
     if (within(&r, tm_sim_links_load_stop, l, "some client is not answered"))
@@ -240,6 +252,8 @@ void tm_sim_links_run(const struct tm_sim_links_plan *plan, FILE *log,
     count(&r, l);
     tm_sim_links_faults_free(&r);
     tm_sim_links_changes_free(&r);
+    if (r.ok != NULL)
+        tm_sim_links_ok_free(r.ok);
     for (unsigned i = 0; i < plan->world.clusters; i++)
         if (r.oracle[i] != NULL)
             tm_sim_oracle_free(r.oracle[i]);

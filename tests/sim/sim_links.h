@@ -9,6 +9,9 @@
  *   - what only one cluster writes is as it was written last, and deleted for good if that was a
  *     deletion.
  *
+ * An OK to a write that waits for synchronous links is held against the disks of both clusters at
+ * its instant (sim_links_ok.h).
+ *
  * At any time who reads at a target sees what one writer did in its order: a number that is counted
  * up never falls, and, unless streams were resynchronised, of two keys of one partition the second
  * is never ahead.  Filters may change while it lasts: what is narrowed away stays as it was, and
@@ -62,7 +65,7 @@ const char *tm_sim_links_fault_name(enum tm_sim_links_fault fault);
 
 #define TM_SIM_LINKS_TYPES   4 /* "A" to "D" */
 #define TM_SIM_LINKS_CHANGES 2
-#define TM_SIM_LINKS_FILTER  256 /* bytes of the lines of a link */
+#define TM_SIM_LINKS_FILTER  512 /* bytes of the lines of a link */
 
 /* All links get another filter. */
 struct tm_sim_links_change {
@@ -77,6 +80,9 @@ struct tm_sim_links_plan {
     struct tm_sim_world_config world;
     char filter[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX][TM_SIM_LINKS_FILTER];
     char limits[128]; /* lines of all links, each after a line end */
+    char mode[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX][128]; /* of each, likewise */
+    bool waits[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX]; /* writes wait for that target's disks */
+    bool sync;                                            /* some link is synchronous */
     bool transit;
     uint8_t ships[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX]; /* bit t: the link takes type t */
     uint8_t reach[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX]; /* also over others, by transit */
@@ -132,9 +138,20 @@ void tm_sim_links_text(const struct tm_sim_links_plan *plan, char *text, size_t 
     X(link_changes_lost)                                                                           \
     X(link_ups)                                                                                    \
     X(link_downs)                                                                                  \
+    X(link_degraded)                                                                               \
+    X(link_restored)                                                                               \
+    X(link_sync_unknown)                                                                           \
     X(leader_changes)                                                                              \
     X(undone)                                                                                      \
     X(snapshots_written)
+
+/* X(name): of the OKs that a synchronous link answers for, so many targets each. */
+#define TM_SIM_LINKS_OKS(X)                                                                        \
+    X(judged)                                                                                      \
+    X(on_both)   /* the very write is on both quorums' disks */                                    \
+    X(overtaken) /* or a later one of its key, at the target */                                    \
+    X(expired)   /* or the key may be over there by its clock */                                   \
+    X(degraded)  /* the link was said to be */
 
 struct tm_sim_links_result {
     bool good;
@@ -144,6 +161,9 @@ struct tm_sim_links_result {
     struct {
         TM_SIM_LINKS_LOAD(X)
     } load;
+    struct {
+        TM_SIM_LINKS_OKS(X)
+    } oks;
     struct {
         TM_SIM_LINKS_FRAMES(X)
     } frames;

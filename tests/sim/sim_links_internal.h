@@ -4,11 +4,13 @@
  *   sim_links.c          the run, and what has to hold in the end
  *   sim_links_faults.c   what goes wrong, and is made well
  *   sim_links_changes.c  an operator who changes the filters of all links
- *   sim_links_load.c     clients, and what they know */
+ *   sim_links_load.c     clients, and what they know
+ *   sim_links_ok.c       whether the OKs of synchronous links are right */
 #ifndef TM_TESTS_SIM_SIM_LINKS_INTERNAL_H
 #define TM_TESTS_SIM_SIM_LINKS_INTERNAL_H
 
 #include "tests/sim/sim_links_load.h"
+#include "tests/sim/sim_links_ok.h"
 #include "tests/sim/sim_oracle.h"
 
 #include "runtime/rng.h"
@@ -40,7 +42,8 @@ struct tm_sim_links_run {
     unsigned count;
     bool skewed;                                         /* a cluster's clocks are far ahead */
     struct tm_sim_faults *machines[TM_SIM_CLUSTERS_MAX]; /* NULL: its nodes end by `next` */
-    struct tm_sim_oracle *oracle[TM_SIM_CLUSTERS_MAX];   /* where machines fail */
+    struct tm_sim_oracle *oracle[TM_SIM_CLUSTERS_MAX];   /* where machines fail, or links wait */
+    struct tm_sim_links_ok *ok;                          /* NULL: no link is synchronous */
     struct tm_sim_links_changes *changes;
     bool telling; /* into the log, how keys differ */
     struct tm_sim_links_result *out;

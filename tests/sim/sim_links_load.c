@@ -33,6 +33,8 @@ struct client {
     struct own *own;  /* OWNER, READER */
     unsigned counter; /* WRITER: type * KEYS + key of an increment under way, + 1 */
     int64_t adding;
+    uint64_t number; /* of the write under way, 0: that has none */
+    char key[TM_SIM_LINKS_KEY_SIZE];
     uint64_t at; /* EXAMINER: key number */
     bool done;
 };
@@ -47,6 +49,8 @@ struct tm_sim_links_load {
     struct own own[TM_SIM_CLUSTERS_MAX * TM_SIM_LINKS_TYPES];
     unsigned owns;
     uint64_t value;
+    void (*said)(void *host, unsigned cluster, const char *key, uint64_t number);
+    void *hearer;
     /* Types that came over the link at any time; the value up to which they did, once they do not
      * any more. */
     uint8_t ever[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX];
@@ -124,8 +128,20 @@ static void write_counter(struct client *c, unsigned type, unsigned key, const c
 static const char *padding(void)
 {
     static char text[8001];
-    for (unsigned i = 0; text[0] == '\0' && i < sizeof text - 1; i++)
-        text[i] = i == 0 ? '-' : (char)('a' + i * i * 31 / 7 % 26);
+    if (text[0] == '\0')
+        for (unsigned i = 0; i < sizeof text - 1; i++)
+            text[i] = i == 0 ? '-' : (char)('a' + i * i * 31 / 7 % 26);
+    return text;
+}
+
+/* A value that tells which write it is of. */
+static const char *value_of(struct client *c, const char *key)
+{
+    static char text[64];
+    c->number = ++c->load->value;
+    snprintf(c->key, sizeof c->key, "%s", key);
+    snprintf(text, sizeof text, "<%s.%llu>", tm_sim_world_name(c->cluster),
+             (unsigned long long)c->number);
     return text;
 }
 
@@ -139,8 +155,6 @@ static void write_shared(struct client *c)
         type = (unsigned)below(l, TM_SIM_LINKS_TYPES);
     while ((p->may_write[c->cluster] >> type & 1) == 0);
     unsigned i = (unsigned)below(l, TM_SIM_LINKS_KEYS), what = (unsigned)below(l, 100);
-    const char *here = tm_sim_world_name(c->cluster);
-    unsigned long long value = ++l->value;
     tm_sim_links_key(type, i, key);
     if (is_counter(i))
         write_counter(c, type, i, key);
@@ -151,11 +165,11 @@ static void write_shared(struct client *c)
     else if (p->expires && what < 14)
         ask(c, "PERSIST %s", key);
     else if (i % 3 == 0)
-        ask(c, "SET %s %s.%llu%.*s", key, here, value, (int)(what < 50 ? p->bulk : 0), padding());
+        ask(c, "SET %s %s%.*s", key, value_of(c, key), (int)(what < 50 ? p->bulk : 0), padding());
     else if (i % 3 == 1 && p->deletes && what < 25)
         ask(c, "HDEL %s f%u", key, (unsigned)below(l, 4));
     else if (i % 3 == 1)
-        ask(c, "HSET %s f%u %s.%llu", key, (unsigned)below(l, 4), here, value);
+        ask(c, "HSET %s f%u %s", key, (unsigned)below(l, 4), value_of(c, key));
     else
         ask(c, "%s %s m%u", p->deletes && what < 40 ? "SREM" : "SADD", key, (unsigned)below(l, 6));
 }
@@ -169,7 +183,8 @@ static void write_own(struct client *c)
     own_key(o, keys[c->step], key);
     c->open = true;
     if (c->step < 3)
-        ask(c, "SET %s %llu", key, (unsigned long long)(c->step == 1 ? o->y : o->x) + 1);
+        ask(c, "SET %s %llu%s", key, (unsigned long long)(c->step == 1 ? o->y : o->x) + 1,
+            value_of(c, key));
     else
         ask(c, "DEL %s", key);
 }
@@ -219,11 +234,11 @@ static bool unknown(struct tm_bytes reply)
 /* The number of a bulk string at *at, 0 for none; moves *at behind it. */
 static uint64_t take_number(struct tm_bytes reply, size_t *at)
 {
-    char text[32] = "";
+    char text[64] = "";
     const char *p = (const char *)reply.data + *at;
     long len = strtol(p + 1, NULL, 10);
     const char *body = memchr(p, '\n', reply.len - *at);
-    TM_ASSERT(body != NULL && len < 30);
+    TM_ASSERT(body != NULL && len < (long)sizeof text);
     body++;
     *at = (size_t)(body - (const char *)reply.data);
     if (len < 0)
@@ -412,6 +427,9 @@ static void on_reply(void *host, struct tm_sim_conn *conn, struct tm_bytes reply
     (void)conn;
     c->load->refused += !good;
     c->load->unknown += !good && unknown(reply);
+    if (good && c->number != 0 && c->load->said != NULL)
+        c->load->said(c->load->hearer, c->cluster, c->key, c->number);
+    c->number = 0;
     if (c->part == WRITER)
         take_counter(c, good, unknown(reply));
     else if (c->part == OWNER && good)
@@ -430,6 +448,7 @@ static void on_closed(void *host, struct tm_sim_conn *conn)
     struct client *c = host;
     (void)conn;
     c->conn = NULL;
+    c->number = 0;
     take_counter(c, false, true);
     rest(c);
     if (c->part == OWNER)
@@ -537,6 +556,15 @@ struct tm_sim_links_load *tm_sim_links_load_new(struct tm_sim_world *w,
 void tm_sim_links_load_free(struct tm_sim_links_load *l)
 {
     free(l);
+}
+
+void tm_sim_links_load_hear(struct tm_sim_links_load *l,
+                            void (*said)(void *host, unsigned cluster, const char *key,
+                                         uint64_t number),
+                            void *host)
+{
+    l->said = said;
+    l->hearer = host;
 }
 
 bool tm_sim_links_load_stop(struct tm_sim_links_load *l)

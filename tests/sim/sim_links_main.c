@@ -128,6 +128,7 @@ static void print_result(const struct tm_sim_links_plan *plan, const struct tm_s
     printf(", \"plan\": ");
     print_text(text);
     PRINT_COUNTS(r, load, TM_SIM_LINKS_LOAD);
+    PRINT_COUNTS(r, oks, TM_SIM_LINKS_OKS);
     PRINT_COUNTS(r, frames, TM_SIM_LINKS_FRAMES);
     PRINT_COUNTS(r, effects, TM_SIM_LINKS_COUNTERS);
     printf(", \"fired\": {");

@@ -57,9 +57,10 @@ static uint8_t draw_filter(struct tm_rng *rng, char *line, size_t size)
 
 void tm_sim_links_filter(struct tm_sim_links_plan *p, unsigned from, unsigned to, const char *line)
 {
-    snprintf(p->filter[from][to], sizeof p->filter[from][to], "%s%s%s%s", line,
-             line[0] != '\0' ? "\n" : "", p->transit ? "forward=transit" : "forward=none",
-             p->limits);
+    char text[TM_SIM_LINKS_FILTER];
+    snprintf(text, sizeof text, "%s%s%s%s%s", line, line[0] != '\0' ? "\n" : "",
+             p->transit ? "forward=transit" : "forward=none", p->limits, p->mode[from][to]);
+    memcpy(p->filter[from][to], text, sizeof text);
 }
 
 static void add_link(struct tm_sim_links_plan *p, unsigned from, unsigned to, uint8_t ships,
@@ -81,6 +82,37 @@ static void list_types(uint8_t types, char *line, size_t size)
             used += (size_t)snprintf(line + used, size - used, "%s%c", comma, 'A' + (int)t);
             comma = ",";
         }
+}
+
+/* In some runs links are synchronous: their targets have to have what has its OK. */
+static void draw_mode(struct tm_sim_links_plan *p, struct tm_rng *rng, unsigned from, unsigned to)
+{
+    static const char *const unavailable[] = {"fail", "block", "degrade"};
+    static const char *const ack[] = {"durable", "durable", "applied", "received"};
+    static const char *const patience[] = {"50ms", "200ms", "1s"};
+    const char *level = ack[tm_rng_below(rng, TM_ARRAY_LEN(ack))];
+    if (tm_rng_chance(rng, 1, 4))
+        return;
+    snprintf(p->mode[from][to], sizeof p->mode[from][to],
+             "\nreplicationMode=sync\nonUnavailable=%s\nsyncTimeoutMs=%s\nackLevel=%s",
+             unavailable[tm_rng_below(rng, 3)], patience[tm_rng_below(rng, 3)], level);
+    char text[TM_SIM_LINKS_FILTER];
+    snprintf(text, sizeof text, "%s%s", p->filter[from][to], p->mode[from][to]);
+    memcpy(p->filter[from][to], text, sizeof text);
+    p->sync = true;
+    p->waits[from][to] = strcmp(level, "received") != 0;
+}
+
+static void draw_modes(struct tm_sim_links_plan *p)
+{
+    struct tm_rng rng;
+    tm_rng_seed(&rng, p->seed ^ 0x73796e63); /* its own: the rest is drawn as without */
+    if (!tm_rng_chance(&rng, 1, 3))
+        return;
+    for (unsigned i = 0; i < p->world.clusters; i++)
+        for (unsigned j = 0; j < p->world.clusters; j++)
+            if ((p->world.to[i] >> j & 1) != 0)
+                draw_mode(p, &rng, i, j);
 }
 
 static void draw_links(struct tm_sim_links_plan *p, struct tm_rng *rng)
@@ -153,8 +185,8 @@ static void draw_bulk(struct tm_sim_links_plan *p, struct tm_rng *rng)
 /* All links of the run get another filter, twice at most: in shapes whose links have the same. */
 static void draw_changes(struct tm_sim_links_plan *p, struct tm_rng *rng)
 {
-    if (p->shape == TM_SIM_LINKS_CHAIN || !tm_rng_chance(rng, 1, 3))
-        return;
+    if (p->shape == TM_SIM_LINKS_CHAIN || !tm_rng_chance(rng, 1, 3) || p->sync)
+        return; /* who ships more than before catches up first: OKs mean less meanwhile */
     p->changes = 1 + (unsigned)tm_rng_below(rng, TM_SIM_LINKS_CHANGES);
     for (unsigned i = 0; i < p->changes; i++) {
         unsigned which = (unsigned)tm_rng_below(rng, TM_ARRAY_LEN(FILTERS));
@@ -218,6 +250,7 @@ void tm_sim_links_draw(struct tm_sim_links_plan *p, uint64_t seed, uint64_t faul
     p->expires = tm_rng_below(&rng, 3) == 0;
     draw_limits(p, &rng);
     draw_links(p, &rng);
+    draw_modes(p);
     draw_bulk(p, &rng);
     draw_reach(p);
     draw_changes(p, &rng);
@@ -237,10 +270,16 @@ void tm_sim_links_text(const struct tm_sim_links_plan *p, char *text, size_t siz
                                  p->may_write[i]);
     if (used < size)
         used += (size_t)snprintf(
-            text + used, size - used,
-            "; clients: %u%s%s, %u bytes; %u changes; limits:%s%s; faults:", p->clients,
-            p->deletes ? " deletes" : "", p->expires ? " expires" : "", p->bulk, p->changes,
-            p->limits, p->has_machines ? "; machines" : "");
+            text + used, size - used, "; clients: %u%s%s, %u bytes; %u changes; limits:%s%s",
+            p->clients, p->deletes ? " deletes" : "", p->expires ? " expires" : "", p->bulk,
+            p->changes, p->limits, p->has_machines ? "; machines" : "");
+    for (unsigned i = 0; i < p->world.clusters && used < size; i++)
+        for (unsigned j = 0; j < p->world.clusters && used < size; j++)
+            if (p->mode[i][j][0] != '\0')
+                used += (size_t)snprintf(text + used, size - used, "; %s to %s:%s",
+                                         tm_sim_world_name(i), tm_sim_world_name(j), p->mode[i][j]);
+    if (used < size)
+        used += (size_t)snprintf(text + used, size - used, "; faults:");
     for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT && used < size; k++)
         if (p->fault_mean_ns[k] != 0)
             used += (size_t)snprintf(text + used, size - used, " %s",

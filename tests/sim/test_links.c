@@ -75,6 +75,33 @@ static void what_must_not_arrive_is_noticed(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(result.why, "which no link takes there"));
 }
 
+/* Links that do not wait are judged as if they did. */
+static void an_ok_that_comes_too_early_is_noticed(void)
+{
+    draw(TM_SIM_LINKS_ONE_WAY, 1);
+    snprintf(plan.filter[0][1], sizeof plan.filter[0][1], "batchMaxDelayUs=20000");
+    memset(plan.ships, 0xf, sizeof plan.ships);
+    plan.sync = plan.waits[0][1] = true;
+    plan.changes = 0;
+    tm_sim_links_run(&plan, NULL, &result);
+    CU_ASSERT_FALSE(result.good);
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(result.why, "had its OK, and is not on a quorum's disks at west"));
+}
+
+static void oks_of_synchronous_links_are_judged(void)
+{
+    uint64_t seed = 1;
+    do
+        draw(TM_SIM_LINKS_BOTH_WAYS, seed++);
+    while (!plan.waits[0][1]);
+    tm_sim_links_run(&plan, NULL, &result);
+    if (!result.good)
+        printf("  seed %" PRIu64 ": %s\n", plan.seed, result.why);
+    CU_ASSERT_TRUE(result.good);
+    CU_ASSERT_TRUE(result.oks.on_both > 0);
+}
+
 static const struct tm_test tests[] = {
     {"one way", one_way},
     {"both ways", both_ways},
@@ -83,6 +110,8 @@ static const struct tm_test tests[] = {
     {"one seed is one run", one_seed_is_one_run},
     {"what does not arrive is noticed", what_does_not_arrive_is_noticed},
     {"what must not arrive is noticed", what_must_not_arrive_is_noticed},
+    {"an OK that comes too early is noticed", an_ok_that_comes_too_early_is_noticed},
+    {"OKs of synchronous links are judged", oks_of_synchronous_links_are_judged},
 };
 
 TM_TEST_MAIN("sim/links", tests)
