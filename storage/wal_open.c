@@ -115,6 +115,19 @@ static void begin_fault(void *host, const struct tm_wal_fault *fault)
     pass_fault(((struct begin *)host)->wal, fault);
 }
 
+/* What the last block of this WAL held is told again by the first one of this start: else nobody
+ * would know what was lost if it rots. */
+static void begin_block(void *host, const struct tm_wal_block *header, const uint8_t *stream)
+{
+    struct tm_wal *wal = ((struct begin *)host)->wal;
+    uint32_t count = header->own_spans;
+    const struct tm_wal_span all = {.partition = TM_WAL_ALL, .first = 1};
+    bool fits = count <= wal->span_cap;
+    wal->prev_span_count = wal->last_span_count = fits ? count : 1;
+    memcpy(wal->prev_spans, fits ? tm_wal_block_own(stream) : &all,
+           wal->prev_span_count * sizeof *wal->prev_spans);
+}
+
 static void begin_volume(void *host, uint64_t first_sequence)
 {
     const struct begin *b = host;
@@ -135,8 +148,11 @@ static enum tm_err replay_volume(struct tm_wal *wal, uint32_t generation, uint32
                                         .volume = volume,
                                         .read_bytes = wal->config.read_bytes};
     struct begin begin = {wal, generation, worker};
-    struct tm_wal_scan_sink sink = {
-        .host = &begin, .begin = begin_volume, .record = begin_record, .fault = begin_fault};
+    struct tm_wal_scan_sink sink = {.host = &begin,
+                                    .begin = begin_volume,
+                                    .block = volume == 0 ? begin_block : NULL,
+                                    .record = begin_record,
+                                    .fault = begin_fault};
     enum tm_err err = tm_wal_scan(&config, &sink, result);
     if (err == TM_OK && wal->ctx->counters != NULL)
         tm_counter_add(wal->ctx->counters, TM_COUNTER_wal_rotten_blocks, result->rot);

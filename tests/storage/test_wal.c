@@ -238,6 +238,23 @@ static void rot_right_before_a_hole_is_remembered(void)
     CU_ASSERT(seen > 0);
 }
 
+static void rot_of_the_last_block_before_a_start_is_told_by_the_start(void)
+{
+    struct fixture *f = opened(tm_test_seed());
+    fill(f, 50, 200);
+    crash(f, 0);
+    CU_ASSERT_FATAL(open_wal(f) == TM_OK && f->found == f->count);
+    flip_in(f, f->count - 1);
+    crash(f, 0);
+    f->skipping = true;
+    for (unsigned again = 0; again < 3; again++) {
+        CU_ASSERT_FATAL(open_wal(f) == TM_OK);
+        CU_ASSERT(f->damaged == 0 && f->rot >= 1 && f->found < f->count);
+        crash(f, 0);
+    }
+    teardown(f);
+}
+
 static void an_idle_marker_makes_the_last_block_provably_durable(void)
 {
     struct fixture *f = opened(tm_test_seed());
@@ -723,6 +740,7 @@ static const struct tm_test tests[] = {
     TM_TEST(rot_before_the_durable_point_is_reported_and_nothing_is_cut),
     TM_TEST(damage_past_the_durable_point_is_remembered),
     TM_TEST(rot_right_before_a_hole_is_remembered),
+    TM_TEST(rot_of_the_last_block_before_a_start_is_told_by_the_start),
     TM_TEST(an_idle_marker_makes_the_last_block_provably_durable),
     TM_TEST(rot_of_all_that_a_first_segment_held_is_remembered),
     TM_TEST(a_misdirected_write_is_rot_not_silence),
