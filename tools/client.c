@@ -196,6 +196,12 @@ enum tm_err tm_client_text(struct tm_client *c, const char *const *words, char *
     return is_text ? TM_OK : TM_ERR_INVALID;
 }
 
+const char *tm_client_password(void)
+{
+    const char *password = getenv("TIDEMILL_REQUIREPASS");
+    return password != NULL ? password : "";
+}
+
 enum tm_err tm_client_auth(struct tm_client *c, const char *password)
 {
     if (password[0] == '\0')

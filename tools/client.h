@@ -37,6 +37,9 @@ enum tm_err tm_client_ask_bytes(struct tm_client *c, const struct tm_bytes *word
  * As tm_client_ask; INVALID: the reply is an error, or an aggregate or null (text is empty). */
 enum tm_err tm_client_text(struct tm_client *c, const char *const *words, char *text, size_t size);
 
+/* The password that the environment has for nodes (TIDEMILL_REQUIREPASS), or "". */
+const char *tm_client_password(void);
+
 /* AUTH with that password, unless it is empty.  PERMISSION: refused. */
 enum tm_err tm_client_auth(struct tm_client *c, const char *password);
 

@@ -43,11 +43,7 @@ static int take_arguments(struct conflicts *c, int argc, char **argv)
     if (argc > 2 || (c->id == NULL) != lists)
         return tm_usage_error("conflicts", lists ? "ls takes no names" : "%s needs the ID of one",
                               c->verb);
-    if ((c->where.dir == NULL) == (c->where.at == NULL))
-        return tm_usage_error("conflicts", "either --dir DIR or --at ADDRESS:PORT is needed");
-    if (c->where.at != NULL && !tm_client_is_address(c->where.at))
-        return tm_usage_error("conflicts", "\"%s\" is no ADDRESS:PORT", c->where.at);
-    return TM_EXIT_DONE;
+    return tm_linked_check("conflicts", &c->where);
 }
 
 /* ---- gathering ---- */
@@ -86,17 +82,7 @@ static void gather(struct conflicts *c)
     c->list = json_array();
     for (unsigned i = 0; i < c->all.count; i++)
         add_rows(c, &c->all.clusters[i]);
-    size_t n = json_array_size(c->list);
-    json_t **rows = calloc(n + 1, sizeof *rows), *sorted = json_array();
-    TM_ASSERT(rows != NULL);
-    for (size_t i = 0; i < n; i++)
-        rows[i] = json_array_get(c->list, i);
-    qsort(rows, n, sizeof *rows, newest_first);
-    for (size_t i = 0; i < n; i++)
-        json_array_append(sorted, rows[i]);
-    free(rows);
-    json_decref(c->list);
-    c->list = sorted;
+    c->list = tm_link_sorted(c->list, newest_first);
 }
 
 /* ---- showing ---- */
@@ -232,21 +218,18 @@ static int run(const struct conflicts *c)
             "there is no conflict %s (any more): `tidemill conflicts ls` lists the newest", c->id);
     if (strcmp(c->verb, "reapply") == 0)
         return reapply(c, row);
-    if (c->json) {
-        json_dumpf(row != NULL ? row : c->list, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-        putchar('\n');
-    } else if (row != NULL) {
+    if (c->json)
+        tm_link_print_json(row != NULL ? row : c->list);
+    else if (row != NULL)
         print_one(row);
-    } else {
+    else
         print_list(c);
-    }
     return TM_EXIT_DONE;
 }
 
 int tm_main_conflicts(int argc, char **argv)
 {
-    const char *password = getenv("TIDEMILL_REQUIREPASS");
-    struct conflicts c = {.where.password = password != NULL ? password : ""};
+    struct conflicts c = {.where.password = tm_client_password()};
     char why[TM_LINK_WHY] = "";
     int status = take_arguments(&c, argc, argv);
     if (status != TM_EXIT_DONE)

@@ -10,7 +10,6 @@
 #include "tools/link_internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 struct verb {
     const char *name, *more, *text;
@@ -77,11 +76,7 @@ static int take_arguments(struct tm_link_command *c, int argc, char **argv)
     if (argc > most || (argc < most && !lists))
         return tm_usage_error("link", "%s needs SOURCE TARGET%s%s", c->verb,
                               verb->more[0] != '\0' ? " " : "", verb->more);
-    if ((c->where.dir == NULL) == (c->where.at == NULL))
-        return tm_usage_error("link", "either --dir DIR or --at ADDRESS:PORT is needed");
-    if (c->where.at != NULL && !tm_client_is_address(c->where.at))
-        return tm_usage_error("link", "\"%s\" is no ADDRESS:PORT", c->where.at);
-    return TM_EXIT_DONE;
+    return tm_linked_check("link", &c->where);
 }
 
 /* "there is no link a -> b", and which there are. */
@@ -111,26 +106,6 @@ static json_t *chosen(const struct tm_link_command *c)
     return list;
 }
 
-/* A node that is away, a build that does not know the question. */
-static void say_silent(const struct tm_link_command *c)
-{
-    for (unsigned i = 0; i < c->all.count; i++) {
-        const struct tm_linked *k = &c->all.clusters[i];
-        for (unsigned n = 0; n < k->node_count; n++)
-            if (k->nodes[n].err != TM_OK)
-                fprintf(stderr, "tidemill: node %s of cluster %s (%s) does not answer: %s\n",
-                        k->nodes[n].name, k->name, k->nodes[n].address,
-                        tm_err_text(k->nodes[n].err));
-        for (size_t r = 0; r < json_array_size(k->rows); r++) {
-            const json_t *row = json_array_get(k->rows, r);
-            const char *kind = tm_link_text(row, "kind");
-            if (strcmp(kind, "error") == 0 || strcmp(kind, "refused") == 0)
-                fprintf(stderr, "tidemill: node %s of cluster %s: %s\n", tm_link_text(row, "at"),
-                        k->name, tm_link_text(row, "text"));
-        }
-    }
-}
-
 static void explain(json_t *list, bool json)
 {
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -154,18 +129,15 @@ static int look(const struct tm_link_command *c)
         tm_link_print_link(json_array_get(list, 0));
     else if (!c->json)
         tm_link_print_list(list);
-    if (c->json) {
-        json_dumpf(list, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-        putchar('\n');
-    }
+    if (c->json)
+        tm_link_print_json(list);
     json_decref(list);
     return TM_EXIT_DONE;
 }
 
 int tm_main_link(int argc, char **argv)
 {
-    const char *password = getenv("TIDEMILL_REQUIREPASS");
-    struct tm_link_command c = {.where.password = password != NULL ? password : ""};
+    struct tm_link_command c = {.where.password = tm_client_password()};
     char why[TM_LINK_WHY] = "";
     if (argc > 0 && strcmp(argv[0], "help") == 0)
         return help();
@@ -177,7 +149,7 @@ int tm_main_link(int argc, char **argv)
         status = tm_fail("%s", why);
     } else {
         c.report = tm_link_report(&c.all);
-        say_silent(&c);
+        tm_linked_say_silent(&c.all);
         bool known = c.source != NULL && c.target != NULL &&
                      tm_link_report_find(c.report, c.source, c.target) != NULL;
         status = only_looks(c.verb)              ? look(&c)

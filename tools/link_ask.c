@@ -4,6 +4,7 @@
 
 #include "actors/link_operator.h"
 #include "tools/client.h"
+#include "tools/command.h"
 #include "tools/membership.h"
 #include "tools/nodedir.h"
 #include "tools/running.h"
@@ -131,6 +132,15 @@ static void take_members(struct tm_linked *c, const char *password)
     tm_client_close(&client);
 }
 
+int tm_linked_check(const char *command, const struct tm_linked_where *where)
+{
+    if ((where->dir == NULL) == (where->at == NULL))
+        return tm_usage_error(command, "either --dir DIR or --at ADDRESS:PORT is needed");
+    if (where->at != NULL && !tm_client_is_address(where->at))
+        return tm_usage_error(command, "\"%s\" is no ADDRESS:PORT", where->at);
+    return TM_EXIT_DONE;
+}
+
 enum tm_err tm_linked_find(const struct tm_linked_where *where, struct tm_linked_all *out,
                            char *why)
 {
@@ -152,6 +162,25 @@ enum tm_err tm_linked_find(const struct tm_linked_where *where, struct tm_linked
             c->nodes[k].err = ask_node(&c->nodes[k], where->password, links, c->rows);
     }
     return TM_OK;
+}
+
+void tm_linked_say_silent(const struct tm_linked_all *all)
+{
+    for (unsigned i = 0; i < all->count; i++) {
+        const struct tm_linked *k = &all->clusters[i];
+        for (unsigned n = 0; n < k->node_count; n++)
+            if (k->nodes[n].err != TM_OK)
+                fprintf(stderr, "tidemill: node %s of cluster %s (%s) does not answer: %s\n",
+                        k->nodes[n].name, k->name, k->nodes[n].address,
+                        tm_err_text(k->nodes[n].err));
+        for (size_t r = 0; r < json_array_size(k->rows); r++) {
+            const json_t *row = json_array_get(k->rows, r);
+            const char *kind = tm_link_text(row, "kind");
+            if (strcmp(kind, "error") == 0 || strcmp(kind, "refused") == 0)
+                fprintf(stderr, "tidemill: node %s of cluster %s: %s\n", tm_link_text(row, "at"),
+                        k->name, tm_link_text(row, "text"));
+        }
+    }
 }
 
 void tm_linked_free(struct tm_linked_all *all)

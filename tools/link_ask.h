@@ -41,6 +41,10 @@ struct tm_linked_all {
     unsigned count;
 };
 
+/* dir or at is given, and at has the form of an address; else prints the error of that command.
+ * Returns the exit status. */
+int tm_linked_check(const char *command, const struct tm_linked_where *where);
+
 /* Finds the clusters and asks all nodes for TIDEMILL LINKS.  TM_ERR_NOTFOUND: none answers.  What
  * is in *out is to be freed, also after a failure. */
 enum tm_err tm_linked_find(const struct tm_linked_where *where, struct tm_linked_all *out,
@@ -54,9 +58,21 @@ struct tm_linked *tm_linked_cluster(const struct tm_linked_all *all, const char 
  * of their replies; an error reply is a row {"kind": "error", "text": ...}. */
 json_t *tm_linked_ask(struct tm_linked *c, const char *password, const char *const *words);
 
+/* On stderr: each node that does not answer, or says that it does not know the question, or cannot
+ * go by what the directory says of links. */
+void tm_linked_say_silent(const struct tm_linked_all *all);
+
 /* The rows of a reply: an array of flat arrays of names and values; NULL: it is none.  Bytes that
  * are no UTF-8 text become \xNN. */
 json_t *tm_linked_rows(struct tm_bytes reply, const char *node);
+
+/* Members of an object; 0 and "" where there is none. */
+json_int_t tm_link_number(const json_t *row, const char *name);
+const char *tm_link_text(const json_t *row, const char *name);
+
+/* An array's members in the order of a compare as qsort has it, which gets pointers to them.  The
+ * caller's, who gives the array for it. */
+json_t *tm_link_sorted(json_t *list, int (*compare)(const void *a, const void *b));
 
 /* Makes the line of the cluster's directory say value, or takes it away (NULL), as its next
  * version; on all nodes or none.  *waiting as tm_running_change.  TM_ERR_EXISTS: it is so already.

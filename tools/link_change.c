@@ -9,7 +9,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define TRIES 3
 
@@ -185,8 +184,7 @@ static void print_done(const struct change *h, bool was_so, unsigned waiting)
         json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:i}", "verb", c->verb, "source",
                               c->source, "target", c->target, "at", h->at, "line", h->line, "value",
                               h->value, "changed", !was_so, "waiting", (int)waiting);
-        json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-        putchar('\n');
+        tm_link_print_json(o);
         json_decref(o);
     } else if (was_so) {
         printf("%s -> %s: it is so already\n", c->source, c->target);

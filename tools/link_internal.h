@@ -2,9 +2,9 @@
  *
  *   link.c          the command line, verbs that only look
  *   link_ask.c      who is asked, and what they say
- *   link_rows.c     replies taken apart
+ *   link_rows.c     replies taken apart, rows
  *   link_report.c   put together
- *   link_show.c     for people
+ *   link_show.c     on stdout
  *   link_explain.c  in words
  *   link_verify.c   comparing both ends
  *   link_change.c   verbs that change something */
@@ -39,6 +39,9 @@ struct tm_link_command {
 /* ls, show. */
 void tm_link_print_list(const json_t *report);
 void tm_link_print_link(const json_t *link);
+
+/* Any of it for programs. */
+void tm_link_print_json(const json_t *value);
 
 /* verify; returns the exit status: failed if something differs, or was not compared. */
 int tm_link_verify(struct tm_link_command *c);

@@ -5,17 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-json_int_t tm_link_number(const json_t *row, const char *name)
-{
-    return json_integer_value(json_object_get(row, name));
-}
-
-const char *tm_link_text(const json_t *row, const char *name)
-{
-    const char *text = json_string_value(json_object_get(row, name));
-    return text != NULL ? text : "";
-}
-
 static bool is(const json_t *row, const char *name, const char *value)
 {
     return strcmp(tm_link_text(row, name), value) == 0;
@@ -224,21 +213,6 @@ static int by_names(const void *a, const void *b)
     return c != 0 ? c : strcmp(tm_link_text(x, "target"), tm_link_text(y, "target"));
 }
 
-static json_t *sorted(json_t *report)
-{
-    size_t n = json_array_size(report);
-    json_t **links = calloc(n + 1, sizeof *links), *out = json_array();
-    TM_ASSERT(links != NULL);
-    for (size_t i = 0; i < n; i++)
-        links[i] = json_array_get(report, i);
-    qsort(links, n, sizeof *links, by_names);
-    for (size_t i = 0; i < n; i++)
-        json_array_append(out, links[i]);
-    free(links);
-    json_decref(report);
-    return out;
-}
-
 json_t *tm_link_report(const struct tm_linked_all *all)
 {
     json_t *report = json_array();
@@ -246,5 +220,5 @@ json_t *tm_link_report(const struct tm_linked_all *all)
         take_rows(report, &all->clusters[i]);
     for (size_t i = 0; i < json_array_size(report); i++)
         sum_up(json_array_get(report, i));
-    return sorted(report);
+    return tm_link_sorted(report, by_names);
 }

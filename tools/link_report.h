@@ -33,8 +33,4 @@ json_t *tm_link_report(const struct tm_linked_all *all);
 /* The link between the two, borrowed; NULL: there is none. */
 json_t *tm_link_report_find(const json_t *report, const char *source, const char *target);
 
-/* Members of an object; 0 and "" where there is none. */
-json_int_t tm_link_number(const json_t *row, const char *name);
-const char *tm_link_text(const json_t *row, const char *name);
-
 #endif

@@ -1,4 +1,5 @@
-/* Replies of nodes, taken apart: arrays of flat arrays of names and values become JSON objects. */
+/* Replies of nodes, taken apart: arrays of flat arrays of names and values become JSON objects,
+ * rows, of which everything else is made. */
 #include "net/resp.h"
 #include "tools/link_ask.h"
 
@@ -80,4 +81,32 @@ json_t *tm_linked_rows(struct tm_bytes reply, const char *node)
         json_array_append_new(rows, row);
     }
     return rows;
+}
+
+/* ---- rows ---- */
+
+json_int_t tm_link_number(const json_t *row, const char *name)
+{
+    return json_integer_value(json_object_get(row, name));
+}
+
+const char *tm_link_text(const json_t *row, const char *name)
+{
+    const char *text = json_string_value(json_object_get(row, name));
+    return text != NULL ? text : "";
+}
+
+json_t *tm_link_sorted(json_t *list, int (*compare)(const void *a, const void *b))
+{
+    size_t n = json_array_size(list);
+    json_t **rows = calloc(n + 1, sizeof *rows), *sorted = json_array();
+    TM_ASSERT(rows != NULL);
+    for (size_t i = 0; i < n; i++)
+        rows[i] = json_array_get(list, i);
+    qsort(rows, n, sizeof *rows, compare);
+    for (size_t i = 0; i < n; i++)
+        json_array_append(sorted, rows[i]);
+    free(rows);
+    json_decref(list);
+    return sorted;
 }

@@ -4,7 +4,6 @@
 #include "tools/link_internal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 void tm_link_print_list(const json_t *report)
 {
@@ -57,31 +56,25 @@ static int by_source(const void *a, const void *b)
 
 static void print_streams(const json_t *link)
 {
-    const json_t *out = json_object_get(link, "out");
-    size_t n = json_array_size(out);
-    json_t **rows = calloc(n + 1, sizeof *rows);
-    TM_ASSERT(rows != NULL);
-    for (size_t i = 0; i < n; i++)
-        rows[i] = json_array_get(out, i);
-    qsort(rows, n, sizeof *rows, by_source);
+    json_t *rows = tm_link_sorted(json_copy(json_object_get(link, "out")), by_source);
+    size_t n = json_array_size(rows);
     if (n > 0)
         printf("%6s %6s  %-14s %-14s %-9s %-9s %12s %12s %10s %10s  %s\n", "FROM", "TO", "LED BY",
                "SENDS TO", "STATE", "WAITS FOR", "COMMITTED", "TARGET HAS", "LAG", "AGE", "");
     for (size_t i = 0; i < n; i++) {
+        const json_t *row = json_array_get(rows, i);
         char age[32];
-        tm_link_duration(tm_link_number(rows[i], "lag_ms"), age, sizeof age);
+        tm_link_duration(tm_link_number(row, "lag_ms"), age, sizeof age);
         printf("%6lld %6lld  %-14s %-14s %-9s %-9s %12lld %12lld %10lld %10s  %s%s%s\n",
-               (long long)tm_link_number(rows[i], "source"),
-               (long long)tm_link_number(rows[i], "target"), tm_link_text(rows[i], "at"),
-               tm_link_text(rows[i], "node"), tm_link_text(rows[i], "state"),
-               tm_link_text(rows[i], "waits"), (long long)tm_link_number(rows[i], "commit"),
-               (long long)tm_link_number(rows[i], "acked"),
-               (long long)tm_link_number(rows[i], "lag_records"), age,
-               tm_link_text(rows[i], "refusal"),
-               tm_link_text(rows[i], "refusal_text")[0] != '\0' ? ": " : "",
-               tm_link_text(rows[i], "refusal_text"));
+               (long long)tm_link_number(row, "source"), (long long)tm_link_number(row, "target"),
+               tm_link_text(row, "at"), tm_link_text(row, "node"), tm_link_text(row, "state"),
+               tm_link_text(row, "waits"), (long long)tm_link_number(row, "commit"),
+               (long long)tm_link_number(row, "acked"),
+               (long long)tm_link_number(row, "lag_records"), age, tm_link_text(row, "refusal"),
+               tm_link_text(row, "refusal_text")[0] != '\0' ? ": " : "",
+               tm_link_text(row, "refusal_text"));
     }
-    free(rows);
+    json_decref(rows);
 }
 
 static void print_dead(const json_t *link)
@@ -112,4 +105,10 @@ void tm_link_print_link(const json_t *link)
     print_said(json_object_get(link, "targetSays"), tm_link_text(link, "target"));
     print_streams(link);
     print_dead(link);
+}
+
+void tm_link_print_json(const json_t *value)
+{
+    json_dumpf(value, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    putchar('\n');
 }

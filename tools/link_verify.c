@@ -200,12 +200,10 @@ int tm_link_verify(struct tm_link_command *c)
     if (v.begun > sum(&v, "unverified", NULL)) /* else nothing streams */
         compare_again(&v);
     json_t *o = result_of(&v);
-    if (c->json) {
-        json_dumpf(o, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-        putchar('\n');
-    } else {
+    if (c->json)
+        tm_link_print_json(o);
+    else
         print_result(o);
-    }
     int status = is_good(o) ? TM_EXIT_DONE : TM_EXIT_FAILED;
     json_decref(o);
     json_decref(v.rows);

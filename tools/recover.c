@@ -184,7 +184,7 @@ static bool parse_partition(const char *word, long *out)
 int tm_main_recover(int argc, char **argv)
 {
     bool all = false, yes = false;
-    const char *partition = NULL, *password = getenv("TIDEMILL_REQUIREPASS");
+    const char *partition = NULL, *password = tm_client_password();
     const struct tm_arg args[] = {{"--all", &all, NULL},
                                   {"--yes", &yes, NULL},
                                   {"--partition", NULL, &partition},
@@ -196,8 +196,7 @@ int tm_main_recover(int argc, char **argv)
         return tm_usage_error("recover", "the ADDRESS:PORT of the node to go on with is needed");
     if (!tm_client_is_address(argv[0]))
         return tm_usage_error("recover", "\"%s\" is no ADDRESS:PORT", argv[0]);
-    struct recovery r = {
-        .address = argv[0], .password = password != NULL ? password : "", .partition = -1};
+    struct recovery r = {.address = argv[0], .password = password, .partition = -1};
     if ((partition == NULL) == !all)
         return tm_usage_error("recover", "say either --partition P or --all");
     if (partition != NULL && !parse_partition(partition, &r.partition))

@@ -181,7 +181,7 @@ static void print_json(const struct tm_status *s)
 int tm_main_status(int argc, char **argv)
 {
     bool json = false;
-    const char *password = getenv("TIDEMILL_REQUIREPASS");
+    const char *password = tm_client_password();
     const struct tm_arg args[] = {
         {"--json", &json, NULL}, {"--requirepass", NULL, &password}, {NULL, NULL, NULL}};
     if (!tm_args_take("status", &argc, argv, args, false))
@@ -191,7 +191,6 @@ int tm_main_status(int argc, char **argv)
     if (!tm_client_is_address(argv[0]))
         return tm_usage_error("status", "\"%s\" is no ADDRESS:PORT", argv[0]);
     struct tm_status s = {0};
-    password = password != NULL ? password : "";
     int status = tm_status_gather(&s, argv[0], password);
     if (status == TM_EXIT_DONE) {
         if (json) {
