@@ -2,6 +2,8 @@
  * both say they lead a partition the one counts that knows more of it as committed. */
 #include "tools/link_report.h"
 
+#include "actors/link_operator.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -37,15 +39,15 @@ static json_t *link_of(json_t *report, const char *source, const char *target)
 /* What a worker says of the link and its other end. */
 static void take_link(json_t *link, const json_t *row, bool out)
 {
-    static const char *const said[] = {"paused",   "throttle", "resync", "adopted",
-                                       "released", "rewind",   "epoch"};
     static const char *const most[] = {"nodes", "reach", "rate", "partitions", "wall_ms"};
     static const char *const some[] = {"mode", "refused", "stranger", "incarnation"};
     json_t *says = json_object_get(link, out ? "sourceSays" : "targetSays");
     json_object_set_new(link, out ? "sourceAsked" : "targetAsked", json_true());
-    for (size_t i = 0; i < TM_ARRAY_LEN(said); i++)
-        if (json_object_get(row, said[i]) != NULL)
-            json_object_set(says, said[i], json_object_get(row, said[i]));
+    for (unsigned i = 0; i < TM_LINK_OPERATOR_COUNT; i++) {
+        const char *said = tm_link_operator_name(i);
+        if (json_object_get(row, said) != NULL)
+            json_object_set(says, said, json_object_get(row, said));
+    }
     for (size_t i = 0; i < TM_ARRAY_LEN(most); i++)
         if (tm_link_number(row, most[i]) >= tm_link_number(says, most[i]))
             json_object_set(says, most[i], json_object_get(row, most[i]));
