@@ -132,8 +132,9 @@ static void find_unled(json_t *link)
     const json_t *out = json_object_get(link, "out");
     json_t *unled = json_object_get(link, "unled");
     json_int_t partitions = tm_link_number(link, "partitions");
-    bool *led = calloc((size_t)partitions + 1, sizeof *led);
-    TM_ASSERT(led != NULL);
+    bool led[TM_DIRECTORY_PARTITIONS_MAX] = {false};
+    if (partitions > TM_DIRECTORY_PARTITIONS_MAX)
+        partitions = TM_DIRECTORY_PARTITIONS_MAX; /* a node may say anything */
     for (size_t i = 0; i < json_array_size(out); i++) {
         json_int_t source = tm_link_number(json_array_get(out, i), "source");
         if (source >= 0 && source < partitions)
@@ -142,7 +143,6 @@ static void find_unled(json_t *link)
     for (json_int_t p = 0; p < partitions; p++)
         if (!led[p])
             json_array_append_new(unled, json_integer(p));
-    free(led);
 }
 
 static bool has_wait(const json_t *link, const char *name)

@@ -72,6 +72,13 @@ static void a_partition_of_which_nobody_tells_has_no_leader(void)
     CU_ASSERT(said("partition 1 of factory: no node that answers leads it"));
 }
 
+static void a_node_that_has_no_end_of_partitions_has_as_many_as_may_be(void)
+{
+    say(0, "factory", "[" LINK(",'partitions':4611686018427387904") "," OUT(0, 0, "") "]");
+    const json_t *unled = json_object_get(look("factory", "cloud"), "unled");
+    CU_ASSERT_EQUAL(json_array_size(unled), TM_DIRECTORY_PARTITIONS_MAX - 1);
+}
+
 static void of_two_leaders_the_one_that_knows_more_counts(void)
 {
     say(0, "factory",
@@ -217,6 +224,7 @@ static void durations_and_sizes_are_written_for_people(void)
 static const struct tm_test tests[] = {
     TM_TEST(what_streams_is_said_in_one_sentence),
     TM_TEST(a_partition_of_which_nobody_tells_has_no_leader),
+    TM_TEST(a_node_that_has_no_end_of_partitions_has_as_many_as_may_be),
     TM_TEST(of_two_leaders_the_one_that_knows_more_counts),
     TM_TEST(what_is_refused_is_said_with_what_helps),
     TM_TEST(what_is_wrong_between_clusters_is_said_of_the_link),
