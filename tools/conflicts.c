@@ -65,6 +65,7 @@ static void add_rows(struct conflicts *c, struct tm_linked *k)
         json_object_set_new(row, "cluster", json_string(k->name));
         json_array_append(c->list, row);
     }
+    tm_linked_say_errors(k, rows);
     json_decref(rows);
 }
 
@@ -235,6 +236,7 @@ int tm_main_conflicts(int argc, char **argv)
     if (status != TM_EXIT_DONE)
         return status;
     if (tm_linked_find(&c.where, &c.all, why) == TM_OK) {
+        tm_linked_say_silent(&c.all);
         gather(&c);
         status = run(&c);
     } else {

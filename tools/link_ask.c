@@ -46,9 +46,14 @@ static enum tm_err ask_node(const struct tm_linked_node *n, const char *password
 json_t *tm_linked_ask(struct tm_linked *c, const char *password, const char *const *words)
 {
     json_t *rows = json_array();
-    for (unsigned i = 0; i < c->node_count; i++)
-        if (c->nodes[i].err == TM_OK)
-            (void)ask_node(&c->nodes[i], password, words, rows);
+    for (unsigned i = 0; i < c->node_count; i++) {
+        if (c->nodes[i].err != TM_OK)
+            continue;
+        enum tm_err e = ask_node(&c->nodes[i], password, words, rows);
+        if (e != TM_OK)
+            json_array_append_new(rows, json_pack("{s:s, s:s, s:s}", "kind", "silent", "at",
+                                                  c->nodes[i].name, "text", tm_err_text(e)));
+    }
     return rows;
 }
 
@@ -105,6 +110,20 @@ static enum tm_err take_seeds(struct tm_linked_all *all, const struct tm_linked_
     return e;
 }
 
+/* Unless it is known: of a node the first worker counts. */
+static void add_node(struct tm_linked *c, const char *name, const char *address)
+{
+    for (unsigned i = 0; i < c->node_count; i++)
+        if (strcmp(c->nodes[i].name, name) == 0)
+            return;
+    if (c->node_count == TM_NODES_MAX)
+        return;
+    struct tm_linked_node *n = &c->nodes[c->node_count++];
+    *n = (struct tm_linked_node){0};
+    snprintf(n->name, sizeof n->name, "%.*s", TM_DIRECTORY_NAME_MAX, name);
+    snprintf(n->address, sizeof n->address, "%s", address);
+}
+
 static void take_members(struct tm_linked *c, const char *password)
 {
     struct tm_client client;
@@ -117,17 +136,10 @@ static void take_members(struct tm_linked *c, const char *password)
         e = tm_client_ask(&client, (const char *const[]){"TIDEMILL", "MEMBERS", NULL}, &reply);
     if (e == TM_OK)
         e = tm_status_members(&s, reply);
-    for (unsigned i = 0; e == TM_OK && i < s.member_count; i++) {
-        unsigned k = 0;
-        while (k < c->node_count && strcmp(c->nodes[k].name, s.members[i].node) != 0)
-            k++;
-        if (k < c->node_count || k == TM_NODES_MAX)
-            continue;
-        struct tm_linked_node *n = &c->nodes[c->node_count++];
-        *n = (struct tm_linked_node){0};
-        snprintf(n->name, sizeof n->name, "%s", s.members[i].node);
-        snprintf(n->address, sizeof n->address, "%s", s.members[i].address);
-    }
+    for (unsigned i = 0; e == TM_OK && i < s.member_count; i++)
+        add_node(c, s.members[i].node, s.members[i].address);
+    if (c->node_count == 0) /* then it is asked itself, and why it does not answer is said */
+        add_node(c, c->seed, c->seed);
     tm_status_free(&s);
     tm_client_close(&client);
 }
@@ -164,6 +176,18 @@ enum tm_err tm_linked_find(const struct tm_linked_where *where, struct tm_linked
     return TM_OK;
 }
 
+void tm_linked_say_errors(const struct tm_linked *c, const json_t *rows)
+{
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        const char *kind = tm_link_text(row, "kind");
+        if (strcmp(kind, "error") == 0 || strcmp(kind, "refused") == 0 ||
+            strcmp(kind, "silent") == 0)
+            fprintf(stderr, "tidemill: node %s of cluster %s: %s\n", tm_link_text(row, "at"),
+                    c->name, tm_link_text(row, "text"));
+    }
+}
+
 void tm_linked_say_silent(const struct tm_linked_all *all)
 {
     for (unsigned i = 0; i < all->count; i++) {
@@ -173,13 +197,7 @@ void tm_linked_say_silent(const struct tm_linked_all *all)
                 fprintf(stderr, "tidemill: node %s of cluster %s (%s) does not answer: %s\n",
                         k->nodes[n].name, k->name, k->nodes[n].address,
                         tm_err_text(k->nodes[n].err));
-        for (size_t r = 0; r < json_array_size(k->rows); r++) {
-            const json_t *row = json_array_get(k->rows, r);
-            const char *kind = tm_link_text(row, "kind");
-            if (strcmp(kind, "error") == 0 || strcmp(kind, "refused") == 0)
-                fprintf(stderr, "tidemill: node %s of cluster %s: %s\n", tm_link_text(row, "at"),
-                        k->name, tm_link_text(row, "text"));
-        }
+        tm_linked_say_errors(k, k->rows);
     }
 }
 

@@ -55,11 +55,13 @@ void tm_linked_free(struct tm_linked_all *all);
 struct tm_linked *tm_linked_cluster(const struct tm_linked_all *all, const char *name);
 
 /* Asks each node of the cluster that answered before for words (ended by NULL), and gives all rows
- * of their replies; an error reply is a row {"kind": "error", "text": ...}. */
+ * of their replies; an error reply is a row {"kind": "error", "text": ...}, and of a node that does
+ * not answer this time {"kind": "silent", "text": ...}. */
 json_t *tm_linked_ask(struct tm_linked *c, const char *password, const char *const *words);
 
-/* On stderr: each node that does not answer, or says that it does not know the question, or cannot
- * go by what the directory says of links. */
+/* On stderr, a line each: what nodes have against being asked, or against what the directory says
+ * of links; of those rows, or of all that answered LINKS, and which did not. */
+void tm_linked_say_errors(const struct tm_linked *c, const json_t *rows);
 void tm_linked_say_silent(const struct tm_linked_all *all);
 
 /* The rows of a reply: an array of flat arrays of names and values; NULL: it is none.  Bytes that

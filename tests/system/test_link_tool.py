@@ -298,6 +298,9 @@ def conflicts_are_listed_and_what_lost_can_be_written_again():
         wait_until(lambda: source.hget("Order:1", "state") == b"here" and cloud.hget("Order:1", "state") == b"here", 30)
         done = c.tidemill("conflicts", "show", "cloud/c-1/0/999", "--dir", c.data, check=False)
         assert done.returncode == 1 and "there is no conflict" in done.stderr, done
+        c.kill("f-3", wait=True)  # what only it knows is missing in the list
+        done = c.tidemill("conflicts", "ls", "--dir", c.data)
+        assert "node f-3 of cluster factory" in done.stderr, done
 
 
 def a_degraded_link_says_so():
