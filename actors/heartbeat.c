@@ -39,9 +39,10 @@ TM_STATIC_ASSERT(offsetof(struct beat_head, flush_age_ns) == 56, "frozen");
 TM_STATIC_ASSERT(sizeof(struct beat_item) == 16, "frozen");
 TM_STATIC_ASSERT(offsetof(struct beat_item, term) == 8, "frozen");
 
-#define CHUNKS_MAX    32
-#define CLOCK_NS      TM_SECONDS(10) /* so long it counts what a peer's clock said */
-#define READ_RETRY_NS TM_MS(2)       /* between rounds while reads wait */
+#define CHUNKS_MAX     32
+#define CLOCK_NS       TM_SECONDS(10) /* so long it counts what a peer's clock said */
+#define CLOCK_RETRY_NS TM_SECONDS(2)  /* so long the answer to an asked clock is waited for */
+#define READ_RETRY_NS  TM_MS(2)       /* between rounds while reads wait */
 
 struct beat_message {
     struct beat_head head;
@@ -387,14 +388,24 @@ static struct beat_head head_of(struct tm_beat *b, enum beat_kind kind)
                               .flush_age_ns = b->io->flush_age_ns(b->host)};
 }
 
+/* Which heartbeat's answer says how the clocks stand: not the newest one's, which never comes in
+ * time where the way there and back takes longer than the interval. */
+static void ask_clock(const struct tm_beat *b, struct tm_beat_link *l)
+{
+    if (l->asked_round != 0 && l->sent_at - l->asked_at < CLOCK_RETRY_NS)
+        return;
+    l->asked_round = b->round;
+    l->asked_at = l->sent_at;
+    l->asked_wall_ms = tm_ctx_wall_ms(b->ctx);
+}
+
 static void send_beat(struct tm_beat *b, struct tm_beat_link *l)
 {
     struct beat_head head = head_of(b, BEAT);
     head.count = l->led_count;
     head.digest = l->led_digest;
     l->sent_at = tm_ctx_now(b->ctx);
-    l->sent_wall_ms = tm_ctx_wall_ms(b->ctx);
-    l->sent_round = head.round;
+    ask_clock(b, l);
     l->promised_ns = head.interval_ns;
     b->io->send(b->host, l->node, l->worker, tm_bytes_of(&head, sizeof head));
 }
@@ -509,17 +520,18 @@ static void on_beat(struct tm_beat *b, struct tm_beat_link *l, const struct beat
     b->io->send(b->host, l->node, l->worker, tm_bytes_of(&head, sizeof head));
 }
 
-/* The answer left the peer between sending and now, by the own clock: what its clock said lies that
+/* The answer left the peer between asking and now, by the own clock: what its clock said lies that
  * far apart from the own at least, however slow the way was. */
 static void note_clock(struct tm_beat *b, struct tm_beat_link *l, const struct beat_head *in)
 {
     uint64_t peer = in->count, now = tm_ctx_wall_ms(b->ctx);
-    if (in->boot != b->boot || in->round != l->sent_round || peer == 0)
+    if (in->boot != b->boot || in->round != l->asked_round || peer == 0)
         return;
-    l->ahead_ms = peer < l->sent_wall_ms ? (int64_t)(l->sent_wall_ms - peer)
-                  : peer > now           ? -(int64_t)(peer - now)
-                                         : 0;
+    l->ahead_ms = peer < l->asked_wall_ms ? (int64_t)(l->asked_wall_ms - peer)
+                  : peer > now            ? -(int64_t)(peer - now)
+                                          : 0;
     l->ahead_at = tm_ctx_now(b->ctx);
+    l->asked_round = 0;
 }
 
 static void on_same(struct tm_beat *b, struct tm_beat_link *l, const struct beat_head *in)

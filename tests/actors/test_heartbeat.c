@@ -477,6 +477,58 @@ static void broken_bytes_do_nothing(void)
     end();
 }
 
+/* Node 0's clock is five seconds ahead. */
+static uint64_t wall_of_0(void *host)
+{
+    (void)host;
+    return now / TM_MS(1) + 5000;
+}
+
+static uint64_t wall_of_1(void *host)
+{
+    (void)host;
+    return now / TM_MS(1);
+}
+
+static void a_clock_is_known_however_slow_the_way_is(void)
+{
+    begin(1, 11);
+    make_leader(0);
+    side[0].ctx.wall_ms = wall_of_0;
+    side[1].ctx.wall_ms = wall_of_1;
+    one_exchange();
+    const unsigned under_way = 6; /* two intervals there, one back */
+    for (unsigned i = 0; i < 40; i++) {
+        now += beat_options.interval_ns;
+        (void)tm_beat_turn(&side[0].beat);
+        while (queued > under_way) {
+            struct queued q = queue[0];
+            memmove(queue, queue + 1, --queued * sizeof *queue);
+            tm_beat_receive(&side[1 - q.from].beat, q.from, 0, tm_bytes_of(q.bytes, q.len));
+        }
+    }
+    int64_t ahead = tm_beat_ahead_ms(&side[0].beat, &side[0].replica[0], 1);
+    int64_t way = (int64_t)(2 * under_way * beat_options.interval_ns / TM_MS(1));
+    CU_ASSERT(ahead > 5000 - way && ahead <= 5000);
+    CU_ASSERT(now - side[0].link[0].ahead_at < TM_MS(2) * (uint64_t)way);
+    end();
+}
+
+static void a_lost_answer_about_a_clock_is_asked_for_again(void)
+{
+    begin(1, 11);
+    make_leader(0);
+    side[0].ctx.wall_ms = wall_of_0;
+    side[1].ctx.wall_ms = wall_of_1;
+    now += beat_options.interval_ns;
+    (void)tm_beat_turn(&side[0].beat);
+    queued = 0;
+    for (unsigned i = 0; i < TM_SECONDS(3) / beat_options.interval_ns; i++)
+        one_exchange();
+    CU_ASSERT_EQUAL(tm_beat_ahead_ms(&side[0].beat, &side[0].replica[0], 1), 5000);
+    end();
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(a_list_makes_the_digests_agree_then_one_message_serves_all),
     TM_TEST(a_partition_with_a_newer_term_is_told_and_not_confirmed),
@@ -492,6 +544,8 @@ static const struct tm_test tests[] = {
     TM_TEST(news_of_a_node_takes_nothing_back_that_others_confirmed),
     TM_TEST(an_answer_from_before_the_workers_changed_confirms_nothing),
     TM_TEST(a_replica_that_leaves_takes_its_part_along),
+    TM_TEST(a_clock_is_known_however_slow_the_way_is),
+    TM_TEST(a_lost_answer_about_a_clock_is_asked_for_again),
     TM_TEST(broken_bytes_do_nothing),
 };
 TM_TEST_MAIN("actors/heartbeat", tests)
