@@ -31,7 +31,7 @@ static enum tm_err load_found(struct tm_keeper *k, uint32_t partition, struct tm
     unsigned count;
     bool damaged;
     enum tm_err e = tm_snapshot_list(k->shard->ctx, partition, k->shard->directory->uuid, infos,
-                                     &count, &damaged);
+                                     &count, &damaged, &f->lost);
     for (unsigned i = 0; e == TM_OK && i < count && !f->there; i++) {
         f->store = tm_store_new(&k->shard->arena, partition);
         f->info = infos[i];
@@ -47,6 +47,8 @@ static enum tm_err load_found(struct tm_keeper *k, uint32_t partition, struct tm
             tm_ctx_log(k->shard->ctx, TM_LOG_ERROR, "snapshot_damaged",
                        "partition=%u index=%llu action=\"the older one is tried\"", partition,
                        (unsigned long long)infos[i].walked_from);
+            if (infos[i].walked_from >= f->lost.index)
+                f->lost = (struct tm_snapshot_lost){infos[i].walked_from, infos[i].hash};
             tm_store_delete(f->store);
             f->store = NULL;
         }
@@ -77,10 +79,13 @@ enum tm_err tm_keeper_new(struct tm_shard *shard, struct tm_keeper **out)
 bool tm_keeper_base(const struct tm_keeper *k, uint32_t partition, struct tm_log_base *out)
 {
     const struct tm_keeper_found *f = tm_keeper_found_of(k, partition);
-    if (f->there)
-        *out = (struct tm_log_base){
-            .index = f->info.walked_from, .term = f->info.term, .hash = f->info.hash};
-    return f->there;
+    *out = (struct tm_log_base){.lost = f->lost.index, .lost_hash = f->lost.hash};
+    if (f->there) {
+        out->index = f->info.walked_from;
+        out->term = f->info.term;
+        out->hash = f->info.hash;
+    }
+    return f->there || f->lost.index > 0;
 }
 
 struct tm_store *tm_keeper_store(struct tm_keeper *k, uint32_t partition)
@@ -259,14 +264,17 @@ static void trim_all(struct tm_keeper *k)
             trim(k, k->shard->partitions[i]);
 }
 
-/* It is current now, and of those before it only the newest is left. */
+/* It is current now, and of those before it only the newest is left: none, if a lost one reaches
+ * further (snapshot_writer.c). */
 void tm_keeper_note_published(struct tm_keeper *k, uint32_t partition,
                               const struct tm_snapshot_writer *writer)
 {
     struct tm_keeper_found *f = tm_keeper_found_of(k, partition);
     f->older = f->info;
-    f->older_there = f->there;
     f->info = *tm_snapshot_writer_info(writer);
+    if (f->lost.index <= f->info.walked_from)
+        f->lost = (struct tm_snapshot_lost){0};
+    f->older_there = f->there && f->lost.index == 0;
     f->there = true;
     f->owed = false;
 }

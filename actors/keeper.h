@@ -27,7 +27,8 @@ struct tm_shard;
 enum tm_err tm_keeper_new(struct tm_shard *shard, struct tm_keeper **out);
 void tm_keeper_free(struct tm_keeper *k);
 
-/* Where the partition's log begins, by its snapshot; false: it has none. */
+/* Where the partition's log begins, by its snapshot, and how far one went that cannot be read;
+ * false: it has neither. */
 bool tm_keeper_base(const struct tm_keeper *k, uint32_t partition, struct tm_log_base *out);
 
 /* The partition's store as loaded at the start, an empty one if there was no snapshot: for what the

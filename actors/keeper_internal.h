@@ -22,6 +22,7 @@ struct tm_keeper_found {
     struct tm_store *store; /* until it is handed over */
     struct tm_snapshot_info info;
     struct tm_snapshot_info older; /* the one before it */
+    struct tm_snapshot_lost lost;  /* further than any that is there */
     bool there, older_there;
     bool owed;   /* a new one is to be taken */
     bool rescue; /* one is to be taken for tm_keeper_rescue */

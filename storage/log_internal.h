@@ -52,6 +52,7 @@ struct tm_log {
     tm_wal_place moved;   /* of its MOVED record in the present generation; 0 = none */
 
     uint64_t root, root_term, root_hash;       /* where its snapshot ended when it was opened */
+    uint64_t lost, lost_hash;                  /* and where one did that cannot be read */
     uint32_t replay_generation, replay_worker; /* where its last record was found */
     uint64_t replay_sequence;
     uint64_t

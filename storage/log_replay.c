@@ -331,6 +331,7 @@ void tm_log_replay_end(struct tm_log *log)
     tm_hs_floor(log->set->hs, log->partition, &floor, &hash);
     if (floor > log->last)
         lose_until(log, floor, hash);
+    lose_until(log, log->lost, log->lost_hash);
     log->tail_durable = log->last;
     log->durable_told = tm_log_durable(log);
 }

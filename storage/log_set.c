@@ -149,6 +149,8 @@ static bool make_logs(struct tm_log_set *set)
         log->root = base.index;
         log->root_term = base.term;
         log->root_hash = base.hash;
+        log->lost = base.lost;
+        log->lost_hash = base.lost_hash;
         tm_log_rebase(log, base.index, base.term, base.hash);
     }
     return true;

@@ -20,9 +20,12 @@
 struct tm_log_set;
 
 struct tm_log_base {
-    uint64_t index;
+    uint64_t index; /* 0: there is none */
     uint64_t term;
     uint64_t hash;
+    /* A snapshot that ended here was there, and cannot be read: the log had all up to it. */
+    uint64_t lost;      /* 0: there is none */
+    uint64_t lost_hash; /* 0: not known */
 };
 
 struct tm_log_set_callbacks {

@@ -221,67 +221,129 @@ static int64_t write_current(struct tm_disk *disk, uint32_t partition, struct tm
     return n < 0 ? n : tm_disk_run_sync_dir(disk, folder);
 }
 
-/* Takes a damaged snapshot off the list; the file stays, under another name. */
+#define DAMAGED_NAME_MAX (TM_SNAP_NAME_MAX + 16)
+
+static void name_damaged(char out[DAMAGED_NAME_MAX], uint32_t partition, uint64_t from, uint64_t to)
+{
+    char name[TM_SNAP_NAME_MAX];
+    tm_snap_name_file(name, partition, from, to);
+    snprintf(out, DAMAGED_NAME_MAX, "%s.damaged", name);
+}
+
+/* A damaged snapshot counts no more; the file stays, under another name. */
 static void retire(const struct tm_ctx *ctx, uint32_t partition, uint64_t from, uint64_t to)
 {
     struct tm_snap_current c;
     bool damaged;
-    char name[TM_SNAP_NAME_MAX], kept[TM_SNAP_NAME_MAX + 16];
+    char name[TM_SNAP_NAME_MAX], kept[DAMAGED_NAME_MAX];
     tm_snap_name_file(name, partition, from, to);
-    snprintf(kept, sizeof kept, "%s.damaged", name);
+    name_damaged(kept, partition, from, to);
     tm_ctx_log(ctx, TM_LOG_ERROR, "snapshot_damaged", "partition=%" PRIu32 " file=%s kept_as=%s",
                partition, name, kept);
     if (!read_current(ctx, partition, &c, &damaged))
         return;
-    uint32_t n = 0;
     for (uint32_t i = 0; i < c.count; i++)
-        if (c.of[i].from != from || c.of[i].to != to)
-            c.of[n++] = c.of[i];
-    c.count = n;
+        if (c.of[i].from == from && c.of[i].to == to)
+            c.lost |= 1u << i;
     if (write_current(ctx->disk, partition, &c) >= 0)
         tm_disk_run_rename(ctx->disk, name, kept);
 }
 
-static bool read_header(struct tm_disk *disk, uint32_t partition, uint64_t from, uint64_t to,
+static bool read_header(struct tm_disk *disk, const char *name, uint32_t partition, uint64_t from,
                         struct tm_snap_header *out)
 {
-    char name[TM_SNAP_NAME_MAX];
-    tm_snap_name_file(name, partition, from, to);
     return read_start(disk, name, out, sizeof *out) == (int64_t)sizeof *out &&
            tm_snap_header_valid(out) && out->partition == partition && out->walked_from == from;
 }
 
-enum tm_err tm_snapshot_list(const struct tm_ctx *ctx, uint32_t partition,
-                             const uint8_t cluster[16], struct tm_snapshot_info out[2],
-                             unsigned *count, bool *damaged)
+static void lose(struct tm_snapshot_lost *lost, uint64_t index, uint64_t hash)
 {
-    struct tm_snap_current c;
-    struct tm_snap_header h;
+    if (index > lost->index || (index == lost->index && hash != 0))
+        *lost = (struct tm_snapshot_lost){index, hash};
+}
+
+struct names {
+    const struct tm_ctx *ctx;
+    uint32_t partition;
+    struct tm_snapshot_lost *lost;
+};
+
+/* A file that no name in "current" is known of. */
+static void lose_file(void *arg, const char *name)
+{
+    const struct names *s = arg;
+    unsigned long long from, to;
+    if (strstr(name, ".tmp") == NULL && sscanf(name, "%llu-%llu.snap", &from, &to) == 2)
+        lose(s->lost, from, 0);
+}
+
+static enum tm_err lose_all(const struct tm_ctx *ctx, uint32_t partition,
+                            struct tm_snapshot_lost *lost)
+{
     char folder[TM_SNAP_NAME_MAX];
-    *count = 0;
-    *damaged = false;
-    bool there = read_current(ctx, partition, &c, damaged);
-    if (*damaged)
-        return TM_OK;
-    struct sweep sweep = {ctx->disk, partition, &c};
+    struct names names = {ctx, partition, lost};
+    tm_snap_name_folder(folder, partition);
+    int64_t n = ctx->disk->list(ctx->disk, folder, lose_file, &names);
+    return n == -ENOENT ? TM_OK : err_of(n);
+}
+
+/* What the file says of where it ended; its new name need not have outlived the last process. */
+static void lose_named(const struct tm_ctx *ctx, uint32_t partition, uint64_t from, uint64_t to,
+                       struct tm_snapshot_lost *lost)
+{
+    struct tm_snap_header h;
+    char name[DAMAGED_NAME_MAX];
+    name_damaged(name, partition, from, to);
+    bool good = read_header(ctx->disk, name, partition, from, &h);
+    tm_snap_name_file(name, partition, from, to);
+    good = good || read_header(ctx->disk, name, partition, from, &h);
+    lose(lost, from, good ? h.hash : 0);
+}
+
+/* Makes durable what "current" says, and removes what it does not name. */
+static enum tm_err sweep_folder(const struct tm_ctx *ctx, uint32_t partition,
+                                const struct tm_snap_current *c, bool there)
+{
+    struct sweep s = {ctx->disk, partition, c};
+    char folder[TM_SNAP_NAME_MAX];
     tm_snap_name_folder(folder, partition);
     /* The process before may have ended between the flip and its sync. */
     int64_t n = there ? tm_disk_run_sync_dir(ctx->disk, folder) : 0;
     if (n >= 0)
-        n = ctx->disk->list(ctx->disk, folder, sweep_one, &sweep);
-    if (n < 0 && n != -ENOENT)
-        return err_of(n);
-    for (uint32_t i = 0; i < c.count; i++) {
-        if (!read_header(ctx->disk, partition, c.of[i].from, c.of[i].to, &h)) {
+        n = ctx->disk->list(ctx->disk, folder, sweep_one, &s);
+    return n == -ENOENT ? TM_OK : err_of(n);
+}
+
+enum tm_err tm_snapshot_list(const struct tm_ctx *ctx, uint32_t partition,
+                             const uint8_t cluster[16], struct tm_snapshot_info out[2],
+                             unsigned *count, bool *damaged, struct tm_snapshot_lost *lost)
+{
+    struct tm_snap_current c;
+    struct tm_snap_header h;
+    char name[TM_SNAP_NAME_MAX];
+    *count = 0;
+    *damaged = false;
+    *lost = (struct tm_snapshot_lost){0};
+    bool there = read_current(ctx, partition, &c, damaged);
+    if (*damaged)
+        return lose_all(ctx, partition, lost);
+    enum tm_err e = sweep_folder(ctx, partition, &c, there);
+    for (uint32_t i = 0; e == TM_OK && i < c.count; i++) {
+        uint64_t from = c.of[i].from, to = c.of[i].to;
+        tm_snap_name_file(name, partition, from, to);
+        if ((c.lost >> i & 1) != 0) {
+            lose_named(ctx, partition, from, to, lost);
+        } else if (!read_header(ctx->disk, name, partition, from, &h)) {
             *damaged = true;
-            retire(ctx, partition, c.of[i].from, c.of[i].to);
-            continue;
+            lose(lost, from, 0);
+            retire(ctx, partition, from, to);
+        } else if (memcmp(h.cluster, cluster, 16) != 0) {
+            e = TM_ERR_IDENTITY;
+        } else {
+            tm_snap_info_of(&h, &out[(*count)++]);
         }
-        if (memcmp(h.cluster, cluster, 16) != 0)
-            return TM_ERR_IDENTITY;
-        tm_snap_info_of(&h, &out[(*count)++]);
     }
-    return TM_OK;
+    return e;
 }
 
 /* --- loading --- */

@@ -12,8 +12,8 @@
  * turns as it likes.  The pointer ("current") flips with tm_snapshot_writer_publish, which the
  * caller calls once the WAL is durable through walked_to.  Two snapshots are kept, older ones
  * removed after the flip.  One that does not verify is reported, no longer counts as one of the
- * two, and is kept under the name *.damaged, never deleted.  One writer at a time publishes for a
- * partition.
+ * two, and is kept under the name *.damaged, never deleted; "current" names it until another that
+ * reaches as far is published.  One writer at a time publishes for a partition.
  *
  * One thread: the worker's. */
 #ifndef TM_STORAGE_SNAPSHOT_H
@@ -41,12 +41,21 @@ struct tm_snapshot_info {
     uint64_t bytes; /* of the whole file */
 };
 
+/* The walked_from of a snapshot that cannot be read, and its hash: 0, not known. */
+struct tm_snapshot_lost {
+    uint64_t index; /* 0: there is none */
+    uint64_t hash;
+};
+
 /* The snapshots of a partition that count, newest first; made durable as such.  Boot only; reads
  * "current" and the headers, not the chunks.  *count is 0..2.  A header that does not verify
- * is skipped and logged, and *damaged set.  TM_ERR_IO, TM_ERR_IDENTITY (another cluster). */
+ * is skipped and logged, and *damaged set.  *lost is the furthest that was there and cannot be
+ * read, at this start or an earlier one: until a snapshot that reaches it is published, its name is
+ * kept.  If "current" itself does not verify, all files count there.  TM_ERR_IO, TM_ERR_IDENTITY
+ * (another cluster). */
 enum tm_err tm_snapshot_list(const struct tm_ctx *ctx, uint32_t partition,
                              const uint8_t cluster[16], struct tm_snapshot_info out[2],
-                             unsigned *count, bool *damaged);
+                             unsigned *count, bool *damaged, struct tm_snapshot_lost *lost);
 
 /* Verifies every chunk and hands over each item, to its end.  Boot only.  TM_ERR_CORRUPT: some
  * chunk is bad; items may have been handed over before it showed: drop them, and try the older

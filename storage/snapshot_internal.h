@@ -47,11 +47,12 @@ struct tm_snap_chunk {
 };
 TM_STATIC_ASSERT(sizeof(struct tm_snap_chunk) == 32, "frozen");
 
-/* "current": which snapshots count, newest first; two copies, 4096 bytes apart. */
+/* "current": which snapshots count, newest first, and which of those named cannot be read any more;
+ * two copies, 4096 bytes apart. */
 struct tm_snap_current {
     uint64_t magic;
     uint32_t count;
-    uint32_t zero;
+    uint32_t lost; /* bit i: of[i] was found damaged, and is *.damaged now */
     struct {
         uint64_t from;
         uint64_t to;

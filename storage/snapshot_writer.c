@@ -332,6 +332,16 @@ static void go_on(struct tm_snapshot_writer *w)
 
 /* --- the pointer --- */
 
+/* Where a damaged one ended that the new one does not reach: that goes on being known. */
+static void keep_lost(struct tm_snap_current *fresh, const struct tm_snap_current *old)
+{
+    for (uint32_t i = 0; i < old->count && fresh->count < 2; i++)
+        if ((old->lost >> i & 1) != 0 && old->of[i].from > fresh->of[0].from) {
+            fresh->lost = 1u << fresh->count;
+            fresh->of[fresh->count++] = old->of[i];
+        }
+}
+
 /* Takes the older ones from what "current" held and lays the new one. */
 static void lay_current(struct tm_snapshot_writer *w, size_t have)
 {
@@ -341,8 +351,10 @@ static void lay_current(struct tm_snapshot_writer *w, size_t have)
     fresh.of[0].from = w->info.walked_from;
     fresh.of[0].to = w->info.walked_to;
     w->old[0] = '\0';
+    keep_lost(&fresh, &old);
     for (uint32_t i = 0; i < old.count; i++) {
-        if (old.of[i].from == fresh.of[0].from && old.of[i].to == fresh.of[0].to)
+        if ((old.lost >> i & 1) != 0 ||
+            (old.of[i].from == fresh.of[0].from && old.of[i].to == fresh.of[0].to))
             continue;
         if (fresh.count < 2)
             fresh.of[fresh.count++] = old.of[i];

@@ -120,8 +120,9 @@ static unsigned list_and_load(struct fuzz_world *w, unsigned *items)
 {
     struct tm_snapshot_info list[2];
     unsigned count = 0, loaded = 0;
+    struct tm_snapshot_lost lost;
     bool damaged = false;
-    if (tm_snapshot_list(&w->ctx, PARTITION, cluster, list, &count, &damaged) != TM_OK)
+    if (tm_snapshot_list(&w->ctx, PARTITION, cluster, list, &count, &damaged, &lost) != TM_OK)
         return 0;
     FUZZ_CHECK(count <= 2);
     for (unsigned i = 0; i < count; i++) {

@@ -234,6 +234,84 @@ static void one_copy_alone_gets_what_ends_in_a_log(void)
     one_alone_gets_back(0, 1, true);
 }
 
+/* The first moment at which the copy's log begins behind that record. */
+static void run_until_it_begins_behind(uint64_t index)
+{
+    for (uint64_t end = tm_sim_now(sim) + TM_SECONDS(30); tm_sim_now(sim) < end;) {
+        const struct tm_partition *p = part(lagging, 0);
+        if (p != NULL && tm_log_first(p->log) > index)
+            return;
+        tm_sim_run_for(sim, TM_US(1));
+    }
+    CU_FAIL_FATAL("no snapshot was installed");
+}
+
+/* One copy was away for so long that it gets a snapshot.  The power fails when it has installed and
+ * acknowledged that, before its log says so: what the log ends with is from before.  Where the
+ * snapshot ended. */
+static uint64_t install_a_snapshot(uint64_t hole)
+{
+    struct tm_snapshot_info info;
+    lagging = other_than(leader(), leader());
+    uint64_t last = tm_log_last(part(lagging, 0)->log);
+    if (hole != 0)
+        spoil_record(lagging, hole);
+    tm_sim_end(sim, lagging, TM_SIM_POWER);
+    for (unsigned i = 0; i < 20; i++)
+        CU_ASSERT_STRING_EQUAL(ask(leader(), "SET newer 1"), "OK");
+    tm_sim_run_for(sim, TM_SECONDS(1));
+    for (unsigned i = 0; i < 3; i++) {
+        if (i == lagging)
+            continue;
+        CU_ASSERT_TRUE_FATAL(tm_sim_snapshot(sim, i, 0));
+        tm_sim_run_for(sim, TM_SECONDS(1));
+        const struct tm_keeper *keeper = tm_sim_shard(sim, i, 0)->keeper;
+        CU_ASSERT_TRUE_FATAL(tm_keeper_snapshot(keeper, 0, false, &info));
+        tm_log_compact(part(i, 0)->log, info.walked_from);
+    }
+    CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, lagging));
+    run_until_it_begins_behind(last);
+    CU_ASSERT_FATAL(tm_log_first(part(lagging, 0)->log) > last + 19);
+    return tm_log_first(part(lagging, 0)->log) - 1;
+}
+
+/* Its name tells how far it went, and if its head is good that tells of which record.  `starts`
+ * follow each other before anything else is durable. */
+static void an_end_that_was_in_a_snapshot(uint64_t spoilt_at, uint64_t hole, unsigned starts)
+{
+    open_filled(3, 3);
+    uint64_t end = install_a_snapshot(hole);
+    spoil_snapshot_at(lagging, spoilt_at);
+    tm_sim_end(sim, lagging, TM_SIM_POWER_NONE_KEPT);
+    for (unsigned i = 0; i < starts; i++) {
+        CU_ASSERT_TRUE_FATAL(tm_sim_start(sim, lagging));
+        tm_sim_run_for(sim, TM_US(20)); /* opened: nothing is durable */
+        const struct tm_partition *p = part(lagging, 0);
+        CU_ASSERT_EQUAL(tm_log_last(p->log), end);
+        CU_ASSERT(p->replica.last.index < end - 19);
+        CU_ASSERT_EQUAL(p->replica.hs.health,
+                        spoilt_at < TM_SNAP_PAGE ? TM_HEALTH_FAULTY : TM_HEALTH_HOLED);
+        if (i + 1 < starts)
+            tm_sim_end(sim, lagging, TM_SIM_POWER_NONE_KEPT);
+    }
+    close_filled();
+}
+
+/* A copy never takes for its end what lies before what it has acknowledged. */
+static void what_a_snapshot_held_is_known_to_be_missing(void)
+{
+    an_end_that_was_in_a_snapshot(TM_SNAP_PAGE + 200, 0, 1);
+    an_end_that_was_in_a_snapshot(TM_SNAP_PAGE + 200, 0, 3);
+    an_end_that_was_in_a_snapshot(TM_SNAP_PAGE + 200, 5, 2);
+}
+
+static void what_ended_with_an_unknown_record_is_missed_too(void)
+{
+    an_end_that_was_in_a_snapshot(100, 0, 1);
+    an_end_that_was_in_a_snapshot(100, 0, 3);
+    an_end_that_was_in_a_snapshot(100, 5, 2);
+}
+
 /* Found while they run: no leader has to step down for good. */
 static void copies_that_scrub_mend_each_other(void)
 {
@@ -314,6 +392,8 @@ static const struct tm_test tests[] = {
     TM_TEST(what_lies_behind_the_hole_stays),
     TM_TEST(one_copy_alone_gets_what_only_a_snapshot_has),
     TM_TEST(one_copy_alone_gets_what_ends_in_a_log),
+    TM_TEST(what_a_snapshot_held_is_known_to_be_missing),
+    TM_TEST(what_ended_with_an_unknown_record_is_missed_too),
     TM_TEST(copies_that_scrub_mend_each_other),
     TM_TEST(what_is_brought_back_counts_when_it_is_durable),
     TM_TEST(what_three_copies_lost_is_never_served),

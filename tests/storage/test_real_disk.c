@@ -191,10 +191,11 @@ static void snapshots_are_written_and_loaded(void)
     }
     tm_snapshot_writer_close(w, NULL);
     unsigned count;
+    struct tm_snapshot_lost lost;
     bool damaged;
     uint64_t items = 0;
     CU_ASSERT(r.changed);
-    CU_ASSERT(tm_snapshot_list(&r.ctx, 9, info.cluster, list, &count, &damaged) == TM_OK);
+    CU_ASSERT(tm_snapshot_list(&r.ctx, 9, info.cluster, list, &count, &damaged, &lost) == TM_OK);
     CU_ASSERT_FATAL(count == 1 && !damaged && list[0].walked_to == 20);
     CU_ASSERT(tm_snapshot_load(&r.ctx, &list[0], count_item, &items) == TM_OK && items == 500);
     end(&r);

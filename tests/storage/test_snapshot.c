@@ -97,7 +97,9 @@ static uint64_t load_newest(struct fixture *f, uint64_t items, bool *damaged)
 {
     struct tm_snapshot_info list[2];
     unsigned count;
-    CU_ASSERT_FATAL(tm_snapshot_list(&f->env.ctx, 3, CLUSTER, list, &count, damaged) == TM_OK);
+    struct tm_snapshot_lost lost;
+    CU_ASSERT_FATAL(tm_snapshot_list(&f->env.ctx, 3, CLUSTER, list, &count, damaged, &lost) ==
+                    TM_OK);
     for (unsigned i = 0; i < count; i++) {
         struct check c = {.from = list[i].walked_from};
         CU_ASSERT(list[i].note[TM_SNAPSHOT_NOTE_MAX - 1] == 99 && list[i].hash == c.from);
@@ -145,15 +147,17 @@ static void two_are_kept(void)
     struct fixture f;
     struct tm_snapshot_info list[2];
     unsigned count;
+    struct tm_snapshot_lost lost;
     bool damaged;
     setup(&f, tm_test_seed());
     for (uint64_t from = 10; from <= 100; from += 10)
         write_one(&f, from, 50);
     CU_ASSERT(files_like(&f, "") == 2);
-    CU_ASSERT(tm_snapshot_list(&f.env.ctx, 3, CLUSTER, list, &count, &damaged) == TM_OK);
+    CU_ASSERT(tm_snapshot_list(&f.env.ctx, 3, CLUSTER, list, &count, &damaged, &lost) == TM_OK);
     CU_ASSERT(count == 2 && list[0].walked_from == 100 && list[1].walked_from == 90);
     uint8_t other[16] = {1};
-    CU_ASSERT(tm_snapshot_list(&f.env.ctx, 3, other, list, &count, &damaged) == TM_ERR_IDENTITY);
+    CU_ASSERT(tm_snapshot_list(&f.env.ctx, 3, other, list, &count, &damaged, &lost) ==
+              TM_ERR_IDENTITY);
     env_done(&f.env);
 }
 
@@ -277,8 +281,10 @@ static void what_was_closed_is_freed_when_the_process_dies(void)
     struct tm_snapshot_info infos[2];
     struct tm_snapshot_reader *r;
     unsigned count;
+    struct tm_snapshot_lost lost;
     bool damaged;
-    CU_ASSERT_FATAL(tm_snapshot_list(&f.env.ctx, 3, CLUSTER, infos, &count, &damaged) == TM_OK);
+    CU_ASSERT_FATAL(tm_snapshot_list(&f.env.ctx, 3, CLUSTER, infos, &count, &damaged, &lost) ==
+                    TM_OK);
     CU_ASSERT_FATAL(count == 1);
     CU_ASSERT_FATAL(tm_snapshot_reader_new(&f.env.ctx, &infos[0], &r) == TM_OK);
     for (unsigned i = 0; i < 2; i++)
@@ -429,7 +435,9 @@ static void a_snapshot_is_sent_chunk_by_chunk_and_can_be_resumed(void)
     write_one(&from, 500, 700);
     struct tm_snapshot_info list[2];
     unsigned count;
-    CU_ASSERT_FATAL(tm_snapshot_list(&from.env.ctx, 3, CLUSTER, list, &count, &damaged) == TM_OK);
+    struct tm_snapshot_lost lost;
+    CU_ASSERT_FATAL(tm_snapshot_list(&from.env.ctx, 3, CLUSTER, list, &count, &damaged, &lost) ==
+                    TM_OK);
     CU_ASSERT_FATAL(list[0].chunks > 5);
     struct transfer t = {.to = &to, .check = {.from = 500}};
     CU_ASSERT_FATAL(tm_snapshot_writer_new(&to.env.ctx, &list[0], on_changed, &to, &t.writer) ==
@@ -487,11 +495,13 @@ static void a_rotten_chunk_is_never_sent(void)
     struct fixture f;
     struct tm_snapshot_info list[2];
     unsigned count;
+    struct tm_snapshot_lost lost;
     bool damaged;
     char name[TM_SNAP_NAME_MAX];
     setup(&f, tm_test_seed());
     write_one(&f, 500, 100);
-    CU_ASSERT_FATAL(tm_snapshot_list(&f.env.ctx, 3, CLUSTER, list, &count, &damaged) == TM_OK);
+    CU_ASSERT_FATAL(tm_snapshot_list(&f.env.ctx, 3, CLUSTER, list, &count, &damaged, &lost) ==
+                    TM_OK);
     tm_snap_name_file(name, 3, 500, 510);
     CU_ASSERT_FATAL(tm_sim_disk_flip(f.env.sd, name, TM_SNAP_PAGE + 5000, 1));
     struct tm_snapshot_reader *r;
@@ -505,6 +515,74 @@ static void a_rotten_chunk_is_never_sent(void)
     env_done(&f.env);
 }
 
+/* So many count, and the furthest that cannot be read was of that record. */
+static void expect_lost(struct fixture *f, unsigned expected, uint64_t index, uint64_t hash)
+{
+    struct tm_snapshot_info list[2];
+    struct tm_snapshot_lost lost;
+    unsigned count;
+    bool damaged;
+    CU_ASSERT(tm_snapshot_list(&f->env.ctx, 3, CLUSTER, list, &count, &damaged, &lost) == TM_OK);
+    CU_ASSERT_EQUAL(count, expected);
+    CU_ASSERT(lost.index == index && lost.hash == hash);
+}
+
+static void spoil(struct fixture *f, uint64_t from, uint64_t at)
+{
+    char name[TM_SNAP_NAME_MAX];
+    tm_snap_name_file(name, 3, from, from + 10);
+    CU_ASSERT_TRUE_FATAL(tm_sim_disk_flip(f->env.sd, name, at, 1));
+}
+
+/* Also after more starts, whatever of the damage is durable; and of the two that count it leaves
+ * one its place. */
+static void a_lost_end_is_known_until_a_snapshot_reaches_it(uint64_t spoilt_at, uint64_t hash)
+{
+    struct fixture f;
+    bool damaged;
+    setup(&f, tm_test_seed());
+    write_one(&f, 100, 60);
+    write_one(&f, 200, 60);
+    expect_lost(&f, 2, 0, 0);
+    spoil(&f, 200, spoilt_at);
+    CU_ASSERT(load_newest(&f, 60, &damaged) == 100 && damaged);
+    for (unsigned i = 0; i < 3; i++) {
+        expect_lost(&f, 1, 200, hash);
+        tm_sim_disk_crash(f.env.sd, i == 1 ? 100 : 0);
+    }
+    write_one(&f, 150, 60);
+    expect_lost(&f, 1, 200, hash);
+    CU_ASSERT(load_newest(&f, 60, &damaged) == 150 && !damaged);
+    write_one(&f, 160, 60);
+    expect_lost(&f, 1, 200, hash);
+    CU_ASSERT_EQUAL(files_like(&f, ""), 1);
+    write_one(&f, 300, 60);
+    expect_lost(&f, 2, 0, 0);
+    CU_ASSERT(load_newest(&f, 60, &damaged) == 300 && !damaged);
+    env_done(&f.env);
+}
+
+static void where_a_lost_one_ended_stays_known(void)
+{
+    a_lost_end_is_known_until_a_snapshot_reaches_it(TM_SNAP_PAGE + 200, 200);
+    a_lost_end_is_known_until_a_snapshot_reaches_it(100, 0);
+}
+
+static void without_the_pointer_all_names_count(void)
+{
+    struct fixture f;
+    char name[TM_SNAP_NAME_MAX];
+    setup(&f, tm_test_seed());
+    write_one(&f, 100, 60);
+    write_one(&f, 200, 60);
+    tm_snap_name_current(name, 3, false);
+    CU_ASSERT_TRUE_FATAL(tm_sim_disk_flip(f.env.sd, name, 9, 1));
+    expect_lost(&f, 2, 0, 0); /* there is another copy */
+    CU_ASSERT_TRUE_FATAL(tm_sim_disk_flip(f.env.sd, name, TM_SNAP_PAGE + 9, 1));
+    expect_lost(&f, 0, 200, 0);
+    env_done(&f.env);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(a_snapshot_is_loaded_as_it_was_written),
     TM_TEST(two_are_kept),
@@ -515,6 +593,8 @@ static const struct tm_test tests[] = {
     TM_TEST(what_was_closed_is_freed_when_the_process_dies),
     TM_TEST(one_that_counts_outlives_another_of_its_range),
     TM_TEST(damage_is_found_reported_kept_and_the_older_one_serves),
+    TM_TEST(where_a_lost_one_ended_stays_known),
+    TM_TEST(without_the_pointer_all_names_count),
     TM_TEST(a_full_or_failing_disk_leaves_the_last_one),
     TM_TEST(a_snapshot_is_sent_chunk_by_chunk_and_can_be_resumed),
     TM_TEST(a_transfer_that_ends_too_early_is_no_snapshot),
