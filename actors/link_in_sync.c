@@ -188,6 +188,8 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
     }
     s->round = head->round;
     s->stated = record;
+    if (head->last != 0)
+        s->refused = TM_LINK_REFUSAL_NONE;
     if (record == 0)
         tm_link_in_say_stated(in, s); /* it was all here */
     else

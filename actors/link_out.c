@@ -63,17 +63,11 @@ static bool may_become(enum tm_link_out_state from, enum tm_link_out_state to)
 void tm_link_out_become(struct tm_link_out *out, enum tm_link_out_state state, uint64_t next_at)
 {
     TM_ASSERT(may_become(out->state, state));
-    if (out->state != state && (state >= TM_LINK_OUT_REFUSED || out->state >= TM_LINK_OUT_REFUSED))
-        tm_ctx_log(out->link->ctx, state >= TM_LINK_OUT_REFUSED ? TM_LOG_WARN : TM_LOG_INFO,
-                   "link_out",
-                   "target=%s source_partition=%u target_partition=%u state=%s text=\"%s%s%s\"",
-                   out->link->target, out->source, out->target, tm_link_out_state_name(state),
-                   tm_link_out_state_text(state), out->refusal_text[0] != '\0' ? ": " : "",
-                   out->refusal_text);
     if (out->state == TM_LINK_OUT_RESYNC)
         tm_link_sync_end(out->link->sync, out);
     out->state = state;
     out->next_at = next_at;
+    tm_link_out_say(out);
 }
 
 void tm_link_out_forget_flight(struct tm_link_out *out)
@@ -115,6 +109,7 @@ void tm_link_out_init(struct tm_link_out *out, struct tm_link_outlet *link, void
                                 .target = target,
                                 .block = link->blocks[target % link->block_count],
                                 .backoff_ns = TM_LINK_BACKOFF_MIN_NS,
+                                .said = TM_LINK_OUT_STREAM,
                                 .bytes_a_record = 128};
 }
 
@@ -357,8 +352,10 @@ static void stream(struct tm_link_out *out)
                (out->move || is_due(out)) && advance(out);
         note_waiting(out);
     }
-    if (out->state == TM_LINK_OUT_STREAM)
+    if (out->state == TM_LINK_OUT_STREAM) {
         out->next_at = stream_deadline(out, more);
+        tm_link_out_look_taken(out);
+    }
 }
 
 /* ---- resynchronisation ---- */

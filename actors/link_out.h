@@ -113,6 +113,7 @@ struct tm_link_out {
     uint64_t hold_until; /* the way was full: nothing is sent before */
     uint64_t acked;      /* the target has everything up to this index for good */
     uint64_t received;   /* and its leader up to this one */
+    struct tm_link_position begun;   /* sending began anew there */
     struct tm_link_position sent;    /* the end of the last batch that was sent */
     struct tm_link_position scanned; /* between `sent` and this nothing is to be shipped */
     struct tm_link_flight flight[TM_LINK_WINDOW]; /* a ring: sent, not acknowledged */
@@ -127,8 +128,11 @@ struct tm_link_out {
     uint64_t waiting_since;  /* when the first record after `scanned` was seen; 0: none waits */
     uint64_t bytes_a_record; /* that one took in recent batches */
     bool move;               /* `acked` is to follow `scanned` */
-    enum tm_link_refusal refusal;
+    enum tm_link_refusal refusal; /* by the target, which has not taken it since */
     char refusal_text[TM_LINK_REFUSAL_TEXT_MAX + 1];
+    uint64_t refused_cursor;     /* sync_cursor then */
+    enum tm_link_out_state said; /* in the log, the last time */
+    enum tm_link_refusal said_refusal;
     uint64_t delay_ms; /* as of the last ACK */
     uint64_t acked_at;
     struct tm_link_told heard, told; /* from the target, and to it */
@@ -156,6 +160,11 @@ void tm_link_out_end(struct tm_link_out *out);
 
 /* What is due: by time, by new records, by a record that was read.  As often as that happens. */
 void tm_link_out_turn(struct tm_link_out *out);
+
+/* The state as it is shown: REFUSED from a refusal on until the target has taken what it refused,
+ * or nothing of it is left, and DIVERGED until it stands in the log, however often they are asked
+ * about meanwhile. */
+enum tm_link_out_state tm_link_out_shown(const struct tm_link_out *out);
 
 /* When the next turn is due by time alone. */
 uint64_t tm_link_out_deadline(const struct tm_link_out *out);

@@ -42,12 +42,10 @@ static void begin_at(struct tm_link_out *out, const struct tm_link_at *at)
     tm_link_out_forget_flight(out);
     out->opened = out->session;
     tm_link_out_new_session(out);
-    out->sent = out->scanned = at->position;
+    out->begun = out->sent = out->scanned = at->position;
     out->acked = out->received = at->committed;
     out->begun_at = tm_link_out_now(out);
     out->waiting_since = 0;
-    out->refusal = TM_LINK_REFUSAL_NONE;
-    out->refusal_text[0] = '\0';
     tm_link_out_become(out, TM_LINK_OUT_STREAM, 0);
 }
 
@@ -77,6 +75,7 @@ static void on_position(struct tm_link_out *out, const struct tm_link_at *at)
     }
     if (out->state != TM_LINK_OUT_ASKED && out->state != TM_LINK_OUT_STREAM)
         return;
+    tm_link_out_may_speak(out);
     switch (place_of(out, &at->position)) {
     case IN_LOG:
         if (at->position.incarnation != 0 && must_compare(out, at->position.rules))
@@ -92,6 +91,7 @@ static void on_position(struct tm_link_out *out, const struct tm_link_at *at)
         /* fall through */
     case ELSEWHERE:
         tm_link_out_forget_flight(out);
+        tm_link_out_accept(out);
         tm_link_out_become(out, TM_LINK_OUT_DIVERGED, tm_link_out_now(out) + TM_LINK_STANDS_NS);
         break;
     case BEFORE:
@@ -113,6 +113,7 @@ static void on_ack(struct tm_link_out *out, const struct tm_link_receipt *ack)
         out->received = tm_max_u64(out->received, ack->received);
     out->acked_at = tm_link_out_now(out);
     land(out, ack->index);
+    tm_link_out_look_taken(out);
     out->next_at = 0;
 }
 
@@ -141,6 +142,7 @@ static void on_refused(struct tm_link_out *out, const struct tm_link_refused *r,
     snprintf(out->refusal_text, sizeof out->refusal_text, "%.*s", (int)text.len,
              (const char *)text.data);
     tm_counter_add(out->link->ctx->counters, TM_COUNTER_link_batches_refused, 1);
+    out->refused_cursor = out->sync_cursor;
     uint64_t wait = tm_link_refusal_stands(r->reason) ? TM_LINK_STANDS_NS : out->backoff_ns;
     out->backoff_ns = tm_min_u64(2 * out->backoff_ns, TM_LINK_BACKOFF_MAX_NS);
     tm_link_out_become(out, TM_LINK_OUT_REFUSED, tm_link_out_now(out) + wait);
@@ -153,7 +155,9 @@ static void on_sync(struct tm_link_out *out, uint16_t type, struct tm_bytes body
         return;
     out->backoff_ns = TM_LINK_BACKOFF_MIN_NS;
     out->next_at = 0;
-    if (!tm_link_sync_message(out->link->sync, type, body))
+    bool done = tm_link_sync_message(out->link->sync, type, body);
+    tm_link_out_look_taken(out);
+    if (!done)
         return;
     out->sync_to = (struct tm_link_position){0};
     tm_link_out_become(out, TM_LINK_OUT_ASK, 0);
@@ -233,8 +237,10 @@ void tm_link_out_up(struct tm_link_out *out, unsigned block)
 
 void tm_link_out_down(struct tm_link_out *out, unsigned block)
 {
-    if (out->block == block &&
-        (out->state == TM_LINK_OUT_ASKED || out->state == TM_LINK_OUT_STREAM ||
-         out->state == TM_LINK_OUT_RESYNC))
+    if (out->block != block)
+        return;
+    tm_link_out_accept(out); /* it does not refuse any more */
+    if (out->state == TM_LINK_OUT_ASKED || out->state == TM_LINK_OUT_STREAM ||
+        out->state == TM_LINK_OUT_REFUSED || out->state == TM_LINK_OUT_RESYNC)
         tm_link_out_ask_later(out, true);
 }

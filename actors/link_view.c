@@ -43,6 +43,8 @@ static enum tm_link_waits wait_of_streaming(const struct tm_link_out *out,
         return TM_LINK_WAITS_NOTHING;
     if (out->link->paused && unsent)
         return TM_LINK_WAITS_PAUSED;
+    if (tm_link_out_shown(out) == TM_LINK_OUT_REFUSED)
+        return TM_LINK_WAITS_REFUSED;
     if (!unsent)
         return TM_LINK_WAITS_ACK;
     if (out->flight_count == TM_LINK_WINDOW || out->flight_bytes >= out->link->limits.window_bytes)
@@ -61,13 +63,15 @@ static enum tm_link_waits wait_of(const struct tm_link_out *out, const struct tm
         return TM_LINK_WAITS_NOTHING;
     if (!reach->any)
         return paused ? TM_LINK_WAITS_PAUSED : TM_LINK_WAITS_WAY;
-    switch (out->state) {
-    case TM_LINK_OUT_STREAM:
+    if (out->state == TM_LINK_OUT_ASK && paused)
+        return TM_LINK_WAITS_PAUSED;
+    if (out->state == TM_LINK_OUT_STREAM)
         return wait_of_streaming(out, reach, v);
+    switch (tm_link_out_shown(out)) {
+    case TM_LINK_OUT_STREAM:
+        break;
     case TM_LINK_OUT_ASK:
-        return paused        ? TM_LINK_WAITS_PAUSED
-               : reach->node ? TM_LINK_WAITS_AGAIN
-                             : TM_LINK_WAITS_NODE;
+        return reach->node ? TM_LINK_WAITS_AGAIN : TM_LINK_WAITS_NODE;
     case TM_LINK_OUT_ASKED:
         return TM_LINK_WAITS_ANSWER;
     case TM_LINK_OUT_REFUSED:

@@ -8,17 +8,18 @@
 static void add_stream(struct tm_links_figures *f, const struct tm_link_out *out)
 {
     struct tm_link_lag lag = tm_link_out_lag(out);
+    enum tm_link_out_state state = tm_link_out_shown(out);
     f->streams++;
-    f->asking += out->state == TM_LINK_OUT_ASK || out->state == TM_LINK_OUT_ASKED;
-    f->streaming += out->state == TM_LINK_OUT_STREAM;
-    f->refused += out->state == TM_LINK_OUT_REFUSED;
-    f->behind += out->state == TM_LINK_OUT_BEHIND || out->state == TM_LINK_OUT_RESYNC;
-    f->diverged += out->state == TM_LINK_OUT_DIVERGED;
+    f->asking += state == TM_LINK_OUT_ASK || state == TM_LINK_OUT_ASKED;
+    f->streaming += state == TM_LINK_OUT_STREAM;
+    f->refused += state == TM_LINK_OUT_REFUSED;
+    f->behind += state == TM_LINK_OUT_BEHIND || state == TM_LINK_OUT_RESYNC;
+    f->diverged += state == TM_LINK_OUT_DIVERGED;
     f->lag_records += lag.records;
     f->lag_bytes += lag.bytes;
     f->lag_age_ms = tm_max_u64(f->lag_age_ms, lag.age_ms);
     f->delay_ms = tm_max_u64(f->delay_ms, lag.delay_ms);
-    if (out->state == TM_LINK_OUT_REFUSED)
+    if (state == TM_LINK_OUT_REFUSED)
         f->why = (uint64_t)out->refusal;
 }
 

@@ -158,7 +158,7 @@ static void tell_out(struct tm_links *l, struct tm_resp_writer *w, struct tm_lin
     tm_links_number_field(&r, "source", out->source);
     tm_links_number_field(&r, "target", out->target);
     tm_links_text_field(&r, "node", node_at(l, o->site, out->block));
-    tm_links_text_field(&r, "state", tm_link_out_state_name(out->state));
+    tm_links_text_field(&r, "state", tm_link_out_state_name(tm_link_out_shown(out)));
     tm_links_text_field(&r, "waits", tm_link_waits_name(v.waits));
     tm_links_number_field(&r, "first", v.first);
     tm_links_number_field(&r, "commit", v.commit);
@@ -176,7 +176,7 @@ static void tell_out(struct tm_links *l, struct tm_resp_writer *w, struct tm_lin
     tm_links_number_field(&r, "resync_percent", v.percent);
     if (v.next_ms != UINT64_MAX)
         tm_links_number_field(&r, "next_ms", v.next_ms);
-    bool refused = out->state == TM_LINK_OUT_REFUSED;
+    bool refused = tm_link_out_shown(out) == TM_LINK_OUT_REFUSED;
     tm_links_text_field(&r, "refusal", refused ? tm_link_refusal_name((unsigned)out->refusal) : "");
     tm_links_text_field(&r, "refusal_text", refused ? out->refusal_text : "");
     tell_record(&r, &v, tm_ctx_wall_ms(l->ctx));

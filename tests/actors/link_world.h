@@ -95,6 +95,7 @@ struct lw {
     struct lw_message wire[LW_MESSAGES];
     unsigned under_way;
     uint8_t *raw, *packed;
+    unsigned said; /* lines that the source's ends wrote of their states */
 };
 
 /* ---- ctx ---- */
@@ -115,6 +116,7 @@ TM_PRINTF(4, 5)
 static inline void lw_log_line(void *host, enum tm_log_level level, const char *event,
                                const char *fmt, ...)
 {
+    ((struct lw *)host)->said += strcmp(event, "link_out") == 0;
     if (getenv("TM_VERBOSE") == NULL)
         return;
     va_list args;

@@ -392,6 +392,73 @@ static void what_passes_by_itself_is_tried_again(void)
     lw_free(w);
 }
 
+/* For so long, whatever the stream does to learn of an end of it. */
+static void stays_refused(struct lw *w, enum tm_link_refusal refusal, uint64_t ns)
+{
+    const struct tm_link_out *out = &w->source[0].out[0];
+    for (uint64_t end = w->now + ns; w->now < end; lw_step(w, false))
+        if (tm_link_out_shown(out) != TM_LINK_OUT_REFUSED || out->refusal != refusal)
+            CU_FAIL_FATAL("it is shown as something else while it is refused");
+}
+
+static void what_is_refused_stays_so_until_it_is_taken(void)
+{
+    struct lw *w = lw_new(9, 1, 1);
+    const struct tm_link_out *out = &w->source[0].out[0];
+    lw_set(w, 0, "Order", "first");
+    CU_ASSERT_FATAL(lw_settle(w, TM_SECONDS(1)));
+    CU_ASSERT_EQUAL(w->said, 0); /* that all goes its way is not said */
+    w->full_memory = true;       /* a batch is refused, and leave to speak is not */
+    lw_set(w, 0, "Order", "second");
+    lw_run(w, TM_MS(10));
+    uint64_t asked = counted(w, TM_COUNTER_link_batches_refused);
+    stays_refused(w, TM_LINK_REFUSAL_MEMORY, TM_SECONDS(20));
+    CU_ASSERT(counted(w, TM_COUNTER_link_batches_refused) > asked + 3);
+    CU_ASSERT_EQUAL(w->said, 1);
+    w->from.paused = true; /* another reason */
+    lw_run(w, TM_SECONDS(3));
+    stays_refused(w, TM_LINK_REFUSAL_PAUSED, TM_SECONDS(10));
+    CU_ASSERT_EQUAL(w->said, 2);
+    w->full_memory = w->from.paused = false;
+    CU_ASSERT(lw_settle(w, TM_SECONDS(5)));
+    CU_ASSERT_EQUAL(tm_link_out_shown(out), TM_LINK_OUT_STREAM);
+    CU_ASSERT_EQUAL(out->refusal, TM_LINK_REFUSAL_NONE);
+    CU_ASSERT_EQUAL(w->said, 3); /* and that it streams again */
+    lw_free(w);
+}
+
+static bool ships_order(const void *host, struct tm_bytes type)
+{
+    (void)host;
+    return tm_bytes_equal(type, tm_bytes_str("Order"));
+}
+
+static void a_refusal_ends_with_what_it_was_for_and_with_whoever_refused(void)
+{
+    struct lw *w = lw_new(9, 1, 1);
+    const struct tm_link_out *out = &w->source[0].out[0];
+    lw_run(w, TM_MS(5));
+    lw_set(w, 0, "Local", "v");
+    lw_run(w, TM_SECONDS(1));
+    stays_refused(w, TM_LINK_REFUSAL_RESIDENCY, TM_SECONDS(30));
+    w->outlet.filter.ships = ships_order; /* nothing of it is left to be shipped */
+    lw_run(w, TM_SECONDS(12));
+    CU_ASSERT_EQUAL(tm_link_out_shown(out), TM_LINK_OUT_STREAM);
+    CU_ASSERT_EQUAL(w->said, 2);
+    w->full_memory = true;
+    lw_set(w, 0, "Order", "v");
+    lw_run(w, TM_SECONDS(1));
+    stays_refused(w, TM_LINK_REFUSAL_MEMORY, TM_SECONDS(5));
+    w->cut = true;
+    for (unsigned n = 0; n < LW_NODES; n++)
+        tm_link_out_down(&w->source[0].out[0], LW_BLOCK + n);
+    lw_run(w, TM_SECONDS(1));
+    CU_ASSERT_EQUAL(tm_link_out_shown(out), TM_LINK_OUT_ASK);
+    w->cut = w->full_memory = false;
+    CU_ASSERT(lw_settle(w, TM_SECONDS(5)));
+    lw_free(w);
+}
+
 static void a_change_that_cannot_be_applied_is_buried_and_the_rest_goes_on(void)
 {
     static char large[3001];
@@ -695,6 +762,8 @@ static const struct tm_test tests[] = {
     TM_TEST(an_older_epoch_is_refused),
     TM_TEST(a_source_whose_target_was_promoted_is_refused),
     TM_TEST(what_passes_by_itself_is_tried_again),
+    TM_TEST(what_is_refused_stays_so_until_it_is_taken),
+    TM_TEST(a_refusal_ends_with_what_it_was_for_and_with_whoever_refused),
     TM_TEST(a_change_that_cannot_be_applied_is_buried_and_the_rest_goes_on),
     TM_TEST(a_target_before_the_logs_beginning_is_resynchronised),
     TM_TEST(a_target_that_stands_where_the_log_never_was_is_left_alone),
