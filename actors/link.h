@@ -16,6 +16,13 @@ static inline struct tm_bytes tm_link_type_of(struct tm_bytes key)
                          : tm_bytes_of(key.data, (size_t)(colon - key.data));
 }
 
+/* Whether the key's type is that one, which was some key's.  A key without ':' is of none. */
+static inline bool tm_link_is_of_type(struct tm_bytes key, struct tm_bytes type)
+{
+    return key.len > type.len && key.data[type.len] == ':' &&
+           memcmp(key.data, type.data, type.len) == 0;
+}
+
 /* What may pass.  The functions are pure between two changes of `hash`. */
 struct tm_link_filter {
     const void *host;

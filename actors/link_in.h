@@ -64,9 +64,9 @@ struct tm_link_in_ops {
     /* A message for source partition p, to whoever sent last; may be lost. */
     void (*send)(void *host, unsigned site, struct tm_place to, uint32_t p, uint16_t type,
                  const struct tm_bytes *pieces, unsigned count);
-    /* One operation of another cluster, under its stamp, inside `write`. */
-    enum tm_link_outcome (*merge)(void *host, struct tm_store *s, const struct tm_change *change,
-                                  const struct tm_op *op, struct tm_op_version stamp);
+    /* One operation of another cluster, inside `write`; nothing where the key is empty. */
+    enum tm_link_outcome (*merge)(void *host, struct tm_store *s,
+                                  const struct tm_link_change *change);
 };
 
 /* A change that could not be applied. */

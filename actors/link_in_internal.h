@@ -24,6 +24,12 @@ struct tm_link_in_pending {
     uint64_t index, hash, hlc;
 };
 
+/* What was seen of changes when they were checked. */
+struct tm_link_in_seen {
+    uint64_t newest; /* stamp among them */
+    unsigned changes;
+};
+
 /* A batch that begins with a flush. */
 struct tm_link_in_sweep {
     struct tm_link_batch batch;
@@ -32,6 +38,7 @@ struct tm_link_in_sweep {
     bool floored;
     struct tm_op_version stamp;
     uint32_t raw_len;
+    struct tm_link_in_seen seen;
     uint8_t raw[] __attribute__((aligned(8)));
 };
 
@@ -83,9 +90,9 @@ struct tm_link_in_apply {
     const struct tm_link_from *from;
     const struct tm_link_batch *batch;
     struct tm_bytes raw;
-    unsigned first, count; /* which of its changes */
-    bool ends;             /* with the position */
-    uint64_t newest;       /* stamp among the changes; 0: not looked for yet */
+    unsigned first, count;       /* which of its changes */
+    bool ends;                   /* with the position */
+    struct tm_link_in_seen seen; /* of `raw` */
     uint32_t target;
     uint64_t past; /* HLC: what is not later came before, and is collected */
     bool told;     /* it is all that the source knows of these keys */
@@ -121,14 +128,11 @@ void tm_link_in_refuse_err(struct tm_link_in *in, struct tm_link_in_stream *s, e
 
 /* ---- link_in_take.c ---- */
 
-/* The newest stamp among the changes; how many there are. */
-uint64_t tm_link_in_newest(struct tm_bytes raw);
-unsigned tm_link_in_changes(struct tm_bytes raw);
-
-/* Whether every key belongs to both partitions, and its type may be here; whether the stamps are
- * not too far ahead.  False: it was refused. */
+/* Looks at all changes: whether every key belongs to both partitions, and its type may be here;
+ * whether the stamps are not too far ahead.  False: it was refused. */
 bool tm_link_in_may_enter(struct tm_link_in *in, const struct tm_link_from *from,
-                          struct tm_link_in_stream *s, struct tm_bytes raw);
+                          struct tm_link_in_stream *s, struct tm_bytes raw,
+                          struct tm_link_in_seen *seen);
 bool tm_link_in_clock_is_well(struct tm_link_in *in, const struct tm_link_from *from,
                               struct tm_link_in_stream *s, uint64_t hlc);
 

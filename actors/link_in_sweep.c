@@ -55,10 +55,12 @@ static void fill_slice(struct tm_store *store, void *arg)
                        l->sweep->stamp);
     for (unsigned at = 0; at < l->used;) {
         size_t len = tm_load16(l->in->keys + at);
-        struct tm_change change = {.key = tm_bytes_of(l->in->keys + at + 2, len),
-                                   .type = TM_ENTITY_STRING};
         struct tm_op op = {.code = TM_OP_DEL_ENTITY};
-        l->in->c.ops->merge(l->in->c.host, store, &change, &op, l->sweep->stamp);
+        struct tm_link_change change = {.key = tm_bytes_of(l->in->keys + at + 2, len),
+                                        .type = TM_ENTITY_STRING,
+                                        .op = &op,
+                                        .stamp = l->sweep->stamp};
+        l->in->c.ops->merge(l->in->c.host, store, &change);
         at += 2 + (unsigned)len;
     }
 }
@@ -71,8 +73,11 @@ void tm_link_in_begin_sweep(struct tm_link_in *in, struct tm_link_in_stream *s,
         tm_link_in_refuse(in, s, TM_LINK_REFUSAL_BUSY, "other flushes are under way");
         return;
     }
-    *w = (struct tm_link_in_sweep){
-        .batch = *a->batch, .first = first, .last = last, .raw_len = (uint32_t)a->raw.len};
+    *w = (struct tm_link_in_sweep){.batch = *a->batch,
+                                   .first = first,
+                                   .last = last,
+                                   .raw_len = (uint32_t)a->raw.len,
+                                   .seen = a->seen};
     memcpy(w->raw, a->raw.data, a->raw.len);
     struct tm_bytes rest = a->raw;
     struct tm_change change;
@@ -112,8 +117,11 @@ void tm_link_in_go_on_sweeping(struct tm_link_in *in, struct tm_link_in_stream *
     }
     if (w->cursor != 0)
         return;
-    struct tm_link_in_apply a = {
-        .in = in, .from = from, .batch = &w->batch, .raw = tm_bytes_of(w->raw, w->raw_len)};
+    struct tm_link_in_apply a = {.in = in,
+                                 .from = from,
+                                 .batch = &w->batch,
+                                 .raw = tm_bytes_of(w->raw, w->raw_len),
+                                 .seen = w->seen};
     uint64_t end = w->batch.to.index;
     tm_link_in_take(in, s, &a);
     tm_link_in_end_sweep(in, s);

@@ -164,18 +164,18 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
         tm_link_in_refuse(in, s, TM_LINK_REFUSAL_MEMORY, "%s", from->source);
         return;
     }
-    uint64_t hlc = tm_link_in_newest(r.a.raw);
-    if (!tm_link_in_may_enter(in, from, s, r.a.raw) || !tm_link_in_clock_is_well(in, from, s, hlc))
+    if (!tm_link_in_may_enter(in, from, s, r.a.raw, &r.a.seen) ||
+        !tm_link_in_clock_is_well(in, from, s, r.a.seen.newest))
         return;
-    r.a.count = tm_link_in_changes(r.a.raw);
+    r.a.count = r.a.seen.changes;
     /* By another filter what the source does not name may only not be shipped any more. */
     for (uint32_t i = 0; i < head->drops && tm_link_same_filter(head->to.rules, from->filter);
          i++) {
         uint64_t end = in->drop[i] + 1 < TM_LINK_ORDERS ? in->drop[i] + 1 : 0;
         (void)tm_link_keys(r.store, in->drop[i], end, UINT32_MAX, gather_drop, &r);
     }
-    enum tm_err e = in->c.ops->write(in->c.host, s->target, tm_max_u64(hlc, from->rewind),
-                                     fill_state, &r, &record);
+    enum tm_err e = in->c.ops->write(
+        in->c.host, s->target, tm_max_u64(r.a.seen.newest, from->rewind), fill_state, &r, &record);
     if (e != TM_OK) {
         tm_link_in_refuse_err(in, s, e);
         return;

@@ -9,7 +9,7 @@
 
 #include <inttypes.h>
 
-#define AHEAD 8u /* changes whose places in memory are fetched at once */
+#define AHEAD 16u /* changes whose places in memory are fetched at once */
 
 /* ---- dead letters ---- */
 
@@ -45,35 +45,49 @@ static void bury(struct tm_link_in *in, const struct tm_link_in_stream *s,
 
 /* ---- may it be taken? ---- */
 
-uint64_t tm_link_in_newest(struct tm_bytes raw)
+static void see(struct tm_link_in_seen *seen, struct tm_change change)
 {
-    struct tm_change change;
     struct tm_op op;
-    uint64_t hlc = 0;
-    while (tm_change_next(&raw, &change))
-        while (tm_op_next(&change.ops, &op))
-            hlc = tm_max_u64(hlc, op.code == TM_OP_STAMPED ? tm_load64(op.value.data)
-                                                           : tm_link_newest(change.type, &op));
-    return hlc;
+    seen->changes++;
+    while (tm_op_next(&change.ops, &op)) {
+        if (op.code == TM_OP_STAMPED)
+            seen->newest = tm_max_u64(seen->newest, tm_load64(op.value.data));
+        else if (change.type == TM_ENTITY_SHADOW)
+            seen->newest = tm_max_u64(seen->newest, tm_link_newest(change.type, &op));
+    }
+}
+
+/* Whether the change is of both partitions: by its key, or as a flush, which stands first. */
+static bool is_of_stream(const struct tm_link_stream *id, const struct tm_change *change,
+                         bool begins, bool *is_flush)
+{
+    uint16_t first, last;
+    *is_flush = tm_link_flush_slots(change, &first, &last);
+    uint32_t slot = *is_flush ? first : tm_slot_of_key(change->key);
+    return (change->key.len > 0 || (*is_flush && begins && last >= first)) &&
+           tm_partition_of_slot(slot, id->targets) == id->target &&
+           tm_partition_of_slot(slot, id->sources) == id->source &&
+           (!*is_flush || tm_partition_of_slot(last, id->targets) == id->target);
 }
 
 bool tm_link_in_may_enter(struct tm_link_in *in, const struct tm_link_from *from,
-                          struct tm_link_in_stream *s, struct tm_bytes raw)
+                          struct tm_link_in_stream *s, struct tm_bytes raw,
+                          struct tm_link_in_seen *seen)
 {
     struct tm_change change;
-    uint16_t first, last;
-    for (bool begin = true; tm_change_next(&raw, &change); begin = false) {
-        bool is_flush = tm_link_flush_slots(&change, &first, &last);
-        uint32_t slot = is_flush ? first : tm_slot_of_key(change.key);
-        if ((change.key.len == 0 && (!is_flush || !begin || last < first)) ||
-            tm_partition_of_slot(slot, s->id.targets) != s->target ||
-            tm_partition_of_slot(slot, s->id.sources) != s->source ||
-            (is_flush && tm_partition_of_slot(last, s->id.targets) != s->target)) {
+    struct tm_bytes type = {NULL, 0}; /* that may be here */
+    bool is_flush;
+    *seen = (struct tm_link_in_seen){0};
+    while (tm_change_next(&raw, &change)) {
+        if (!is_of_stream(&s->id, &change, seen->changes == 0, &is_flush)) {
             tm_link_in_refuse(in, s, TM_LINK_REFUSAL_MALFORMED, "a key of another partition");
             return false;
         }
-        struct tm_bytes type = tm_link_type_of(change.key);
-        if (is_flush || from->may_enter(from->host, type))
+        see(seen, change);
+        if (is_flush || (type.len > 0 && tm_link_is_of_type(change.key, type)))
+            continue;
+        type = tm_link_type_of(change.key);
+        if (from->may_enter(from->host, type))
             continue;
         tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_residency_refused, 1);
         tm_link_in_refuse(in, s, TM_LINK_REFUSAL_RESIDENCY, "type=%.*s",
@@ -113,9 +127,9 @@ void tm_link_in_put_position(struct tm_store *store, const struct tm_link_in_app
 }
 
 /* Fetches what the next changes will touch into the caches, all at once. */
-static void look_ahead(const struct tm_store *store, struct tm_bytes rest)
+static void look_ahead(const struct tm_store *store, struct tm_bytes rest,
+                       struct tm_store_ahead ahead[AHEAD])
 {
-    struct tm_store_ahead ahead[AHEAD];
     struct tm_change change;
     unsigned n = 0;
     while (n < AHEAD && tm_change_next(&rest, &change))
@@ -125,38 +139,44 @@ static void look_ahead(const struct tm_store *store, struct tm_bytes rest)
             tm_store_ahead_step(&ahead[i]);
 }
 
+static void merge(struct tm_link_in_apply *a, struct tm_store *store,
+                  const struct tm_link_change *change)
+{
+    const struct tm_link_in_config *c = &a->in->c;
+    if (change->stamp.hlc <= a->past) { /* an echo: it came before, and what killed it is gone */
+        a->lost++;
+        return;
+    }
+    if (change->stamp.origin == c->origin && !a->told)
+        tm_counter_add(c->ctx->counters, TM_COUNTER_link_changes_echoed, 1);
+    enum tm_link_outcome o = c->ops->merge(c->host, store, change);
+    bool won = o == TM_LINK_APPLIED || o == TM_LINK_LACKS;
+    a->won += won;
+    a->lost += !won;
+    if (o == TM_LINK_LACKS && !a->told)
+        tm_link_in_note_lacks(a->in, store, a->target, change->key);
+}
+
 void tm_link_in_fill(struct tm_store *store, void *arg)
 {
     struct tm_link_in_apply *a = arg;
     struct tm_bytes rest = a->raw;
+    struct tm_store_ahead ahead[AHEAD];
     struct tm_op_version stamp = {0};
     struct tm_change change;
     struct tm_op op;
     for (unsigned i = 0; i < a->first + a->count; i++) {
         if (i % AHEAD == 0)
-            look_ahead(store, rest);
+            look_ahead(store, rest, ahead);
         if (!tm_change_next(&rest, &change))
             break;
-        struct tm_bytes ops = change.ops;
-        while (tm_op_next(&ops, &op)) {
-            if (op.code == TM_OP_STAMPED) {
+        while (tm_op_next(&change.ops, &op)) {
+            if (op.code == TM_OP_STAMPED)
                 memcpy(&stamp, op.value.data, sizeof stamp);
-                continue;
-            }
-            if (i < a->first)
-                continue;
-            if (stamp.hlc <= a->past) { /* an echo: it came before, and what killed it is gone */
-                a->lost++;
-                continue;
-            }
-            if (stamp.origin == a->in->c.origin && !a->told)
-                tm_counter_add(a->in->c.ctx->counters, TM_COUNTER_link_changes_echoed, 1);
-            enum tm_link_outcome o = a->in->c.ops->merge(a->in->c.host, store, &change, &op, stamp);
-            bool won = o == TM_LINK_APPLIED || o == TM_LINK_LACKS;
-            a->won += won;
-            a->lost += !won;
-            if (o == TM_LINK_LACKS && !a->told)
-                tm_link_in_note_lacks(a->in, store, a->target, change.key);
+            else if (i >= a->first)
+                merge(a, store,
+                      &(struct tm_link_change){change.key, change.type, &op, stamp,
+                                               ahead[i % AHEAD].hash});
         }
     }
     if (a->ends)
@@ -167,11 +187,9 @@ static enum tm_err write_part(struct tm_link_in *in, const struct tm_link_in_str
                               struct tm_link_in_apply *a, uint64_t *record)
 {
     a->won = a->lost = 0;
-    if (a->newest == 0)
-        a->newest = tm_link_in_newest(a->raw);
-    uint64_t hlc = tm_max_u64(a->batch->to.hlc, a->newest);
+    uint64_t hlc = tm_max_u64(a->batch->to.hlc, a->seen.newest);
     if (tm_hlc_ms(hlc) > tm_ctx_wall_ms(in->c.ctx) + a->from->skew_ms)
-        hlc = a->newest; /* what the source says beside its changes pulls no clock along */
+        hlc = a->seen.newest; /* what the source says beside its changes pulls no clock along */
     hlc = tm_max_u64(hlc, a->from->rewind); /* the position is later than what was forgotten */
     enum tm_err e = in->c.ops->write(in->c.host, s->target, hlc, tm_link_in_fill, a, record);
     if (e == TM_OK) {
@@ -217,15 +235,6 @@ static enum tm_err write_split(struct tm_link_in *in, const struct tm_link_in_st
     return e;
 }
 
-unsigned tm_link_in_changes(struct tm_bytes raw)
-{
-    struct tm_change change;
-    unsigned n = 0;
-    while (tm_change_next(&raw, &change))
-        n++;
-    return n;
-}
-
 static void wait_for_commit(struct tm_link_in *in, struct tm_link_in_stream *s,
                             const struct tm_link_in_apply *a, uint64_t record)
 {
@@ -247,7 +256,7 @@ static void wait_for_commit(struct tm_link_in *in, struct tm_link_in_stream *s,
 void tm_link_in_take(struct tm_link_in *in, struct tm_link_in_stream *s, struct tm_link_in_apply *a)
 {
     uint64_t record;
-    unsigned total = tm_link_in_changes(a->raw);
+    unsigned total = a->seen.changes;
     a->first = 0;
     a->count = total;
     a->ends = true;
@@ -291,9 +300,8 @@ void tm_link_in_batch(struct tm_link_in *in, const struct tm_link_from *from,
         tm_link_in_refuse(in, s, TM_LINK_REFUSAL_MEMORY, "%s", from->source);
         return;
     }
-    a.newest = tm_link_in_newest(a.raw);
-    if (!tm_link_in_may_enter(in, from, s, a.raw) ||
-        !tm_link_in_clock_is_well(in, from, s, a.newest))
+    if (!tm_link_in_may_enter(in, from, s, a.raw, &a.seen) ||
+        !tm_link_in_clock_is_well(in, from, s, a.seen.newest))
         return;
     struct tm_bytes rest = a.raw;
     struct tm_change change;

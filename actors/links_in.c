@@ -79,15 +79,14 @@ static void in_send(void *host, unsigned site, struct tm_place to, uint32_t p, u
     (void)tm_link_way_send(l->way, to, head, pieces, count); /* lost: the source asks again */
 }
 
-static enum tm_link_outcome in_merge(void *host, struct tm_store *s, const struct tm_change *change,
-                                     const struct tm_op *op, struct tm_op_version stamp)
+static enum tm_link_outcome in_merge(void *host, struct tm_store *s,
+                                     const struct tm_link_change *change)
 {
     struct tm_links *l = host;
-    struct tm_link_change c = {.key = change->key, .type = change->type, .op = op, .stamp = stamp};
     if (change->key.len == 0)
         return TM_LINK_KNOWN; /* a FLUSH, which link_in has done */
-    enum tm_link_outcome outcome = tm_link_merge(s, &c, tm_ctx_wall_ms(l->ctx), NULL);
-    tm_links_came(l, &c);
+    enum tm_link_outcome outcome = tm_link_merge(s, change, tm_ctx_wall_ms(l->ctx), NULL);
+    tm_links_came(l, change);
     return outcome;
 }
 

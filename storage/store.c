@@ -172,14 +172,21 @@ static bool encode(struct tm_store *s, struct tm_bytes key, enum tm_entity_type 
     return s->open_err == TM_OK;
 }
 
+/* The change that the builder has open. */
+static struct tm_change open_change(const struct tm_store *s)
+{
+    struct tm_bytes body =
+        tm_bytes_of(s->builder.buf + s->builder.change, s->builder.used - s->builder.change);
+    struct tm_change change;
+    (void)tm_change_next(&body, &change);
+    return change;
+}
+
 /* Applies the operation just encoded, from its bytes in the record. */
 static void apply(struct tm_store *s, const struct tm_op *at)
 {
     if (s->target_change != s->builder.change) {
-        struct tm_bytes body =
-            tm_bytes_of(s->builder.buf + s->builder.change, s->builder.used - s->builder.change);
-        struct tm_change change;
-        (void)tm_change_next(&body, &change);
+        struct tm_change change = open_change(s);
         tm_target_set(s, &s->target, change.key, change.type);
         s->target_change = s->builder.change;
     }
@@ -195,6 +202,21 @@ void tm_store_op(struct tm_store *s, struct tm_bytes key, enum tm_entity_type ty
         return;
     if (encode(s, key, type, &op, &at) && s->held == 0)
         apply(s, &at);
+}
+
+void tm_store_op_on(struct tm_store *s, const struct tm_kept *k, enum tm_entity_type type,
+                    const struct tm_op *op)
+{
+    struct tm_op at;
+    TM_ASSERT(s->merging && s->held == 0 && type != TM_ENTITY_SHADOW);
+    if (!encode(s, k->key, type, op, &at))
+        return;
+    if (s->target_change != s->builder.change) {
+        struct tm_entity *e = (struct tm_entity *)(uintptr_t)k->e; /* it is the store's own */
+        s->target = (struct tm_target){open_change(s).key, k->hash, type, e};
+        s->target_change = s->builder.change;
+    }
+    apply(s, &at);
 }
 
 void tm_store_hold(struct tm_store *s)

@@ -269,12 +269,19 @@ void tm_store_apply_flush(struct tm_store *s, uint64_t index);
 void tm_keep_add(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
                  struct tm_bytes name, struct tm_counter_base *base);
 
+struct tm_kept;
+
 /* That memory, of at least so many bytes; what it held is gone. */
 uint8_t *tm_store_scratch(struct tm_store *s, unsigned which, size_t len);
 
 /* Encodes the operation and applies it, unless held. */
 void tm_store_op(struct tm_store *s, struct tm_bytes key, enum tm_entity_type type,
                  enum tm_op_code code, struct tm_bytes name, struct tm_bytes value);
+
+/* The same of an entity that was looked up since it changed last; nothing is held, and shadows are
+ * seen to. */
+void tm_store_op_on(struct tm_store *s, const struct tm_kept *k, enum tm_entity_type type,
+                    const struct tm_op *op);
 
 /* ---- store_shadow.c ---- */
 
@@ -312,7 +319,6 @@ void tm_floors_raise(const struct tm_store *s, struct tm_bytes key, uint64_t pas
 
 /* ---- store_collect.c ---- */
 
-struct tm_kept;
 struct tm_versions;
 
 /* Whether the register of expiry, the versions (all deletions), say nothing any more that is not
@@ -331,6 +337,7 @@ uint64_t tm_collect_for_counter(struct tm_store *s, struct tm_bytes key, enum tm
 /* What is known of a key; to be looked up again after each change. */
 struct tm_kept {
     struct tm_bytes key;
+    uint64_t hash;
     const struct tm_entity *e, *shadow; /* NULL: none */
     struct tm_op_version floor;         /* what has a smaller stamp is dead; 0, 0: nothing */
     bool flushed;                       /* the floor is that of a FLUSH, not the key's own */
@@ -340,6 +347,10 @@ struct tm_kept {
     uint64_t expiry_ms; /* 0: does not expire */
 };
 void tm_kept_look(const struct tm_store *s, struct tm_bytes key, struct tm_kept *k);
+
+/* The same, where the key's hash is known. */
+void tm_kept_look_at(const struct tm_store *s, struct tm_bytes key, uint64_t hash,
+                     struct tm_kept *k);
 
 /* The HLC at which a life that expires then is over: when it expires, or, where clocks of other
  * clusters are ahead of the one that it was told by, right after it was told to. */

@@ -48,10 +48,9 @@ struct tm_bytes tm_versions_name(struct tm_store *s, struct tm_bytes name)
 }
 
 /* Sought once: this is on the way of each change of a key that links carry. */
-static void look_up(const struct tm_store *s, struct tm_bytes key, struct tm_kept *k)
+static void look_up(const struct tm_store *s, struct tm_bytes key, uint64_t hash, struct tm_kept *k)
 {
-    uint64_t hash = tm_table_hash(key);
-    *k = (struct tm_kept){.key = key, .e = tm_table_find(&s->table, key, hash)};
+    *k = (struct tm_kept){.key = key, .hash = hash, .e = tm_table_find(&s->table, key, hash)};
     if (s->shadow.count > 0)
         k->shadow = tm_table_find(&s->shadow, key, hash);
 }
@@ -68,7 +67,13 @@ static const struct tm_entity *shadow_field(const struct tm_store *s, const stru
 
 void tm_kept_look(const struct tm_store *s, struct tm_bytes key, struct tm_kept *k)
 {
-    look_up(s, key, k);
+    tm_kept_look_at(s, key, tm_table_hash(key), k);
+}
+
+void tm_kept_look_at(const struct tm_store *s, struct tm_bytes key, uint64_t hash,
+                     struct tm_kept *k)
+{
+    look_up(s, key, hash, k);
     if (k->shadow != NULL)
         (void)shadow_field(s, k, FLOOR, &k->floor);
     if (s->floors != NULL) {

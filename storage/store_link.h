@@ -178,6 +178,7 @@ struct tm_link_change {
     enum tm_entity_type type;
     const struct tm_op *op;
     struct tm_op_version stamp;
+    uint64_t hash; /* the key's, as struct tm_store_ahead has it; 0: not known */
 };
 
 /* Writes into the open record what the change leads to here, by the field's rule; field-lww:

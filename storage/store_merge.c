@@ -45,7 +45,8 @@ static enum tm_link_outcome lose(struct merge *m, struct tm_op_version winner)
 
 static void look(struct merge *m)
 {
-    tm_kept_look(m->s, m->in->key, &m->k);
+    uint64_t hash = m->in->hash != 0 ? m->in->hash : tm_table_hash(m->in->key);
+    tm_kept_look_at(m->s, m->in->key, hash, &m->k);
 }
 
 static void stamp(struct merge *m)
@@ -135,6 +136,8 @@ static bool wins_type(struct merge *m)
 {
     enum tm_entity_type type;
     struct tm_op_version newest, v = m->v;
+    if (m->k.e != NULL && tm_entity_type(m->k.e) == m->in->type)
+        return true;
     if (!m->many || !tm_kept_life(m->s, &m->k, &type, &newest) || type == m->in->type)
         return true;
     bool counts = m->in->op->code == TM_OP_COUNTER_AT;
@@ -211,7 +214,7 @@ static enum tm_link_outcome merge_put(struct merge *m)
     stamp(m);
     if (m->k.shadow != NULL)
         tm_store_del_shadow(m->s, m->in->key, tm_tomb_name(m->s, m->name));
-    tm_store_op(m->s, m->in->key, m->in->type, op->code, op->name, op->value);
+    tm_store_op_on(m->s, &m->k, m->in->type, op);
     if (makes)
         make_expire(m);
     return TM_LINK_APPLIED;
@@ -510,7 +513,7 @@ enum tm_link_outcome tm_link_merge(struct tm_store *s, const struct tm_link_chan
     TM_ASSERT(s->open && s->held == 0 && change->key.len > 0);
     struct tm_link_change in = *change;
     struct merge m = {.s = s, .in = &in, .name = change->op->name, .now_ms = now_ms, .v = in.stamp};
-    struct tm_op_version was = {s->stamp.hlc, s->stamp.origin};
+    struct tm_stamp was = s->stamp;
     m.many = tm_store_sharing(s, in.key, in.stamp.origin) == TM_LINK_MANY;
     if (now_ms == 0)
         m.now_ms = s->own.hlc >> 16;
@@ -520,7 +523,8 @@ enum tm_link_outcome tm_link_merge(struct tm_store *s, const struct tm_link_chan
     if (outcome == TM_LINK_LOST)
         report(&m);
     s->merging = false;
-    tm_store_stamp(s, was.hlc, was.origin);
+    s->stamp_due |= s->stamp.hlc != was.hlc || s->stamp.origin != was.origin;
+    s->stamp = was;
     if (winner != NULL)
         *winner = m.winner;
     return outcome;

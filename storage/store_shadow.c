@@ -42,6 +42,8 @@ void tm_store_stamp(struct tm_store *s, uint64_t hlc, uint64_t origin)
     TM_ASSERT(s->open);
     struct tm_op_version v = {hlc, origin};
     struct tm_stamp before = s->stamp;
+    if (hlc == before.hlc && origin == before.origin)
+        return;
     unsigned count = s->origin_count;
     bool fits = tm_stamp_of(s, &s->own, tm_bytes_of(&v, sizeof v), &s->stamp);
     s->new_origins += s->origin_count - count;

@@ -90,6 +90,7 @@ struct lw {
     struct tm_link_sync *sync;
     unsigned lose, twice, late, busy; /* in a thousand */
     bool cut;
+    uint64_t far_ns;   /* how long each message takes beyond a step */
     bool tells_leader; /* MOVED names the leader */
     uint64_t largest;  /* bytes that a target's record may take */
     struct lw_message wire[LW_MESSAGES];
@@ -181,7 +182,8 @@ static inline void lw_put(struct lw *w, const struct lw_message *like,
         return;
     for (unsigned i = 0; i < count; i++)
         m.len += pieces[i].len;
-    m.at = w->now + LW_STEP + (lw_chance(w, w->late) ? tm_rng_below(&w->rng, TM_MS(20)) : 0);
+    m.at = w->now + LW_STEP + w->far_ns +
+           (lw_chance(w, w->late) ? tm_rng_below(&w->rng, TM_MS(20)) : 0);
     m.bytes = aligned_alloc(8, tm_align_up(m.len, 8) + 8);
     size_t at = 0;
     for (unsigned i = 0; i < count; i++) {
@@ -369,15 +371,14 @@ static inline void lw_in_send(void *host, unsigned site, struct tm_place to, uin
 /* As if the target wrote nothing itself: whatever comes is newer than what is there, except for
  * what a flush removes. */
 static inline enum tm_link_outcome lw_merge(void *host, struct tm_store *s,
-                                            const struct tm_change *change, const struct tm_op *op,
-                                            struct tm_op_version stamp)
+                                            const struct tm_link_change *change)
 {
+    const struct tm_op *op = change->op;
+    struct tm_op_version stamp = change->stamp;
     const struct tm_entity *e = tm_store_find(s, change->key);
     struct lw *w = ((struct lw_node *)host)->w;
-    if (w->real_merge) {
-        struct tm_link_change c = {change->key, change->type, op, stamp};
-        return change->key.len > 0 ? tm_link_merge(s, &c, lw_wall(w), NULL) : TM_LINK_KNOWN;
-    }
+    if (w->real_merge)
+        return change->key.len > 0 ? tm_link_merge(s, change, lw_wall(w), NULL) : TM_LINK_KNOWN;
     if (op->code == TM_OP_DEL_ENTITY &&
         (e == NULL || tm_stamp_compare(tm_store_stamp_of(s, e), stamp) > 0))
         return TM_LINK_LOST;
