@@ -23,6 +23,10 @@ void tm_link_builder_begin(struct tm_link_builder *b, const struct tm_link_filte
     b->to.incarnation = stream->incarnation;
     b->to.epoch = stream->epoch;
     b->to.rules = filter->hash;
+    uint64_t first = tm_partition_first_slot(stream->source, stream->sources);
+    uint64_t end = tm_partition_first_slot(stream->source + 1, stream->sources);
+    b->whole = first >= tm_partition_first_slot(stream->target, stream->targets) &&
+               end <= tm_partition_first_slot(stream->target + 1, stream->targets);
 }
 
 static bool put(struct tm_link_builder *b, const void *bytes, size_t len)
@@ -80,7 +84,7 @@ static bool ships(struct tm_link_builder *b, const struct tm_change *change)
 {
     const struct tm_link_stream *s = &b->stream;
     if (change->key.len == 0 ||
-        tm_partition_of_slot(tm_slot_of_key(change->key), s->targets) != s->target)
+        (!b->whole && tm_partition_of_slot(tm_slot_of_key(change->key), s->targets) != s->target))
         return false;
     bool yes = ships_type(b, change->key);
     b->skipped += !yes;

@@ -27,6 +27,7 @@ struct tm_link_builder {
     uint64_t stamp_hlc, stamp_origin; /* of the last operation taken */
     uint64_t type_hash;               /* of the type asked about last, and the answer */
     bool type_ships;
+    bool whole; /* all keys of the source partition are the target partition's */
 };
 
 /* Begins after `from` (of that stream's position, or all zero) in a buffer of cap bytes, at most

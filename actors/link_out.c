@@ -17,6 +17,9 @@
 #define BURST_NS     TM_MS(100) /* how much of a throttled rate may be sent at once */
 #define TURN_NS      TM_MS(20)  /* another stream is being resynchronised */
 #define TELL_NS      TM_SECONDS(10)
+#define NEAR_NS      TM_MS(5)       /* a target that answers sooner is near */
+#define SPAN_NS      TM_SECONDS(10) /* how long that is believed, at least */
+#define PACK_NS      TM_SECONDS(1)  /* how long a way that was full is thought to be so */
 #define NEVER        UINT64_MAX
 
 const char *tm_link_out_state_name(enum tm_link_out_state state)
@@ -218,6 +221,34 @@ static enum tm_err fill(struct tm_link_out *out, struct tm_link_builder *b, uint
     return e == TM_ERR_FULL ? TM_OK : e;
 }
 
+void tm_link_out_paced(struct tm_link_outlet *link, uint64_t ns)
+{
+    struct tm_link_pace *p = &link->pace;
+    uint64_t now = tm_ctx_now(link->ctx);
+    if (now - p->since >= SPAN_NS) {
+        p->before = p->quickest;
+        p->quickest = 0;
+        p->since = now;
+    }
+    ns = tm_max_u64(ns, 1);
+    p->quickest = p->quickest == 0 ? ns : tm_min_u64(p->quickest, ns);
+}
+
+static bool is_near(uint64_t ns)
+{
+    return ns != 0 && ns < NEAR_NS;
+}
+
+/* Packing costs both ends more than sending does, unless the way is long, full, or paid by the
+ * byte. */
+static bool packs(const struct tm_link_outlet *link)
+{
+    const struct tm_link_pace *p = &link->pace;
+    if (link->plain || link->limits.bytes_per_second != 0)
+        return !link->plain;
+    return tm_ctx_now(link->ctx) < p->full_until || !(is_near(p->quickest) || is_near(p->before));
+}
+
 static enum tm_err put_batch(struct tm_link_out *out, const struct tm_link_builder *b,
                              uint32_t *bytes)
 {
@@ -229,7 +260,7 @@ static enum tm_err put_batch(struct tm_link_out *out, const struct tm_link_build
         .to = b->to,
         .raw_hash = tm_hash64(raw.data, raw.len, 0),
         .raw_len = (uint32_t)raw.len,
-        .packed_len = link->plain ? 0 : tm_link_pack(raw, link->packed, TM_LINK_RAW_MAX)};
+        .packed_len = packs(link) ? tm_link_pack(raw, link->packed, TM_LINK_RAW_MAX) : 0};
     struct tm_bytes pieces[2] = {tm_bytes_of(&head, sizeof head),
                                  tm_bytes_of(link->packed, head.packed_len)};
     if (head.packed_len == 0) {
@@ -264,6 +295,7 @@ static bool launch(struct tm_link_out *out, const struct tm_link_builder *b, uin
     }
     if (e != TM_OK) {
         out->hold_until = tm_link_out_now(out) + FULL_NS;
+        out->link->pace.full_until = tm_link_out_now(out) + PACK_NS;
         return false;
     }
     unsigned at = (out->flight_first + out->flight_count) % TM_LINK_WINDOW;

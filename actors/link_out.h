@@ -67,6 +67,14 @@ struct tm_link_out_ops {
     struct tm_store *(*store)(void *host, const struct tm_link_out *out);
 };
 
+/* How far the target is, and whether the way to it is full: what tells whether packing pays. */
+struct tm_link_pace {
+    uint64_t quickest, before; /* a batch until it was acknowledged, ns: in this span of time and in
+                                  the one before; 0: none was */
+    uint64_t since;            /* this span began */
+    uint64_t full_until;       /* the way was full a moment ago */
+};
+
 /* A link to another cluster, as all its streams on one worker see it. */
 struct tm_link_outlet {
     const struct tm_ctx *ctx;
@@ -82,11 +90,12 @@ struct tm_link_outlet {
     unsigned block_count;         /* 1.. */
     bool backfill;                /* what a wider filter adds is shipped from the beginning */
     bool paused;                  /* nothing new is sent; what is under way is taken note of */
-    bool plain;                   /* batches are not compressed */
-    bool prompt;                  /* synchronous: what there is to be sent waits for nothing */
-    struct tm_link_sync *sync;    /* shared by the worker's links (link_sync.h) */
-    uint8_t *raw, *packed;        /* TM_LINK_RAW_MAX bytes each, shared by the worker's links */
-    int64_t tokens;               /* bytes that may be sent now; below 0: too many were */
+    bool plain;                   /* batches are never packed */
+    struct tm_link_pace pace;
+    bool prompt;               /* synchronous: what there is to be sent waits for nothing */
+    struct tm_link_sync *sync; /* shared by the worker's links (link_sync.h) */
+    uint8_t *raw, *packed;     /* TM_LINK_RAW_MAX bytes each, shared by the worker's links */
+    int64_t tokens;            /* bytes that may be sent now; below 0: too many were */
     uint64_t refilled_at;
     uint64_t round_at; /* when streams began to send what they had, the last time */
 };

@@ -11,13 +11,17 @@
 /* Takes batches up to that record off the window. */
 static void land(struct tm_link_out *out, uint64_t index)
 {
+    uint64_t sent_at = 0;
     while (out->flight_count > 0 && out->flight[out->flight_first].to.index <= index) {
         const struct tm_link_flight *f = &out->flight[out->flight_first];
         out->flight_bytes -= f->bytes;
+        sent_at = f->sent_at;
         out->flight_first = (out->flight_first + 1) % TM_LINK_WINDOW;
         out->flight_count--;
         tm_counter_add(out->link->ctx->counters, TM_COUNTER_link_batches_acked, 1);
     }
+    if (sent_at != 0)
+        tm_link_out_paced(out->link, tm_link_out_now(out) - sent_at);
 }
 
 /* Where a position lies in this log. */

@@ -39,6 +39,9 @@ void tm_link_out_forget_flight(struct tm_link_out *out);
 /* Asks after a while that doubles with each failure, of the present node or of the next one. */
 void tm_link_out_ask_later(struct tm_link_out *out, bool elsewhere);
 
+/* A batch was acknowledged so long after it was sent. */
+void tm_link_out_paced(struct tm_link_outlet *link, uint64_t ns);
+
 /* Answers to what was sent before do not count from now on. */
 uint64_t tm_link_out_new_session(struct tm_link_out *out);
 

@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+#define AHEAD 6 /* records in memory are fetched so many before they are looked at */
+
 static struct tm_links_slot *slot_of(const struct tm_link_out *out)
 {
     return out->log;
@@ -208,6 +210,7 @@ static enum tm_err log_record(void *host, const struct tm_link_out *out, uint64_
     struct tm_links_read *r = &slot->read;
     if (index < tm_log_first(slot->p->log))
         return TM_ERR_NOTFOUND;
+    tm_log_prefetch(slot->p->log, index + AHEAD);
     *record = (const void *)tm_log_get(slot->p->log, index).data;
     bool comes = l->fetching && r->wants != 0; /* all of it is better than some */
     if (*record == NULL && !comes)

@@ -601,30 +601,84 @@ static void shares_of_a_rate_are_never_more_than_it_and_never_no_bound(void)
     lw_free(w);
 }
 
-/* Bytes sent for values that pack well, the heads of batches not counted; *raw: before packing. */
-static uint64_t ship_letters(bool plain, uint64_t *raw)
+static uint64_t bytes_sent(struct lw *w)
+{
+    return counted(w, TM_COUNTER_link_batch_bytes_sent) -
+           sizeof(struct tm_link_batch) * counted(w, TM_COUNTER_link_batches_sent);
+}
+
+/* Whether values that pack well are packed, once the link knows how far the target is. */
+static bool packs_letters(struct lw *w)
 {
     char value[1000];
-    struct lw *w = lw_new(1, 1, 1);
-    w->outlet.plain = plain;
     memset(value, 'a', sizeof value - 1);
     value[sizeof value - 1] = '\0';
+    CU_ASSERT(lw_settle(w, TM_SECONDS(1)));
+    uint64_t sent = bytes_sent(w), raw = counted(w, TM_COUNTER_link_batch_raw_bytes);
     for (unsigned i = 0; i < 50; i++)
         lw_set(w, 0, "Order", value);
     CU_ASSERT(lw_settle(w, TM_SECONDS(1)));
     lw_check_prefix(w, true);
-    uint64_t sent = counted(w, TM_COUNTER_link_batch_bytes_sent);
-    uint64_t heads = sizeof(struct tm_link_batch) * counted(w, TM_COUNTER_link_batches_sent);
-    *raw = counted(w, TM_COUNTER_link_batch_raw_bytes);
-    lw_free(w);
-    return sent - heads;
+    sent = bytes_sent(w) - sent;
+    raw = counted(w, TM_COUNTER_link_batch_raw_bytes) - raw;
+    CU_ASSERT(sent == raw || sent < raw / 4);
+    return sent < raw;
 }
 
-static void batches_are_packed_unless_the_link_is_plain(void)
+static struct lw *far_away(uint64_t ns)
 {
-    uint64_t raw;
-    CU_ASSERT(ship_letters(false, &raw) < raw / 4);
-    CU_ASSERT_EQUAL(ship_letters(true, &raw), raw);
+    struct lw *w = lw_new(1, 1, 1);
+    w->far_ns = ns;
+    lw_set(w, 0, "Order", "first");
+    return w;
+}
+
+static void batches_are_packed_where_the_way_is_long_unless_the_link_is_plain(void)
+{
+    for (unsigned plain = 0; plain < 2; plain++) {
+        struct lw *w = far_away(TM_MS(10));
+        w->outlet.plain = plain != 0;
+        CU_ASSERT_EQUAL(packs_letters(w), plain == 0);
+        lw_free(w);
+    }
+}
+
+static void batches_to_a_near_target_are_packed_if_bytes_are_short_only(void)
+{
+    struct lw *w = far_away(0);
+    CU_ASSERT(!packs_letters(w));
+    w->outlet.limits.bytes_per_second = TM_MIB(100);
+    CU_ASSERT(packs_letters(w));
+    w->outlet.limits.bytes_per_second = 0;
+    CU_ASSERT(!packs_letters(w));
+    w->outlet.pace.full_until = w->now + TM_SECONDS(10);
+    CU_ASSERT(packs_letters(w));
+    lw_free(w);
+}
+
+static void a_way_that_gets_longer_is_seen_to(void)
+{
+    struct lw *w = far_away(0);
+    CU_ASSERT(!packs_letters(w));
+    w->far_ns = TM_MS(10);
+    for (unsigned i = 0; i < 3; i++) { /* what was seen before is believed for two spans */
+        lw_set(w, 0, "Order", "next");
+        lw_run(w, TM_SECONDS(11));
+    }
+    CU_ASSERT(packs_letters(w));
+    lw_free(w);
+}
+
+static void a_way_that_was_full_is_packed_for(void)
+{
+    struct lw *w = far_away(0);
+    CU_ASSERT(!packs_letters(w));
+    w->busy = 1000; /* nothing is taken */
+    lw_set(w, 0, "Order", "stuck");
+    lw_run(w, TM_MS(50));
+    w->busy = 0;
+    CU_ASSERT(packs_letters(w));
+    lw_free(w);
 }
 
 /* ---- flush ---- */
@@ -769,7 +823,10 @@ static const struct tm_test tests[] = {
     TM_TEST(a_target_that_stands_where_the_log_never_was_is_left_alone),
     TM_TEST(a_paused_link_sends_nothing_until_it_goes_on),
     TM_TEST(a_throttled_link_keeps_to_its_rate),
-    TM_TEST(batches_are_packed_unless_the_link_is_plain),
+    TM_TEST(batches_are_packed_where_the_way_is_long_unless_the_link_is_plain),
+    TM_TEST(batches_to_a_near_target_are_packed_if_bytes_are_short_only),
+    TM_TEST(a_way_that_gets_longer_is_seen_to),
+    TM_TEST(a_way_that_was_full_is_packed_for),
     TM_TEST(a_worker_ships_its_share_of_the_links_rate),
     TM_TEST(shares_of_a_rate_are_never_more_than_it_and_never_no_bound),
     TM_TEST(a_flush_removes_what_the_link_carries_and_is_older),
