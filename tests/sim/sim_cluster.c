@@ -13,6 +13,15 @@ void tm_sim_watch(struct tm_sim *sim, const struct tm_sim_watcher *watcher)
     sim->watchers[sim->watcher_count++] = *watcher;
 }
 
+void tm_sim_unwatch(struct tm_sim *sim, const void *host)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < sim->watcher_count; i++)
+        if (sim->watchers[i].host != host)
+            sim->watchers[kept++] = sim->watchers[i];
+    sim->watcher_count = kept;
+}
+
 void tm_sim_harmed(struct tm_sim *sim, unsigned node, enum tm_sim_harm harm)
 {
     for (unsigned i = 0; i < sim->watcher_count; i++)

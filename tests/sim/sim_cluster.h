@@ -111,6 +111,9 @@ struct tm_sim_watcher {
 };
 void tm_sim_watch(struct tm_sim *sim, const struct tm_sim_watcher *watcher);
 
+/* The watchers of that host look on no longer. */
+void tm_sim_unwatch(struct tm_sim *sim, const void *host);
+
 /* To be called by whoever harms a disk: tells the watchers. */
 void tm_sim_harmed(struct tm_sim *sim, unsigned node, enum tm_sim_harm harm);
 

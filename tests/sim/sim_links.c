@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #define SETTLE_NS TM_SECONDS(60)
+#define REST_NS   TM_SECONDS(1)
 #define LOOK_NS   TM_MS(200) /* what nodes count is looked at so often */
 
 /* ---- what is counted ---- */
@@ -72,9 +73,29 @@ static void tell_key(struct tm_sim_links_run *r, unsigned cluster, const char *k
         tm_link_state(s, tm_bytes_str(key), tell_op, sim);
 }
 
-/* Whether both clusters are to hold the same of a type: whatever comes to one comes to both. */
-static bool share(const struct tm_sim_links_plan *p, unsigned a, unsigned b, unsigned type)
+/* Of what a lost cluster had written others may have got different parts, and it does not come back
+ * to who made anew has its name; but where all that comes is shipped on. */
+static bool lacks_what_was_lost(const struct tm_sim_links_run *r, unsigned a, unsigned b,
+                                unsigned type)
 {
+    const struct tm_sim_links_plan *p = r->plan;
+    unsigned lost = p->lost_cluster;
+    bool chain = p->shape == TM_SIM_LINKS_CHAIN, after = a > lost && b > lost;
+    if (p->loss == TM_SIM_LINKS_NO_LOSS)
+        return false;
+    if (p->loss == TM_SIM_LINKS_FOR_GOOD && (a == lost || b == lost || (chain && !after)))
+        return true;
+    if ((p->may_write[lost] >> type & 1) == 0 || (chain && (after || (a < lost && b < lost))))
+        return false;
+    return chain || !p->transit;
+}
+
+/* Whether both clusters are to hold the same of a type: whatever comes to one comes to both. */
+static bool share(const struct tm_sim_links_run *r, unsigned a, unsigned b, unsigned type)
+{
+    const struct tm_sim_links_plan *p = r->plan;
+    if (lacks_what_was_lost(r, a, b, type))
+        return false;
     if ((p->reach[a][b] >> type & 1) == 0)
         return false;
     for (unsigned i = 0; i < p->world.clusters; i++)
@@ -116,21 +137,54 @@ static bool equal(struct tm_sim_links_run *r, unsigned a, unsigned b, unsigned t
     return true;
 }
 
+/* What is due, every few milliseconds; true when operators have nothing more to do. */
+static bool act(struct tm_sim_links_run *r)
+{
+    tm_sim_links_faults_act(r);
+    bool lost = tm_sim_links_lost_act(r), changed = tm_sim_links_changes_act(r);
+    return tm_sim_links_operator_act(r) && lost && changed;
+}
+
+/* Where not all has to be equal: no link has had anything to do for a while. */
+static bool links_rest(struct tm_sim_links_run *r, char *why, size_t size)
+{
+    uint64_t now = tm_sim_world_now(r->w);
+    const struct tm_sim_links_plan *p = r->plan;
+    for (unsigned i = 0; p->loss != TM_SIM_LINKS_NO_LOSS && i < p->world.clusters; i++)
+        for (unsigned j = 0; j < p->world.clusters; j++) {
+            if ((p->world.to[i] >> j & 1) == 0 || ((r->gone >> i | r->gone >> j) & 1) != 0)
+                continue;
+            struct tm_links_figures f = tm_sim_links_figures(r, i, j);
+            if (f.streams > 0 && f.streaming == f.streams && f.lag_records == 0)
+                continue;
+            snprintf(why, size,
+                     "of %" PRIu64 " streams from %s to %s %" PRIu64 " go on, they lag by %" PRIu64,
+                     f.streams, tm_sim_world_name(i), tm_sim_world_name(j), f.streaming,
+                     f.lag_records);
+            r->moved_at = now;
+        }
+    return p->loss == TM_SIM_LINKS_NO_LOSS || now >= r->moved_at + REST_NS;
+}
+
 static bool settled(struct tm_sim_links_run *r, char *why, size_t size)
 {
     unsigned n = r->plan->world.clusters;
-    snprintf(why, size, "a change of filters is not taken");
-    if (!tm_sim_links_changes_act(r))
+    snprintf(why, size, "what operators say is not taken");
+    if (!act(r))
         return false;
     for (unsigned i = 0; i < n; i++) {
         struct tm_sim *sim = tm_sim_world_cluster(r->w, i);
+        if ((r->gone >> i & 1) != 0)
+            continue;
         if (!tm_sim_converged(sim, why, size) || tm_sim_differences(sim, why, size) != 0)
             return false;
     }
+    if (!links_rest(r, why, size))
+        return false;
     for (unsigned a = 0; a < n; a++)
         for (unsigned b = 0; b < n; b++)
             for (unsigned t = 0; a != b && t < TM_SIM_LINKS_TYPES; t++)
-                if (share(r->plan, a, b, t) && !equal(r, a, b, t, why, size))
+                if (share(r, a, b, t) && !equal(r, a, b, t, why, size))
                     return false;
     return true;
 }
@@ -140,7 +194,7 @@ static void go_on(struct tm_sim_links_run *r, uint64_t ns)
 {
     for (uint64_t end = tm_sim_world_now(r->w) + ns; tm_sim_world_now(r->w) < end;) {
         tm_sim_world_run_for(r->w, TM_MS(5));
-        tm_sim_links_faults_act(r);
+        (void)act(r);
     }
 }
 
@@ -160,7 +214,7 @@ static bool within(struct tm_sim_links_run *r, bool (*done)(struct tm_sim_links_
 static void settle(struct tm_sim_links_run *r)
 {
     char why[512] = "";
-    uint64_t begun = tm_sim_world_now(r->w);
+    uint64_t begun = r->moved_at = tm_sim_world_now(r->w);
     while (tm_sim_world_wrong(r->w)[0] == '\0' && !settled(r, why, sizeof why)) {
         r->telling = tm_sim_world_now(r->w) >= begun + SETTLE_NS;
         if (r->telling && !settled(r, why, sizeof why))
@@ -199,13 +253,14 @@ static void with_faults(struct tm_sim_links_run *r, struct tm_sim_links_load *l)
     uint64_t end = tm_sim_world_now(r->w) + r->plan->faults_ns;
     tm_sim_links_faults_begin(r);
     tm_sim_links_changes_begin(r, l);
+    tm_sim_links_lost_begin(r, l);
     while (tm_sim_world_now(r->w) < end && tm_sim_world_wrong(r->w)[0] == '\0') {
         tm_sim_world_run_for(r->w, TM_MS(5));
         if (tm_sim_world_now(r->w) % LOOK_NS < TM_MS(5))
             expect_none(r);
-        tm_sim_links_faults_act(r);
-        (void)tm_sim_links_changes_act(r);
+        (void)act(r);
     }
+    tm_sim_links_lost_end(r);
     tm_sim_links_faults_heal(r);
 }
 
@@ -221,10 +276,12 @@ static struct tm_sim_world *make_world(struct tm_sim_links_plan *plan, FILE *log
     return tm_sim_world_new(&c);
 }
 
-static void said(void *host, unsigned cluster, const char *key, uint64_t number)
+static unsigned said(void *host, unsigned cluster, const char *key, uint64_t number)
 {
     const struct tm_sim_links_run *r = host;
-    tm_sim_links_ok_said(r->ok, cluster, key, number);
+    if (number != 0)
+        tm_sim_links_ok_said(r->ok, cluster, key, number);
+    return tm_sim_links_ok_bound(r->ok, cluster, key);
 }
 
 void tm_sim_links_run(const struct tm_sim_links_plan *plan, FILE *log,
@@ -235,13 +292,15 @@ void tm_sim_links_run(const struct tm_sim_links_plan *plan, FILE *log,
     struct tm_sim_links_run r = {.plan = &mine, .w = make_world(&mine, log), .out = out};
     *out = (struct tm_sim_links_result){0};
     tm_rng_seed(&r.rng, plan->seed ^ 0x6661756c74);
-    for (unsigned i = 0; (plan->has_machines || plan->sync) && i < plan->world.clusters; i++)
+    bool looks = plan->sync || plan->loss != TM_SIM_LINKS_NO_LOSS;
+    for (unsigned i = 0; (plan->has_machines || looks) && i < plan->world.clusters; i++)
         r.oracle[i] = tm_sim_oracle_new(tm_sim_world_cluster(r.w, i));
-    if (plan->sync)
+    tm_sim_links_operator_begin(&r);
+    if (looks)
         r.ok = tm_sim_links_ok_new(&mine, r.w, r.oracle);
     tm_sim_links_make_well(&r);
     struct tm_sim_links_load *l = tm_sim_links_load_new(r.w, &mine);
-    if (plan->sync)
+    if (looks)
         tm_sim_links_load_hear(l, said, &r);
     tm_sim_world_run_for(r.w, TM_SECONDS(1));
     with_faults(&r, l);
@@ -252,6 +311,8 @@ void tm_sim_links_run(const struct tm_sim_links_plan *plan, FILE *log,
     count(&r, l);
     tm_sim_links_faults_free(&r);
     tm_sim_links_changes_free(&r);
+    tm_sim_links_lost_free(&r);
+    tm_sim_links_operator_free(&r);
     if (r.ok != NULL)
         tm_sim_links_ok_free(r.ok);
     for (unsigned i = 0; i < plan->world.clusters; i++)

@@ -74,10 +74,18 @@ struct tm_sim_links_change {
     uint8_t ships;
 };
 
+/* What becomes of a whole cluster. */
+enum tm_sim_links_loss {
+    TM_SIM_LINKS_NO_LOSS,
+    TM_SIM_LINKS_FOR_GOOD, /* at the end of faults it is lost, and its targets are promoted */
+    TM_SIM_LINKS_ANEW      /* it loses its disks, and is made anew under its name */
+};
+
 struct tm_sim_links_plan {
     uint64_t seed, faults_ns;
     enum tm_sim_links_shape shape;
     struct tm_sim_world_config world;
+    char line[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX][64]; /* of the filter alone */
     char filter[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX][TM_SIM_LINKS_FILTER];
     char limits[128]; /* lines of all links, each after a line end */
     char mode[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX][128]; /* of each, likewise */
@@ -87,18 +95,26 @@ struct tm_sim_links_plan {
     uint8_t ships[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX]; /* bit t: the link takes type t */
     uint8_t reach[TM_SIM_CLUSTERS_MAX][TM_SIM_CLUSTERS_MAX]; /* also over others, by transit */
     uint8_t may_write[TM_SIM_CLUSTERS_MAX];                  /* bit t: clients there do */
+    uint8_t keeps_off[TM_SIM_CLUSTERS_MAX];                  /* bit t: not where filters change */
     unsigned clients;                                        /* a cluster */
     bool deletes, expires;
     unsigned bulk; /* bytes of large values; 0: none are written, and logs are large enough */
     unsigned changes;
     struct tm_sim_links_change change[TM_SIM_LINKS_CHANGES];
     uint64_t fault_mean_ns[TM_SIM_LINKS_FAULT_COUNT]; /* 0: never */
-    bool has_machines;                                /* they fail, in clusters of three */
+    enum tm_sim_links_loss loss;
+    unsigned lost_cluster;
+    uint64_t lost_at_ns; /* ANEW: after faults begin */
+    bool has_machines;   /* they fail, in clusters of three */
     struct tm_sim_faults_config machines;
 };
 
-/* Draws a run whose faults last that long. */
-void tm_sim_links_draw(struct tm_sim_links_plan *plan, uint64_t seed, uint64_t faults_ns);
+/* Draws a run whose faults last that long; without: bits below, what it is to be without, the rest
+ * as with it. */
+#define TM_SIM_LINKS_WITHOUT_SYNC 1u
+#define TM_SIM_LINKS_WITHOUT_LOSS 2u
+void tm_sim_links_draw(struct tm_sim_links_plan *plan, uint64_t seed, uint64_t faults_ns,
+                       unsigned without);
 
 /* The lines of a link, with that filter. */
 void tm_sim_links_filter(struct tm_sim_links_plan *plan, unsigned from, unsigned to,
@@ -153,6 +169,13 @@ void tm_sim_links_text(const struct tm_sim_links_plan *plan, char *text, size_t 
     X(expired)   /* or the key may be over there by its clock */                                   \
     X(degraded)  /* the link was said to be */
 
+/* X(name): of clusters that were lost. */
+#define TM_SIM_LINKS_LOSSES(X)                                                                     \
+    X(clusters)                                                                                    \
+    X(adopted)                                                                                     \
+    X(lags_judged) /* by target */                                                                 \
+    X(writes)      /* that had their OK, and that a target lacks */
+
 struct tm_sim_links_result {
     bool good;
     char why[512];
@@ -164,6 +187,9 @@ struct tm_sim_links_result {
     struct {
         TM_SIM_LINKS_OKS(X)
     } oks;
+    struct {
+        TM_SIM_LINKS_LOSSES(X)
+    } lost;
     struct {
         TM_SIM_LINKS_FRAMES(X)
     } frames;

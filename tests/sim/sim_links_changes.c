@@ -1,9 +1,7 @@
-/* An operator who gives all links another filter, as `tidemill apply` does: cluster after cluster,
- * each by one version of its directory, asked again until all nodes that are up go by it.  What the
- * filter has narrowed away may leave until the source goes by it, and not after. */
+/* All links get another filter, as by `tidemill apply`: cluster after cluster, each by one version
+ * of its directory.  What the filter has narrowed away may leave until the source goes by it, and
+ * not after. */
 #include "tests/sim/sim_links_internal.h"
-
-#include "actors/shard_internal.h"
 
 #include <stdlib.h>
 
@@ -11,92 +9,11 @@ struct tm_sim_links_changes {
     struct tm_sim_links_run *run;
     struct tm_sim_links_load *load;
     uint64_t begun_at;
-    unsigned at;                           /* which change */
-    unsigned order[TM_SIM_CLUSTERS_MAX];   /* of the clusters */
-    unsigned cluster;                      /* in that order; all: the change is made */
-    uint64_t version[TM_SIM_CLUSTERS_MAX]; /* of its directory, that its last change was made by */
+    unsigned at;                         /* which change */
+    unsigned order[TM_SIM_CLUSTERS_MAX]; /* of the clusters */
+    unsigned cluster;                    /* in that order; all: the change is made */
     bool under_way;
-    struct tm_sim_conn *conn;
-    uint64_t next_at;
 };
-
-/* All nodes of the cluster that are up do, and there are some.  A node that has not heard of the
- * change before may say the same as this one, and will not for long.  Raises *version. */
-static bool goes_by_it(struct tm_sim_links_run *r, unsigned cluster, uint64_t *version)
-{
-    bool any = false;
-    uint64_t least = *version;
-    struct tm_sim *sim = tm_sim_world_cluster(r->w, cluster);
-    for (unsigned i = 0; i < tm_sim_config_of(sim)->nodes; i++)
-        for (unsigned k = 0; tm_sim_is_up(sim, i) && k < tm_sim_workers(sim, i); k++) {
-            const struct tm_shard *s = tm_sim_shard(sim, i, k);
-            if (s->directory == NULL || s->directory->version < least ||
-                strcmp(s->directory->facts, tm_sim_world_facts(r->w, cluster)) != 0)
-                return false;
-            *version = tm_max_u64(*version, s->directory->version);
-            any = true;
-        }
-    return any;
-}
-
-/* The directory of some node that is up; NULL: none has one. */
-static const struct tm_directory *directory_of(struct tm_sim *sim)
-{
-    for (unsigned i = 0; i < tm_sim_config_of(sim)->nodes; i++)
-        if (tm_sim_is_up(sim, i) && tm_sim_shard(sim, i, 0)->directory != NULL)
-            return tm_sim_shard(sim, i, 0)->directory;
-    return NULL;
-}
-
-static void on_reply(void *host, struct tm_sim_conn *conn, struct tm_bytes reply)
-{
-    (void)host; /* whether it was made shows at the nodes */
-    (void)conn;
-    (void)reply;
-}
-
-static void on_closed(void *host, struct tm_sim_conn *conn)
-{
-    struct tm_sim_links_changes *c = host;
-    (void)conn;
-    c->conn = NULL;
-}
-
-static void send(struct tm_sim_links_changes *c, const struct tm_directory *next)
-{
-    char head[64];
-    size_t len = tm_directory_size(next);
-    uint8_t *bytes = malloc(len);
-    TM_ASSERT(bytes != NULL);
-    tm_directory_encode(next, bytes);
-    int n = snprintf(head, sizeof head, "*2\r\n$15\r\nTIDEMILL.CHANGE\r\n$%zu\r\n", len);
-    tm_sim_send(c->conn, tm_bytes_of(head, (size_t)n));
-    tm_sim_send(c->conn, tm_bytes_of(bytes, len));
-    tm_sim_send(c->conn, tm_bytes_str("\r\n"));
-    free(bytes);
-}
-
-/* Asks some node of the cluster for the version after the one that another goes by. */
-static void ask(struct tm_sim_links_changes *c, unsigned cluster)
-{
-    static struct tm_directory next;
-    struct tm_sim *sim = tm_sim_world_cluster(c->run->w, cluster);
-    const struct tm_sim_client callbacks = {.host = c, .reply = on_reply, .closed = on_closed};
-    const struct tm_directory *now = directory_of(sim);
-    unsigned node, worker;
-    c->next_at = tm_sim_world_now(c->run->w) + TM_MS(300);
-    if (c->conn != NULL)
-        tm_sim_disconnect(c->conn);
-    c->conn =
-        now == NULL ? NULL : tm_sim_connect_any(sim, &c->run->rng, &callbacks, &node, &worker);
-    if (c->conn == NULL)
-        return;
-    next = *now;
-    next.version++;
-    next.facts_len = (uint32_t)snprintf(next.facts, sizeof next.facts, "%s",
-                                        tm_sim_world_facts(c->run->w, cluster));
-    send(c, &next);
-}
 
 static void begin_change(struct tm_sim_links_changes *c)
 {
@@ -114,6 +31,7 @@ static void begin_change(struct tm_sim_links_changes *c)
                 tm_sim_links_load_widens(c->load, i, j, change->ships);
             }
     tm_sim_world_renew(r->w);
+    tm_sim_links_apply(r, c->order[0]);
     tm_sim_say(tm_sim_world_cluster(r->w, 0), "all links take types %x from now on", change->ships);
 }
 
@@ -124,12 +42,10 @@ static void done_with(struct tm_sim_links_changes *c, unsigned cluster)
     for (unsigned j = 0; j < r->plan->world.clusters; j++)
         if ((r->plan->world.to[cluster] >> j & 1) != 0)
             tm_sim_links_load_narrows(c->load, cluster, j, r->plan->change[c->at].ships);
-    if (c->conn != NULL)
-        tm_sim_disconnect(c->conn);
-    c->conn = NULL;
-    c->next_at = 0;
-    if (++c->cluster < r->plan->world.clusters)
+    if (++c->cluster < r->plan->world.clusters) {
+        tm_sim_links_apply(r, c->order[c->cluster]);
         return;
+    }
     c->under_way = false;
     c->at++;
     r->out->changed++;
@@ -145,14 +61,8 @@ bool tm_sim_links_changes_act(struct tm_sim_links_run *r)
         return false;
     if (!c->under_way)
         begin_change(c);
-    unsigned cluster = c->order[c->cluster];
-    uint64_t version = c->version[cluster];
-    if (goes_by_it(r, cluster, &version)) {
-        c->version[cluster] = version;
-        done_with(c, cluster);
-    } else if (now >= c->next_at) {
-        ask(c, cluster);
-    }
+    if (tm_sim_links_applied(r, c->order[c->cluster]))
+        done_with(c, c->order[c->cluster]);
     return c->at == r->plan->changes;
 }
 
@@ -169,7 +79,5 @@ void tm_sim_links_changes_begin(struct tm_sim_links_run *r, struct tm_sim_links_
 
 void tm_sim_links_changes_free(struct tm_sim_links_run *r)
 {
-    if (r->changes != NULL && r->changes->conn != NULL)
-        tm_sim_disconnect(r->changes->conn);
     free(r->changes);
 }

@@ -13,9 +13,17 @@ static void undo_later(struct tm_sim_links_run *r, enum tm_sim_links_undo_kind k
 static void start(struct tm_sim_links_run *r, unsigned cluster, unsigned node)
 {
     struct tm_sim *sim = tm_sim_world_cluster(r->w, cluster);
+    if (((r->gone | r->away) >> cluster & 1) != 0)
+        return;
     if (!tm_sim_is_up(sim, node) && !tm_sim_start(sim, node))
         tm_sim_wrong(sim, "node %s/%s does not start: %s", tm_sim_world_name(cluster),
                      tm_sim_node_name(node), tm_sim_why(sim, node));
+}
+
+void tm_sim_links_start_all(struct tm_sim_links_run *r, unsigned cluster)
+{
+    for (unsigned i = 0; i < r->plan->world.cluster[cluster].nodes; i++)
+        start(r, cluster, i);
 }
 
 static void set_wire(struct tm_sim_links_run *r, unsigned from, unsigned to, unsigned lose)
@@ -270,8 +278,8 @@ void tm_sim_links_make_well(struct tm_sim_links_run *r)
             set_wire(r, i, j, 0);
         }
     for (unsigned i = 0; i < r->plan->world.clusters; i++)
-        for (unsigned k = 0; r->machines[i] == NULL && k < r->plan->world.cluster[i].nodes; k++)
-            start(r, i, k);
+        if (r->machines[i] == NULL)
+            tm_sim_links_start_all(r, i);
 }
 
 void tm_sim_links_faults_heal(struct tm_sim_links_run *r)

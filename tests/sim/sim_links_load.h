@@ -17,11 +17,15 @@ struct tm_sim_links_load *tm_sim_links_load_new(struct tm_sim_world *w,
                                                 struct tm_sim_links_plan *plan);
 void tm_sim_links_load_free(struct tm_sim_links_load *l);
 
-/* Told when a client of the cluster has its OK for the write of that number; one. */
+/* Told when a client of the cluster has its OK for the write of that number, 0: one that has none;
+ * says which clusters (bit j) have it for certain from then on.  One. */
 void tm_sim_links_load_hear(struct tm_sim_links_load *l,
-                            void (*said)(void *host, unsigned cluster, const char *key,
-                                         uint64_t number),
+                            unsigned (*said)(void *host, unsigned cluster, const char *key,
+                                             uint64_t number),
                             void *host);
+
+/* The cluster has lost everything; for good: nobody is there any more. */
+void tm_sim_links_load_lost(struct tm_sim_links_load *l, unsigned cluster, bool for_good);
 
 /* The link's filter is about to become that one: what it adds may arrive from now on, and will be
  * there in the end.  The source goes by it: what it takes away is not shipped any more. */

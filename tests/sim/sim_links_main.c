@@ -23,7 +23,7 @@ struct args {
 static int usage(void)
 {
     fprintf(stderr, "usage: tidemill-sim-links --seed N [--seconds S] [--without KIND,...] "
-                    "[--only KIND,...] [--log FILE] [--plan]\nkinds: machines changes");
+                    "[--only KIND,...] [--log FILE] [--plan]\nkinds: machines changes sync loss");
     for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT; k++)
         fprintf(stderr, " %s", tm_sim_links_fault_name((enum tm_sim_links_fault)k));
     fputc('\n', stderr);
@@ -129,6 +129,7 @@ static void print_result(const struct tm_sim_links_plan *plan, const struct tm_s
     print_text(text);
     PRINT_COUNTS(r, load, TM_SIM_LINKS_LOAD);
     PRINT_COUNTS(r, oks, TM_SIM_LINKS_OKS);
+    PRINT_COUNTS(r, lost, TM_SIM_LINKS_LOSSES);
     PRINT_COUNTS(r, frames, TM_SIM_LINKS_FRAMES);
     PRINT_COUNTS(r, effects, TM_SIM_LINKS_COUNTERS);
     printf(", \"fired\": {");
@@ -151,7 +152,9 @@ int main(int argc, char **argv)
     FILE *log = NULL;
     if (!parse(argc, argv, &args))
         return usage();
-    tm_sim_links_draw(&plan, args.seed, TM_SECONDS(args.seconds));
+    unsigned without = (is_out(&args, "sync") ? TM_SIM_LINKS_WITHOUT_SYNC : 0) |
+                       (is_out(&args, "loss") ? TM_SIM_LINKS_WITHOUT_LOSS : 0);
+    tm_sim_links_draw(&plan, args.seed, TM_SECONDS(args.seconds), without);
     mask(&plan, &args);
     if (args.plan_only) {
         char text[1024];

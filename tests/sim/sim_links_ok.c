@@ -34,11 +34,20 @@ struct logs {
     struct place *notes[PARTITIONS];
 };
 
+/* A write that had its OK. */
+struct done {
+    uint64_t number, at;
+    unsigned cluster;
+    char key[TM_SIM_LINKS_KEY_SIZE];
+};
+
 struct tm_sim_links_ok {
     const struct tm_sim_links_plan *plan;
     struct tm_sim_world *w;
     struct tm_sim_oracle **oracles;
     uint64_t cap; /* of writes */
+    struct done *done;
+    uint64_t dones, done_cap;
     struct logs logs[TM_SIM_CLUSTERS_MAX];
     uint64_t judged, exact, later, expired, degraded;
 };
@@ -254,6 +263,53 @@ static void judge(struct tm_sim_links_ok *ok, unsigned cluster, const char *key,
                      number, key, tm_sim_world_name(cluster), tm_sim_world_name(target));
 }
 
+static void note_done(struct tm_sim_links_ok *ok, unsigned cluster, const char *key,
+                      uint64_t number)
+{
+    if (ok->dones == ok->done_cap) {
+        ok->done_cap = 2 * ok->done_cap + 1024;
+        ok->done = realloc(ok->done, ok->done_cap * sizeof *ok->done);
+        TM_ASSERT(ok->done != NULL);
+    }
+    struct done *d = &ok->done[ok->dones++];
+    *d = (struct done){.number = number, .at = tm_sim_world_now(ok->w), .cluster = cluster};
+    snprintf(d->key, sizeof d->key, "%s", key);
+}
+
+unsigned tm_sim_links_ok_bound(const struct tm_sim_links_ok *ok, unsigned cluster, const char *key)
+{
+    unsigned type = (unsigned)(key[0] - 'A'), bound = 0;
+    uint32_t partition = tm_partition_of_slot(tm_slot_of_key(tm_bytes_str(key)),
+                                              ok->plan->world.cluster[cluster].partitions);
+    for (unsigned j = 0; j < ok->plan->world.clusters; j++)
+        if (ok->plan->waits[cluster][j] && (ok->plan->ships[cluster][j] >> type & 1) != 0 &&
+            !is_degraded(ok, cluster, partition, j))
+            bound |= 1u << j;
+    return bound;
+}
+
+static bool is_lacking(const struct tm_sim_links_ok *ok, const struct done *d, unsigned target)
+{
+    bool expired;
+    const struct place *write = durable_write(ok, d->cluster, d->number);
+    return write != NULL && ok->logs[target].writes[d->number] == NULL &&
+           !is_overtaken(ok, d->cluster, d->key, write, d->cluster, &expired) &&
+           !is_overtaken(ok, d->cluster, d->key, write, target, &expired);
+}
+
+uint64_t tm_sim_links_ok_lacks(const struct tm_sim_links_ok *ok, unsigned cluster, unsigned target,
+                               uint64_t by)
+{
+    uint64_t n = 0;
+    for (uint64_t i = 0; i < ok->dones; i++) {
+        const struct done *d = &ok->done[i];
+        if (d->cluster == cluster && d->at <= by &&
+            (ok->plan->ships[cluster][target] >> (d->key[0] - 'A') & 1) != 0)
+            n += is_lacking(ok, d, target);
+    }
+    return n;
+}
+
 void tm_sim_links_ok_said(struct tm_sim_links_ok *ok, unsigned cluster, const char *key,
                           uint64_t number)
 {
@@ -265,6 +321,7 @@ void tm_sim_links_ok_said(struct tm_sim_links_ok *ok, unsigned cluster, const ch
                      number, key, tm_sim_world_name(cluster));
         return;
     }
+    note_done(ok, cluster, key, number);
     for (unsigned j = 0; j < ok->plan->world.clusters; j++)
         if (ok->plan->waits[cluster][j] && (ok->plan->ships[cluster][j] >> type & 1) != 0)
             judge(ok, cluster, key, number, write, j);
@@ -299,16 +356,18 @@ void tm_sim_links_ok_forget(struct tm_sim_links_ok *ok, unsigned cluster)
     for (unsigned t = 0; t < TM_SIM_LINKS_TYPES; t++)
         for (unsigned k = 0; k < KEYS; k++)
             give_up(&l->keys[t][k]);
+    tm_sim_oracle_hear(ok->oracles[cluster], hear, l);
 }
 
 void tm_sim_links_ok_free(struct tm_sim_links_ok *ok)
 {
     for (unsigned i = 0; i < ok->plan->world.clusters; i++) {
-        tm_sim_oracle_hear(ok->oracles[i], NULL, NULL);
         tm_sim_links_ok_forget(ok, i);
+        tm_sim_oracle_hear(ok->oracles[i], NULL, NULL);
     }
     for (unsigned i = 0; i < TM_SIM_CLUSTERS_MAX; i++)
         free(ok->logs[i].writes);
+    free(ok->done);
     free(ok);
 }
 

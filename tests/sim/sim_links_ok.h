@@ -26,7 +26,16 @@ void tm_sim_links_ok_free(struct tm_sim_links_ok *ok);
 void tm_sim_links_ok_said(struct tm_sim_links_ok *ok, unsigned cluster, const char *key,
                           uint64_t number);
 
-/* The cluster is made anew, on empty disks: what its logs had is gone. */
+/* Which targets (bit j) have to have what is said to be done with the key just now: its writes wait
+ * for them, and their links are not said to be degraded. */
+unsigned tm_sim_links_ok_bound(const struct tm_sim_links_ok *ok, unsigned cluster, const char *key);
+
+/* How many writes had their OK by then, are what the cluster wrote to their keys last, and the
+ * target that they are shipped to has neither them nor what they would lose to. */
+uint64_t tm_sim_links_ok_lacks(const struct tm_sim_links_ok *ok, unsigned cluster, unsigned target,
+                               uint64_t by);
+
+/* The cluster is made anew, on empty disks: what its logs had is gone, and another oracle hears. */
 void tm_sim_links_ok_forget(struct tm_sim_links_ok *ok, unsigned cluster);
 
 void tm_sim_links_ok_count(const struct tm_sim_links_ok *ok, struct tm_sim_links_result *out);

@@ -58,6 +58,8 @@ static uint8_t draw_filter(struct tm_rng *rng, char *line, size_t size)
 void tm_sim_links_filter(struct tm_sim_links_plan *p, unsigned from, unsigned to, const char *line)
 {
     char text[TM_SIM_LINKS_FILTER];
+    if (line != p->line[from][to])
+        snprintf(p->line[from][to], sizeof p->line[from][to], "%s", line);
     snprintf(text, sizeof text, "%s%s%s%s%s", line, line[0] != '\0' ? "\n" : "",
              p->transit ? "forward=transit" : "forward=none", p->limits, p->mode[from][to]);
     memcpy(p->filter[from][to], text, sizeof text);
@@ -84,6 +86,15 @@ static void list_types(uint8_t types, char *line, size_t size)
         }
 }
 
+static void forward_all(struct tm_sim_links_plan *p)
+{
+    p->transit = true;
+    for (unsigned i = 0; i < p->world.clusters; i++)
+        for (unsigned j = 0; j < p->world.clusters; j++)
+            if ((p->world.to[i] >> j & 1) != 0)
+                tm_sim_links_filter(p, i, j, p->line[i][j]);
+}
+
 /* In some runs links are synchronous: their targets have to have what has its OK. */
 static void draw_mode(struct tm_sim_links_plan *p, struct tm_rng *rng, unsigned from, unsigned to)
 {
@@ -96,11 +107,26 @@ static void draw_mode(struct tm_sim_links_plan *p, struct tm_rng *rng, unsigned 
     snprintf(p->mode[from][to], sizeof p->mode[from][to],
              "\nreplicationMode=sync\nonUnavailable=%s\nsyncTimeoutMs=%s\nackLevel=%s",
              unavailable[tm_rng_below(rng, 3)], patience[tm_rng_below(rng, 3)], level);
-    char text[TM_SIM_LINKS_FILTER];
-    snprintf(text, sizeof text, "%s%s", p->filter[from][to], p->mode[from][to]);
-    memcpy(p->filter[from][to], text, sizeof text);
+    tm_sim_links_filter(p, from, to, p->line[from][to]);
     p->sync = true;
     p->waits[from][to] = strcmp(level, "received") != 0;
+}
+
+/* In some runs a whole cluster is lost.  What is made anew after clocks were far ahead would write
+ * what is earlier than what is there: there are none then. */
+static void draw_loss(struct tm_sim_links_plan *p)
+{
+    struct tm_rng rng;
+    tm_rng_seed(&rng, p->seed ^ 0x6c6f7373);
+    unsigned what = (unsigned)tm_rng_below(&rng, 8);
+    p->lost_cluster = (unsigned)tm_rng_below(&rng, p->world.clusters);
+    p->lost_at_ns = p->faults_ns / 4 + tm_rng_below(&rng, p->faults_ns / 2);
+    bool forwards = p->shape == TM_SIM_LINKS_BOTH_WAYS && tm_rng_chance(&rng, 1, 2);
+    if (what > 1 || (what == 0 && p->world.to[p->lost_cluster] == 0))
+        return;
+    p->loss = what == 0 ? TM_SIM_LINKS_FOR_GOOD : TM_SIM_LINKS_ANEW;
+    if (p->loss == TM_SIM_LINKS_ANEW && forwards)
+        forward_all(p);
 }
 
 static void draw_modes(struct tm_sim_links_plan *p)
@@ -185,8 +211,8 @@ static void draw_bulk(struct tm_sim_links_plan *p, struct tm_rng *rng)
 /* All links of the run get another filter, twice at most: in shapes whose links have the same. */
 static void draw_changes(struct tm_sim_links_plan *p, struct tm_rng *rng)
 {
-    if (p->shape == TM_SIM_LINKS_CHAIN || !tm_rng_chance(rng, 1, 3) || p->sync)
-        return; /* who ships more than before catches up first: OKs mean less meanwhile */
+    if (p->shape == TM_SIM_LINKS_CHAIN || !tm_rng_chance(rng, 1, 3))
+        return;
     p->changes = 1 + (unsigned)tm_rng_below(rng, TM_SIM_LINKS_CHANGES);
     for (unsigned i = 0; i < p->changes; i++) {
         unsigned which = (unsigned)tm_rng_below(rng, TM_ARRAY_LEN(FILTERS));
@@ -195,7 +221,7 @@ static void draw_changes(struct tm_sim_links_plan *p, struct tm_rng *rng)
                                                     .line = FILTERS[which].line,
                                                     .ships = FILTERS[which].ships};
         for (unsigned c = 0; p->shape == TM_SIM_LINKS_ONE_WAY && c + 1 < p->world.clusters; c++)
-            p->may_write[c + 1] &= (uint8_t)~FILTERS[which].ships; /* it never comes back */
+            p->keeps_off[c + 1] |= FILTERS[which].ships; /* it never comes back */
     }
 }
 
@@ -235,7 +261,22 @@ static void draw_faults(struct tm_sim_links_plan *p, struct tm_rng *rng)
             p->fault_mean_ns[k] = TM_MS(means_ms[k]);
 }
 
-void tm_sim_links_draw(struct tm_sim_links_plan *p, uint64_t seed, uint64_t faults_ns)
+/* What does not go together, though each is drawn as if it were alone. */
+static void fit(struct tm_sim_links_plan *p)
+{
+    bool lost = p->loss != TM_SIM_LINKS_NO_LOSS;
+    if (p->sync || lost) /* who ships more than before catches up first: OKs mean less meanwhile */
+        p->changes = 0;
+    for (unsigned i = 0; p->changes > 0 && i < p->world.clusters; i++)
+        p->may_write[i] &= (uint8_t)~p->keeps_off[i];
+    if (lost)
+        p->has_machines = false;
+    if (p->loss == TM_SIM_LINKS_ANEW)
+        p->fault_mean_ns[TM_SIM_LINKS_SKEW] = 0;
+}
+
+void tm_sim_links_draw(struct tm_sim_links_plan *p, uint64_t seed, uint64_t faults_ns,
+                       unsigned without)
 {
     struct tm_rng rng;
     tm_rng_seed(&rng, seed);
@@ -250,12 +291,16 @@ void tm_sim_links_draw(struct tm_sim_links_plan *p, uint64_t seed, uint64_t faul
     p->expires = tm_rng_below(&rng, 3) == 0;
     draw_limits(p, &rng);
     draw_links(p, &rng);
-    draw_modes(p);
+    if ((without & TM_SIM_LINKS_WITHOUT_SYNC) == 0)
+        draw_modes(p);
+    if ((without & TM_SIM_LINKS_WITHOUT_LOSS) == 0)
+        draw_loss(p);
     draw_bulk(p, &rng);
     draw_reach(p);
     draw_changes(p, &rng);
     draw_faults(p, &rng);
     draw_machines(p, &rng);
+    fit(p);
 }
 
 void tm_sim_links_text(const struct tm_sim_links_plan *p, char *text, size_t size)
@@ -278,6 +323,11 @@ void tm_sim_links_text(const struct tm_sim_links_plan *p, char *text, size_t siz
             if (p->mode[i][j][0] != '\0')
                 used += (size_t)snprintf(text + used, size - used, "; %s to %s:%s",
                                          tm_sim_world_name(i), tm_sim_world_name(j), p->mode[i][j]);
+    if (used < size && p->loss != TM_SIM_LINKS_NO_LOSS)
+        used += (size_t)snprintf(text + used, size - used, "; %s is lost %s%s",
+                                 tm_sim_world_name(p->lost_cluster),
+                                 p->loss == TM_SIM_LINKS_ANEW ? "and made anew" : "for good",
+                                 p->transit ? ", all is shipped on" : "");
     if (used < size)
         used += (size_t)snprintf(text + used, size - used, "; faults:");
     for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT && used < size; k++)

@@ -278,6 +278,7 @@ struct tm_sim_oracle *tm_sim_oracle_new(struct tm_sim *sim)
 
 void tm_sim_oracle_free(struct tm_sim_oracle *o)
 {
+    tm_sim_unwatch(o->sim, o);
     for (unsigned i = 0; i < o->node_count; i++) {
         tm_sim_disk_on_stable(tm_sim_disk_of(o->sim, i), NULL, NULL);
         free(o->nodes[i].looked);

@@ -253,6 +253,12 @@ void tm_sim_world_renew(struct tm_sim_world *w)
         make_facts(w, i);
 }
 
+void tm_sim_world_unlink(struct tm_sim_world *w, unsigned from, unsigned to)
+{
+    w->config.to[from] &= ~(1u << to);
+    tm_sim_world_renew(w);
+}
+
 uint64_t tm_sim_world_hash(const struct tm_sim_world *w)
 {
     struct tm_sim_hash all = w->hash;

@@ -46,6 +46,9 @@ unsigned tm_sim_world_block(const struct tm_sim_world *w, unsigned cluster, unsi
 const char *tm_sim_world_facts(const struct tm_sim_world *w, unsigned cluster);
 void tm_sim_world_renew(struct tm_sim_world *w);
 
+/* The file has no link from the one to the other any more. */
+void tm_sim_world_unlink(struct tm_sim_world *w, unsigned from, unsigned to);
+
 /* Of all clusters and what went between them. */
 uint64_t tm_sim_world_hash(const struct tm_sim_world *w);
 

@@ -9,7 +9,7 @@ static struct tm_sim_links_result result, again;
 static void draw(enum tm_sim_links_shape shape, uint64_t seed)
 {
     do
-        tm_sim_links_draw(&plan, seed++, TM_SECONDS(10));
+        tm_sim_links_draw(&plan, seed++, TM_SECONDS(10), 0);
     while (plan.shape != shape);
 }
 
@@ -102,6 +102,32 @@ static void oks_of_synchronous_links_are_judged(void)
     CU_ASSERT_TRUE(result.oks.on_both > 0);
 }
 
+static void lose(enum tm_sim_links_loss loss, bool sync)
+{
+    uint64_t seed = 1;
+    do
+        tm_sim_links_draw(&plan, seed++, TM_SECONDS(10), 0);
+    while (plan.loss != loss || plan.sync != sync);
+    tm_sim_links_run(&plan, NULL, &result);
+    if (!result.good)
+        printf("  seed %" PRIu64 ": %s\n", plan.seed, result.why);
+    CU_ASSERT_TRUE(result.good);
+    CU_ASSERT_EQUAL(result.lost.clusters, 1);
+    CU_ASSERT_EQUAL(result.lost.adopted, loss == TM_SIM_LINKS_ANEW);
+}
+
+static void a_cluster_is_lost_for_good_and_its_targets_are_promoted(void)
+{
+    lose(TM_SIM_LINKS_FOR_GOOD, true);
+    lose(TM_SIM_LINKS_FOR_GOOD, false);
+}
+
+static void a_cluster_is_made_anew_and_adopted(void)
+{
+    lose(TM_SIM_LINKS_ANEW, true);
+    lose(TM_SIM_LINKS_ANEW, false);
+}
+
 static const struct tm_test tests[] = {
     {"one way", one_way},
     {"both ways", both_ways},
@@ -112,6 +138,9 @@ static const struct tm_test tests[] = {
     {"what must not arrive is noticed", what_must_not_arrive_is_noticed},
     {"an OK that comes too early is noticed", an_ok_that_comes_too_early_is_noticed},
     {"OKs of synchronous links are judged", oks_of_synchronous_links_are_judged},
+    {"a cluster is lost for good, and its targets are promoted",
+     a_cluster_is_lost_for_good_and_its_targets_are_promoted},
+    {"a cluster is made anew, and adopted", a_cluster_is_made_anew_and_adopted},
 };
 
 TM_TEST_MAIN("sim/links", tests)
