@@ -49,6 +49,7 @@ static struct tm_link_in_stream *meet(struct tm_link_in *in, unsigned site, stru
     }
     s->from = from;
     s->id = *id;
+    s->seen_at = tm_ctx_now(in->c.ctx);
     return s;
 }
 
@@ -196,6 +197,8 @@ static bool may_speak(struct tm_link_in *in, const struct tm_link_from *from,
     else if (tm_max_u64(at->epoch, from->epoch) > s->id.epoch)
         tm_link_in_refuse(in, s, TM_LINK_REFUSAL_EPOCH, "was %" PRIu64 ", is %" PRIu64,
                           tm_max_u64(at->epoch, from->epoch), s->id.epoch);
+    else if (tm_link_in_is_barred(in->c.ops->store(in->c.host, s->target), from))
+        tm_link_in_refuse(in, s, TM_LINK_REFUSAL_SNAPSHOT, "%s", from->source);
     else
         return true;
     return false;

@@ -120,6 +120,9 @@ struct tm_link_reached {
 /* The least that the site's streams to t have told; nothing where one has not. */
 struct tm_link_reached tm_link_in_reached(struct tm_link_in *in, unsigned site, uint32_t t);
 
+/* When something came last over the site's streams to t; 0: nothing did since t is led here. */
+uint64_t tm_link_in_seen(struct tm_link_in *in, unsigned site, uint32_t t);
+
 /* Tells the sources of the site's streams to t. */
 void tm_link_in_hear(struct tm_link_in *in, unsigned site, uint32_t t,
                      const struct tm_link_told *told);

@@ -69,6 +69,7 @@ struct tm_link_in_stream {
     struct tm_link_told told;
     uint64_t incarnation;  /* whose that is */
     uint64_t purge_cursor; /* orders below were looked at */
+    uint64_t seen_at;      /* something came from its source */
 };
 
 struct tm_link_in {
@@ -207,6 +208,13 @@ void tm_link_in_told(struct tm_link_in_stream *s, const struct tm_link_position 
  * and need not be kept. */
 uint64_t tm_link_in_past(const struct tm_store *store, struct tm_link_in_stream *s,
                          const struct tm_link_mark *from);
+
+/* HLC: up to there tombstones were given up here without waiting for the source, so that what it
+ * sends with such a stamp may be of what was deleted, and is passed over; 0: none were. */
+uint64_t tm_link_in_bar(const struct tm_store *store, const struct tm_link_from *from);
+
+/* Whether that was so, and no operator has let the source go on since. */
+bool tm_link_in_is_barred(const struct tm_store *store, const struct tm_link_from *from);
 
 /* The stream, NULL: not known here. */
 struct tm_link_in_stream *tm_link_in_find(struct tm_link_in *in, unsigned site, uint32_t source,

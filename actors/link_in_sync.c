@@ -105,16 +105,29 @@ static void gather_drop(void *host, struct tm_bytes key)
         return;
     r->theirs = true;
     tm_link_state(r->store, key, look_whose, r);
-    if (!r->theirs)
+    if (!r->theirs && r->head->replaces == 0)
         return;
     tm_store16(in->keys + r->used, (uint16_t)key.len);
     memcpy(in->keys + r->used + 2, key.data, key.len);
     r->used += 2 + (unsigned)key.len;
 }
 
+static void cut_gathered(struct tm_store *store, void *arg)
+{
+    struct restate *r = arg;
+    for (unsigned at = 0; at < r->used;) {
+        size_t len = tm_load16(r->a.in->keys + at);
+        tm_link_cut_old(store, tm_bytes_of(r->a.in->keys + at + 2, len), r->head->hlc);
+        at += 2 + (unsigned)len;
+    }
+    r->used = 0;
+}
+
 static void fill_state(struct tm_store *store, void *arg)
 {
     struct restate *r = arg;
+    if (r->head->replaces != 0)
+        cut_gathered(store, r);
     r->a.ends = false;
     tm_link_in_fill(store, &r->a);
     tm_store_stamp(store, 0, 0);
@@ -140,6 +153,37 @@ void tm_link_in_say_stated(struct tm_link_in *in, const struct tm_link_in_stream
     tm_link_in_answer(in, s, TM_MESSAGE_LINK_STATED, &m, sizeof m, tm_bytes_of(NULL, 0));
 }
 
+/* Finds the keys that are to go; where there is not room for all of them, some go at once. */
+static enum tm_err gather_drops(struct tm_link_in *in, struct restate *r)
+{
+    uint64_t record;
+    enum tm_err e = TM_OK;
+    for (uint32_t i = 0; i < r->head->drops && e == TM_OK; i++) {
+        uint64_t end = in->drop[i] + 1 < TM_LINK_ORDERS ? in->drop[i] + 1 : 0;
+        if (r->head->replaces != 0 && r->used > TM_LINK_IN_KEY_BYTES / 2)
+            e = in->c.ops->write(in->c.host, r->s->target, r->head->hlc, cut_gathered, r, &record);
+        (void)tm_link_keys(r->store, in->drop[i], end, UINT32_MAX, gather_drop, r);
+    }
+    return e;
+}
+
+/* Whether the source may have all that is older go: only where an operator has had this cluster
+ * forget the stream, and both ends go by one filter.  False: it was refused. */
+static bool may_replace(struct tm_link_in *in, const struct tm_link_from *from,
+                        struct tm_link_in_stream *s, const struct tm_link_position *at,
+                        const struct tm_link_state_head *head)
+{
+    if (head->replaces == 0)
+        return true;
+    if (at->incarnation != 0 || from->rewind == 0)
+        tm_link_in_refuse(in, s, TM_LINK_REFUSAL_MALFORMED, "it was not rewound");
+    else if (!tm_link_same_filter(head->to.rules, from->filter))
+        tm_link_in_refuse(in, s, TM_LINK_REFUSAL_BUSY, "another filter");
+    else
+        return true;
+    return false;
+}
+
 void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
                          struct tm_link_in_stream *s, const struct tm_link_position *at,
                          const struct tm_link_state_head *head, struct tm_bytes packed)
@@ -152,6 +196,7 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
         .s = s,
         .store = in->c.ops->store(in->c.host, s->target)};
     uint64_t record;
+    enum tm_err e = TM_OK;
     if (!r.a.told && !tm_link_in_follows(at, &head->stands)) {
         tm_link_in_tell_position(in, s, at);
         return;
@@ -167,15 +212,16 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
     if (!tm_link_in_may_enter(in, from, s, r.a.raw, &r.a.seen) ||
         !tm_link_in_clock_is_well(in, from, s, r.a.seen.newest))
         return;
+    if (!may_replace(in, from, s, at, head))
+        return;
     r.a.count = r.a.seen.changes;
+    r.a.past = head->replaces == 0 ? tm_link_in_bar(r.store, from) : 0;
     /* By another filter what the source does not name may only not be shipped any more. */
-    for (uint32_t i = 0; i < head->drops && tm_link_same_filter(head->to.rules, from->filter);
-         i++) {
-        uint64_t end = in->drop[i] + 1 < TM_LINK_ORDERS ? in->drop[i] + 1 : 0;
-        (void)tm_link_keys(r.store, in->drop[i], end, UINT32_MAX, gather_drop, &r);
-    }
-    enum tm_err e = in->c.ops->write(
-        in->c.host, s->target, tm_max_u64(r.a.seen.newest, from->rewind), fill_state, &r, &record);
+    if (!r.a.told && tm_link_same_filter(head->to.rules, from->filter))
+        e = gather_drops(in, &r);
+    if (e == TM_OK)
+        e = in->c.ops->write(in->c.host, s->target, tm_max_u64(r.a.seen.newest, from->rewind),
+                             fill_state, &r, &record);
     if (e != TM_OK) {
         tm_link_in_refuse_err(in, s, e);
         return;

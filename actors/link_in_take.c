@@ -261,7 +261,9 @@ void tm_link_in_take(struct tm_link_in *in, struct tm_link_in_stream *s, struct 
     a->count = total;
     a->ends = true;
     a->target = s->target;
-    a->past = tm_link_in_past(in->c.ops->store(in->c.host, s->target), s, &a->batch->from);
+    const struct tm_store *store = in->c.ops->store(in->c.host, s->target);
+    a->past =
+        tm_max_u64(tm_link_in_past(store, s, &a->batch->from), tm_link_in_bar(store, a->from));
     enum tm_err e = write_part(in, s, a, &record);
     if (e == TM_ERR_TOOBIG && total > 0)
         e = write_split(in, s, a, total, &record);

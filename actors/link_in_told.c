@@ -4,6 +4,7 @@
  * then it waits, and what comes after it is heard the next time. */
 #include "actors/link_in_internal.h"
 
+#include "actors/link_absence.h"
 #include "actors/router.h"
 
 static void promote(struct tm_link_in_stream *s, const struct tm_link_position *at)
@@ -57,6 +58,21 @@ struct tm_link_reached tm_link_in_reached(struct tm_link_in *in, unsigned site, 
     return known;
 }
 
+uint64_t tm_link_in_seen(struct tm_link_in *in, unsigned site, uint32_t t)
+{
+    const struct tm_link_from *from = in->c.ops->from(in->c.host, site);
+    uint32_t first, last;
+    uint64_t seen = 0;
+    if (from == NULL || from->sources == 0)
+        return 0;
+    tm_link_targets(t, in->c.targets, from->sources, &first, &last);
+    for (uint32_t p = first; p <= last; p++) {
+        const struct tm_link_in_stream *s = tm_link_in_find(in, site, p, t);
+        seen = s == NULL ? seen : tm_max_u64(seen, s->seen_at);
+    }
+    return seen;
+}
+
 void tm_link_in_hear(struct tm_link_in *in, unsigned site, uint32_t t,
                      const struct tm_link_told *told)
 {
@@ -82,4 +98,17 @@ uint64_t tm_link_in_past(const struct tm_store *store, struct tm_link_in_stream 
         s->complete = s->complete_at = 0; /* it was rewound */
     tm_link_frontier(store, &settled, &collected);
     return tm_min_u64(s->complete, collected);
+}
+
+uint64_t tm_link_in_bar(const struct tm_store *store, const struct tm_link_from *from)
+{
+    struct tm_link_absence a;
+    return tm_link_absence_get(store, from->uuid, &a) ? a.bar : 0;
+}
+
+bool tm_link_in_is_barred(const struct tm_store *store, const struct tm_link_from *from)
+{
+    struct tm_link_absence a;
+    return tm_link_absence_get(store, from->uuid, &a) && tm_link_absence_stands(&a) &&
+           from->rewind <= a.noted;
 }

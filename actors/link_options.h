@@ -51,8 +51,9 @@ enum tm_link_fabric { TM_LINK_TCP, TM_LINK_DPDK };
          "what the link runs over; dpdk is not carried out yet")                                   \
     TIME(max_clock_skew_ms, "maxClockSkewMs", 500, 1, 86400000, "ms", 0,                           \
          "a batch with a clock further ahead than this is held at the target")                     \
-    TIME(tombstone_max_age, "tombstoneMaxAge", 604800, 60, 31536000, "s", 0,                       \
-         "not carried out yet: deletions are remembered for as long as a target is away")
+    TIME(                                                                                          \
+        tombstone_max_age, "tombstoneMaxAge", 604800, 60, 31536000, "s", 0,                        \
+        "deletions are remembered at least that long for a cluster at the other end that is away")
 
 #define TM_LINK_OPTION_SYNC 1
 

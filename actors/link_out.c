@@ -56,6 +56,7 @@ static bool may_become(enum tm_link_out_state from, enum tm_link_out_state to)
         return from == TM_LINK_OUT_ASKED || from == TM_LINK_OUT_STREAM;
     case TM_LINK_OUT_BEHIND:
     case TM_LINK_OUT_DIVERGED:
+    case TM_LINK_OUT_SNAPSHOT:
         return from == TM_LINK_OUT_ASKED || from == TM_LINK_OUT_STREAM;
     case TM_LINK_OUT_RESYNC:
         return from == TM_LINK_OUT_BEHIND;
@@ -403,11 +404,12 @@ static bool begin_sync(struct tm_link_out *out)
                                   .index = tm_link_out_commit(out),
                                   .rules = link->filter.hash};
     if (out->sync_to.index + 1 < first || out->sync_to.rules != to.rules ||
-        out->sync_to.index == 0) {
+        out->sync_to.index == 0 || out->sync_bar != out->bar) {
         if (!link->ops->meta(link->host, out, to.index, &to.term, &to.hash))
             return false;
         out->sync_to = to;
         out->sync_cursor = 0;
+        out->sync_bar = out->bar;
         out->sync_hlc = tm_hlc_pack(tm_ctx_wall_ms(link->ctx), 0);
     }
     tm_counter_add(link->ctx->counters, TM_COUNTER_link_resyncs, 1);
@@ -452,6 +454,7 @@ void tm_link_out_turn(struct tm_link_out *out)
         break;
     case TM_LINK_OUT_REFUSED:
     case TM_LINK_OUT_DIVERGED:
+    case TM_LINK_OUT_SNAPSHOT:
         if (due)
             tm_link_out_become(out, TM_LINK_OUT_ASK, 0);
         break;

@@ -12,6 +12,8 @@
  *      any --REFUSED--> REFUSED --a while later--> ASK
  *      ASKED --position not in the log any more, or of another filter--> BEHIND --its turn-->
  * RESYNC --done--> ASK ASKED --position never was in the log----> DIVERGED   --a while later--> ASK
+ *      ASKED --the target was away for too long, and was not rewound--> SNAPSHOT --a while later-->
+ * ASK
  *
  * Pure: wire, log and time through ctx and struct tm_link_out_ops.  One worker's thread. */
 #ifndef TM_ACTORS_LINK_OUT_H
@@ -34,7 +36,10 @@
     X(REFUSED, "the target does not take it")                                                      \
     X(BEHIND, "the log does not reach back to where the target stands")                            \
     X(RESYNC, "sends what the target lacks, beside the log")                                       \
-    X(DIVERGED, "the target stands where this cluster's log never was")
+    X(DIVERGED, "the target stands where this cluster's log never was")                            \
+    X(SNAPSHOT,                                                                                    \
+      "SNAPSHOT-REQUIRED: the target was away for longer than tombstoneMaxAge, and may hold what " \
+      "was deleted here")
 
 enum tm_link_out_state {
 #define X(name, text) TM_LINK_OUT_##name,
@@ -63,6 +68,10 @@ struct tm_link_out_ops {
                  uint64_t *hash);
     enum tm_err (*record)(void *host, const struct tm_link_out *out, uint64_t index,
                           const struct tm_record **record);
+    /* Tombstones were given up without waiting for the target, which does not have record *index
+     * of this log by way of it: then it has to take this cluster's state in the place of what it
+     * has from before *bar (HLC).  False: not so.  NULL: never. */
+    bool (*absent)(void *host, const struct tm_link_out *out, uint64_t *index, uint64_t *bar);
     /* The source partition's entities. */
     struct tm_store *(*store)(void *host, const struct tm_link_out *out);
 };
@@ -133,7 +142,9 @@ struct tm_link_out {
     struct tm_link_mark sync_stands; /* where the target stood */
     uint64_t sync_cursor;            /* orders below are done (link_sync_wire.h) */
     uint64_t sync_hlc;               /* newest stamp when it began */
-    uint64_t begun_at;               /* sending began anew */
+    uint64_t sync_bar; /* HLC: what the target has from before it goes, if not named; 0: it stays */
+    uint64_t bar;      /* what the next one is to have as sync_bar */
+    uint64_t begun_at; /* sending began anew */
     uint64_t waiting_since;  /* when the first record after `scanned` was seen; 0: none waits */
     uint64_t bytes_a_record; /* that one took in recent batches */
     bool move;               /* `acked` is to follow `scanned` */
@@ -146,6 +157,7 @@ struct tm_link_out {
     uint64_t acked_at;
     struct tm_link_told heard, told; /* from the target, and to it */
     uint64_t told_complete, told_at;
+    uint64_t seen_at; /* something came from the target; 0: nothing yet */
 };
 
 /* How far the target is behind; 0 all over where nothing waits. */
@@ -171,8 +183,8 @@ void tm_link_out_end(struct tm_link_out *out);
 void tm_link_out_turn(struct tm_link_out *out);
 
 /* The state as it is shown: REFUSED from a refusal on until the target has taken what it refused,
- * or nothing of it is left, and DIVERGED until it stands in the log, however often they are asked
- * about meanwhile. */
+ * or nothing of it is left, and DIVERGED until it stands in the log, SNAPSHOT until an operator has
+ * spoken, however often they are asked about meanwhile. */
 enum tm_link_out_state tm_link_out_shown(const struct tm_link_out *out);
 
 /* When the next turn is due by time alone. */

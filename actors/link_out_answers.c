@@ -71,13 +71,38 @@ static bool must_compare(const struct tm_link_out *out, uint64_t rules)
     return rules != hash && (out->link->backfill || asked_for);
 }
 
+/* The target was away for too long: it stands until an operator has had it forget the stream, and
+ * is compared then, whatever the log has.  True: that was it. */
+static bool was_absent(struct tm_link_out *out, const struct tm_link_at *at)
+{
+    struct tm_link_outlet *link = out->link;
+    uint64_t index, bar;
+    out->bar = 0;
+    if (link->ops->absent == NULL || !link->ops->absent(link->host, out, &index, &bar) ||
+        (at->position.incarnation != 0 && at->position.index > index))
+        return false;
+    if (at->position.incarnation == 0) {
+        out->bar = bar;
+        fall_behind(out, at);
+        return true;
+    }
+    tm_link_out_forget_flight(out);
+    tm_link_out_become(out, TM_LINK_OUT_SNAPSHOT, tm_link_out_now(out) + TM_LINK_STANDS_NS);
+    return true;
+}
+
 static void on_position(struct tm_link_out *out, const struct tm_link_at *at)
 {
     if (out->state == TM_LINK_OUT_RESYNC) {
         tm_link_out_ask_later(out, false); /* it does not stand any more where it stood */
         return;
     }
-    if (out->state != TM_LINK_OUT_ASKED && out->state != TM_LINK_OUT_STREAM)
+    if (out->state == TM_LINK_OUT_SNAPSHOT && at->position.incarnation == 0) {
+        tm_link_out_restart(out); /* an operator has rewound it */
+        return;
+    }
+    if ((out->state != TM_LINK_OUT_ASKED && out->state != TM_LINK_OUT_STREAM) ||
+        was_absent(out, at))
         return;
     tm_link_out_may_speak(out);
     switch (place_of(out, &at->position)) {
@@ -204,6 +229,7 @@ void tm_link_out_message(struct tm_link_out *out, unsigned block, uint16_t type,
         struct tm_link_refused refused;
     } m;
     struct tm_bytes text;
+    out->seen_at = tm_link_out_now(out);
     if (type == TM_MESSAGE_LINK_LACKS)
         tm_link_states_answer(out, body);
     else if (type == TM_MESSAGE_LINK_HEARD)

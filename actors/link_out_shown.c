@@ -10,7 +10,8 @@ enum tm_link_out_state tm_link_out_shown(const struct tm_link_out *out)
     bool asks = out->state == TM_LINK_OUT_ASK || out->state == TM_LINK_OUT_ASKED;
     if (out->refusal != TM_LINK_REFUSAL_NONE)
         return TM_LINK_OUT_REFUSED;
-    return asks && out->said == TM_LINK_OUT_DIVERGED ? TM_LINK_OUT_DIVERGED : out->state;
+    bool stood = out->said == TM_LINK_OUT_DIVERGED || out->said == TM_LINK_OUT_SNAPSHOT;
+    return asks && stood ? out->said : out->state;
 }
 
 void tm_link_out_say(struct tm_link_out *out)

@@ -132,8 +132,10 @@ static void compare(struct tm_link_sync *y, const struct tm_link_differs *d)
             y->drop[y->drops++] = y->theirs[t].order;
         bool same = t < y->theirs_count && y->theirs[t].order == order &&
                     y->theirs[t].hash == y->key[i].hash;
-        while (t < y->theirs_count && y->theirs[t].order == order)
-            t++;
+        bool cut = y->out->sync_bar != 0 && !same; /* what the target has of it goes before */
+        for (; t < y->theirs_count && y->theirs[t].order == order; t++)
+            if (cut && (y->drops == 0 || y->drop[y->drops - 1] != order))
+                y->drop[y->drops++] = order;
         if (!same && (y->sends == 0 || y->send[y->sends - 1] != order))
             y->send[y->sends++] = order;
     }
@@ -147,7 +149,11 @@ static void compare(struct tm_link_sync *y, const struct tm_link_differs *d)
 static uint32_t write_states(struct tm_link_sync *y)
 {
     struct tm_link_out *out = y->out;
-    struct tm_link_states s = {.order = y->send, .count = y->sends, .at = y->sent, .skip = y->skip};
+    struct tm_link_states s = {.order = y->send,
+                               .count = y->sends,
+                               .at = y->sent,
+                               .skip = y->skip,
+                               .all = out->sync_bar != 0};
     unsigned before = y->sent;
     uint32_t used = tm_link_states_write(&s, out);
     y->sent = s.at;
@@ -161,15 +167,17 @@ static enum tm_err send_state(struct tm_link_sync *y)
     struct tm_link_out *out = y->out;
     unsigned sent = y->sent, skip = y->skip;
     uint32_t drops = (uint32_t)tm_min_u64(y->drops - y->dropped, TM_LINK_DROPS);
-    uint32_t used = write_states(y);
+    bool more = y->dropped + drops < y->drops;
+    uint32_t used = more && out->sync_bar != 0 ? 0 : write_states(y);
     bool last = y->sent == y->sends && y->dropped + drops == y->drops && y->end == TM_LINK_ORDERS;
     struct tm_link_state_head head = {.stream = tm_link_out_stream(out),
-                                      .hlc = out->sync_hlc,
+                                      .hlc = out->sync_bar != 0 ? out->sync_bar : out->sync_hlc,
                                       .stands = out->sync_stands,
                                       .to = out->sync_to,
                                       .round = ++y->round,
                                       .drops = drops,
-                                      .last = last};
+                                      .last = last,
+                                      .replaces = out->sync_bar != 0};
     struct tm_bytes body = tm_link_states_pack(&head, out, used);
     struct tm_bytes pieces[3] = {tm_bytes_of(&head, sizeof head),
                                  tm_bytes_of(y->drop + y->dropped, drops * sizeof *y->drop), body};

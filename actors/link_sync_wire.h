@@ -56,13 +56,15 @@ TM_STATIC_ASSERT(sizeof(struct tm_link_key) == 16, "frozen on the wire");
  * Round 0: the answer to LACKS, of which hlc, stands, to and last say nothing. */
 struct tm_link_state_head {
     struct tm_link_stream stream;
-    uint64_t hlc;               /* what is dropped was made before */
+    uint64_t hlc;               /* what is dropped was made before, or at it */
     struct tm_link_mark stands; /* where the target stood when it was asked */
     struct tm_link_position to; /* `last`: where the stream goes on */
     uint64_t raw_hash;
     uint32_t raw_len, packed_len;
     uint32_t round, drops;
-    uint32_t last, reserved;
+    uint32_t last;
+    uint32_t replaces; /* 1: of what is dropped all goes that was made up to hlc, wherever; then the
+                          changes come, of some of these keys, too */
 };
 TM_STATIC_ASSERT(sizeof(struct tm_link_state_head) == 160, "frozen on the wire");
 #define TM_LINK_DROPS 1024 /* orders in one STATE */

@@ -84,6 +84,8 @@ static enum tm_link_waits wait_of(const struct tm_link_out *out, const struct tm
                                          : TM_LINK_WAITS_RESYNC;
     case TM_LINK_OUT_DIVERGED:
         return TM_LINK_WAITS_DIVERGED;
+    case TM_LINK_OUT_SNAPSHOT:
+        return TM_LINK_WAITS_SNAPSHOT;
     }
     return TM_LINK_WAITS_NOTHING;
 }

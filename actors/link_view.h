@@ -16,6 +16,9 @@
     X(NODE, "the node that was taken for the target partition's leader is not within reach")       \
     X(REFUSED, "the target does not take it")                                                      \
     X(DIVERGED, "the target stands where this cluster's log never was")                            \
+    X(SNAPSHOT,                                                                                    \
+      "SNAPSHOT-REQUIRED: the target was away for longer than tombstoneMaxAge, and may hold what " \
+      "was deleted here")                                                                          \
     X(TURN, "another stream is being resynchronised, this one comes after it")                     \
     X(RESYNC, "what the target lacks is found by comparing, and sent")                             \
     X(ANSWER, "the target was asked where the stream stands, and has not said it yet")             \

@@ -139,6 +139,10 @@ int tm_link_way_site_of_uuid(const struct tm_link_way *way, const uint8_t uuid[1
  * Valid until the next turn. */
 const struct tm_link_identity *tm_link_way_identity(const struct tm_link_way *way, unsigned site);
 
+/* The uuid of the cluster that was met under the site's name, also before this process began.
+ * False: none was yet. */
+bool tm_link_way_uuid(const struct tm_link_way *way, unsigned site, uint8_t out[16]);
+
 /* Why the site is not spoken to, if one side refused the other: a printable text, else NULL. */
 const char *tm_link_way_refusal(const struct tm_link_way *way, unsigned site);
 

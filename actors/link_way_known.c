@@ -30,6 +30,17 @@ bool tm_link_way_is_uuid(const struct tm_link_way *way, unsigned site, const uin
            atomic_load(&k->site[site].uuid[1]) == tm_load64(uuid + 8);
 }
 
+bool tm_link_way_uuid(const struct tm_link_way *way, unsigned site, uint8_t out[16])
+{
+    const struct tm_link_known *k = way->config.known;
+    uint32_t standing = tm_link_way_standing(way, site);
+    if (standing != TM_LINK_MET && standing != TM_LINK_NOTED)
+        return false;
+    tm_store64(out, atomic_load(&k->site[site].uuid[0]));
+    tm_store64(out + 8, atomic_load(&k->site[site].uuid[1]));
+    return true;
+}
+
 bool tm_link_way_is_same_cluster(struct tm_link_way *way, unsigned site, const uint8_t uuid[16])
 {
     uint32_t was = TM_LINK_UNKNOWN;

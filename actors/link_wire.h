@@ -110,7 +110,10 @@ TM_STATIC_ASSERT(sizeof(struct tm_link_moved) == 48, "frozen on the wire");
     X(UNLINKED, 8, false, "the target knows no such link")                                         \
     X(MALFORMED, 9, true, "the target cannot read what was sent")                                  \
     X(PAUSED, 10, false, "the target's operator holds the link")                                   \
-    X(BUSY, 11, false, "the target takes no writes at the moment")
+    X(BUSY, 11, false, "the target takes no writes at the moment")                                 \
+    X(SNAPSHOT, 12, true,                                                                          \
+      "SNAPSHOT-REQUIRED: the source was away for longer than tombstoneMaxAge, and may ship what " \
+      "was deleted here")
 
 enum tm_link_refusal {
     TM_LINK_REFUSAL_NONE,

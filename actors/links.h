@@ -53,7 +53,7 @@ uint64_t tm_links_retain(struct tm_links *l, const struct tm_partition *p, uint6
 
 /* What the node's workers know of its links together, each its part (struct tm_node). */
 struct tm_links_figures {
-    uint64_t streams, asking, streaming, refused, behind, diverged; /* by state */
+    uint64_t streams, asking, streaming, refused, behind, diverged, snapshot; /* by state */
     uint64_t lag_records, lag_bytes;
     uint64_t lag_age_ms, delay_ms; /* the largest */
     uint64_t why;                  /* enum tm_link_refusal, of some stream that is refused */

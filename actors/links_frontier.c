@@ -81,16 +81,22 @@ static struct tm_link_reached known_of(struct tm_links *l, const struct tm_links
 }
 
 /* All the plan's links are met, as far as there can be a say of theirs. */
-static bool all_known(const struct tm_links *l)
+static bool all_known(const struct tm_links *l, const struct tm_links_slot *slot)
 {
     const struct tm_link_plan *plan = l->shard->links;
     unsigned in = 0;
     for (unsigned i = 0; i < TM_LINK_SITES_MAX; i++)
         in += l->from[i].used;
     for (unsigned i = 0; i < TM_LINKS_MAX; i++)
-        if (l->out[i].used && (l->out[i].site < 0 || !l->out[i].resolved))
+        if (l->out[i].used && tm_links_waits_for_unmet(slot, &l->out[i]))
             return false;
     return in == plan->in_count;
+}
+
+/* Up to where a cluster says itself that all is settled. */
+static uint64_t word_of(const struct tm_link_reached *k)
+{
+    return tm_min_u64(tm_min_u64(k->told.applied, k->told.settled), k->complete);
 }
 
 /* ---- how far this cluster is ---- */
@@ -113,11 +119,13 @@ static bool keeps_nothing(const struct tm_links_slot *slot)
     return (clean || tm_store_shadows(s) == own) && tm_link_flush_due(s) == NEVER;
 }
 
-/* What is looked at now, of the newest records; it holds when they are committed. */
+/* What is looked at now, of the newest records; it holds when they are committed.  A cluster that
+ * is not waited for counts for more than it has said, but not where it is told itself. */
 static void look(struct tm_links *l, struct tm_links_slot *slot)
 {
     struct tm_links_frontier *f = &slot->frontier;
     struct tm_link_reached known[TM_LINK_SITES_MAX];
+    uint64_t complete[TM_LINK_SITES_MAX];
     uint64_t collected, settled;
     struct tm_links_view v = {.index = tm_store_applied(slot->p->store)};
     uint64_t own = own_stamp(slot->p, v.index);
@@ -125,17 +133,22 @@ static void look(struct tm_links *l, struct tm_links_slot *slot)
         return;
     tm_link_frontier(slot->p->store, &settled, &collected);
     v.told = (struct tm_link_told){own, NEVER, collected, 0};
-    f->settles = f->collects = NEVER;
+    f->settles = f->collects = f->sure = NEVER;
     f->wanted = 0;
     for (unsigned i = 0; i < TM_LINK_SITES_MAX; i++) {
         if (!l->from[i].used && out_to(l, i) == NULL)
             continue;
         known[i] = known_of(l, slot, i);
+        complete[i] = known[i].complete;
+        f->away.word[i] = word_of(&known[i]);
+        f->sure = tm_min_u64(f->sure, f->away.word[i]);
+        tm_links_count_away(&f->away, i, &known[i]);
         v.told.applied = tm_min_u64(v.told.applied, known[i].complete);
         f->settles = tm_min_u64(f->settles, known[i].told.applied);
         f->collects = tm_min_u64(f->collects, known[i].told.settled);
         f->wanted = tm_max_u64(f->wanted, known[i].told.want);
     }
+    f->asked = f->wanted;
     f->wanted = f->wanted > own ? f->wanted : 0;
     f->settles = tm_max_u64(settled, tm_min_u64(f->settles, v.told.applied));
     f->collects = tm_max_u64(collected, tm_min_u64(f->collects, f->settles));
@@ -146,6 +159,7 @@ static void look(struct tm_links *l, struct tm_links_slot *slot)
             continue;
         bool transit = forwards(out_to(l, i));
         v.complete[i] = own;
+        v.applied[i] = complete[i];
         v.settled[i] = v.told.settled;
         v.want[i] = f->want;
         for (unsigned k = 0; k < TM_LINK_SITES_MAX; k++) {
@@ -166,6 +180,7 @@ static void look(struct tm_links *l, struct tm_links_slot *slot)
 static struct tm_link_told told_to(const struct tm_links_view *v, unsigned site)
 {
     struct tm_link_told t = v->told;
+    t.applied = tm_min_u64(t.applied, v->applied[site]);
     t.settled = tm_min_u64(tm_min_u64(v->settled[site], t.settled), t.applied);
     t.collected = tm_min_u64(t.collected, t.settled);
     t.want = v->want[site];
@@ -208,6 +223,11 @@ static void gather(void *host, struct tm_bytes key)
     uint64_t due = tm_link_due(c->slot->p->store, key), order = tm_link_order(key);
     if (order >= c->end)
         return;
+    if (f->away.any && due <= f->up_to && f->up_to > f->away.sure) {
+        uint64_t last = tm_link_due_last(c->slot->p->store, key, f->up_to);
+        if (last > f->away.sure)
+            f->away.given = tm_max_u64(f->away.given, last);
+    }
     if (due > f->through) {
         f->need = tm_min_u64(f->need, due);
         if (due <= f->now)
@@ -228,6 +248,8 @@ static void fill(struct tm_partition *p, void *arg)
 {
     struct slice *c = arg;
     struct tm_links_frontier *f = &c->slot->frontier;
+    if (f->away.given != 0)
+        tm_links_give_up(c->slot, f->away.given);
     for (unsigned at = 0; at < c->used;) {
         size_t len = tm_load16(c->links->in_raw + at);
         (void)tm_link_collect(p->store, tm_bytes_of(c->links->in_raw + at + 2, len), f->through);
@@ -250,6 +272,13 @@ static void walk(struct tm_links *l, struct tm_links_slot *slot)
     if (c.end < TM_LINK_ORDERS && (next == 0 || c.end < next))
         next = c.end;
     c.last = next == 0;
+    uint64_t flush = tm_link_flush_due(slot->p->store);
+    if (f->away.any && c.last && flush <= f->up_to && f->up_to > f->away.sure)
+        f->away.given = f->up_to;
+    if (f->away.given != 0 && !tm_links_may_give_up(slot)) {
+        f->walking = false;
+        return;
+    }
     tm_link_frontier(slot->p->store, &settled, &collected);
     bool news = f->up_to > settled || f->through > collected;
     if ((c.keys > 0 || (c.last && news)) &&
@@ -260,7 +289,7 @@ static void walk(struct tm_links *l, struct tm_links_slot *slot)
     f->walking = !c.last;
     if (!c.last)
         return;
-    uint64_t flush = tm_link_flush_due(slot->p->store);
+    flush = tm_link_flush_due(slot->p->store);
     f->need = tm_min_u64(f->need, flush);
     f->want = flush != NEVER ? tm_max_u64(f->wants, flush) : f->wants;
     f->clean = f->need == NEVER;
@@ -292,6 +321,8 @@ static void begin_walk(struct tm_links *l, struct tm_links_slot *slot)
     f->now = tm_hlc_pack(tm_ctx_wall_ms(l->ctx), 0);
     f->up_to = f->settles;
     f->through = f->collects;
+    f->away.sure = f->sure;
+    f->away.given = 0;
 }
 
 static void fill_same(struct tm_partition *p, void *arg)
@@ -327,13 +358,15 @@ static void turn(struct tm_links *l, struct tm_links_slot *slot, uint64_t now)
     if (f->said.index != 0)
         tell(l, slot);
     if (f->seen.index == 0) {
+        if (!slot->p->eventual)
+            tm_links_look_away(slot, !keeps_nothing(slot) || f->asked != 0, now);
         look(l, slot);
         if (f->wanted != 0)
             give_stamp(slot);
     }
     if (keeps_nothing(slot))
         f->want = 0;
-    if (!f->walking && now >= f->walk_at && all_known(l) && walks(slot))
+    if (!f->walking && now >= f->walk_at && all_known(l, slot) && walks(slot))
         begin_walk(l, slot);
 }
 

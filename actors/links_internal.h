@@ -4,6 +4,7 @@
  *   links_plan.c  what the directory says of links, for out and in
  *   links_backlog.c  how much of the log they keep
  *   links_frontier.c what is kept for others, and when it goes
+ *   links_away.c  clusters that are not waited for any more
  *   links_log.c   the source partitions' logs, as link_out reads them
  *   links_show.c  counters and INFO
  *   links_tell.c  TIDEMILL LINKS
@@ -84,6 +85,18 @@ struct tm_links_view {
     uint64_t index; /* 0: nothing */
     struct tm_link_told told;
     uint64_t complete[TM_LINK_SITES_MAX], settled[TM_LINK_SITES_MAX], want[TM_LINK_SITES_MAX];
+    uint64_t applied[TM_LINK_SITES_MAX]; /* what the site has brought here itself */
+};
+
+/* Linked clusters that are silent (links_away.c), by site; HLCs but there_at. */
+struct tm_links_away {
+    uint64_t there_at[TM_LINK_SITES_MAX]; /* there was a sign of it; 0: not looked at yet */
+    uint64_t word[TM_LINK_SITES_MAX];     /* up to there it says that all is settled */
+    uint64_t least[TM_LINK_SITES_MAX];    /* not waited for: it counts as if it had all up to here;
+                                             0: it is waited for */
+    bool any;                             /* some are not waited for */
+    uint64_t sure;  /* all who are linked say that it is settled, of the walk under way */
+    uint64_t given; /* the latest stamp of what goes by that walk without their word; 0: nothing */
 };
 
 /* How far what is kept for others may go (links_frontier.c); all but indices HLCs. */
@@ -92,13 +105,16 @@ struct tm_links_frontier {
     uint64_t look_at, walk_at;
     struct tm_links_view seen, said; /* not committed yet; told */
     uint64_t settles, collects;      /* what could be, by what was heard */
+    uint64_t sure;                   /* the latter if all were waited for */
     bool walking, clean;             /* clean: the last walk left nothing that ever goes */
     uint64_t cursor;
     uint64_t up_to, through; /* settled and collected by the walk under way */
     uint64_t need;           /* the least that would make something go that was left */
     uint64_t walked;         /* index after the last walk */
     uint64_t now, wants;     /* of the walk under way: when it began; what would be wanted */
+    uint64_t asked;          /* the latest stamp that others keep something of; 0: nothing */
     uint64_t want, wanted; /* the latest stamp of what is kept; what others wait for, 0: nothing */
+    struct tm_links_away away;
 };
 
 /* One of this worker's partitions. */
@@ -173,6 +189,28 @@ bool tm_links_make_gates(struct tm_links_slot *slot);
 /* What streams and commits have made of them; when the next turn is due by time. */
 uint64_t tm_links_turn_gates(struct tm_links_slot *slot);
 uint64_t tm_links_gates_deadline(const struct tm_links_slot *slot);
+
+/* Which linked clusters are silent, and which are not waited for any more; notes it.  keeps: here
+ * or elsewhere there is something that is kept for them. */
+void tm_links_look_away(struct tm_links_slot *slot, bool keeps, uint64_t now);
+
+/* What a cluster has reached, as far as it is waited for: its word, or more. */
+void tm_links_count_away(const struct tm_links_away *a, unsigned site, struct tm_link_reached *k);
+
+/* False: one that was not waited for is being compared at this moment, and has to get what is kept.
+ */
+bool tm_links_may_give_up(const struct tm_links_slot *slot);
+
+/* Between begin and finish of the record that gives something up up to `given`: whoever has not
+ * said that it has that is SNAPSHOT-REQUIRED from then on. */
+void tm_links_give_up(struct tm_links_slot *slot, uint64_t given);
+
+/* Whether all that is to be shipped to it waits until an operator has spoken (struct
+ * tm_link_out_ops, absent). */
+bool tm_links_is_absent(void *host, const struct tm_link_out *out, uint64_t *index, uint64_t *bar);
+
+/* Whether no node of the link's target was ever met, and it is waited for. */
+bool tm_links_waits_for_unmet(const struct tm_links_slot *slot, const struct tm_links_out *o);
 
 /* Whoever has waited for long is told to wait on.  Some ten times a second. */
 void tm_links_hold_gates(struct tm_links_slot *slot);

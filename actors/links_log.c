@@ -248,7 +248,8 @@ static enum tm_err out_send(void *host, struct tm_link_out *out, unsigned block,
                             count);
 }
 
-const struct tm_link_out_ops tm_links_out_ops = {.send = out_send,
+const struct tm_link_out_ops tm_links_out_ops = {.absent = tm_links_is_absent,
+                                                 .send = out_send,
                                                  .first = log_first,
                                                  .commit = log_commit,
                                                  .meta = log_meta,

@@ -15,12 +15,15 @@ static void add_stream(struct tm_links_figures *f, const struct tm_link_out *out
     f->refused += state == TM_LINK_OUT_REFUSED;
     f->behind += state == TM_LINK_OUT_BEHIND || state == TM_LINK_OUT_RESYNC;
     f->diverged += state == TM_LINK_OUT_DIVERGED;
+    f->snapshot += state == TM_LINK_OUT_SNAPSHOT;
     f->lag_records += lag.records;
     f->lag_bytes += lag.bytes;
     f->lag_age_ms = tm_max_u64(f->lag_age_ms, lag.age_ms);
     f->delay_ms = tm_max_u64(f->delay_ms, lag.delay_ms);
     if (state == TM_LINK_OUT_REFUSED)
         f->why = (uint64_t)out->refusal;
+    if (state == TM_LINK_OUT_SNAPSHOT)
+        f->why = TM_LINK_REFUSAL_SNAPSHOT;
 }
 
 static void add_gate(struct tm_links_figures *f, const struct tm_links_gate *g, uint64_t waiting)
@@ -80,7 +83,8 @@ void tm_links_publish(struct tm_links *l)
     tm_counter_set(c, TM_COUNTER_link_lag_records, sum.lag_records);
     tm_counter_set(c, TM_COUNTER_link_lag_bytes, sum.lag_bytes);
     tm_counter_set(c, TM_COUNTER_link_streams_out, sum.streams);
-    tm_counter_set(c, TM_COUNTER_link_streams_standing, sum.refused + sum.behind + sum.diverged);
+    tm_counter_set(c, TM_COUNTER_link_streams_standing,
+                   sum.refused + sum.behind + sum.diverged + sum.snapshot);
     tm_counter_set(c, TM_COUNTER_link_streams_in, tm_link_in_streams(l->in));
 }
 
@@ -98,6 +102,7 @@ struct tm_links_figures tm_links_figures(const struct tm_node *n, unsigned out)
         sum.refused += f.refused;
         sum.behind += f.behind;
         sum.diverged += f.diverged;
+        sum.snapshot += f.snapshot;
         sum.lag_records += f.lag_records;
         sum.lag_bytes += f.lag_bytes;
         sum.lag_age_ms = tm_max_u64(sum.lag_age_ms, f.lag_age_ms);
@@ -158,9 +163,10 @@ static void text_out(const struct tm_shard *s, unsigned out, char *text, size_t 
                  f.degraded == 0 ? "SYNC" : "DEGRADED", f.degraded, f.waiting);
     snprintf(text, cap,
              "target=%s,streams=%" PRIu64 ",streaming=%" PRIu64 ",asking=%" PRIu64
-             ",refused=%" PRIu64 ",behind=%" PRIu64 ",diverged=%" PRIu64 ",lag_records=%" PRIu64
-             ",lag_bytes=%" PRIu64 ",lag_ms=%" PRIu64 ",delay_ms=%" PRIu64 ",%swhy=%s",
-             target, f.streams, f.streaming, f.asking, f.refused, f.behind, f.diverged,
+             ",refused=%" PRIu64 ",behind=%" PRIu64 ",diverged=%" PRIu64
+             ",snapshot_required=%" PRIu64 ",lag_records=%" PRIu64 ",lag_bytes=%" PRIu64
+             ",lag_ms=%" PRIu64 ",delay_ms=%" PRIu64 ",%swhy=%s",
+             target, f.streams, f.streaming, f.asking, f.refused, f.behind, f.diverged, f.snapshot,
              f.lag_records, f.lag_bytes, f.lag_age_ms, f.delay_ms, sync, why(s, target, &f));
 }
 

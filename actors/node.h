@@ -17,7 +17,7 @@
 
 #define TM_NODE_PROTOCOL 4 /* version of everything nodes say to each other */
 
-#define TM_LINK_FIGURES    13 /* struct tm_links_figures */
+#define TM_LINK_FIGURES    14 /* struct tm_links_figures */
 #define TM_LINK_IN_FIGURES 5  /* struct tm_link_in_counts */
 
 /* How clients reach a node, as CLUSTER SLOTS shows it. */

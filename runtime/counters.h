@@ -104,6 +104,8 @@
     X(link_lacks, COUNT, "changes", "that gave more time to entities which had expired here")      \
     X(link_lacks_answered, COUNT, "keys", "keys whose state a target asked for and was sent")      \
     X(link_collected, COUNT, "keys", "whose tombstones, kept for other clusters, went")            \
+    X(link_snapshot_required, COUNT, "events",                                                     \
+      "times a partition gave up deletions without a linked cluster that was away for too long")   \
     X(link_purged, COUNT, "keys", "evicted because a narrower filter ships them no more")          \
     X(link_writes_refused, COUNT, "writes", "refused because a link's backlog was full")           \
     X(link_residency_kept, COUNT, "types", "times a batch was without a type that must not leave") \

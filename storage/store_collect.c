@@ -97,6 +97,23 @@ uint64_t tm_link_due(const struct tm_store *s, struct tm_bytes key)
     return due;
 }
 
+uint64_t tm_link_due_last(const struct tm_store *s, struct tm_bytes key, uint64_t through)
+{
+    struct tm_kept k;
+    struct tm_fields it;
+    const struct tm_entity *f;
+    uint64_t last = 0;
+    tm_kept_look(s, key, &k);
+    if (k.shadow == NULL || key.len == 0)
+        return 0;
+    tm_fields_first(&it, k.shadow);
+    while ((f = tm_fields_next(&it)) != NULL) {
+        uint64_t due = field_due(s, &k, f);
+        last = due <= through ? tm_max_u64(last, due) : last;
+    }
+    return last;
+}
+
 uint64_t tm_link_flush_due(const struct tm_store *s)
 {
     const struct tm_entity *own = tm_store_shadow(s, NOTHING), *field;

@@ -208,7 +208,8 @@ struct cut {
     enum tm_entity_type type;
     struct tm_op_version floor;
     bool too;
-    bool renew; /* they are not deleted, but written anew under the present stamp */
+    bool renew;  /* they are not deleted, but written anew under the present stamp */
+    bool spares; /* what is kept of deletions stays */
     const struct tm_entity *found[16];
     unsigned count;
 };
@@ -219,7 +220,7 @@ static bool is_cut(const struct cut *c, const struct tm_entity *field)
     if (c->type == TM_ENTITY_SHADOW && tm_is_versions(field))
         return tm_versions_decode(tm_entity_raw(field), &v) &&
                tm_versions_cut(&v, c->floor, c->too);
-    if (c->type == TM_ENTITY_SHADOW && !tm_is_tomb(field))
+    if (c->type == TM_ENTITY_SHADOW && (c->spares || !tm_is_tomb(field)))
         return false;
     int order = tm_stamp_compare(tm_kept_stamp(c->store, field), c->floor);
     return order < 0 || (order == 0 && c->too && !tm_is_based(field));
@@ -327,6 +328,23 @@ void tm_kept_cut(struct tm_store *s, struct tm_bytes key, enum tm_entity_type ty
         tm_store_op(s, key, type, TM_OP_DEL_ENTITY, NOTHING, NOTHING);
     else
         cut_fields(s, key, e, &c);
+}
+
+void tm_link_cut_old(struct tm_store *s, struct tm_bytes key, uint64_t through)
+{
+    struct tm_op_version was = {s->stamp.hlc, s->stamp.origin};
+    struct tm_op_version floor = {through, UINT64_MAX};
+    struct cut versions = {.store = s, .type = TM_ENTITY_SHADOW, .floor = floor, .spares = true};
+    bool merging = s->merging;
+    const struct tm_entity *e = tm_store_find(s, key);
+    s->merging = true;
+    tm_store_stamp_derived(s);
+    if (e != NULL)
+        tm_kept_cut(s, key, tm_entity_type(e), floor, false);
+    if ((e = tm_store_shadow(s, key)) != NULL)
+        cut_fields(s, key, e, &versions);
+    s->merging = merging;
+    tm_store_stamp(s, was.hlc, was.origin);
 }
 
 /* ---- Local changes ---- */

@@ -28,6 +28,7 @@
 #define TM_SHADOW_FLUSH    'F' /* empty key: a floor for all keys that the name's rest covers */
 #define TM_SHADOW_NARROWED 'N' /* empty key: uuid, u32 source partition; u64 filter purged by */
 #define TM_SHADOW_FRONTIER 'K' /* empty key: u64 settled, u64 collected (HLCs) */
+#define TM_SHADOW_AWAY     'a' /* empty key: uuid of a cluster that was away (link_absence.h) */
 #define TM_SHADOW_LACKS    'l' /* empty key: uuid, u32 source partition, u64 order of a key: ask! */
 #define TM_SHADOW_VERSIONS 'v' /* and a name: of the field (storage/versions.h) */
 
@@ -259,8 +260,10 @@ void tm_link_frontier(const struct tm_store *s, uint64_t *settled, uint64_t *col
 void tm_link_set_frontier(struct tm_store *s, uint64_t settled, uint64_t collected); /* writer */
 
 /* The least stamp (HLC) up to which all has to be collected for something of the key's shadow to
- * go; UINT64_MAX: there is nothing that ever goes.  And of what FLUSHes left. */
+ * go; UINT64_MAX: there is nothing that ever goes.  The greatest up to `through` for which that is
+ * so; 0: none.  And the least of what FLUSHes left. */
 uint64_t tm_link_due(const struct tm_store *s, struct tm_bytes key);
+uint64_t tm_link_due_last(const struct tm_store *s, struct tm_bytes key, uint64_t through);
 uint64_t tm_link_flush_due(const struct tm_store *s);
 
 /* Writer: what is due up to there goes, here alone, as if it had never been.  True if any was. */
@@ -271,6 +274,10 @@ bool tm_link_collect_flushes(struct tm_store *s, uint64_t through);
  * at least `want`, if there are, from `from` on; returns where to go on from, 0 after all. */
 uint64_t tm_link_shadow_keys(const struct tm_store *s, uint64_t from, unsigned want,
                              tm_link_key_fn *visit, void *host);
+
+/* Writer: what of the key's entity was made up to that HLC goes, at this cluster only, without a
+ * tombstone; what is kept of deletions stays. */
+void tm_link_cut_old(struct tm_store *s, struct tm_bytes key, uint64_t through);
 
 /* Writer: the key is gone at this cluster only: no tombstone, nothing to send to others. */
 void tm_link_evict(struct tm_store *s, struct tm_bytes key);

@@ -293,6 +293,10 @@ static const char *remedy_of(unsigned refusal)
         return "run both clusters by the same topology file";
     case TM_LINK_REFUSAL_MALFORMED:
         return "the builds of the two clusters do not fit each other: run the same version";
+    case TM_LINK_REFUSAL_SNAPSHOT:
+        return "`tidemill link rewind " T " " S "`, if there is such a link, has " S " take what " T
+               " has in the place of what it has from before; `tidemill link rewind " S " " T
+               "` has " T " take it again, but nothing as old as what it gave up";
     default:
         return "it is tried again by itself";
     }
@@ -345,8 +349,15 @@ static void say_wait(struct tm_words *w, const json_t *link, const json_t *row)
             "`tidemill link rewind %s %s` has it ship all again",
             (long long)tm_link_number(row, "acked"), source,
             (long long)tm_link_number(row, "commit"), source, source, target);
+    if (waits == TM_LINK_WAITS_SNAPSHOT)
+        tm_words_say(
+            w,
+            ": `tidemill link rewind %s %s` has %s take what %s has in the place of what it has "
+            "from before",
+            source, target, target, source);
     if (json_object_get(row, "next_ms") != NULL &&
-        (waits == TM_LINK_WAITS_REFUSED || waits == TM_LINK_WAITS_DIVERGED)) {
+        (waits == TM_LINK_WAITS_REFUSED || waits == TM_LINK_WAITS_DIVERGED ||
+         waits == TM_LINK_WAITS_SNAPSHOT)) {
         tm_link_duration(tm_link_number(row, "next_ms"), number, sizeof number);
         tm_words_say(w, "; asked again in %s", number);
     }

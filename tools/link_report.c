@@ -180,6 +180,9 @@ static const char *state_of(const json_t *link)
         return "degraded";
     if (tm_link_number(link, "reach") == 0)
         return tm_link_text(link, "refused")[0] != '\0' ? "refused" : "away";
+    if (has_wait(link, "SNAPSHOT") ||
+        tm_link_number(json_object_get(link, "refusals"), "SNAPSHOT") > 0)
+        return "snapshot_required";
     if (has_wait(link, "REFUSED") || has_wait(link, "DIVERGED"))
         return "stands";
     if (!met || json_array_size(json_object_get(link, "unled")) > 0)

@@ -19,6 +19,7 @@
     X(paused, "an operator has paused it")                                                         \
     X(refused, "one of the clusters refuses the other")                                            \
     X(away, "no node of the target is within reach")                                               \
+    X(snapshot_required, "one end was away too long, and may hold what was deleted at the other")  \
     X(stands, "some streams do not go on until somebody acts")                                     \
     X(unled, "some partitions of the source have no leader")                                       \
     X(degraded, "it is synchronous, and writes go on without the target until it has caught up")   \

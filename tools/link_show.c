@@ -7,7 +7,7 @@
 
 void tm_link_print_list(const json_t *report)
 {
-    printf("%-32s %-6s %-10s %8s %12s %12s %10s %10s\n", "LINK", "MODE", "STATE", "STREAMS",
+    printf("%-32s %-6s %-17s %8s %12s %12s %10s %10s\n", "LINK", "MODE", "STATE", "STREAMS",
            "LAG RECORDS", "LAG BYTES", "LAG AGE", "DELAY");
     for (size_t i = 0; i < json_array_size(report); i++) {
         const json_t *link = json_array_get(report, i), *lag = json_object_get(link, "lag");
@@ -18,10 +18,10 @@ void tm_link_print_list(const json_t *report)
         tm_link_duration(tm_link_number(lag, "ms"), age, sizeof age);
         tm_link_duration(tm_link_number(lag, "delay_ms"), delay, sizeof delay);
         if (!json_is_true(json_object_get(link, "sourceAsked")))
-            printf("%-32s %-6s %-10s   (no node of %s was asked)\n", name, "-", "unknown",
+            printf("%-32s %-6s %-17s   (no node of %s was asked)\n", name, "-", "unknown",
                    tm_link_text(link, "source"));
         else
-            printf("%-32s %-6s %-10s %8lld %12lld %12s %10s %10s\n", name,
+            printf("%-32s %-6s %-17s %8lld %12lld %12s %10s %10s\n", name,
                    tm_link_text(link, "mode"), tm_link_text(link, "state"),
                    (long long)tm_link_number(link, "streams"),
                    (long long)tm_link_number(lag, "records"), bytes, age, delay);

@@ -177,8 +177,6 @@ static const struct {
     const char *instead;
 } unbuilt[] = {
     {TM_LINK_OPTION_fabric, false, TM_LINK_DPDK, "the link runs over tcp"},
-    {TM_LINK_OPTION_tombstone_max_age, true, 0,
-     "deletions are remembered for as long as a target is away"},
 };
 
 static void warn_unbuilt(struct tm_topology *t, const struct tm_cluster_spec *c,

@@ -200,8 +200,6 @@ static void what_is_not_carried_out_yet_is_a_warning(void)
 {
     static const char *const asked[][2] = {
         {"linkFabric: 'dpdk'", "a -> b: linkFabric \"dpdk\" is not carried out yet"},
-        {"tombstoneMaxAge: '30d'", "a -> b: tombstoneMaxAge \"30d\" is not carried out yet"},
-        {"tombstoneMaxAge: '7d'", "a -> b: tombstoneMaxAge \"7d\" is not carried out yet"},
     };
     char file[256];
     for (unsigned i = 0; i < TM_ARRAY_LEN(asked); i++) {
