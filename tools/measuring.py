@@ -110,13 +110,34 @@ def port_is_free(port):
     return True
 
 
+_claims = []  # sockets
+
+
+def claim(ports):
+    """Makes a node's ports this process's for as long as it lives, also while nobody listens there;
+    false if they are another's.  A claim is a socket with an abstract name: it leaves nothing behind."""
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        s.bind("\0tidemill-ports-%d" % ports[0])
+    except OSError:
+        s.close()
+        return False
+    _claims.append(s)
+    return all(port_is_free(p) for p in ports)
+
+
 def free_ports(count):
-    """The first of `count` ports in a row that are free at the moment, and so many where nodes have
-    those for links; all below the ephemeral ones."""
-    for _ in range(200):
-        base = random.SystemRandom().randrange(8000, 32000 - LINK_PORTS - count)
-        if all(port_is_free(p) and port_is_free(p + LINK_PORTS) for p in range(base, base + count)):
+    """The first of `count` ports in a row that nobody has, and so many where nodes have those for
+    links; all below the ephemeral ones, and claimed."""
+    for _ in range(500):
+        before = len(_claims)
+        base = PORTS_PER_NODE * random.SystemRandom().randrange(
+            8000 // PORTS_PER_NODE, (32000 - LINK_PORTS - count) // PORTS_PER_NODE)
+        if all(claim(range(first, first + PORTS_PER_NODE)) for start in (base, base + LINK_PORTS)
+               for first in range(start, start + count, PORTS_PER_NODE)):
             return base
+        while len(_claims) > before:
+            _claims.pop().close()
     raise Failed("no free range of %d ports" % count)
 
 

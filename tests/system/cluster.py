@@ -32,10 +32,12 @@ from harness import SANITIZERS, TIDEMILL, Failed, No, on_failure, wait_until
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools"))
 from measuring import PORTS_PER_NODE, free_ports  # noqa: E402
 
-PATIENCE = 60  # seconds in which a cluster that nobody hurts has leaders again
+PATIENCE = 300  # seconds in which a cluster that nobody hurts has leaders again
 LOG_LINES, DIGEST_LINES = 40, 5  # of each node, of a test that failed
 # Small logs, so that many clusters fit on a small disk and start quickly.
 SMALL = ["--wal-segment-bytes=16MiB", "--wal-bytes=1GiB"]
+# For what no election may come between: a machine that stops for less than this makes none.
+CALM = ["--election-timeout-ms=4000", "--heartbeat-ms=100"]
 
 
 def three_nodes(rf=3, name="c", **options):
@@ -125,7 +127,7 @@ class Cluster:
         with open(self.topology, "w", encoding="utf-8") as f:
             f.write(text)
 
-    def tidemill(self, *args, check=True, timeout=150):
+    def tidemill(self, *args, check=True, timeout=600):
         done = subprocess.run([*self.prefix, self.program, *args], capture_output=True, text=True,
                               timeout=timeout)
         if check and done.returncode != 0:
@@ -167,7 +169,7 @@ class Cluster:
         """SIGKILL, as the kernel or a power switch would do it; and until it is dead."""
         pid = self.signal(node, signal.SIGKILL)
         if wait:
-            wait_until(lambda: self.row(node)["state"] == "dead", 30)
+            wait_until(lambda: self.row(node)["state"] == "dead", 60)
         return pid
 
     def log(self, node):
@@ -193,7 +195,7 @@ class Cluster:
         host, port = self.row(node)["listen"].rsplit(":", 1)
         return host, int(port)
 
-    def client(self, node, timeout=30):
+    def client(self, node, timeout=120):
         """A client of a node that asks again (PatientClient)."""
         return PatientClient(**settings(*self.address(node), timeout))
 
@@ -244,9 +246,9 @@ class Cluster:
                 self.client(via).execute_command("CLUSTER", "SLOTS")]
 
     def leader_of(self, key, via):
-        """The node that leads the partition of key."""
-        return next(node for first, last, node in self.leaders(via)
-                    if first <= key_slot(key.encode()) <= last)
+        """The node that leads the partition of key, once one does."""
+        return wait_until(lambda: next((node for first, last, node in self.leaders(via)
+                                        if first <= key_slot(key.encode()) <= last), None), 30)
 
     def key_led_by(self, node, via, prefix="Probe", seconds=60):
         """A key whose partition that node leads.  It may lead nothing for a while, after its
@@ -290,7 +292,7 @@ def settings(host, port, timeout):
             "socket_connect_timeout": timeout}
 
 
-def connect(host, port, timeout=10):
+def connect(host, port, timeout=60):
     return redis.Redis(**settings(host, port, timeout))
 
 
@@ -304,8 +306,9 @@ class PatientClient(redis.Redis):
     """Asks again while the answer is one of a change of the leader; not what may have been done and
     would do something else the second time, as INCR."""
 
-    TWICE_AS_ONCE = {"GET", "SET", "HGET", "HGETALL", "DBSIZE", "EXISTS", "MGET", "MSET", "SMEMBERS",
-                     "PING", "INFO", "CONFIG GET", "CONFIG SET", "CLUSTER", "KEYS", "FLUSHALL"}
+    TWICE_AS_ONCE = {"GET", "SET", "DEL", "HGET", "HSET", "HDEL", "HGETALL", "HLEN", "DBSIZE", "EXISTS",
+                     "MGET", "MSET", "SADD", "SREM", "SCARD", "SMEMBERS", "TYPE", "SCAN", "PING", "INFO",
+                     "CONFIG GET", "CONFIG SET", "CLUSTER", "KEYS", "FLUSHALL", "TIDEMILL"}
 
     def execute_command(self, *args, **options):
         end = time.monotonic() + PATIENCE

@@ -17,7 +17,7 @@ import time
 import redis
 
 from cluster import PORTS_PER_NODE, connect, nodes_text
-from harness import No, Skip, need_root, wait_until
+from harness import SLACK, No, Skip, need_root, wait_until
 from measuring import LINK_PORTS
 
 FABRIC = ["--fabric=tcp"]
@@ -70,7 +70,7 @@ class Writer(threading.Thread):
 
     def stop(self):
         self.ends.set()
-        self.join(30)
+        self.join(SLACK * 30)
         assert not self.is_alive(), "a writer does not end"
 
     def verify(self, client):

@@ -15,8 +15,8 @@ import traceback
 
 import redis
 
-from cluster import connect
-from harness import seed, wait_until
+from cluster import PATIENCE, connect
+from harness import SLACK, seed, wait_until
 
 
 class Wrong(AssertionError):
@@ -84,7 +84,7 @@ class Load:
     def stop(self):
         self.done.set()
         for t in self.threads:
-            t.join(self.timeout + 30)
+            t.join(SLACK * (self.timeout + 30))
             if t.is_alive():
                 self.wrong.append(Wrong("a client hangs beyond its time limit"))
 
@@ -92,7 +92,7 @@ class Load:
         if self.wrong:
             raise self.wrong[0]
 
-    def goes_on(self, acks=20, seconds=30):
+    def goes_on(self, acks=20, seconds=60):
         """So many more writes are acknowledged."""
         before = self.acked
         wait_until(lambda: self.wrong or self.acked >= before + acks, seconds, 0.02)
@@ -203,19 +203,21 @@ class Load:
                 self.reads += 1
 
     def read_back(self, client, r):
-        for _ in range(100):
+        end = time.monotonic() + PATIENCE
+        while True:
             try:
                 return self.get(client, r)
             except (redis.RedisError, OSError):
+                if time.monotonic() > end:
+                    raise
                 time.sleep(0.1)
-        return self.get(client, r)
 
     def verify(self, nodes=None):
         """Reads every register and counter back, through each of the nodes."""
         self.stop()
         self.raise_if_wrong()
         for node in nodes or list(self.c.addresses()):
-            client = self.c.client(node, timeout=30)
+            client = self.c.client(node)
             for r in self.registers:
                 value = self.read_back(client, r)
                 r.check(max(r.acked, r.seen), value)
