@@ -56,7 +56,8 @@
     X(SUSPEND, "suspend", suspend, 5, 90, 120000)                                                  \
     X(DRIFT, "drift", drift, 5, 90, 60000)                                                         \
     X(EIO_NAME, "eio-name", fail_name, 3, 60, 3000)                                                \
-    X(ROT_APART, "rot-apart", apart, 5, 60, 3000)
+    X(ROT_APART, "rot-apart", apart, 5, 60, 3000)                                                  \
+    X(ROT_GAP, "rot-gap", gap, 2, 20, 400)
 
 enum tm_sim_fault {
 #define X(kind, ...) TM_SIM_FAULT_##kind,

@@ -6,9 +6,14 @@
  * It happens to clusters that are whole; from then on all that were hit are in doubt until they
  * were seen whole again, and none of them gets an empty disk: it may be the only one that has
  * something. Half of the time they all end at once and find it when they start, else each finds it
- * by itself, by the scrub or when it starts anew. */
-#include "storage/log_internal.h"
+ * by itself, by the scrub or when it starts anew.
+ *
+ * Or it is one copy, and what it loses lies where the logs of all others begin: those have it in
+ * their snapshots, which end in the middle of the hole, and behind the hole the copy has more. */
+#include "actors/keeper.h"
 #include "actors/partition.h"
+#include "actors/shard_internal.h"
+#include "storage/log_internal.h"
 #include "tests/sim/sim_faults_internal.h"
 
 #define LOST_MAX 512
@@ -164,16 +169,22 @@ static void damage(struct tm_sim_faults *f, uint32_t nodes, struct tm_sim_active
                                a);
 }
 
+/* Everybody is whole and may be hit. */
+static bool is_calm(const struct tm_sim_faults *f)
+{
+    for (unsigned i = 0; i < f->nodes; i++)
+        if (f->absence[i].fragile || f->absence[i].leaving || tm_sim_is_paused(f->sim, i))
+            return false;
+    return tm_sim_atlas_is_clear(&f->atlas);
+}
+
 static bool begin_apart(struct tm_sim_faults *f, struct tm_sim_active *a)
 {
     struct apart x = {.f = f};
     uint32_t id = (uint32_t)draw(&x, tm_sim_config_of(f->sim)->partitions + 1ULL);
     const struct tm_holders *h = &tm_sim_directory(f->sim)->placement[id];
-    if (f->config.memory || h->copies < 2 || !tm_sim_atlas_is_clear(&f->atlas))
+    if (f->config.memory || h->copies < 2 || !is_calm(f))
         return false;
-    for (unsigned i = 0; i < f->nodes; i++)
-        if (f->absence[i].fragile || f->absence[i].leaving || tm_sim_is_paused(f->sim, i))
-            return false;
     unsigned first = (unsigned)draw(&x, h->copies), wanted = 2 + (unsigned)draw(&x, h->copies - 1u);
     for (unsigned i = 0; i < wanted; i++)
         spoil_one(&x, h->data[(first + i) % h->copies], id);
@@ -185,3 +196,92 @@ static bool begin_apart(struct tm_sim_faults *f, struct tm_sim_active *a)
 }
 
 const struct tm_sim_fault_acts tm_sim_apart_acts = {begin_apart, NULL};
+
+/* ---- one copy, where the others' logs begin ---- */
+
+/* Where that node's newest snapshot of the partition ends; 0: it has none, or its log does not know
+ * that record. */
+static uint64_t snapshot_end(const struct apart *x, unsigned node, uint32_t id)
+{
+    struct tm_snapshot_info info;
+    const struct tm_partition *p = part(x, node, id);
+    uint64_t term, hash;
+    unsigned worker = id % tm_sim_workers(x->f->sim, node);
+    if (p == NULL ||
+        !tm_keeper_snapshot(tm_sim_shard(x->f->sim, node, worker)->keeper, id, false, &info) ||
+        !tm_log_term_at(p->log, info.walked_from, &term) ||
+        !tm_log_hash_at(p->log, info.walked_from, &hash))
+        return 0;
+    return info.walked_from;
+}
+
+/* From the first to the last end of a snapshot at the others; false: some have none. */
+static bool ends_of_others(const struct apart *x, unsigned but, uint32_t id, uint64_t *first,
+                           uint64_t *last)
+{
+    const struct tm_holders *h = &tm_sim_directory(x->f->sim)->placement[id];
+    *first = UINT64_MAX;
+    *last = 0;
+    for (unsigned i = 0; i < h->copies; i++) {
+        if (h->data[i] == but)
+            continue;
+        uint64_t end = snapshot_end(x, h->data[i], id);
+        *first = tm_min_u64(*first, end);
+        *last = tm_max_u64(*last, end);
+    }
+    return *first > 0;
+}
+
+static void compact_others(const struct apart *x, unsigned but, uint32_t id)
+{
+    const struct tm_holders *h = &tm_sim_directory(x->f->sim)->placement[id];
+    for (unsigned i = 0; i < h->copies; i++)
+        if (h->data[i] != but)
+            tm_log_compact(part(x, h->data[i], id)->log, snapshot_end(x, h->data[i], id));
+}
+
+/* The others take snapshots; what is written until this ends lies behind them. */
+static bool begin_gap(struct tm_sim_faults *f, struct tm_sim_active *a)
+{
+    struct apart x = {.f = f};
+    uint32_t id = (uint32_t)draw(&x, tm_sim_config_of(f->sim)->partitions + 1ULL);
+    const struct tm_holders *h = &tm_sim_directory(f->sim)->placement[id];
+    if (h->copies < 3 || !is_calm(f))
+        return false;
+    a->amount = id;
+    a->node = h->data[draw(&x, h->copies)];
+    for (unsigned i = 0; i < h->copies; i++)
+        if (h->data[i] != a->node)
+            (void)tm_sim_snapshot(f->sim, h->data[i], id);
+    return true;
+}
+
+static void end_gap(struct tm_sim_faults *f, struct tm_sim_active *a)
+{
+    struct apart x = {.f = f};
+    uint32_t id = (uint32_t)a->amount;
+    unsigned worker = id % tm_sim_workers(f->sim, a->node);
+    const struct tm_partition *p = part(&x, a->node, id);
+    uint64_t first, last;
+    if (f->healing || p == NULL || !is_calm(f) || !ends_of_others(&x, a->node, id, &first, &last))
+        return;
+    first -= draw(&x, 3);
+    last += 1 + draw(&x, 2);
+    if (first < tm_log_first(p->log) || last >= tm_log_durable(p->log) ||
+        !is_followed(&x, a->node, worker, block_at(p, last)))
+        return;
+    for (uint64_t i = first; i <= last; i++)
+        if (tm_log_segment_of(p->log, i) == 0 ||
+            (!is_lost(&x, a->node, id, i) && !may_lose(&x, a->node, worker, block_at(p, i))))
+            return;
+    for (uint64_t i = first; i <= last; i++)
+        flip_bits(&x, a->node, p->log, i);
+    compact_others(&x, a->node, id);
+    tm_sim_atlas_damage(&f->atlas, x.hit);
+    tm_sim_harmed(f->sim, a->node, TM_SIM_HARM_ROT);
+    a->until = tm_sim_now(f->sim) + TM_MS(1) + draw(&x, TM_MS(500));
+    f->absence[a->node].scrub_at = a->until + draw(&x, TM_SECONDS(20));
+    (void)tm_sim_end_nodes(f, x.hit, draw(&x, 2) == 0 ? TM_SIM_KILL : TM_SIM_POWER, a);
+}
+
+const struct tm_sim_fault_acts tm_sim_gap_acts = {begin_gap, end_gap};

@@ -5,7 +5,7 @@
  *   sim_faults_node.c    processes, machines, what operators do
  *   sim_faults_time.c    standing still, clocks
  *   sim_faults_disk.c    disks
- *   sim_faults_apart.c   rot in several copies at a time
+ *   sim_faults_apart.c   rot in several copies at a time, and where others' logs begin
  *   sim_faults_ambush.c  what waits for its moment */
 #ifndef TM_TESTS_SIM_SIM_FAULTS_INTERNAL_H
 #define TM_TESTS_SIM_SIM_FAULTS_INTERNAL_H
@@ -84,7 +84,7 @@ extern const struct tm_sim_fault_acts tm_sim_link_acts, tm_sim_cut_acts, tm_sim_
     tm_sim_relief_acts, tm_sim_snapshot_acts, tm_sim_stall_acts, tm_sim_slow_disk_acts,
     tm_sim_fail_acts, tm_sim_space_acts, tm_sim_rot_acts, tm_sim_misread_acts,
     tm_sim_misdirect_acts, tm_sim_ambush_acts, tm_sim_suspend_acts, tm_sim_drift_acts,
-    tm_sim_fail_name_acts, tm_sim_apart_acts;
+    tm_sim_fail_name_acts, tm_sim_apart_acts, tm_sim_gap_acts;
 
 static inline uint64_t tm_sim_faults_draw(struct tm_sim_faults *f, uint64_t bound)
 {

@@ -164,7 +164,8 @@ static void draw_later(struct tm_sim_faults_config *f, uint64_t seed, uint64_t r
 {
     struct tm_rng rng;
     tm_rng_seed(&rng, ~seed);
-    for (unsigned k = TM_SIM_FAULT_LATER; k < TM_SIM_FAULT_COUNT; k++) {
+    TM_STATIC_ASSERT(TM_SIM_FAULT_ROT_GAP + 1 == TM_SIM_FAULT_COUNT, "drawn by itself");
+    for (unsigned k = TM_SIM_FAULT_LATER; k < TM_SIM_FAULT_ROT_GAP; k++) {
         bool has = tm_rng_chance(&rng, 25, 100);
         draw_rate(f, &rng, k);
         f->rate[k].most_ns = tm_min_u64(f->rate[k].most_ns, run_ns / 5 * 4);
@@ -185,6 +186,16 @@ static void draw_flushes(struct tm_sim_plan *plan, uint64_t seed)
     plan->work.flush = 1000;
     for (unsigned k = TM_SIM_FAULT_ISOLATE; k <= TM_SIM_FAULT_SPLIT; k++)
         draw_rate(&plan->faults, &rng, k);
+}
+
+/* One in eight of strong clusters with three copies or more; by a generator of its own, too. */
+static void draw_gaps(struct tm_sim_plan *plan, uint64_t seed)
+{
+    struct tm_rng rng;
+    tm_rng_seed(&rng, seed ^ UINT64_C(0x468000000000));
+    if (!plan->cluster.eventual && plan->cluster.copies >= 3 && !plan->faults.memory &&
+        tm_rng_chance(&rng, 1, 8))
+        draw_rate(&plan->faults, &rng, TM_SIM_FAULT_ROT_GAP);
 }
 
 static void draw_faults(struct tm_sim_faults_config *f, struct tm_rng *rng)
@@ -225,6 +236,7 @@ void tm_sim_plan_draw(struct tm_sim_plan *plan, uint64_t seed, uint64_t run_ns)
     draw_ambush(plan, seed);
     draw_flushes(plan, seed);
     draw_later(&plan->faults, seed, run_ns);
+    draw_gaps(plan, seed);
     if (seed % 2 == 0) { /* not drawn: all else of a seed stays as it was */
         plan->cluster.options.scrub_interval_ms = 4000;
         plan->cluster.options.scrub_rate = TM_MIB(4);
