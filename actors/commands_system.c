@@ -2,6 +2,7 @@
 #include "actors/commands_internal.h"
 
 #include "actors/directory.h"
+#include "actors/incarnation.h"
 #include "actors/link_plan.h"
 
 #include <inttypes.h>
@@ -27,6 +28,9 @@ static const char *refuses(struct judged *j, struct tm_bytes held, struct tm_byt
     if (why == NULL && tm_link_plan_parse(&j->links, j->next.cluster, j->next.facts, &base, j->why,
                                           sizeof j->why) != TM_OK)
         why = j->why;
+    if (why == NULL && j->links.incarnation != 0 &&
+        !tm_incarnation_is_of(j->links.incarnation, j->next.uuid))
+        why = "op:incarnation is none of this cluster's";
     return why;
 }
 
@@ -38,6 +42,8 @@ static const char *note_joins(struct judged *j)
     if (tm_link_plan_parse(&j->held_links, j->held.cluster, j->held.facts, &base, j->why,
                            sizeof j->why) != TM_OK)
         j->held_links.out_count = 0; /* then nobody waits for anything yet */
+    if (j->links.incarnation == 0 && j->held_links.incarnation != 0)
+        return "op:incarnation may change, but not go";
     for (unsigned i = 0; i < j->links.out_count; i++) {
         char name[sizeof "op:to:/" + TM_LINK_NAME_MAX + 16], version[17];
         if (j->links.out[i].options.mode != TM_LINK_SYNC ||

@@ -47,6 +47,10 @@ static struct tm_link_in_stream *meet(struct tm_link_in *in, unsigned site, stru
         *head = s;
         in->streams++;
     }
+    if (s->id.incarnation != id->incarnation) { /* it may write what is older than it said */
+        s->complete = s->complete_at = 0;
+        s->later.stream.session = 0;
+    }
     s->from = from;
     s->id = *id;
     s->seen_at = tm_ctx_now(in->c.ctx);
@@ -95,6 +99,11 @@ struct tm_link_in *tm_link_in_new(const struct tm_link_in_config *config)
     return in;
 }
 
+void tm_link_in_is(struct tm_link_in *in, uint64_t origin)
+{
+    in->c.origin = origin;
+}
+
 void tm_link_in_free(struct tm_link_in *in)
 {
     if (in == NULL)
@@ -130,11 +139,19 @@ struct tm_link_position tm_link_in_position(struct tm_link_in *in, const struct 
     struct tm_op_version stored;
     struct tm_link_position at = {0};
     tm_link_position_name(from->uuid, s->source, name);
-    if (!tm_store_shadow_field(in->c.ops->store(in->c.host, s->target), tm_bytes_of(NULL, 0),
-                               tm_bytes_of(name, sizeof name), &value, &stored) ||
-        !tm_link_position_decode(value, &at) || stored.hlc <= from->rewind ||
-        (at.incarnation != s->id.incarnation && from->adopted == s->id.incarnation))
-        return (struct tm_link_position){0};
+    bool known =
+        tm_store_shadow_field(in->c.ops->store(in->c.host, s->target), tm_bytes_of(NULL, 0),
+                              tm_bytes_of(name, sizeof name), &value, &stored) &&
+        tm_link_position_decode(value, &at);
+    bool holds = known && stored.hlc > from->rewind;
+    bool another = known ? holds && at.incarnation != s->id.incarnation : from->rewind == 0;
+    if (another && from->adopted == s->id.incarnation)
+        return (struct tm_link_position){.incarnation = s->id.incarnation,
+                                         .epoch = s->id.epoch,
+                                         .hlc = at.hlc,
+                                         .rules = TM_LINK_ADOPTS};
+    if (!holds)
+        return (struct tm_link_position){.hlc = at.hlc};
     return at;
 }
 

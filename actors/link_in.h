@@ -95,6 +95,9 @@ struct tm_link_in_config {
 struct tm_link_in *tm_link_in_new(const struct tm_link_in_config *config);
 void tm_link_in_free(struct tm_link_in *in);
 
+/* This cluster has that incarnation from now on. */
+void tm_link_in_is(struct tm_link_in *in, uint64_t origin);
+
 /* OPEN or BATCH for partition t from a worker of that site: bytes from outside. */
 void tm_link_in_message(struct tm_link_in *in, unsigned site, struct tm_place from, uint16_t type,
                         uint32_t t, struct tm_bytes body);

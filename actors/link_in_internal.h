@@ -70,6 +70,7 @@ struct tm_link_in_stream {
     uint64_t incarnation;  /* whose that is */
     uint64_t purge_cursor; /* orders below were looked at */
     uint64_t seen_at;      /* something came from its source */
+    uint64_t restated;     /* order of the last key that was taken anew (TM_LINK_ADOPTS), plus 1 */
 };
 
 struct tm_link_in {

@@ -7,6 +7,7 @@
  * of this cluster alone: no tombstone, no stamp, nothing to ship. */
 #include "actors/link_in_internal.h"
 
+#include "actors/incarnation.h"
 #include "actors/link.h"
 #include "actors/link_way.h"
 #include "actors/router.h"
@@ -44,8 +45,9 @@ static void look_whose(void *host, enum tm_entity_type type, const struct tm_op 
     struct slice *l = host;
     (void)type;
     (void)op;
-    l->theirs = l->theirs && (l->from->transit ? stamp.origin != l->from->own
-                                               : stamp.origin == l->s->id.incarnation);
+    l->theirs =
+        l->theirs && (l->from->transit ? stamp.origin != l->from->own
+                                       : tm_incarnation_same(stamp.origin, l->s->id.incarnation));
 }
 
 static bool is_theirs(struct slice *l, struct tm_bytes key)

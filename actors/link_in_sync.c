@@ -1,8 +1,12 @@
 /* The target's side of a resynchronisation (link_sync_wire.h): says where it differs from the
  * source, and takes the states that come.  What it has that the source does not name goes, if it
- * was the source's own. */
+ * was the source's own.
+ *
+ * Where an operator has adopted a source that was restored, the source's state counts: what this
+ * cluster has of it that is later, or that the source has lost, goes as well. */
 #include "actors/link_in_internal.h"
 
+#include "actors/incarnation.h"
 #include "actors/router.h"
 #include "storage/store_link.h"
 
@@ -85,7 +89,9 @@ struct restate {
     struct tm_link_in_stream *s;
     struct tm_store *store;
     unsigned used;
+    bool adopts; /* what the source wrote in another incarnation is as good as gone */
     bool theirs; /* of the key being looked at: all of it is the source's own, and old enough */
+    uint64_t restated; /* of the last key in it, plus 1 */
 };
 
 static void look_whose(void *host, enum tm_entity_type type, const struct tm_op *op,
@@ -93,8 +99,10 @@ static void look_whose(void *host, enum tm_entity_type type, const struct tm_op 
 {
     struct restate *r = host;
     uint64_t origin = r->head->stream.incarnation;
-    r->theirs = r->theirs && stamp.origin == origin && stamp.hlc <= r->head->hlc &&
-                tm_link_is_of(type, op, origin);
+    uint64_t bits = r->adopts ? TM_INCARNATION_SAME : UINT64_MAX;
+    r->theirs = r->theirs && ((stamp.origin ^ origin) & bits) == 0 &&
+                (stamp.hlc <= r->head->hlc || stamp.origin != origin) &&
+                tm_link_is_of(type, op, origin, bits);
 }
 
 static void gather_drop(void *host, struct tm_bytes key)
@@ -123,12 +131,34 @@ static void cut_gathered(struct tm_store *store, void *arg)
     r->used = 0;
 }
 
+/* Keys that come go before, if all of them is the source's; but not one that only goes on here
+ * from the message before. */
+static void evict_before(struct tm_store *store, struct restate *r)
+{
+    struct tm_bytes rest = r->a.raw;
+    struct tm_change change;
+    uint64_t last = r->head->round == r->s->round + 1 ? r->s->restated : 0;
+    while (tm_change_next(&rest, &change)) {
+        uint64_t order = tm_link_order(change.key) + 1;
+        if (order == last)
+            continue;
+        last = order;
+        r->theirs = true;
+        tm_link_state(store, change.key, look_whose, r);
+        if (r->theirs)
+            tm_link_evict(store, change.key);
+    }
+    r->restated = last;
+}
+
 static void fill_state(struct tm_store *store, void *arg)
 {
     struct restate *r = arg;
     if (r->head->replaces != 0)
         cut_gathered(store, r);
     r->a.ends = false;
+    if (r->adopts)
+        evict_before(store, r);
     tm_link_in_fill(store, &r->a);
     tm_store_stamp(store, 0, 0);
     if (r->a.told) {
@@ -194,6 +224,7 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
         .a = {.in = in, .from = from, .target = s->target, .told = head->round == 0},
         .head = head,
         .s = s,
+        .adopts = at->rules == TM_LINK_ADOPTS && head->round != 0,
         .store = in->c.ops->store(in->c.host, s->target)};
     uint64_t record;
     enum tm_err e = TM_OK;
@@ -233,6 +264,7 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
         return;
     }
     s->round = head->round;
+    s->restated = r.restated;
     s->stated = record;
     if (head->last != 0)
         s->refused = TM_LINK_REFUSAL_NONE;

@@ -44,7 +44,7 @@ bool tm_link_operator_number(struct tm_bytes text, uint64_t *out)
     return text.len > 0 && n >= 1 && n <= UINT16_MAX;
 }
 
-static bool take_hex(struct tm_bytes text, uint64_t *out)
+bool tm_link_operator_hex(struct tm_bytes text, uint64_t *out)
 {
     static const char digits[] = "0123456789abcdef";
     uint64_t n = 0;
@@ -82,7 +82,7 @@ static bool take_value(enum tm_link_operator_kind kind, struct tm_bytes value, u
     case TM_LINK_OPERATOR_NUMBER:
         return tm_link_operator_number(value, out);
     case TM_LINK_OPERATOR_HEX:
-        return take_hex(value, out);
+        return tm_link_operator_hex(value, out);
     }
     return false;
 }

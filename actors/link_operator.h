@@ -4,6 +4,7 @@
  *   op:to:NAME/paused=yes              in the source's directory: of the link out to NAME
  *   op:from:NAME/adopted=00c0ffee...   in the target's: of the link in from NAME
  *   op:epoch=2                         of this cluster's own links out
+ *   op:incarnation=00c0ffee...         of this cluster, since it was restored (incarnation.h)
  *
  * Lines of links that the file does not have (any more) are kept and do nothing.  Pure; any thread.
  */
@@ -12,8 +13,9 @@
 
 #include "runtime/base.h"
 
-#define TM_LINK_OPERATOR_PREFIX "op:"
-#define TM_LINK_OPERATOR_EPOCH  "epoch" /* behind the prefix alone: this cluster's own */
+#define TM_LINK_OPERATOR_PREFIX      "op:"
+#define TM_LINK_OPERATOR_EPOCH       "epoch" /* behind the prefix alone: this cluster's own */
+#define TM_LINK_OPERATOR_INCARNATION "incarnation"
 
 enum tm_link_operator_kind {
     TM_LINK_OPERATOR_YES,    /* "yes" */
@@ -66,6 +68,9 @@ const char *tm_link_operator_take(struct tm_link_operator *o, bool out, struct t
 
 /* A number of 1..65535, as `epoch` has; false: it is none. */
 bool tm_link_operator_number(struct tm_bytes text, uint64_t *out);
+
+/* 16 hexadecimal digits, not all 0; false: they are not. */
+bool tm_link_operator_hex(struct tm_bytes text, uint64_t *out);
 
 /* ---- texts of facts ---- */
 

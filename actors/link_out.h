@@ -72,6 +72,8 @@ struct tm_link_out_ops {
      * of this log by way of it: then it has to take this cluster's state in the place of what it
      * has from before *bar (HLC).  False: not so.  NULL: never. */
     bool (*absent)(void *host, const struct tm_link_out *out, uint64_t *index, uint64_t *bar);
+    /* This cluster made that stamp, or had seen it, before: what it makes from now on is later. */
+    void (*observe)(void *host, const struct tm_link_out *out, uint64_t hlc);
     /* The source partition's entities. */
     struct tm_store *(*store)(void *host, const struct tm_link_out *out);
 };

@@ -50,6 +50,8 @@ static void begin_at(struct tm_link_out *out, const struct tm_link_at *at)
     out->acked = out->received = at->committed;
     out->begun_at = tm_link_out_now(out);
     out->waiting_since = 0;
+    /* Where the link was rewound it is to stand by this incarnation, also if nothing is shipped. */
+    out->move = at->position.incarnation == 0 && at->position.hlc != 0;
     tm_link_out_become(out, TM_LINK_OUT_STREAM, 0);
 }
 
@@ -105,6 +107,8 @@ static void on_position(struct tm_link_out *out, const struct tm_link_at *at)
         was_absent(out, at))
         return;
     tm_link_out_may_speak(out);
+    if (at->position.hlc != 0)
+        out->link->ops->observe(out->link->host, out, at->position.hlc);
     switch (place_of(out, &at->position)) {
     case IN_LOG:
         if (at->position.incarnation != 0 && must_compare(out, at->position.rules))

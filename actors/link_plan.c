@@ -433,6 +433,10 @@ static enum tm_err take_said(struct parser *p, struct tm_bytes name, struct tm_b
         return tm_link_operator_number(value, &plan->epoch)
                    ? TM_OK
                    : refuse(p, TM_ERR_INVALID, "must be a number from 1 to 65535");
+    if (tm_bytes_equal(name, tm_bytes_str(TM_LINK_OPERATOR_INCARNATION)))
+        return tm_link_operator_hex(value, &plan->incarnation)
+                   ? TM_OK
+                   : refuse(p, TM_ERR_INVALID, "must be 16 hexadecimal digits, not all 0");
     if (!split(name, '/', &who, &what) || !split(who, ':', &way, &who) ||
         !(tm_bytes_equal(way, tm_bytes_str("to")) || tm_bytes_equal(way, tm_bytes_str("from"))))
         return refuse(p, TM_ERR_INVALID, "is of no kind that this build knows");

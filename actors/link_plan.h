@@ -18,6 +18,7 @@
  *   type:T/residency=eu,uk
  *   type:T/field:F/conflict=…                and home, function: of one field (F: %XX as well)
  *   op:to:NAME/…, op:from:NAME/…, op:epoch=N what operators say (link_operator.h)
+ *   op:incarnation=…                         of this cluster (incarnation.h)
  *
  * Lines of other names without a ':' are not of links and are passed over; any other line with a
  * ':' in its name is refused: a build that does not know it must not run without it.
@@ -110,6 +111,7 @@ struct tm_link_plan {
     char cluster[TM_LINK_NAME_MAX + 1];
     char jurisdiction[TM_LINK_NAME_MAX + 1]; /* of this cluster; "": none */
     uint64_t epoch;                          /* of this cluster's links out; 1 at first */
+    uint64_t incarnation;                    /* of this cluster; 0: its first */
     unsigned peer_count, node_count, out_count, in_count;
     unsigned type_count, field_count, pattern_count, region_count;
     struct tm_link_peer peers[TM_LINK_PEERS_MAX];

@@ -64,7 +64,7 @@ void tm_link_position_name(const uint8_t uuid[16], uint32_t source,
 bool tm_link_position_can_be(const struct tm_link_position *p)
 {
     if (p->incarnation == 0)
-        return p->index == 0 && p->term == 0 && p->hash == 0 && p->hlc == 0;
+        return p->index == 0 && p->term == 0 && p->hash == 0;
     return p->index == 0 ? p->term == 0 && p->hash == 0 : p->term != 0;
 }
 

@@ -33,13 +33,17 @@ TM_STATIC_ASSERT(sizeof(struct tm_link_stream) == 40, "frozen on the wire");
 /* Up to where a target has a stream.  Stored by the target in the record that holds the effects: in
  * its partition's shadow entity, field 'p' + the source's uuid + u32 source partition. */
 struct tm_link_position {
-    uint64_t incarnation; /* of the source cluster, 0: nothing was ever taken */
+    uint64_t incarnation; /* of the source cluster, 0: nothing was ever taken, or it is forgotten */
     uint64_t epoch;
     uint64_t index, term, hash; /* the last record taken, by the source's log */
     uint64_t hlc;               /* the newest stamp that came */
     uint64_t rules;             /* what was shipped up to here: hash of the filter */
 };
 TM_STATIC_ASSERT(sizeof(struct tm_link_position) == 56, "frozen at rest and on the wire");
+
+/* `rules` of a target that takes the source as it is: all is to be compared, whatever the filter.
+ * Never at rest. */
+#define TM_LINK_ADOPTS UINT64_MAX
 
 #define TM_LINK_POSITION_NAME 21
 

@@ -36,6 +36,13 @@ static bool log_meta(void *host, const struct tm_link_out *out, uint64_t index, 
     return tm_log_term_at(log, index, term) && tm_log_hash_at(log, index, hash);
 }
 
+/* A cluster that was restored learns by that what its clock had come to. */
+static void log_observe(void *host, const struct tm_link_out *out, uint64_t hlc)
+{
+    (void)host;
+    tm_hlc_observe(slot_of(out)->p->env->hlc, hlc);
+}
+
 static struct tm_store *log_store(void *host, const struct tm_link_out *out)
 {
     (void)host;
@@ -254,4 +261,5 @@ const struct tm_link_out_ops tm_links_out_ops = {.absent = tm_links_is_absent,
                                                  .commit = log_commit,
                                                  .meta = log_meta,
                                                  .record = log_record,
+                                                 .observe = log_observe,
                                                  .store = log_store};

@@ -20,16 +20,19 @@ static bool out_ships(const void *host, struct tm_bytes type)
     return v == TM_LINK_CARRIED;
 }
 
-/* What was written here; with transit what came from others, but never the target's own. */
+/* What was written here; with transit what came from others, but never the target's own: except
+ * what it wrote in an earlier incarnation, for it may have lost that. */
 static bool out_forwards(const void *host, uint64_t origin)
 {
     const struct tm_links_out *o = host;
-    if (origin == o->links->shard->env.origin)
+    const struct tm_shard *s = o->links->shard;
+    if (origin == s->env.origin || tm_incarnation_is_of(origin, s->directory->uuid))
         return true;
-    if (o->plan->out[o->link].options.forward != TM_LINK_FORWARD_TRANSIT || o->site < 0)
-        return false;
-    const struct tm_link_identity *id = tm_link_way_identity(o->links->way, (unsigned)o->site);
-    return id != NULL && origin != id->incarnation;
+    const struct tm_link_identity *to =
+        o->site < 0 ? NULL : tm_link_way_identity(o->links->way, (unsigned)o->site);
+    if (to != NULL && tm_incarnation_is_of(origin, to->uuid))
+        return origin != to->incarnation;
+    return o->plan->out[o->link].options.forward == TM_LINK_FORWARD_TRANSIT && to != NULL;
 }
 
 /* What the topology file says of how much; the rate is shared out after it. */
@@ -91,7 +94,7 @@ static bool take_out(struct tm_links *l, const struct tm_link_plan *plan, unsign
     bool fresh = !o->used, was = o->resolved;
     uint64_t gate = o->sync ? 1 + o->joins : 0;
     uint32_t targets = o->outlet.targets;
-    uint64_t hash = o->outlet.filter.hash;
+    uint64_t hash = o->outlet.filter.hash, incarnation = o->outlet.incarnation;
     if (fresh) {
         *o = (struct tm_links_out){.links = l, .used = true};
         snprintf(o->target, sizeof o->target, "%s", target);
@@ -132,7 +135,7 @@ static bool take_out(struct tm_links *l, const struct tm_link_plan *plan, unsign
     t->packed = l->packed;
     resolve(l, o);
     return fresh || was != o->resolved || targets != t->targets || hash != t->filter.hash ||
-           gate != (o->sync ? 1 + o->joins : 0);
+           incarnation != t->incarnation || gate != (o->sync ? 1 + o->joins : 0);
 }
 
 /* ---- in ---- */
@@ -220,6 +223,7 @@ bool tm_links_take_plan(struct tm_links *l)
     if (!changed(l, plan))
         return false;
     l->plan_version = plan->version;
+    tm_link_in_is(l->in, l->shard->env.origin);
     for (unsigned i = 0; i < TM_LINKS_MAX; i++)
         l->out[i].seen = false;
     for (unsigned i = 0; i < plan->out_count; i++)

@@ -149,6 +149,8 @@ static const char *why(const struct tm_shard *s, const char *target,
         if (s->link_streams->out[i].used && s->link_streams->out[i].full &&
             strcmp(s->link_streams->out[i].target, target) == 0)
             return "BACKLOGFULL";
+    if (f->why == 0 && f->diverged > 0)
+        return tm_link_out_state_name(TM_LINK_OUT_DIVERGED);
     return f->why == 0 ? "" : tm_link_refusal_name((unsigned)f->why);
 }
 

@@ -10,6 +10,7 @@
 
 #include "actors/directory.h"
 #include "actors/dispatch.h"
+#include "actors/incarnation.h"
 #include "actors/link_plan.h"
 #include "runtime/counters.h"
 
@@ -49,6 +50,7 @@ struct tm_node {
     /* Set by worker 0 before `running`. */
     uint64_t disk_id;
     uint64_t incarnation;
+    struct tm_restored restored;            /* what the data directory says of copies put back */
     struct tm_directory *_Atomic directory; /* tm_node_take, tm_node_directory */
     struct tm_directory *retired;           /* the one before, until every worker has taken it */
     struct tm_link_plan *_Atomic links;     /* what the directory says of links: tm_node_links */

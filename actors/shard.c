@@ -152,6 +152,16 @@ enum tm_err tm_shard_start(struct tm_shard *s, char *why, size_t why_size)
         if (i != s->self.node)
             tm_post_know(s->post, (struct tm_place){.node = (uint8_t)i});
     if (s->self.worker == 0) {
+        enum tm_err r = s->node->site_count == 0
+                            ? TM_OK /* nobody else has anything of this cluster */
+                            : tm_restored_load(s->ctx->disk, &s->node->restored);
+        if (r != TM_OK) {
+            snprintf(why, why_size,
+                     "the file \"" TM_RESTORED_FILE "\" of the data directory cannot be read: %s; "
+                     "`tidemill restored` writes it anew",
+                     tm_err_text(r));
+            return r;
+        }
         struct tm_creation_ops ops = tm_shard_creation_ops(s);
         enum tm_err e = tm_creation_start(&s->creation, s->ctx, s->node, s->config.identity, &ops);
         if (e != TM_OK) {

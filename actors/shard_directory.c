@@ -7,6 +7,7 @@
 #include "actors/shard_internal.h"
 #include "storage/entity.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- what the creation asks ---- */
@@ -58,29 +59,75 @@ void tm_shard_take_directory(struct tm_shard *s)
 {
     s->directory = tm_node_take(s->node, s->self.worker);
     s->links = tm_node_links(s->node);
+    s->env.origin = tm_shard_origin(s);
+}
+
+/* ---- whose history it is ---- */
+
+bool tm_shard_awaits_incarnation(const struct tm_shard *s)
+{
+    const struct tm_restored *r = &s->node->restored;
+    return r->to != 0 && s->links->incarnation == r->from &&
+           tm_incarnation_is_of(r->to, s->directory->uuid);
+}
+
+uint64_t tm_shard_origin(const struct tm_shard *s)
+{
+    if (tm_shard_awaits_incarnation(s))
+        return s->node->restored.to;
+    return s->links->incarnation != 0 ? s->links->incarnation
+                                      : tm_incarnation_first(s->directory->uuid);
 }
 
 /* ---- the system partition ---- */
 
+#define LINE_MAX_BYTES 64 /* of op:incarnation, with what its length rounds up to */
+
+/* A version of the directory, and its bytes behind it. */
+struct put {
+    struct tm_directory directory;
+    size_t len;
+    uint8_t bytes[];
+};
+
 static void put_directory(struct tm_partition *p, void *arg)
 {
-    const struct tm_directory *d = ((const struct tm_shard *)arg)->directory;
-    size_t len = tm_directory_size(d);
-    uint8_t *bytes = malloc(len);
-    if (bytes == NULL)
-        return; /* tried again when the partition is looked at next */
-    tm_directory_encode(d, bytes);
+    const struct put *put = arg;
     tm_store_set_field(p->store, tm_bytes_str(TM_DIRECTORY_KEY), TM_ENTITY_STRING,
-                       tm_bytes_of(NULL, 0), tm_bytes_of(bytes, len));
-    free(bytes);
+                       tm_bytes_of(NULL, 0), tm_bytes_of(put->bytes, put->len));
 }
 
-static void write_directory(struct tm_shard *s, struct tm_partition *p)
+/* Makes it the next version, which says the incarnation that this node's data directory was given
+ * when it was put back.  False: there is no room in it. */
+static bool say_incarnation(struct tm_directory *d, uint64_t incarnation)
+{
+    char value[17];
+    snprintf(value, sizeof value, "%016llx", (unsigned long long)incarnation);
+    if (tm_link_facts_put(d->facts, sizeof d->facts,
+                          TM_LINK_OPERATOR_PREFIX TM_LINK_OPERATOR_INCARNATION, value) != TM_OK)
+        return false;
+    d->facts_len = (uint32_t)strlen(d->facts);
+    d->version++;
+    return true;
+}
+
+/* The present version, or the next one, with another incarnation (0: as it is). */
+static void write_directory(struct tm_shard *s, struct tm_partition *p, uint64_t incarnation)
 {
     uint64_t index, term;
-    if (tm_partition_write(p, put_directory, s, &index, &term) == TM_OK && index != 0)
+    size_t most = tm_directory_size(s->directory) + LINE_MAX_BYTES;
+    struct put *put = malloc(sizeof *put + most);
+    if (put == NULL)
+        return; /* tried again when the partition is looked at next */
+    put->directory = *s->directory;
+    bool said = incarnation == 0 || say_incarnation(&put->directory, incarnation);
+    put->len = tm_directory_size(&put->directory);
+    TM_ASSERT(put->len <= most);
+    tm_directory_encode(&put->directory, put->bytes);
+    if (said && tm_partition_write(p, put_directory, put, &index, &term) == TM_OK && index != 0)
         tm_ctx_log(s->ctx, TM_LOG_INFO, "directory_stored", "version=%llu index=%llu",
-                   (unsigned long long)s->directory->version, (unsigned long long)index);
+                   (unsigned long long)put->directory.version, (unsigned long long)index);
+    free(put);
 }
 
 static void offer(struct tm_shard *s, struct tm_bytes bytes)
@@ -115,7 +162,11 @@ void tm_shard_tend_directory(struct tm_shard *s)
     uint64_t version = tm_directory_version(bytes);
     if (version > s->directory->version)
         offer(s, bytes);
-    else if (version < s->directory->version && p->announced &&
-             tm_store_seen(p->store, tm_bytes_str(TM_DIRECTORY_KEY)) == 0)
-        write_directory(s, p);
+    else if (p->announced && tm_store_seen(p->store, tm_bytes_str(TM_DIRECTORY_KEY)) == 0) {
+        if (version < s->directory->version)
+            write_directory(s, p, 0);
+        else if (tm_shard_awaits_incarnation(s) && s->links->version == version &&
+                 s->links->refused[0] == '\0')
+            write_directory(s, p, s->node->restored.to);
+    }
 }

@@ -45,6 +45,7 @@ struct tm_shard {
     struct tm_post *post;
     struct tm_link_way *way; /* NULL: there are no other clusters */
     uint64_t way_version;    /* of the links that it goes by */
+    uint64_t way_origin;     /* the incarnation that it began with; 0: it has not begun */
     struct tm_router router;
     struct tm_sessions *sessions;
     struct tm_dispatch *dispatch; /* from running on */
@@ -122,6 +123,11 @@ void tm_shard_close_storage(struct tm_shard *s);
 struct tm_creation_ops tm_shard_creation_ops(struct tm_shard *s);
 void tm_shard_take_directory(struct tm_shard *s);
 void tm_shard_tend_directory(struct tm_shard *s);
+
+/* The origin of what this cluster writes: its incarnation.  And whether the data directory was put
+ * back from a copy, and the directory does not say the new one yet. */
+uint64_t tm_shard_origin(const struct tm_shard *s);
+bool tm_shard_awaits_incarnation(const struct tm_shard *s);
 
 /* Looks whether the disk has room for effects, and tells the replicas. */
 void tm_shard_tend_room(struct tm_shard *s);

@@ -334,7 +334,7 @@ static enum tm_err make_shared(struct tm_shard *s)
                                        .beat = &s->beat,
                                        .hlc = &s->hlc,
                                        .policy = s->way != NULL ? &s->policy : NULL,
-                                       .origin = tm_load64(d->uuid),
+                                       .origin = tm_shard_origin(s),
                                        .self = self,
                                        .node_names = n->spec.names,
                                        .node_count = n->spec.count,

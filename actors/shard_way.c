@@ -78,14 +78,14 @@ static void take_links(struct tm_shard *s)
     }
 }
 
-void tm_shard_way_start(struct tm_shard *s)
+/* Begins, or begins anew with another incarnation. */
+static void begin(struct tm_shard *s)
 {
     char why[256];
-    if (s->way == NULL)
-        return;
     struct tm_link_identity self = {
         .incarnation = s->env.origin, .epoch = FIRST_EPOCH, .partitions = s->directory->partitions};
     memcpy(self.uuid, s->directory->uuid, sizeof self.uuid);
+    s->way_origin = s->env.origin;
     take_links(s);
     if (tm_link_way_start(s->way, &self, why, sizeof why) != TM_OK)
         tm_ctx_log(s->ctx, TM_LOG_ERROR, "links_not_begun", "reason=\"%s\" action=\"%s\"", why,
@@ -93,10 +93,25 @@ void tm_shard_way_start(struct tm_shard *s)
                    "anew");
 }
 
+void tm_shard_way_start(struct tm_shard *s)
+{
+    bool waits = tm_shard_awaits_incarnation(s);
+    if (waits && s->self.worker == 0)
+        tm_ctx_log(
+            s->ctx, TM_LOG_WARN, "restored",
+            "incarnation=%016llx text=\"the data directory was put back from a copy: no link "
+            "works until all nodes know that\"",
+            (unsigned long long)s->env.origin);
+    if (s->way != NULL && !waits)
+        begin(s);
+}
+
 void tm_shard_way_turn(struct tm_shard *s)
 {
-    if (s->way == NULL)
+    if (s->way == NULL || (s->way_origin == 0 && tm_shard_awaits_incarnation(s)))
         return;
+    if (s->way_origin != s->env.origin)
+        begin(s);
     if (s->way_version != s->links->version)
         take_links(s);
     tm_link_way_turn(s->way);

@@ -241,8 +241,10 @@ void tm_link_state(struct tm_store *s, struct tm_bytes key, tm_link_state_fn *gi
 /* The latest stamp that the operation tells of, beside its own: of the versions in it. */
 uint64_t tm_link_newest(enum tm_entity_type type, const struct tm_op *op);
 
-/* Whether all that the operation tells of was made at that origin, its own stamp left aside. */
-bool tm_link_is_of(enum tm_entity_type type, const struct tm_op *op, uint64_t origin);
+/* Whether all that the operation tells of was made at an origin that has these bits as that one
+ * has, its own stamp left aside. */
+bool tm_link_is_of(enum tm_entity_type type, const struct tm_op *op, uint64_t origin,
+                   uint64_t bits);
 
 /* Writer: forgets the past of the field's versions ('v' and its name; storage/versions.h) where all
  * is up to that stamp, which every cluster that writes the key has applied.  False: nothing is due.

@@ -316,16 +316,16 @@ uint64_t tm_link_newest(enum tm_entity_type type, const struct tm_op *op)
     return has_versions(type, op, &v) ? v.version[v.count - 1].stamp.hlc : 0;
 }
 
-bool tm_link_is_of(enum tm_entity_type type, const struct tm_op *op, uint64_t origin)
+bool tm_link_is_of(enum tm_entity_type type, const struct tm_op *op, uint64_t origin, uint64_t bits)
 {
     struct tm_versions v;
     if (!has_versions(type, op, &v))
         return true;
     for (unsigned i = 0; i < v.past_count; i++)
-        if (v.past[i].origin != origin)
+        if (((v.past[i].origin ^ origin) & bits) != 0)
             return false;
     for (unsigned i = 0; i < v.count; i++)
-        if (v.version[i].stamp.origin != origin)
+        if (((v.version[i].stamp.origin ^ origin) & bits) != 0)
             return false;
     return true;
 }

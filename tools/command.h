@@ -25,6 +25,8 @@ enum tm_exit { TM_EXIT_DONE = 0, TM_EXIT_FAILED = 1, TM_EXIT_USAGE = 2 };
     X(stat, "stat DIR/<cluster>/<node> [--json]", "a node's counters, also after its death")       \
     X(recover, "recover ADDRESS:PORT --partition P|--all [--yes] [--requirepass WORD]",            \
       "go on with one node's copies where the others are lost for good")                           \
+    X(restored, "restored --dir DIR [--cluster NAME] [--incarnation HEX]",                         \
+      "say that data directories were put back from copies, before their nodes start")             \
     X(status, "status ADDRESS:PORT [--json] [--requirepass WORD]",                                 \
       "a cluster's partitions, leaders, copies and lag")                                           \
     X(link, "link VERB [SOURCE TARGET] --dir DIR|--at ADDRESS:PORT [--json] [--requirepass WORD]", \

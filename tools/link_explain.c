@@ -272,7 +272,7 @@ static const char *remedy_of(unsigned refusal)
     switch (refusal) {
     case TM_LINK_REFUSAL_INCARNATION:
         return "`tidemill link adopt " S " " T "` takes it as it is now, `tidemill link rewind " S
-               " " T "` has it ship all again";
+               " " T "` has it ship all again, and " T " keeps what is later there";
     case TM_LINK_REFUSAL_EPOCH:
         return S " is fenced: it has to follow " T " from now on, or to be made anew";
     case TM_LINK_REFUSAL_RESIDENCY:
@@ -346,9 +346,9 @@ static void say_wait(struct tm_words *w, const json_t *link, const json_t *row)
         tm_words_say(
             w,
             " (it has index %lld, %s has committed %lld): %s was restored or has lost records; "
-            "`tidemill link rewind %s %s` has it ship all again",
+            "stop its nodes, say so with `tidemill restored`, and start them again",
             (long long)tm_link_number(row, "acked"), source,
-            (long long)tm_link_number(row, "commit"), source, source, target);
+            (long long)tm_link_number(row, "commit"), source);
     if (waits == TM_LINK_WAITS_SNAPSHOT)
         tm_words_say(
             w,

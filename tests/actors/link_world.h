@@ -61,6 +61,7 @@ struct lw_source {
     bool streams[LW_PARTS];
     struct tm_store *store;
     uint64_t reading; /* a record that is being read; 0: none */
+    uint64_t observed;
 };
 
 struct lw_target {
@@ -289,11 +290,18 @@ static inline struct tm_store *lw_source_store(void *host, const struct tm_link_
     (void)host;
     return ((struct lw_source *)out->log)->store;
 }
+static inline void lw_observe(void *host, const struct tm_link_out *out, uint64_t hlc)
+{
+    struct lw_source *s = out->log;
+    (void)host;
+    s->observed = tm_max_u64(s->observed, hlc);
+}
 static const struct tm_link_out_ops lw_out_ops = {.send = lw_out_send,
                                                   .first = lw_first,
                                                   .commit = lw_commit,
                                                   .meta = lw_meta,
                                                   .record = lw_record,
+                                                  .observe = lw_observe,
                                                   .store = lw_source_store};
 
 /* ---- what a target node's streams ask; host is the node ---- */

@@ -127,6 +127,10 @@ void tm_sim_disk_on_stable(struct tm_sim_disk *sd,
 const uint8_t *tm_sim_disk_data(struct tm_sim_disk *sd, const char *name, uint64_t *size);
 bool tm_sim_disk_exists(struct tm_sim_disk *sd, const char *name);
 
+/* All files are as they are seen on another disk, durably; as if they were copied there while
+ * nobody had any open. */
+void tm_sim_disk_put_back(struct tm_sim_disk *sd, const struct tm_sim_disk *from);
+
 /* Removes a name at once and durably. */
 bool tm_sim_disk_remove(struct tm_sim_disk *sd, const char *name);
 

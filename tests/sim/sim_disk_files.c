@@ -236,3 +236,28 @@ const char *tm_sim_disk_name_of(const struct tm_sim_disk *sd, const struct tm_si
             return sd->seen.list[i].text;
     return "";
 }
+
+static void copy_file(struct tm_sim_disk *sd, const char *name, const struct tm_sim_inode *from)
+{
+    int inode = tm_sim_disk_new_inode(sd);
+    struct tm_sim_inode *n = &sd->inodes[inode];
+    TM_ASSERT(tm_sim_disk_grow(sd, n, from->size) == 0);
+    if (from->size > 0) {
+        memcpy(n->seen, from->seen, from->size);
+        memcpy(n->stable, from->seen, from->size);
+    }
+    n->stable_size = n->size;
+    tm_sim_disk_set_name(&sd->seen, name, inode);
+    tm_sim_disk_set_name(&sd->stable, name, inode);
+}
+
+void tm_sim_disk_put_back(struct tm_sim_disk *sd, const struct tm_sim_disk *from)
+{
+    sd->seen.count = sd->stable.count = sd->change_count = 0;
+    for (unsigned i = 0; i < TM_SIM_HANDLES_MAX; i++)
+        sd->handles[i] = -1;
+    tm_sim_disk_collect(sd);
+    for (unsigned i = 0; i < from->seen.count; i++)
+        if (from->seen.list[i].inode >= 0)
+            copy_file(sd, from->seen.list[i].text, &from->inodes[from->seen.list[i].inode]);
+}

@@ -5,7 +5,7 @@
 #include "actors/shard_internal.h"
 #include "runtime/counters.h"
 #include "runtime/rng.h"
-#include "tests/sim/raw_client.h"
+#include "tests/sim/operator.h"
 #include "tests/sim/settle.h"
 #include "tests/sim/sim_hand.h"
 #include "tests/sim/sim_world.h"
@@ -271,42 +271,6 @@ static void a_leader_that_is_lost_says_ok_to_nobody_who_waits(void)
 
 /* ---- what operators change ---- */
 
-static bool reply_is_there(void *arg)
-{
-    const struct client *c = arg;
-    return c->len > 0 || c->closed;
-}
-
-/* The next version of the cluster's directory has that line; all nodes go by it. */
-static void say(struct tm_sim *sim, const char *name, const char *value)
-{
-    static struct tm_directory next;
-    char head[64];
-    tm_sim_world_run_for(w, TM_SECONDS(1)); /* a new cluster writes its directory down */
-    next = *tm_sim_shard(sim, 0, 0)->directory;
-    next.version++;
-    CU_ASSERT_EQUAL(tm_link_facts_put(next.facts, sizeof next.facts, name, value), TM_OK);
-    next.facts_len = (uint32_t)strlen(next.facts);
-    size_t len = tm_directory_size(&next);
-    uint8_t *bytes = malloc(len);
-    TM_ASSERT(bytes != NULL);
-    tm_directory_encode(&next, bytes);
-    struct client *c = client_of(sim, 0, 0);
-    int n = snprintf(head, sizeof head, "*2\r\n$15\r\nTIDEMILL.CHANGE\r\n$%zu\r\n", len);
-    client_send(c, tm_bytes_of(head, (size_t)n));
-    tm_sim_send(c->conn, tm_bytes_of(bytes, len));
-    tm_sim_send(c->conn, tm_bytes_str("\r\n"));
-    CU_ASSERT_TRUE(tm_sim_world_run_until(w, reply_is_there, c, TM_SECONDS(10)));
-    if (strcmp(c->reply, "+OK\r\n") != 0)
-        printf("  %s\n", c->reply);
-    CU_ASSERT_STRING_EQUAL(c->reply, "+OK\r\n");
-    leave(c);
-    free(bytes);
-    tm_sim_world_run_for(w, TM_SECONDS(2));
-    for (unsigned i = 0; i < 3; i++)
-        CU_ASSERT_EQUAL(tm_sim_shard(sim, i, 0)->directory->version, next.version);
-}
-
 static void a_link_that_becomes_synchronous_catches_up_first(void)
 {
     open_world(10, "replicationMode=async", false);
@@ -315,7 +279,7 @@ static void a_link_that_becomes_synchronous_catches_up_first(void)
     tm_sim_world_run_for(w, TM_SECONDS(1));
     part(true);
     expect(h, "SET A:1 2", "OK");
-    say(east, "to:west/replicationMode", "sync");
+    expect_said(east, "to:west/replicationMode", "sync");
     uint64_t before = tm_sim_world_now(w);
     expect(h, "SET A:1 3", "OK");
     CU_ASSERT_TRUE(tm_sim_world_now(w) - before < TM_MS(200));
@@ -344,7 +308,7 @@ static void a_promoted_target_has_all_and_takes_no_more(void)
     open_world(11, sync_fail, false);
     struct tm_sim_hand *h = hand(east, 0), *there = hand(west, 0);
     expect(h, "SET A:1 1", "OK");
-    say(west, "op:from:east/epoch", "2");
+    expect_said(west, "op:from:east/epoch", "2");
     expect(there, "GET A:1", "1");
     expect_timeout(h, "SET A:1 2");
     expect(there, "GET A:1", "1");
