@@ -641,6 +641,33 @@ static inline void lw_set(struct lw *w, uint32_t p, const char *type, const char
     lw_end(w, &b, p);
 }
 
+/* Whose the key is, at either end. */
+static inline uint32_t lw_source_of(const struct lw *w, const char *key)
+{
+    return tm_partition_of_slot(tm_slot_of_key(tm_bytes_str(key)), w->sources);
+}
+static inline struct lw_target *lw_target_of(struct lw *w, const char *key)
+{
+    return &w->target[tm_partition_of_slot(tm_slot_of_key(tm_bytes_str(key)), w->targets)];
+}
+
+/* An entity that the target's clients wrote; hlc 0: now, by its clock. */
+static inline void lw_put_at_target(struct lw *w, const char *key, uint64_t hlc)
+{
+    struct lw_target *t = lw_target_of(w, key);
+    struct tm_record head = {.term = t->term,
+                             .index = t->log.last + 1,
+                             .hlc = hlc != 0 ? hlc : tm_hlc_now(&w->target_clock, lw_wall(w)),
+                             .origin = LW_THEIRS,
+                             .prev_hash = lw_hash_at(&t->log, t->log.last)},
+                     *r;
+    tm_store_begin(t->store, lw_space, sizeof lw_space, &head);
+    tm_store_set_field(t->store, tm_bytes_str(key), TM_ENTITY_STRING, tm_bytes_of(NULL, 0),
+                       tm_bytes_str("theirs"));
+    CU_ASSERT_EQUAL_FATAL(tm_store_finish(t->store, &r), TM_OK);
+    lw_append(&t->log, r);
+}
+
 /* A random record: a NOOP, or some operations of several types, some made elsewhere. */
 static inline void lw_scribble(struct lw *w, uint32_t p)
 {
@@ -667,6 +694,18 @@ static inline void lw_scribble(struct lw *w, uint32_t p)
                   tm_bytes_str(value));
     }
     lw_end(w, &b, p);
+}
+
+static inline void lw_scribble_some(struct lw *w, unsigned records)
+{
+    for (unsigned i = 0; i < records; i++)
+        lw_scribble(w, (uint32_t)tm_rng_below(&w->rng, w->sources));
+}
+
+/* Of both ends together. */
+static inline uint64_t lw_counted(const struct lw *w, enum tm_counter which)
+{
+    return tm_counter_get(&w->counters, which);
 }
 
 /* ---- the truth ---- */

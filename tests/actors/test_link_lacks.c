@@ -21,21 +21,11 @@ static struct lw *world(uint64_t seed)
     return w;
 }
 
-static uint32_t source_of(const struct lw *w, const char *key)
-{
-    return tm_partition_of_slot(tm_slot_of_key(tm_bytes_str(key)), w->sources);
-}
-
-static struct lw_target *target_of(struct lw *w, const char *key)
-{
-    return &w->target[tm_partition_of_slot(tm_slot_of_key(tm_bytes_str(key)), w->targets)];
-}
-
 /* A hash of two fields, one of them written at a third cluster, which the link does not carry. */
 static void put_hash(struct lw *w, const char *key, struct tm_op_version other)
 {
     struct tm_record_builder b;
-    uint32_t p = source_of(w, key);
+    uint32_t p = lw_source_of(w, key);
     lw_begin(w, &b, p, TM_RECORD_EFFECT);
     lw_op(&b, key, TM_ENTITY_HASH, TM_OP_SET_FIELD, tm_bytes_str("ours"), tm_bytes_str("1"));
     lw_op(&b, key, TM_ENTITY_HASH, TM_OP_STAMPED, NONE, tm_bytes_of(&other, sizeof other));
@@ -47,7 +37,7 @@ static void put_hash(struct lw *w, const char *key, struct tm_op_version other)
 static void put_expiry(struct lw *w, const char *key, uint64_t ms)
 {
     struct tm_record_builder b;
-    uint32_t p = source_of(w, key);
+    uint32_t p = lw_source_of(w, key);
     lw_begin(w, &b, p, TM_RECORD_EFFECT);
     lw_op(&b, key, TM_ENTITY_SHADOW, TM_OP_SET_FIELD, tm_bytes_str("x"),
           tm_bytes_of(&ms, sizeof ms));
@@ -77,7 +67,7 @@ static void expire(struct tm_store *s, void *arg)
 static void write_at_target(struct lw *w, const char *key,
                             void (*fill)(struct tm_store *s, void *arg), void *arg)
 {
-    struct lw_target *t = target_of(w, key);
+    struct lw_target *t = lw_target_of(w, key);
     uint64_t index;
     CU_ASSERT_EQUAL_FATAL(
         lw_write(&lw_nodes[t->leader], (uint32_t)(t - w->target), 0, fill, arg, &index), TM_OK);
@@ -86,7 +76,7 @@ static void write_at_target(struct lw *w, const char *key,
 
 static bool lives(struct lw *w, const char *key)
 {
-    return tm_store_find(target_of(w, key)->store, tm_bytes_str(key)) != NULL;
+    return tm_store_find(lw_target_of(w, key)->store, tm_bytes_str(key)) != NULL;
 }
 
 /* The entity is there, and has expired at the target, which does not know that it lives on. */
@@ -107,7 +97,7 @@ static void tear(struct lw *w, char *key)
 
 static void check_whole(struct lw *w, const char *key)
 {
-    const struct tm_entity *e = tm_store_find(target_of(w, key)->store, tm_bytes_str(key));
+    const struct tm_entity *e = tm_store_find(lw_target_of(w, key)->store, tm_bytes_str(key));
     struct tm_value v;
     CU_ASSERT_PTR_NOT_NULL_FATAL(e);
     CU_ASSERT(tm_entity_field(e, tm_bytes_str("ours"), &v));
@@ -140,7 +130,7 @@ static void what_expired_too_soon_comes_back_whole(void)
     lw_run(w, TM_SECONDS(12));
     check_whole(w, key);
     CU_ASSERT_EQUAL(notes(w), 0);
-    CU_ASSERT_EQUAL(tm_counter_get(&w->counters, TM_COUNTER_link_lacks_answered), 1);
+    CU_ASSERT_EQUAL(lw_counted(w, TM_COUNTER_link_lacks_answered), 1);
     lw_free(w);
 }
 
@@ -150,7 +140,7 @@ static void a_new_leader_goes_on_asking(void)
     char key[] = "Item:17";
     struct lw *w = world(2);
     tear(w, key);
-    struct lw_target *t = target_of(w, key);
+    struct lw_target *t = lw_target_of(w, key);
     w->cut = false;
     for (unsigned i = 0; i < 200000 && notes(w) == 0; i++)
         lw_step(w, true);
@@ -174,7 +164,7 @@ static void answers_of_many_and_large_keys_are_cut_into_messages(void)
     for (unsigned i = 0; i < KEYS; i++) {
         snprintf(keys[i], sizeof keys[i], "Item:%u", i);
         struct tm_record_builder b;
-        uint32_t p = source_of(w, keys[i]);
+        uint32_t p = lw_source_of(w, keys[i]);
         lw_begin(w, &b, p, TM_RECORD_EFFECT);
         lw_op(&b, keys[i], TM_ENTITY_HASH, TM_OP_SET_FIELD, tm_bytes_str("ours"),
               tm_bytes_of(value, sizeof value));

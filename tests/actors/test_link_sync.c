@@ -1,21 +1,10 @@
 #include "tests/actors/link_world.h"
 
-static uint64_t counted(const struct lw *w, enum tm_counter which)
-{
-    return tm_counter_get(&w->counters, which);
-}
-
 static struct lw *world(uint64_t seed, uint32_t sources, uint32_t targets)
 {
     struct lw *w = lw_new(seed, sources, targets);
     w->real_merge = true;
     return w;
-}
-
-static void scribble(struct lw *w, unsigned records)
-{
-    for (unsigned i = 0; i < records; i++)
-        lw_scribble(w, (uint32_t)tm_rng_below(&w->rng, w->sources));
 }
 
 /* All logs at the source begin at their ends: what was not shipped is not in them. */
@@ -69,9 +58,10 @@ static bool equal(struct lw *w)
 }
 
 /* The source's own changes only, so that all of its state is to be shipped. */
-static void put(struct lw *w, uint32_t p, const char *key, const char *value)
+static void put(struct lw *w, const char *key, const char *value)
 {
     struct tm_record_builder b;
+    uint32_t p = lw_source_of(w, key);
     lw_begin(w, &b, p, TM_RECORD_EFFECT);
     lw_op(&b, key, TM_ENTITY_STRING, value == NULL ? TM_OP_DEL_ENTITY : TM_OP_SET_FIELD,
           tm_bytes_of(NULL, 0), tm_bytes_str(value == NULL ? "" : value));
@@ -83,7 +73,7 @@ static void fill(struct lw *w, unsigned from, unsigned to, const char *value)
     char key[32];
     for (unsigned i = from; i < to; i++) {
         snprintf(key, sizeof key, "Order:%u", i);
-        put(w, tm_partition_of_slot(tm_slot_of_key(tm_bytes_str(key)), w->sources), key, value);
+        put(w, key, value);
     }
 }
 
@@ -99,11 +89,11 @@ static void an_empty_target_gets_everything_and_the_stream_goes_on(void)
             w->cut = false;
             CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
             CU_ASSERT(equal(w));
-            CU_ASSERT_EQUAL(counted(w, TM_COUNTER_link_resync_keys), 3000);
+            CU_ASSERT_EQUAL(lw_counted(w, TM_COUNTER_link_resync_keys), 3000);
             fill(w, 2900, 3100, "later");
             CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
             CU_ASSERT(equal(w));
-            CU_ASSERT_EQUAL(counted(w, TM_COUNTER_link_resync_keys), 3000);
+            CU_ASSERT_EQUAL(lw_counted(w, TM_COUNTER_link_resync_keys), 3000);
             lw_free(w);
         }
 }
@@ -117,7 +107,7 @@ static void only_what_differs_is_sent(void)
         value[i] = (char)('a' + i % 26);
     fill(w, 0, 4000, value);
     CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
-    uint64_t all = counted(w, TM_COUNTER_link_batch_raw_bytes);
+    uint64_t all = lw_counted(w, TM_COUNTER_link_batch_raw_bytes);
     w->cut = true;
     for (unsigned i = 50; i < 4000; i += 100)
         fill(w, i, i + 1, "another");
@@ -126,42 +116,22 @@ static void only_what_differs_is_sent(void)
     w->cut = false;
     CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
     CU_ASSERT(equal(w));
-    CU_ASSERT_EQUAL(counted(w, TM_COUNTER_link_resync_keys), 40);
-    CU_ASSERT(counted(w, TM_COUNTER_link_resync_bytes) < all * 3 / 100);
+    CU_ASSERT_EQUAL(lw_counted(w, TM_COUNTER_link_resync_keys), 40);
+    CU_ASSERT(lw_counted(w, TM_COUNTER_link_resync_bytes) < all * 3 / 100);
     lw_free(w);
 }
 
-/* An entity that the target's clients wrote. */
-static void put_at_target(struct lw *w, const char *key)
+static bool target_has(struct lw *w, const char *key)
 {
-    static uint64_t buf[512];
-    struct lw_target *t =
-        &w->target[tm_partition_of_slot(tm_slot_of_key(tm_bytes_str(key)), w->targets)];
-    struct tm_record head = {.term = t->term,
-                             .index = t->log.last + 1,
-                             .hlc = tm_hlc_now(&w->target_clock, lw_wall(w)),
-                             .origin = LW_THEIRS,
-                             .prev_hash = lw_hash_at(&t->log, t->log.last)},
-                     *r;
-    tm_store_begin(t->store, buf, sizeof buf, &head);
-    tm_store_set_field(t->store, tm_bytes_str(key), TM_ENTITY_STRING, tm_bytes_of(NULL, 0),
-                       tm_bytes_str("theirs"));
-    CU_ASSERT_EQUAL_FATAL(tm_store_finish(t->store, &r), TM_OK);
-    lw_append(&t->log, r);
-}
-
-static bool target_has(const struct lw *w, const char *key)
-{
-    uint32_t t = tm_partition_of_slot(tm_slot_of_key(tm_bytes_str(key)), w->targets);
-    return tm_store_find(w->target[t].store, tm_bytes_str(key)) != NULL;
+    return tm_store_find(lw_target_of(w, key)->store, tm_bytes_str(key)) != NULL;
 }
 
 static void what_the_source_has_deleted_goes_and_what_is_the_targets_own_stays(void)
 {
     struct lw *w = world(1, 2, 3);
     fill(w, 0, 500, "value");
-    put_at_target(w, "Order:theirs");
-    put_at_target(w, "Secret:theirs");
+    lw_put_at_target(w, "Order:theirs", 0);
+    lw_put_at_target(w, "Secret:theirs", 0);
     CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
     w->cut = true;
     fill(w, 100, 300, NULL);
@@ -221,7 +191,7 @@ static void after_any_trouble_both_hold_the_same(void)
         w->lose = w->twice = w->late = w->busy = 0;
         CU_ASSERT(lw_settle(w, TM_SECONDS(60)));
         CU_ASSERT(equal(w));
-        CU_ASSERT(counted(w, TM_COUNTER_link_resyncs) > 0);
+        CU_ASSERT(lw_counted(w, TM_COUNTER_link_resyncs) > 0);
         lw_free(w);
     }
 }
@@ -230,7 +200,7 @@ static void nothing_but_what_the_filter_ships_is_sent(void)
 {
     struct lw *w = world(tm_test_seed(), 2, 2);
     w->cut = true;
-    scribble(w, 3000);
+    lw_scribble_some(w, 3000);
     lw_run(w, TM_MS(100));
     compact(w);
     w->cut = false;
@@ -242,7 +212,7 @@ static void nothing_but_what_the_filter_ships_is_sent(void)
             while (tm_change_next(&rest, &c))
                 CU_ASSERT(c.key.len < 7 || memcmp(c.key.data, "Secret:", 7) != 0);
         }
-    CU_ASSERT(counted(w, TM_COUNTER_link_resync_keys) > 100);
+    CU_ASSERT(lw_counted(w, TM_COUNTER_link_resync_keys) > 100);
     lw_free(w);
 }
 
@@ -268,8 +238,8 @@ static void a_wider_filter_brings_what_was_left_out_and_a_narrower_one_takes_not
     w->from.filter = 2;
     ship_by(w, ships_items, 2);
     fill(w, 0, 500, "value");
-    put(w, tm_partition_of_slot(tm_slot_of_key(tm_bytes_str("Item:1")), 2), "Item:1", "item");
-    put(w, tm_partition_of_slot(tm_slot_of_key(tm_bytes_str("Item:2")), 2), "Item:2", "item");
+    put(w, "Item:1", "item");
+    put(w, "Item:2", "item");
     CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
     CU_ASSERT(!target_has(w, "Order:7") && target_has(w, "Item:1"));
     w->from.filter = 1;
@@ -279,10 +249,10 @@ static void a_wider_filter_brings_what_was_left_out_and_a_narrower_one_takes_not
     ship_by(w, ships_items, 2); /* the target does not know of it yet */
     CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
     CU_ASSERT(target_has(w, "Order:7") && target_has(w, "Item:1"));
-    uint64_t again = counted(w, TM_COUNTER_link_resyncs);
+    uint64_t again = lw_counted(w, TM_COUNTER_link_resyncs);
     ship_by(w, ships_items, 2);
     CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
-    CU_ASSERT_EQUAL(counted(w, TM_COUNTER_link_resyncs), again);
+    CU_ASSERT_EQUAL(lw_counted(w, TM_COUNTER_link_resyncs), again);
     lw_free(w);
 }
 
@@ -309,17 +279,17 @@ static void a_narrower_filter_purges_where_it_is_told_to(void)
     w->from.filter = 1;
     ship_by(w, lw_ships, 1);
     fill(w, 0, 5000, "value");
-    put(w, tm_partition_of_slot(tm_slot_of_key(tm_bytes_str("Item:1")), 2), "Item:1", "item");
+    put(w, "Item:1", "item");
     CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
-    put_at_target(w, "Order:own");
-    put_at_target(w, "Order:7");
+    lw_put_at_target(w, "Order:own", 0);
+    lw_put_at_target(w, "Order:7", 0);
     CU_ASSERT(keys_at_target(w) >= 5002);
     narrow(w);
     CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
     lw_run(w, TM_SECONDS(2));
     CU_ASSERT(keys_at_target(w) >= 5002); /* onNarrow: "keep" */
     w->from.purge = true;
-    for (unsigned i = 0; i < 100000 && counted(w, TM_COUNTER_link_purged) < 300; i++)
+    for (unsigned i = 0; i < 100000 && lw_counted(w, TM_COUNTER_link_purged) < 300; i++)
         lw_step(w, true);
     CU_ASSERT(keys_at_target(w) > 1000); /* in slices */
     for (uint32_t t = 0; t < w->targets; t++)
@@ -327,7 +297,7 @@ static void a_narrower_filter_purges_where_it_is_told_to(void)
     for (unsigned i = 100; i < 140; i++) { /* the new leaders hear of the streams */
         char key[16];
         snprintf(key, sizeof key, "Item:%u", i);
-        put(w, tm_partition_of_slot(tm_slot_of_key(tm_bytes_str(key)), 2), key, "item");
+        put(w, key, "item");
     }
     lw_run(w, TM_SECONDS(5));
     CU_ASSERT_EQUAL(keys_at_target(w), 43);

@@ -99,8 +99,8 @@ static void what_is_the_same_is_not_named(void)
     struct lw *w = world(1, 300);
     CU_ASSERT_EQUAL(compare(w, 0), TM_OK);
     CU_ASSERT(v.keys > 10 && all_found() == 0);
-    uint64_t sent = tm_counter_get(&w->counters, TM_COUNTER_link_check_bytes);
-    CU_ASSERT(sent > 0 && tm_counter_get(&w->counters, TM_COUNTER_link_resync_bytes) == 0);
+    uint64_t sent = lw_counted(w, TM_COUNTER_link_check_bytes);
+    CU_ASSERT(sent > 0 && lw_counted(w, TM_COUNTER_link_resync_bytes) == 0);
     lw_free(w);
 }
 
