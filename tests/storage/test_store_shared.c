@@ -236,6 +236,36 @@ static void a_deletion_here_holds_against_what_was_made_before_it(void)
     expect("m", "c", "after");
 }
 
+/* The deletion names it twice: in the tombstone, too. */
+static void a_deletion_that_no_record_holds_is_refused_and_changes_nothing(void)
+{
+    static char name[TM_KIB(33)];
+    struct tm_record *r;
+    struct tm_bytes field = tm_bytes_of(name, sizeof name);
+    memset(name, 'n', sizeof name);
+    for (const char *key = "m"; key != NULL; key = *key == 'm' ? "private" : NULL) {
+        fresh();
+        begin();
+        tm_store_set_field(s, str(key), TM_ENTITY_HASH, field, str("1"));
+        (void)finish();
+        set(key, "other", "2");
+        uint64_t applied = tm_store_applied(s);
+        tm_store_commit(s, applied);
+        uint64_t hash = tm_store_state_hash(s);
+        begin();
+        tm_store_del_field(s, str(key), TM_ENTITY_HASH, str("other"));
+        tm_store_del_field(s, str(key), TM_ENTITY_HASH, field);
+        CU_ASSERT_EQUAL(tm_store_finish(s, &r), *key == 'm' ? TM_ERR_TOOBIG : TM_OK);
+        if (*key != 'm')
+            continue;
+        CU_ASSERT_EQUAL(tm_store_applied(s), applied);
+        CU_ASSERT_EQUAL(tm_store_state_hash(s), hash);
+        expect(key, "other", "2");
+        set(key, "other", "3"); /* it goes on */
+        expect(key, "other", "3");
+    }
+}
+
 static void only_what_many_write_leaves_tombstones(void)
 {
     fresh();
@@ -658,6 +688,7 @@ static const struct tm_test tests[] = {
     TM_TEST(snapshots_hold_based_counters),
     TM_TEST(the_later_change_of_a_field_stays),
     TM_TEST(a_deletion_here_holds_against_what_was_made_before_it),
+    TM_TEST(a_deletion_that_no_record_holds_is_refused_and_changes_nothing),
     TM_TEST(only_what_many_write_leaves_tombstones),
     TM_TEST(a_deletion_there_spares_what_was_made_after_it),
     TM_TEST(a_field_or_member_that_was_deleted_there_goes),
