@@ -111,17 +111,23 @@ bool tm_nodedir_lives(const char *data_dir)
     return held;
 }
 
-/* Who holds the lock: its first word, which the holder writes; node.json is older or the same. */
-static pid_t holder_of(const struct tm_nodedir *d)
+pid_t tm_nodedir_holder(const char *data_dir)
 {
     char path[TM_NODEDIR_PATH_MAX + 1], text[32] = "";
-    if (!d->lives || join_path(path, d->path, "lock") != TM_OK)
+    if (join_path(path, data_dir, "lock") != TM_OK)
         return 0;
     FILE *f = fopen(path, "re");
     long pid = f != NULL && fgets(text, sizeof text, f) != NULL ? strtol(text, NULL, 10) : 0;
     if (f != NULL)
         fclose(f);
-    return (pid_t)(pid > 0 ? pid : d->file.pid);
+    return (pid_t)(pid > 0 ? pid : 0);
+}
+
+/* Who holds the lock: its first word, which the holder writes; node.json is older or the same. */
+static pid_t holder_of(const struct tm_nodedir *d)
+{
+    pid_t holder = d->lives ? tm_nodedir_holder(d->path) : 0;
+    return holder > 0 || !d->lives ? holder : (pid_t)d->file.pid;
 }
 
 const char *tm_nodedir_state(const struct tm_nodedir *d)

@@ -70,6 +70,10 @@ enum tm_err tm_nodedir_list(const char *dir, const char *cluster, const char *no
 /* True if a process holds the lock of the data directory. */
 bool tm_nodedir_lives(const char *data_dir);
 
+/* Whoever took the lock of the data directory the last time, by the lock's own words, and may have
+ * ended since; 0: nobody did. */
+pid_t tm_nodedir_holder(const char *data_dir);
+
 /* True if the process was killed and is only giving back its memory, or is gone: its lock and its
  * ports will be free soon. */
 bool tm_process_is_ending(pid_t pid);

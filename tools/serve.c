@@ -205,14 +205,17 @@ static enum tm_err waiting(void *arg, char *why)
     return e;
 }
 
-/* Tries for a moment: `ps` and `up` take the lock for an instant when they look whether it is free.
- */
+/* Tries for a moment: `ps` and `up` take the lock for an instant when they look whether it is free;
+ * and for as long as they may be stopped in that instant, if no node lives that has said that it is
+ * its own. */
 static enum tm_err lock_data_dir(struct serve *s, struct tm_datadir_error *err)
 {
     const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
     for (unsigned tries = 1;; tries++) {
         enum tm_err e = tm_datadir_lock(s->data_dir, &s->lock_fd, err);
-        if (e != TM_ERR_LOCKED || tries == 10)
+        pid_t holder = tm_nodedir_holder(s->data_dir);
+        unsigned most = tm_process_is_node(holder) && !tm_process_is_ending(holder) ? 10 : 3000;
+        if (e != TM_ERR_LOCKED || tries >= most)
             return e;
         nanosleep(&pause, NULL);
     }

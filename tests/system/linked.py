@@ -10,6 +10,7 @@
         wait_until(lambda: has(c.client("c-1"), held), 60)
 """
 import os
+import re
 import subprocess
 import threading
 import time
@@ -110,9 +111,30 @@ def links_rest(c):
     return True
 
 
+def version(c, row):
+    said = c.client((row["cluster"], row["node"])).execute_command("TIDEMILL", "DIRECTORY")
+    return dict(zip(said[::2], said[1::2]))[b"version"]
+
+
+def applied(c):
+    """Applies the file as it is now; returns when every node goes by it, for which `apply` itself does
+    not wait for ever."""
+    c.tidemill("apply", c.topology, "--dir", c.data)
+    wait_until(lambda: one_version_each(c), 30)
+
+
+def one_version_each(c):
+    told = {(row["cluster"], version(c, row)) for row in c.ps() if row["state"] == "running"}
+    return len(told) == len({cluster for cluster, _ in told}) or No(told)
+
+
 def total(c, names, counter):
     """A counter's sum over these nodes."""
     return sum(c.stat(name)[counter] for name in names)
+
+
+def run(*words):
+    return subprocess.run(words, text=True, capture_output=True, check=False).stdout
 
 
 class Cut:
@@ -122,6 +144,9 @@ class Cut:
     def __init__(self, c):
         need_root("nft")
         self.table = "tidemill%d" % os.getpid()
+        for left in re.findall(r"table inet (tidemill(\d+))", run("nft", "list", "tables")):
+            if not os.path.exists("/proc/" + left[1]):  # of a test that was killed
+                run("nft", "delete", "table", "inet", left[0])
         ports = ", ".join(str(c.base_port + LINK_PORTS + PORTS_PER_NODE * n) for n in range(len(c.nodes)))
         self.rules = """table inet %s {
             chain cut { type filter hook input priority 0; tcp dport { %s } drop; tcp sport { %s } drop; }

@@ -5,7 +5,7 @@ import json
 import sys
 
 from cluster import Cluster, nodes_text, three_nodes
-from harness import main, wait_until
+from harness import No, main, wait_until
 
 FABRIC = ["--fabric=tcp"]
 
@@ -38,6 +38,12 @@ def directory(c, node):
     return int(fields[b"version"]), lines
 
 
+def goes_by(c, node, version):
+    """The same once the node goes by that version: `apply` waits for none for ever."""
+    is_now, lines = directory(c, node)
+    return (is_now, lines) if is_now >= version else No("%s goes by %d" % (node, is_now))
+
+
 def pids(c):
     return {row["node"]: row["pid"] for row in c.ps()}
 
@@ -58,7 +64,7 @@ def links_change_at_all_nodes_while_they_run():
         assert directory(c, "node-1")[0] == 1  # nothing was done yet
         apply(c)
         for node in "node-1", "node-2", "node-3", "d-1":
-            version, lines = directory(c, node)
+            version, lines = wait_until(lambda: goes_by(c, node, 2), 30)
             way = "from:c" if node == "d-1" else "to:d"
             assert version == 2 and lines[way + "/maxBytesPerSecond"] == "1MiB", (node, version, lines)
             assert lines[way + "/replicateEntityTypes"] == "Order" and lines["type:Order/conflict"] == "max"
@@ -77,8 +83,7 @@ def a_node_that_was_away_goes_by_what_was_applied():
         c.kill("node-1", wait=True)
         c.up()
         for node in "node-1", "node-2", "node-3":
-            wait_until(lambda: directory(c, node)[0] == 2, 60)
-            assert directory(c, node)[1]["to:d/replicationMode"] == "sync", node
+            assert wait_until(lambda: goes_by(c, node, 2), 60)[1]["to:d/replicationMode"] == "sync", node
 
 
 def what_cannot_be_changed_changes_nothing():
@@ -101,7 +106,7 @@ def what_cannot_be_changed_changes_nothing():
         # One of the clusters alone, by its name.
         c.write_topology(two_clusters(batchBytes="1MiB") + nodes_text("e", ["e-1"]))
         apply(c, "--cluster", "c")
-        assert directory(c, "node-1")[0] == 2 and directory(c, "d-1")[0] == 1
+        assert wait_until(lambda: goes_by(c, "node-1", 2), 30)[0] == 2 and directory(c, "d-1")[0] == 1
         done = apply(c, "--cluster", "x", check=False)
         assert done.returncode == 1 and 'defines no cluster "x"' in done.stderr, done
 

@@ -9,8 +9,10 @@ import time
 
 from cluster import CALM, Cluster, nodes_text
 from harness import No, main, wait_until
+from linked import applied, one_version_each
 
 FABRIC = ["--fabric=tcp"] + CALM
+CHANGES = "pause", "resume", "throttle", "rewind", "resync", "adopt", "release", "promote"
 
 
 def two(source=None, target=None, rest=""):
@@ -22,7 +24,10 @@ def two(source=None, target=None, rest=""):
 
 def link(c, *words, check=True, at=None):
     where = ["--at", at] if at else ["--dir", c.data]
-    return c.tidemill("link", *words, *where, check=check)
+    done = c.tidemill("link", *words, *where, check=check)
+    if words[0] in CHANGES and done.returncode == 0:
+        wait_until(lambda: one_version_each(c), 30)
+    return done
 
 
 def look(c, source="factory", target="cloud", verb="explain", at=None):
@@ -136,7 +141,7 @@ def a_paused_link_stands_until_it_is_resumed():
         assert all(r["record_type"] == "Order" for r in said["out"] if r["record"]), said["out"]
         # An applied file keeps it, plan shows it, and so does a node that was away.
         c.write_topology(two(source={"batchBytes": "128KiB"}))
-        c.tidemill("apply", c.topology, "--dir", c.data)
+        applied(c)
         plan = c.tidemill("plan", c.topology, "--dir", c.data).stdout
         assert "by an operator: link factory -> cloud: paused: yes" in plan, plan
         c.kill("f-2", wait=True)
@@ -214,7 +219,7 @@ def why_a_link_stands_is_said():
         c.client("f-1").set("Customer:1", "x")
         wait_until(lambda: explained(c, "factory -> cloud: stands", "a type must not come here", "type=Customer",
                                      "tidemill apply"), 60)
-        c.tidemill("apply", c.topology, "--dir", c.data)
+        applied(c)
         wait_until(lambda: in_state(c, "streams"), 60)
         assert c.client("c-1").get("Customer:1") is None
         # The file loses its target.

@@ -7,7 +7,7 @@ import time
 
 from cluster import Cluster
 from harness import main, seed, wait_until
-from linked import FABRIC, Writer, addresses_of, ends, goes_on, has
+from linked import FABRIC, Writer, addresses_of, ends, goes_on, has, links_rest
 
 SECONDS = 8
 
@@ -78,7 +78,7 @@ def both_ends_that_write_the_same_agree():
             writer.stop()
         clients = c.client("f-1"), c.client("c-1")
         keys = sorted(set(writers[0].values) | set(writers[1].values)) + ["Count:1"]
-        wait_until(lambda: has(clients[1], {key: clients[0].get(key) for key in keys}), 60, 0.5)
+        wait_until(lambda: links_rest(c) and has(clients[1], {key: clients[0].get(key) for key in keys}), 60, 0.5)
         for key in keys[:-1]:
             allowed = set().union(*(w.values.get(key, set()) for w in writers))
             assert clients[0].get(key) in allowed, (key, clients[0].get(key), allowed)
