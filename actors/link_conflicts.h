@@ -44,7 +44,7 @@ unsigned tm_link_conflicts_kept(const struct tm_link_conflicts *log);
 const struct tm_link_conflict *tm_link_conflicts_at(const struct tm_link_conflicts *log,
                                                     unsigned i);
 
-/* Whether all of a key, field or value of that length is kept. */
+/* Whether its key and field are kept whole; for values their lengths tell. */
 static inline bool tm_link_conflict_is_whole(const struct tm_link_conflict *c)
 {
     return c->key_len <= TM_LINK_CONFLICT_KEY_MAX && c->field_len <= TM_LINK_CONFLICT_FIELD_MAX;

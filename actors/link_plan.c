@@ -727,11 +727,3 @@ int tm_link_plan_find_in(const struct tm_link_plan *plan, const char *cluster)
 {
     return find_link(plan, plan->in, plan->in_count, cluster);
 }
-
-bool tm_link_plan_shared(const struct tm_link_plan *plan, struct tm_bytes type)
-{
-    for (unsigned i = 0; i < plan->in_count; i++)
-        if (tm_link_plan_in_ships(plan, i, type))
-            return true;
-    return false;
-}

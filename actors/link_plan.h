@@ -187,8 +187,4 @@ bool tm_link_plan_goes_on(const struct tm_link_plan *now, const struct tm_link_p
 int tm_link_plan_find_out(const struct tm_link_plan *plan, const char *cluster);
 int tm_link_plan_find_in(const struct tm_link_plan *plan, const char *cluster);
 
-/* Whether more than one cluster may write a type's entities as far as this cluster's links show: it
- * may come in over a link. */
-bool tm_link_plan_shared(const struct tm_link_plan *plan, struct tm_bytes type);
-
 #endif

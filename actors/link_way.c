@@ -204,22 +204,12 @@ int tm_link_way_find(const struct tm_link_way *way, const char *name)
     return -1;
 }
 
-int tm_link_way_site_of(const struct tm_link_way *way, unsigned block)
-{
-    return block < TM_NODES_MAX ? way->blocks[block].site : -1;
-}
-
 int tm_link_way_site_of_uuid(const struct tm_link_way *way, const uint8_t uuid[16])
 {
     for (unsigned i = 0; i < way->config.site_count; i++)
         if (tm_link_way_standing(way, i) == TM_LINK_NOTED && tm_link_way_is_uuid(way, i, uuid))
             return (int)i;
     return -1;
-}
-
-bool tm_link_way_linked(const struct tm_link_way *way, unsigned site)
-{
-    return site < way->config.site_count && way->sites[site].linked;
 }
 
 const struct tm_link_identity *tm_link_way_identity(const struct tm_link_way *way, unsigned site)

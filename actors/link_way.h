@@ -125,14 +125,12 @@ void tm_link_way_adopt(struct tm_link_way *way, unsigned site, uint64_t uuid);
 
 /* ---- who is there ---- */
 
-/* How many sites there are; one of them, below that; whether it is linked. */
+/* How many sites there are; one of them, below that. */
 unsigned tm_link_way_sites(const struct tm_link_way *way);
 const struct tm_link_site *tm_link_way_site(const struct tm_link_way *way, unsigned site);
-bool tm_link_way_linked(const struct tm_link_way *way, unsigned site);
 
-/* The site of that name, of which that block is a node, or of that uuid (met, and noted); -1. */
+/* The site of that name, or of that uuid (met, and noted); -1. */
 int tm_link_way_find(const struct tm_link_way *way, const char *name);
-int tm_link_way_site_of(const struct tm_link_way *way, unsigned block);
 int tm_link_way_site_of_uuid(const struct tm_link_way *way, const uint8_t uuid[16]);
 
 /* What the site's nodes said to this worker, the newest of the highest epoch.  NULL: nothing yet.
