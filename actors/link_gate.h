@@ -15,8 +15,7 @@
  *      ^                                                                    |    ^
  *      '--written, committed-- RESTORING <--the target has it-- CLOSING <---'    |
  *                                                                  '--not in time'
- *                                            CLOSING: it has nearly caught up; writes wait for the
- * rest
+ *     CLOSING: it has nearly caught up; writes wait for the rest
  *
  * What a partition wrote down is a field of its empty key's shadow (TM_SHADOW_GATE), made of
  * struct tm_link_gate_note.  Pure; time is given. */
@@ -54,8 +53,7 @@ TM_STATIC_ASSERT(sizeof(struct tm_link_gate_note) == 24, "frozen at rest");
 struct tm_link_gate_rules {
     uint64_t timeout_ns;
     enum tm_link_unavailable unavailable;
-    uint64_t
-        joins; /* the version that made it what it is, where there was a cluster before; or 0 */
+    uint64_t joins; /* the version that made it what it is, if there was a cluster before; or 0 */
 };
 
 #define TM_LINK_GATE_MARKS 32

@@ -10,10 +10,10 @@
  *     ASK --OPEN--> ASKED --POSITION--> STREAM
  *      ^--no answer, MOVED, gone--'        | no ACK, MOVED, gone: ASK
  *      any --REFUSED--> REFUSED --a while later--> ASK
- *      ASKED --position not in the log any more, or of another filter--> BEHIND --its turn-->
- * RESYNC --done--> ASK ASKED --position never was in the log----> DIVERGED   --a while later--> ASK
- *      ASKED --the target was away for too long, and was not rewound--> SNAPSHOT --a while later-->
- * ASK
+ *      ASKED --position not in the log any more, or of another filter--> BEHIND
+ *      BEHIND --its turn--> RESYNC --done--> ASK
+ *      ASKED --position never was in the log--> DIVERGED --a while later--> ASK
+ *      ASKED --away for too long, and not rewound--> SNAPSHOT --a while later--> ASK
  *
  * Pure: wire, log and time through ctx and struct tm_link_out_ops.  One worker's thread. */
 #ifndef TM_ACTORS_LINK_OUT_H

@@ -1,15 +1,18 @@
 /* link_plan.h: what a node has to know of its cluster's links: the resolved, compact form.
  *
  * It stands in the directory as lines of its facts (directory.h), so that `apply` changes all nodes
- * or none; the topology file's side writes the lines (tools/link_facts.h), this reads them.  What
+ * or none; the topology file's side writes the lines (tools/facts.h), this reads them.  What
  * the file left to defaults stands in them resolved, so that all nodes of mixed builds agree.
  *
  *   jurisdiction=eu                          of this cluster
  *   cluster:NAME/jurisdiction=us             of a linked one
- *   cluster:NAME/nodes=a::+4,b:10.0.0.2:7000 its nodes: name, address ("" as --address), first port
- *                                            ("+4": block 4 of the port plan); not there:
- * UNRESOLVED cluster:NAME/partitions=256 to:NAME/replicationMode=async            a link out; every
- * row of link_options.h stands there to:NAME/replicateEntityTypes=A,B*        absent: all
+ *   cluster:NAME/nodes=a::+4,b:10.0.0.2:7000 its nodes: name, address ("" as --address),
+ *                                            first port ("+4": block 4 of the port plan);
+ *                                            not there: UNRESOLVED
+ *   cluster:NAME/partitions=256
+ *   to:NAME/replicationMode=async            a link out; every row of link_options.h
+ *                                            stands there
+ *   to:NAME/replicateEntityTypes=A,B*        absent: all
  *   to:NAME/excludeEntityTypes=C
  *   from:NAME/…                              a link in: what its source's options say, the same
  *   type:T/conflict=counter                  a rule: tm_conflict_name
