@@ -69,13 +69,16 @@ struct tm_link_in_ops {
                                   const struct tm_link_change *change);
 };
 
-/* A change that could not be applied. */
+/* A change that could not be applied, however small a record it was tried in. */
 struct tm_link_dead {
+    uint64_t number; /* of those ever buried here */
     unsigned site;
     uint32_t source, target;
     uint64_t index; /* end of its batch */
     uint64_t at_ms;
+    unsigned tries; /* how often its key was buried while it lay here */
     enum tm_err err;
+    uint64_t order;  /* of the key (link_sync_wire.h) */
     uint8_t key_len; /* of what is kept of the key */
     uint8_t key[64];
 };
@@ -167,5 +170,15 @@ void tm_link_in_count(const struct tm_link_in *in, struct tm_link_in_counts *cou
 unsigned tm_link_in_streams(const struct tm_link_in *in);
 unsigned tm_link_in_deads(const struct tm_link_in *in);
 const struct tm_link_dead *tm_link_in_dead(const struct tm_link_in *in, unsigned i);
+
+/* The dead letter of that number is tried again: its source is asked for the key as it is now, with
+ * what the change brought, and that is merged as the change would have been; if it still does not
+ * fit it is buried again.  It goes from the list, unless that fails: TM_ERR_NOTFOUND: there is
+ * none; TM_ERR_NOTLEADER: its partition is not led here; TM_ERR_CLOSED: there is no such link any
+ * more; else why nothing can be written. */
+enum tm_err tm_link_in_retry(struct tm_link_in *in, uint64_t number);
+
+/* It goes from the list.  False: there is none. */
+bool tm_link_in_drop(struct tm_link_in *in, uint64_t number);
 
 #endif

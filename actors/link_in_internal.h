@@ -5,6 +5,7 @@
  *   link_in_sweep.c  batches that begin with a flush
  *   link_in_sync.c   resynchronisation: ranges and states
  *   link_in_lacks.c  what expired here too soon
+ *   link_in_dead.c   what could not be applied
  *   link_in_told.c   what sources say of how far they are
  *   link_in_purge.c  what the filter does not ship any more */
 #ifndef TM_ACTORS_LINK_IN_INTERNAL_H
@@ -79,7 +80,8 @@ struct tm_link_in {
     struct tm_link_in_stream *busy;
     unsigned streams, sweeps;
     struct tm_link_dead dead[TM_LINK_DEAD_MAX];
-    uint64_t deads; /* ever */
+    unsigned dead_count; /* the oldest first */
+    uint64_t deads;      /* ever */
     uint8_t keys[TM_LINK_IN_KEY_BYTES];
     struct tm_link_range range[TM_LINK_RANGES];
     struct tm_link_key key[TM_LINK_KEYS];
@@ -193,6 +195,18 @@ void tm_link_in_lacks_told(struct tm_store *store, const struct tm_link_from *fr
 
 /* Asks for what is noted, if that is due. */
 void tm_link_in_ask_lacks(struct tm_link_in *in, struct tm_link_in_stream *s);
+
+/* Between begin and finish of a record: notes that the source of from is to be asked for the key of
+ * that order in t. */
+void tm_link_in_note_asked(struct tm_link_in *in, struct tm_store *store,
+                           const struct tm_link_from *from, uint32_t source, uint32_t t,
+                           uint64_t order);
+
+/* ---- link_in_dead.c ---- */
+
+/* The first change of the part that a is at cannot be applied. */
+void tm_link_in_bury(struct tm_link_in *in, const struct tm_link_in_stream *s,
+                     const struct tm_link_in_apply *a, enum tm_err err);
 
 /* ---- link_in_purge.c ---- */
 

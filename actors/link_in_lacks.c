@@ -63,6 +63,16 @@ void tm_link_in_note_lacks(struct tm_link_in *in, struct tm_store *store, uint32
     ask_soon(in, t);
 }
 
+void tm_link_in_note_asked(struct tm_link_in *in, struct tm_store *store,
+                           const struct tm_link_from *from, uint32_t source, uint32_t t,
+                           uint64_t order)
+{
+    uint8_t name[NAME_LEN];
+    tm_store_stamp(store, 0, 0);
+    tm_store_set_shadow(store, NONE, name_of(from->uuid, source, order, name), NONE);
+    ask_soon(in, t);
+}
+
 void tm_link_in_lacks_told(struct tm_store *store, const struct tm_link_from *from, uint32_t source,
                            const uint64_t *orders, uint32_t count)
 {

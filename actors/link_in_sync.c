@@ -214,6 +214,32 @@ static bool may_replace(struct tm_link_in *in, const struct tm_link_from *from,
     return false;
 }
 
+/* The record would be too large: what goes and each change get records of their own, and a change
+ * that does not fit alone goes to the dead letters; then the rest, as if it had been done. */
+static enum tm_err take_in_parts(struct tm_link_in *in, struct restate *r, uint64_t stands,
+                                 uint64_t *record)
+{
+    unsigned total = r->a.count;
+    uint64_t hlc = tm_max_u64(r->a.seen.newest, r->a.from->rewind);
+    struct tm_link_batch batch = {.stream = r->head->stream, .to.index = stands};
+    enum tm_err e = TM_OK;
+    r->a.batch = &batch;
+    r->a.ends = false;
+    if (r->head->replaces != 0)
+        e = in->c.ops->write(in->c.host, r->s->target, hlc, cut_gathered, r, record);
+    for (unsigned i = 0; i < total && e == TM_OK; i++) {
+        r->a.first = i;
+        r->a.count = 1;
+        e = in->c.ops->write(in->c.host, r->s->target, hlc, tm_link_in_fill, &r->a, record);
+        if (e != TM_ERR_TOOBIG)
+            continue;
+        tm_link_in_bury(in, r->s, &r->a, e);
+        e = TM_OK;
+    }
+    r->a.first = r->a.count = 0;
+    return e != TM_OK ? e : in->c.ops->write(in->c.host, r->s->target, hlc, fill_state, r, record);
+}
+
 void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
                          struct tm_link_in_stream *s, const struct tm_link_position *at,
                          const struct tm_link_state_head *head, struct tm_bytes packed)
@@ -253,6 +279,8 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
     if (e == TM_OK)
         e = in->c.ops->write(in->c.host, s->target, tm_max_u64(r.a.seen.newest, from->rewind),
                              fill_state, &r, &record);
+    if (e == TM_ERR_TOOBIG && r.a.count > 0)
+        e = take_in_parts(in, &r, at->index, &record);
     if (e != TM_OK) {
         tm_link_in_refuse_err(in, s, e);
         return;

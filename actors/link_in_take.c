@@ -11,38 +11,6 @@
 
 #define AHEAD 16u /* changes whose places in memory are fetched at once */
 
-/* ---- dead letters ---- */
-
-unsigned tm_link_in_deads(const struct tm_link_in *in)
-{
-    return (unsigned)tm_min_u64(in->deads, TM_LINK_DEAD_MAX);
-}
-
-const struct tm_link_dead *tm_link_in_dead(const struct tm_link_in *in, unsigned i)
-{
-    TM_ASSERT(i < tm_link_in_deads(in));
-    return &in->dead[(in->deads - tm_link_in_deads(in) + i) % TM_LINK_DEAD_MAX];
-}
-
-static void bury(struct tm_link_in *in, const struct tm_link_in_stream *s,
-                 const struct tm_link_in_apply *a, struct tm_bytes key, enum tm_err err)
-{
-    struct tm_link_dead *d = &in->dead[in->deads++ % TM_LINK_DEAD_MAX];
-    *d = (struct tm_link_dead){.site = s->site,
-                               .source = s->source,
-                               .target = s->target,
-                               .index = a->batch->to.index,
-                               .at_ms = tm_ctx_wall_ms(in->c.ctx),
-                               .err = err,
-                               .key_len = (uint8_t)tm_min_u64(key.len, sizeof d->key)};
-    if (d->key_len > 0)
-        memcpy(d->key, key.data, d->key_len);
-    tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_dead_letters, 1);
-    tm_ctx_log(in->c.ctx, TM_LOG_ERROR, "link_dead_letter",
-               "source=%s source_partition=%u partition=%u index=%" PRIu64 " err=%s",
-               a->from->source, s->source, s->target, d->index, tm_err_name(err));
-}
-
 /* ---- may it be taken? ---- */
 
 static void see(struct tm_link_in_seen *seen, struct tm_change change)
@@ -199,15 +167,6 @@ static enum tm_err write_part(struct tm_link_in *in, const struct tm_link_in_str
     return e;
 }
 
-static struct tm_bytes key_of(const struct tm_link_in_apply *a, unsigned which)
-{
-    struct tm_bytes rest = a->raw;
-    struct tm_change change = {0};
-    for (unsigned i = 0; tm_change_next(&rest, &change) && i < which; i++) {
-    }
-    return change.key;
-}
-
 /* The record would be too large: the changes go in parts, and one that does not fit alone goes to
  * the dead letters.  Merging them twice does no harm, so the position goes with the last part. */
 static enum tm_err write_split(struct tm_link_in *in, const struct tm_link_in_stream *s,
@@ -225,7 +184,7 @@ static enum tm_err write_split(struct tm_link_in *in, const struct tm_link_in_st
             continue;
         }
         if (e == TM_ERR_TOOBIG && a->count == 1) {
-            bury(in, s, a, key_of(a, a->first), e);
+            tm_link_in_bury(in, s, a, e);
             e = TM_OK;
         } else if (a->ends) {
             return e;

@@ -8,6 +8,7 @@
  *   links_log.c   the source partitions' logs, as link_out reads them
  *   links_show.c  counters and INFO
  *   links_tell.c  TIDEMILL LINKS
+ *   links_dead.c  dead letters, told of, tried again and dropped
  *   links_verify.c comparing what both ends have
  *   links_in.c    the target partitions, as link_in writes them
  *   links_gate.c  where writes wait for the targets of synchronous links
@@ -272,6 +273,17 @@ void tm_links_bytes_field(struct tm_links_row *r, const char *name, struct tm_by
 void tm_links_number_field(struct tm_links_row *r, const char *name, uint64_t value);
 void tm_links_hex_field(struct tm_links_row *r, const char *name, uint64_t value); /* 0: "" */
 void tm_links_end_row(struct tm_links_row *r);
+
+/* ---- links_dead.c ---- */
+
+/* A row of a dead letter; with what became of an order, NULL: none was given. */
+void tm_links_tell_dead(struct tm_links *l, struct tm_resp_writer *w, const struct tm_link_dead *d,
+                        const char *kind, const char *done);
+
+/* DEAD RETRY|DROP source [node worker number]: those of that source, or one; a row of each.  False:
+ * these words are something else. */
+bool tm_links_dead_order(struct tm_links *l, const struct tm_bytes *words, unsigned count,
+                         struct tm_resp_writer *w);
 
 extern const struct tm_link_out_ops tm_links_out_ops;
 extern const struct tm_link_in_ops tm_links_in_ops;

@@ -224,19 +224,6 @@ static void tell_in(void *host, const struct tm_link_in_view *v)
     t->rows++;
 }
 
-static void tell_dead(struct tm_links *l, struct tm_resp_writer *w, const struct tm_link_dead *d)
-{
-    struct tm_links_row r = tm_links_begin_row(w, "dead");
-    tm_links_text_field(&r, "peer", tm_link_way_site(l->way, d->site)->name);
-    tm_links_number_field(&r, "source", d->source);
-    tm_links_number_field(&r, "target", d->target);
-    tm_links_number_field(&r, "index", d->index);
-    tm_links_number_field(&r, "at_ms", d->at_ms);
-    tm_links_text_field(&r, "error", tm_err_name(d->err));
-    tm_links_bytes_field(&r, "key", tm_bytes_of(d->key, d->key_len));
-    tm_links_end_row(&r);
-}
-
 /* ---- all ---- */
 
 void tm_links_tell(void *host, struct tm_resp_writer *w)
@@ -260,7 +247,7 @@ void tm_links_tell(void *host, struct tm_resp_writer *w)
         tm_link_in_each(l->in, tell_in, &t);
     rows += t.rows;
     for (unsigned i = 0; l != NULL && i < tm_link_in_deads(l->in); i++, rows++)
-        tell_dead(l, w, tm_link_in_dead(l->in, i));
+        tm_links_tell_dead(l, w, tm_link_in_dead(l->in, i), "dead", NULL);
     if (l != NULL && s->links->refused[0] != '\0') {
         struct tm_links_row r = tm_links_begin_row(w, "refused");
         tm_links_text_field(&r, "text", s->links->refused);
@@ -329,7 +316,8 @@ static unsigned tell_conflicts(const struct tm_links *l, struct tm_resp_writer *
     return kept;
 }
 
-/* VERIFY cluster [partition], VERIFIED, CONFLICTS: the words behind TIDEMILL LINK. */
+/* VERIFY cluster [partition], VERIFIED, CONFLICTS, DEAD (links_dead.c): the words behind TIDEMILL
+ * LINK. */
 bool tm_links_order(void *host, const struct tm_bytes *words, unsigned count,
                     struct tm_resp_writer *w)
 {
@@ -339,6 +327,8 @@ bool tm_links_order(void *host, const struct tm_bytes *words, unsigned count,
     bool begins = count >= 2 && count <= 3 && tm_bytes_equal(words[0], tm_bytes_str("VERIFY"));
     bool verified = count == 1 && tm_bytes_equal(words[0], tm_bytes_str("VERIFIED"));
     bool conflicts = count == 1 && tm_bytes_equal(words[0], tm_bytes_str("CONFLICTS"));
+    if (l != NULL && tm_links_dead_order(l, words, count, w))
+        return true;
     if (!begins && !verified && !conflicts)
         return false;
     if (begins && !verify(l, words + 1, count - 1)) {

@@ -67,6 +67,8 @@
     X(link_residency_refused, COUNT, "batches",                                                    \
       "batches refused for a type that must not be here")                                          \
     X(link_dead_letters, COUNT, "changes", "changes of linked clusters that could not be applied") \
+    X(link_dead_retried, COUNT, "changes", "of these, asked for again by an operator")             \
+    X(link_dead_dropped, COUNT, "changes", "of these, given up by an operator")                    \
     X(link_malformed, COUNT, "messages", "messages of linked clusters that made no sense")         \
     X(link_messages_sent, COUNT, "messages", "messages to linked clusters")                        \
     X(link_messages_received, COUNT, "messages", "messages from linked clusters")                  \

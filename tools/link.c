@@ -68,6 +68,11 @@ static int take_arguments(struct tm_link_command *c, int argc, char **argv)
     const struct verb *verb = find_verb(c->verb);
     if (verb == NULL)
         return unknown_verb(c->verb);
+    if (strcmp(c->verb, "dead") == 0) {
+        const char *wrong = tm_link_dead_usage(c, argc, argv);
+        return wrong != NULL ? tm_usage_error("link", "%s", wrong)
+                             : tm_linked_check("link", &c->where);
+    }
     c->source = argc > 1 ? argv[1] : NULL;
     c->target = argc > 2 ? argv[2] : NULL;
     c->value = argc > 3 ? argv[3] : NULL;
@@ -155,6 +160,7 @@ int tm_main_link(int argc, char **argv)
         status = only_looks(c.verb)              ? look(&c)
                  : !known                        ? no_link(&c)
                  : strcmp(c.verb, "verify") == 0 ? tm_link_verify(&c)
+                 : strcmp(c.verb, "dead") == 0   ? tm_link_dead(&c)
                                                  : tm_link_change(&c);
     }
     json_decref(c.report);

@@ -418,7 +418,7 @@ json_t *tm_link_explain(const json_t *link)
     size_t dead = json_array_size(json_object_get(link, "dead"));
     if (dead > 0) {
         tm_words_say(
-            &w, "%zu change%s came to %s and could not be applied (`tidemill link show %s %s`)",
+            &w, "%zu change%s came to %s and could not be applied (`tidemill link dead ls %s %s`)",
             dead, dead == 1 ? "" : "s", tm_link_text(link, "target"), tm_link_text(link, "source"),
             tm_link_text(link, "target"));
         end(&w, says);

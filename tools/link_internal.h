@@ -7,6 +7,7 @@
  *   link_show.c     on stdout
  *   link_explain.c  in words
  *   link_verify.c   comparing both ends
+ *   link_dead.c     what could not be applied
  *   link_change.c   verbs that change something */
 #ifndef TM_TOOLS_LINK_INTERNAL_H
 #define TM_TOOLS_LINK_INTERNAL_H
@@ -26,10 +27,12 @@
     X(rewind, "", "the target forgets where the stream stands: all is shipped or compared again")  \
     X(adopt, "", "a cluster made anew, or restored, takes the place of the one before")            \
     X(release, "", "the target takes what it holds back because of the source's clock")            \
+    X(dead, "", "ls|show|retry|drop SOURCE TARGET [ID]: changes that could not be applied there")  \
     X(promote, "", "the source is lost: its older epoch is refused at the target from then on")
 
 struct tm_link_command {
     const char *verb, *source, *target, *value; /* NULL: not given */
+    const char *how;                            /* of dead: ls, show, retry, drop */
     struct tm_linked_where where;
     bool json;
     struct tm_linked_all all;
@@ -45,6 +48,11 @@ void tm_link_print_json(const json_t *value);
 
 /* verify; returns the exit status: failed if something differs, or was not compared. */
 int tm_link_verify(struct tm_link_command *c);
+
+/* dead: takes what stands behind it on the command line (argv[0] is the verb); NULL, or what is
+ * wrong.  Then does it; returns the exit status. */
+const char *tm_link_dead_usage(struct tm_link_command *c, int argc, char **argv);
+int tm_link_dead(struct tm_link_command *c);
 
 /* The verbs that change something; returns the exit status. */
 int tm_link_change(struct tm_link_command *c);
