@@ -104,7 +104,7 @@ static void a_power_loss_of_all_tears_tails_and_loses_nothing(void)
     config.disk_min_ns = TM_US(100);
     config.disk_max_ns = TM_MS(2);
     open_cluster();
-    for (; (at_once == 0 || rounds < 12) && rounds < 100; rounds++) {
+    for (; (at_once == 0 || rounds < 12) && rounds < 1000; rounds++) {
         unsigned torn = 0;
         power_goes_while_writing(TM_MS(5) + tm_sim_draw(sim, TM_MS(30)));
         for (unsigned i = 0; i < 3; i++) {
@@ -398,6 +398,76 @@ static void power_may_go_at_any_moment_of_a_snapshot(void)
     close_cluster();
 }
 
+static const struct tm_wal *wal_of(unsigned node)
+{
+    return tm_log_set_wal(part(node, 0)->env->logs);
+}
+
+/* A value that takes a good part of a segment's last blocks; what the leader says. */
+static const char *write_ballast(unsigned i)
+{
+    char line[2048];
+    int n = snprintf(line, sizeof line, "SET ballast%u ", i % 200);
+    memset(line + n, 'x', sizeof line - (size_t)n - 1);
+    line[sizeof line - 1] = '\0';
+    return ask(leader(), line);
+}
+
+/* All segments are made, and then the disks have no room: neither for more, nor for snapshots,
+ * which would free some.  Writes go on until they are refused. */
+static void fill_logs(void)
+{
+    unsigned i = 0;
+    for (unsigned full = 0; full < config.nodes;) {
+        CU_ASSERT_STRING_EQUAL_FATAL(write_ballast(i++), "OK");
+        full = 0;
+        for (unsigned n = 0; n < config.nodes; n++)
+            full += tm_wal_disk_bytes(wal_of(n)) == config.options.wal_bytes;
+    }
+    for (unsigned n = 0; n < config.nodes; n++) {
+        struct tm_sim_disk *disk = tm_sim_disk_of(sim, n);
+        tm_sim_disk_set_capacity(disk, tm_sim_disk_used(disk));
+    }
+    for (unsigned end = i + 2000; i < end; i++)
+        if (strncmp(write_ballast(i), "DISKFULL", 8) == 0)
+            return;
+    CU_FAIL_FATAL("the logs are not full");
+}
+
+/* Power goes again and again, as soon as somebody leads: how often until nobody can. */
+static unsigned start_until_nobody_leads(void)
+{
+    for (unsigned starts = 1; starts < 1000; starts++) {
+        for (unsigned n = 0; n < config.nodes; n++)
+            tm_sim_end(sim, n, TM_SIM_POWER);
+        for (unsigned n = 0; n < config.nodes; n++)
+            restart(n);
+        if (nobody_leads_for(TM_SECONDS(5)))
+            return starts;
+    }
+    return 0;
+}
+
+/* What is set aside for votes and the first records of leaders is gone, on all copies, and a
+ * snapshot is of no use before one leads. */
+static void starts_and_elections_that_used_up_the_reserve_end_nothing(void)
+{
+    prepare();
+    config.options.wal_segment_bytes = TM_KIB(256);
+    config.options.wal_bytes = TM_MIB(1);
+    open_cluster();
+    fill_logs();
+    CU_ASSERT(start_until_nobody_leads() > 1);
+    for (unsigned n = 0; n < config.nodes; n++)
+        tm_sim_disk_set_capacity(tm_sim_disk_of(sim, n), 0);
+    settle(whole);
+    wait_for_room();
+    for (unsigned i = 0; i < 50; i++)
+        CU_ASSERT_STRING_EQUAL(write_ballast(i), "OK");
+    settle(converged);
+    close_cluster();
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(blocks_that_finish_out_of_order_count_in_order),
     TM_TEST(a_power_loss_of_all_tears_tails_and_loses_nothing),
@@ -407,6 +477,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_voter_that_forgot_does_not_elect_one_that_never_knew),
     TM_TEST(a_snapshot_does_not_hold_what_was_cut),
     TM_TEST(power_may_go_at_any_moment_of_a_snapshot),
+    TM_TEST(starts_and_elections_that_used_up_the_reserve_end_nothing),
 };
 
 TM_TEST_MAIN("sim/histories_disk", tests)
