@@ -7,6 +7,7 @@
 #include "tools/client.h"
 #include "tools/command.h"
 #include "tools/status_internal.h"
+#include "tools/status_links.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -154,7 +155,7 @@ static json_t *json_replicas(const struct tm_status *s, unsigned partition)
     return list;
 }
 
-static void print_json(const struct tm_status *s)
+static void print_json(const struct tm_status *s, json_t *links, json_int_t conflicts)
 {
     json_t *partitions = json_array();
     for (unsigned p = 0; p < s->partition_count; p++) {
@@ -168,11 +169,12 @@ static void print_json(const struct tm_status *s)
                                   (int)q->faulty, "replicas", json_replicas(s, p)));
     }
     const struct tm_status_totals *t = &s->totals;
-    json_t *all = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:o, s:o}", "cluster", s->cluster,
-                            "partitionCount", (int)s->partition_count, "led", (int)t->led,
-                            "oneCopy", (int)t->one_copy, "faulty", (int)t->faulty, "unreachable",
-                            (int)t->unreachable, "maxLag", (json_int_t)t->max_lag, "members",
-                            json_members(s), "partitions", partitions);
+    json_t *all =
+        json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:o, s:o, s:O, s:I}", "cluster", s->cluster,
+                  "partitionCount", (int)s->partition_count, "led", (int)t->led, "oneCopy",
+                  (int)t->one_copy, "faulty", (int)t->faulty, "unreachable", (int)t->unreachable,
+                  "maxLag", (json_int_t)t->max_lag, "members", json_members(s), "partitions",
+                  partitions, "links", links, "conflicts", conflicts);
     json_dumpf(all, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     putchar('\n');
     json_decref(all);
@@ -193,13 +195,17 @@ int tm_main_status(int argc, char **argv)
     struct tm_status s = {0};
     int status = tm_status_gather(&s, argv[0], password);
     if (status == TM_EXIT_DONE) {
+        json_int_t conflicts;
+        json_t *links = tm_status_links(argv[0], s.cluster, password, &conflicts);
         if (json) {
-            print_json(&s);
+            print_json(&s, links, conflicts);
         } else {
             print_members(&s);
             print_partitions(&s);
+            tm_status_print_links(links, conflicts);
             print_totals(&s);
         }
+        json_decref(links);
     }
     tm_status_free(&s);
     return status;

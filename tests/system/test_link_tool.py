@@ -35,6 +35,16 @@ def look(c, source="factory", target="cloud", verb="explain", at=None):
     return json.loads(link(c, verb, source, target, "--json", at=at).stdout)[0]
 
 
+def status_says(c, node, *needles):
+    """Whether `tidemill status` at that node has all that, for people and as JSON."""
+    at = c.row(node)["listen"]
+    text = c.tidemill("status", at).stdout
+    links = json.loads(c.tidemill("status", at, "--json").stdout)["links"]
+    missing = [n for n in needles if n not in text]
+    return (not missing and [(row["source"], row["target"]) for row in links] == [("factory", "cloud")]
+            or No("%r is not in:\n%s\n%s" % (missing, text, links)))
+
+
 def in_state(c, state, **kw):
     said = look(c, **kw)
     return said["state"] == state or No("%s: %s" % (said["state"], said["explained"]))
@@ -90,6 +100,8 @@ def what_streams_is_said_to_stream():
             text = link(c, *words).stdout
             return text.count("factory -> cloud") >= 1 and text.upper().count("STREAM") >= count or No(text)
         wait_until(lambda: listed(1, "ls"), 30)
+        wait_until(lambda: status_says(c, "f-2", "factory -> cloud", "streams"), 30)
+        wait_until(lambda: status_says(c, "c-1", "factory -> cloud", "taken"), 30)
         wait_until(lambda: listed(len(said["out"]), "show", "factory", "cloud"), 30)
 
 
@@ -349,6 +361,7 @@ def a_degraded_link_says_so():
         c.kill("c-1", wait=True)
         write(c, prefix="More")
         wait_until(lambda: explained(c, "factory -> cloud: degraded", "get their OK without cloud"), 60)
+        wait_until(lambda: status_says(c, "f-1", "DEGRADED", "! ", "get their OK without cloud"), 60)
         c.up()
         wait_until(lambda: in_state(c, "streams"), 60)
         wait_until(lambda: [g["state"] for g in look(c)["gates"]] == ["SYNC"] * 8, 30)
