@@ -329,7 +329,8 @@ static enum tm_err vdev_create(struct tm_dpdk *net, struct tm_dpdk_peer *peer)
              "role=%s,socket=%s,socket-abstract=yes,bsize=%d,rsize=" RING_LOG2 ",secret=%s",
              server ? "server" : "client", socket, TM_DPDK_ROOM, net->secret);
     for (int i = 0; i < VDEV_TRIES && err != TM_OK; i++) {
-        snprintf(name, sizeof name, "net_memif%u", peer->station.node * 4u + (unsigned)i);
+        snprintf(name, sizeof name, "net_memif%u",
+                 (net->config.instance * TM_NODES_MAX + peer->station.node) * 4u + (unsigned)i);
         err = tm_dpdk_port_create(peer->port, name, args);
         if (err != TM_OK)
             sleep_ns(TM_MS(20));

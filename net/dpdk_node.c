@@ -97,7 +97,8 @@ static enum tm_err config_check(const struct tm_dpdk_config *c, char *why, size_
     unsigned base = c->udp_base != 0 ? c->udp_base : TM_DPDK_UDP_DEFAULT;
     bool memif = c->port == NULL || c->port[0] == '\0';
     TM_ASSERT(c->domain != NULL && c->node < TM_NODES_MAX && (!memif || c->secret_path != NULL));
-    TM_ASSERT(c->workers >= 1 && c->workers <= TM_WORKERS_MAX && c->mbufs >= TM_DPDK_MBUFS_MIN);
+    TM_ASSERT(c->instance < 8 && c->workers >= 1 && c->workers <= TM_WORKERS_MAX &&
+              c->mbufs >= TM_DPDK_MBUFS_MIN);
     if (text_too_long(c->domain, TM_DPDK_TEXT_MAX) || text_too_long(c->port, TM_DPDK_TEXT_MAX) ||
         text_too_long(c->secret_path, TM_DPDK_PATH_MAX - 16))
         snprintf(why, size, "dpdk: a name, --fabric-port or path is too long");
@@ -137,7 +138,9 @@ static void config_take(struct tm_dpdk *net, const struct tm_dpdk_config *config
 
 static enum tm_err pool_create(struct tm_dpdk *net, char *why, size_t size)
 {
-    net->pool = rte_pktmbuf_pool_create("tidemill", net->config.mbufs, CACHE_MBUFS, 0,
+    char name[24];
+    snprintf(name, sizeof name, "tidemill%u", net->config.instance);
+    net->pool = rte_pktmbuf_pool_create(name, net->config.mbufs, CACHE_MBUFS, 0,
                                         RTE_PKTMBUF_HEADROOM + TM_DPDK_ROOM, SOCKET_ID_ANY);
     if (net->pool != NULL)
         return TM_OK;

@@ -1,6 +1,7 @@
 /* fabric_dpdk.h: the dpdk fabric: frames between nodes through any ethdev.
  *
- * A tm_dpdk is a node's set of ports; each worker opens its end of it as a tm_fabric.
+ * A tm_dpdk is a set of ports of a node, of which it may have several, each with a domain of its
+ * own; each worker opens its end of it as a tm_fabric.
  *
  * Without `port` there is one memif port per peer: shared memory between processes of one machine,
  * of one user, in one network namespace; no root, no hugepages.  With `port` one ethdev (a PCI
@@ -39,6 +40,7 @@ struct tm_dpdk_config {
      * wire, for example the cluster's directory or its UUID. */
     const char *domain;
     const char *secret_path; /* memif: a file that only this user reads; made if it is missing */
+    unsigned instance;       /* 0..7: of those of this process; only one may be 0, and so on */
     unsigned node;           /* this node */
     unsigned workers;        /* 1..TM_WORKERS_MAX */
     uint64_t peers;          /* bit n: node n is a peer; this node's own bit is ignored */

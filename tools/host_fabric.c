@@ -66,7 +66,8 @@ static enum tm_err one_machine(const struct tm_host *h, char *why)
     return TM_OK;
 }
 
-static enum tm_err prepare_dpdk(struct tm_host *h, char *why)
+/* The cluster's own fabric. */
+static enum tm_err create_own(struct tm_host *h, const struct tm_eal_log *log, char *why)
 {
     const struct tm_options *o = &h->options;
     char domain[256], secret[256];
@@ -75,7 +76,6 @@ static enum tm_err prepare_dpdk(struct tm_host *h, char *why)
         port ? 0 : (unsigned)getuid(); /* other machines know this user by other numbers */
     snprintf(domain, sizeof domain, "%s:%u:%u", h->config.cluster->name, user, h->ports[0].first);
     snprintf(secret, sizeof secret, "/dev/shm/tidemill.secret.%u", (unsigned)getuid());
-    struct tm_eal_log log = {.host = h, .write = eal_log};
     struct tm_dpdk_config *c = calloc(1, sizeof *c);
     TM_ASSERT(c != NULL);
     *c = (struct tm_dpdk_config){.domain = domain,
@@ -85,28 +85,44 @@ static enum tm_err prepare_dpdk(struct tm_host *h, char *why)
                                  .boot = h->node.boot,
                                  .mbufs = MBUFS,
                                  .port = port ? o->fabric_port : NULL,
-                                 .log = log};
+                                 .log = *log};
     for (unsigned i = 0; i < h->config.cluster->nodes.count; i++)
         c->peers |= 1ULL << i;
-    enum tm_err e = port ? wire_addresses(h, c, why) : one_machine(h, why);
-    if (e == TM_OK) {
-        struct tm_eal_config eal = {
-            .extra = o->eal[0] != '\0' ? o->eal : NULL,
-            .pci = port && tm_eal_port_is_pci(o->fabric_port) ? o->fabric_port : NULL,
-            .memory_mib = TM_DPDK_MEMORY_MIB(MBUFS),
-            .log = log};
-        e = tm_eal_start(&eal, why, TM_HOST_WHY_MAX);
-        h->eal = e == TM_OK;
-    }
+    enum tm_err e = port ? wire_addresses(h, c, why) : TM_OK;
     if (e == TM_OK)
         e = tm_dpdk_create(c, &h->dpdk, why, TM_HOST_WHY_MAX);
     free(c);
     return e;
 }
 
+static enum tm_err prepare_dpdk(struct tm_host *h, bool own, char *why)
+{
+    const struct tm_options *o = &h->options;
+    bool port = own && o->fabric_port[0] != '\0';
+    struct tm_eal_log log = {.host = h, .write = eal_log};
+    unsigned memory = (own ? TM_DPDK_MEMORY_MIB(MBUFS) : 0) +
+                      (h->link_peers != 0 ? TM_DPDK_MEMORY_MIB(TM_HOST_LINK_MBUFS) : 0);
+    struct tm_eal_config eal = {.extra = o->eal[0] != '\0' ? o->eal : NULL,
+                                .pci = port && tm_eal_port_is_pci(o->fabric_port) ? o->fabric_port
+                                                                                  : NULL,
+                                .memory_mib = memory,
+                                .log = log};
+    enum tm_err e = own && !port ? one_machine(h, why) : TM_OK;
+    if (e == TM_OK) {
+        e = tm_eal_start(&eal, why, TM_HOST_WHY_MAX);
+        h->eal = e == TM_OK;
+    }
+    if (e == TM_OK && own)
+        e = create_own(h, &log, why);
+    if (e == TM_OK && h->link_peers != 0)
+        e = tm_host_links_dpdk_create(h, &log, why);
+    return e;
+}
+
 void tm_host_fabric_keep(struct tm_host *h)
 {
-    if (h->dpdk == NULL || !tm_dpdk_keep_secret(h->dpdk))
+    struct tm_dpdk *net = h->dpdk != NULL ? h->dpdk : h->links_dpdk;
+    if (net == NULL || !tm_dpdk_keep_secret(net))
         return;
     tm_log_plain(&h->log_target, TM_LOG_WARN, "secret_put_back",
                  "text=\"what this user has in /dev/shm was deleted while the node runs (systemd's "
@@ -118,9 +134,9 @@ void tm_host_fabric_keep(struct tm_host *h)
     (void)h;
 }
 
-static enum tm_err prepare_dpdk(struct tm_host *h, char *why)
+static enum tm_err prepare_dpdk(struct tm_host *h, bool own, char *why)
 {
-    (void)h;
+    (void)h, (void)own;
     snprintf(why, TM_HOST_WHY_MAX,
              "this build has no dpdk fabric: use --fabric tcp, or build with "
              "-Ddpdk=enabled");
@@ -131,8 +147,12 @@ static enum tm_err prepare_dpdk(struct tm_host *h, char *why)
 enum tm_err tm_host_fabric_prepare(struct tm_host *h, char *why)
 {
     bool alone = h->config.cluster->nodes.count == 1;
-    if (h->options.fabric == TM_FABRIC_KIND_DPDK && !alone)
-        return prepare_dpdk(h, why);
+    bool own = h->options.fabric == TM_FABRIC_KIND_DPDK && !alone;
+    enum tm_err e = tm_host_links_dpdk_peers(h, why);
+    if (e != TM_OK)
+        return e;
+    if (own || h->link_peers != 0)
+        return prepare_dpdk(h, own, why);
     if (h->options.fabric_port[0] != '\0' || h->options.eal[0] != '\0')
         tm_log_plain(&h->log_target, TM_LOG_WARN, "dpdk_not_used", "text=\"%s\"",
                      alone ? "--fabric-port and --eal change nothing: the cluster has one node, "
@@ -323,10 +343,11 @@ void tm_host_fabric_close(struct tm_host_worker *w)
 void tm_host_fabric_end(struct tm_host *h)
 {
 #ifdef TM_HAVE_DPDK
+    tm_dpdk_destroy(h->links_dpdk);
     tm_dpdk_destroy(h->dpdk);
     if (h->eal)
         tm_eal_stop();
 #endif
-    h->dpdk = NULL;
+    h->dpdk = h->links_dpdk = NULL;
     h->eal = false;
 }

@@ -3,6 +3,7 @@
 #define TM_TOOLS_HOST_INTERNAL_H
 
 #include "actors/shard.h"
+#include "net/eal.h"
 #include "net/portlock.h"
 #include "net/socket.h"
 #include "runtime/cpu.h"
@@ -31,9 +32,12 @@ struct tm_host_worker {
     struct tm_fabric_sink sink;
     struct tm_watch fabric_watch;
     bool fabric_watched;
-    int tcp_fd;              /* listener of the tcp fabric, -1 */
-    struct tm_fabric *links; /* to other clusters; NULL: there are none */
-    int link_fd;             /* its listener, -1 */
+    int tcp_fd;                               /* listener of the tcp fabric, -1 */
+    struct tm_fabric *links;                  /* to other clusters; NULL: there are none */
+    struct tm_fabric *links_tcp, *links_dpdk; /* what it is made of; NULL: not open */
+    struct tm_fabric links_both;              /* if it is both */
+    struct tm_watch links_watch;
+    int link_fd; /* its listener, -1 */
 
     struct tm_socket_hub *hub;
     int client_fds[2]; /* shared and own port */
@@ -69,7 +73,8 @@ struct tm_host {
     bool shared_locked; /* the port that all workers share */
     uint64_t started_ns;
     struct tm_cpu_budget cpu;
-    struct tm_dpdk *dpdk;
+    struct tm_dpdk *dpdk, *links_dpdk;
+    uint64_t link_peers; /* blocks that links reach by links_dpdk */
     bool eal;
     char listen[128];
 
@@ -124,6 +129,15 @@ extern const struct tm_actor_ops tm_host_fabric_ops;
 void tm_host_links_describe(struct tm_host *h);
 enum tm_err tm_host_links_add(struct tm_host_worker *w, char *why);
 void tm_host_links_close(struct tm_host_worker *w);
+
+/* host_links_dpdk.c: which blocks links reach by shared memory, or TM_ERR_INVALID; the fabric for
+ * that, with EAL running, and its mbufs; joined with the one over tcp as the worker's, and closed
+ * with the host. */
+#define TM_HOST_LINK_MBUFS 4096u
+#define TM_HOST_MEMIF_MAX  32u /* ports that DPDK makes in a process */
+enum tm_err tm_host_links_dpdk_peers(struct tm_host *h, char *why);
+enum tm_err tm_host_links_dpdk_create(struct tm_host *h, const struct tm_eal_log *log, char *why);
+enum tm_err tm_host_links_dpdk_add(struct tm_host_worker *w, char *why);
 
 /* host.c: ends the node; from a worker. */
 void tm_host_fatal(struct tm_host *h, enum tm_err err, const char *why);

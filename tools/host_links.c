@@ -1,5 +1,5 @@
 /* The other clusters of the topology file: who they are for the shards (actors/link_way.h), and the
- * fabric of links, which is tcp whatever the cluster's own is.
+ * fabric of links, which is tcp, and where the file says so shared memory (host_links_dpdk.c).
  *
  * Its peers are numbered by their blocks in the port plan, of which 64 can be told apart: a cluster
  * beyond that is left out, and said. */
@@ -121,13 +121,16 @@ enum tm_err tm_host_links_add(struct tm_host_worker *w, char *why)
                                      .peers = peers};
     struct tm_fabric_sink sink = tm_shard_link_sink(w->shard);
     if (e == TM_OK) {
-        e = tm_fabric_tcp_new(&c, w->worker, &sink, &w->links);
+        e = tm_fabric_tcp_new(&c, w->worker, &sink, &w->links_tcp);
         if (e == TM_OK)
             w->link_fd = -1;
         else
             snprintf(why, TM_HOST_WHY_MAX, "cannot make the fabric of links: %s", tm_err_text(e));
     }
     free(peers);
+    w->links = w->links_tcp;
+    if (e == TM_OK && h->link_peers != 0)
+        e = tm_host_links_dpdk_add(w, why);
     if (e == TM_OK)
         tm_shard_set_link_fabric(w->shard, w->links);
     return e;
@@ -135,9 +138,9 @@ enum tm_err tm_host_links_add(struct tm_host_worker *w, char *why)
 
 void tm_host_links_close(struct tm_host_worker *w)
 {
-    if (w->links != NULL)
-        w->links->close(w->links);
-    w->links = NULL;
+    if (w->links_tcp != NULL)
+        w->links_tcp->close(w->links_tcp);
+    w->links = w->links_tcp = NULL;
     if (w->link_fd >= 0)
         close(w->link_fd);
     w->link_fd = -1;

@@ -220,7 +220,7 @@ static void print_link(const struct tm_topology *t, const struct tm_cluster_spec
            link->options.on_narrow == TM_LINK_NARROW_PURGE ? "evicts at the target"
                                                            : "keeps what the target has");
     printf("    way: %s, %s; a clock more than %s ahead is held at the target\n",
-           link->options.fabric == TM_LINK_DPDK ? "tcp (dpdk is not carried out yet)" : "tcp",
+           link->options.fabric == TM_LINK_DPDK ? "dpdk (shared memory)" : "tcp",
            link->options.compression == TM_LINK_LZ4 ? "LZ4 where it pays" : "not compressed",
            value(link, TM_LINK_OPTION_max_clock_skew_ms, (char[32]){0}));
 }

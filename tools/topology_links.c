@@ -169,37 +169,11 @@ static void warn_filter(struct tm_topology *t, const struct tm_cluster_spec *c,
                          link->target);
 }
 
-/* What a link is told to do and does not do yet, and what happens instead. */
-static const struct {
-    enum tm_link_option option;
-    bool any; /* whatever the file gives; else only this value */
-    int64_t value;
-    const char *instead;
-} unbuilt[] = {
-    {TM_LINK_OPTION_fabric, false, TM_LINK_DPDK, "the link runs over tcp"},
-};
-
-static void warn_unbuilt(struct tm_topology *t, const struct tm_cluster_spec *c,
-                         const struct tm_link_spec *link)
-{
-    for (unsigned i = 0; i < TM_ARRAY_LEN(unbuilt); i++) {
-        char text[64];
-        int64_t value = tm_link_option_get(&link->options, unbuilt[i].option);
-        bool given = (link->given >> unbuilt[i].option & 1) != 0;
-        if (unbuilt[i].any ? !given : value != unbuilt[i].value)
-            continue;
-        tm_link_option_text(unbuilt[i].option, value, text, sizeof text);
-        tm_topology_warn(t, "%s -> %s: %s \"%s\" is not carried out yet: %s", c->name, link->target,
-                         tm_link_option_rows[unbuilt[i].option].name, text, unbuilt[i].instead);
-    }
-}
-
 static void warn_cluster(struct tm_topology *t, const struct tm_cluster_spec *c)
 {
     bool sync = false;
     for (unsigned k = 0; k < c->link_count; k++) {
         const struct tm_link_spec *link = &c->links[k];
-        warn_unbuilt(t, c, link);
         sync |= link->options.mode == TM_LINK_SYNC;
         if (tm_topology_cluster(t, link->target) == NULL)
             tm_topology_warn(
@@ -225,14 +199,38 @@ static void warn_cluster(struct tm_topology *t, const struct tm_cluster_spec *c)
                          c->name);
 }
 
-static bool fabric_is_tcp(const struct tm_topology *t, const struct tm_cluster_spec *c)
+/* What of a node keeps shared memory from it; NULL: nothing.  address: of the nodes so far. */
+static const char *keeps_out(const struct tm_node_spec *n, const char **address)
 {
-    for (unsigned i = 0; i < c->nodes.count; i++) {
-        const struct tm_node_spec *n = tm_topology_node(t, c->name, c->nodes.names[i]);
-        if (n != NULL && strcmp(n->fabric, "tcp") == 0)
-            return true;
-    }
-    return false;
+    if (strcmp(n->fabric, "tcp") == 0)
+        return "gives it the fabric \"tcp\"";
+    if (n->fabric_port[0] != '\0')
+        return "puts it on the wire of a fabricPort";
+    if (n->address[0] == '\0')
+        return NULL; /* as --address says, which is looked at when it starts */
+    bool elsewhere = *address != NULL && strcmp(*address, n->address) != 0;
+    *address = n->address;
+    return elsewhere ? "has it on another machine than others" : NULL;
+}
+
+/* A link over the dpdk fabric is shared memory of one machine. */
+static enum tm_err check_near(struct tm_loader *l, const struct tm_cluster_spec *from,
+                              const struct tm_cluster_spec *to)
+{
+    const struct tm_cluster_spec *const ends[] = {from, to};
+    const char *address = NULL;
+    for (unsigned k = 0; k < 2; k++)
+        for (unsigned i = 0; i < ends[k]->nodes.count; i++) {
+            const struct tm_node_spec *n =
+                tm_topology_node(l->t, ends[k]->name, ends[k]->nodes.names[i]);
+            const char *why = n == NULL ? NULL : keeps_out(n, &address);
+            if (why != NULL)
+                return tm_topology_complain(l, "linkFabric",
+                                            "\"dpdk\" is shared memory of one machine, and "
+                                            "defineNode(\"%s\") of %s %s",
+                                            n->name, ends[k]->name, why);
+        }
+    return TM_OK;
 }
 
 /* Both ends of a link are there: can they keep what it promises? */
@@ -244,13 +242,7 @@ static enum tm_err check_ends(struct tm_loader *l, const struct tm_cluster_spec 
                                     "\"sync\" needs a quorum at the target, and %s has "
                                     "consistency: \"eventual\"",
                                     to->name);
-    if (link->options.fabric == TM_LINK_DPDK &&
-        (fabric_is_tcp(l->t, from) || fabric_is_tcp(l->t, to)))
-        return tm_topology_complain(l, "linkFabric",
-                                    "\"dpdk\" needs that fabric at both ends, and defineNode gives "
-                                    "a node of %s \"tcp\"",
-                                    fabric_is_tcp(l->t, from) ? from->name : to->name);
-    return TM_OK;
+    return link->options.fabric == TM_LINK_DPDK ? check_near(l, from, to) : TM_OK;
 }
 
 /* The clusters at the other ends of a cluster's links, and their nodes, are bounded. */

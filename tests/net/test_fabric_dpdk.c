@@ -433,6 +433,64 @@ static void a_node_may_be_unmade_and_made_again(void)
     }
 }
 
+static char other_domain[80];
+
+/* Is node 0 of one domain and node 3 of another, and sends a frame in each. */
+static void two_run(const struct peer_job *job)
+{
+    struct peer_job other = *job;
+    struct peer_worker me[2] = {{.job = job, .net = peer_start(job)}, {.job = &other}};
+    other.config.instance = 1;
+    other.config.domain = other_domain;
+    other.config.node = 3;
+    other.config.peers = UINT64_C(1) << 2;
+    other.config.mbufs = TM_DPDK_MBUFS_MIN;
+    if (tm_dpdk_create(&other.config, &me[1].net, job->seen->why, sizeof job->seen->why) != TM_OK)
+        _exit(2);
+    for (unsigned i = 0; i < 2; i++) {
+        const struct tm_fabric_sink sink = {
+            .host = &me[i], .frame = peer_frame, .event = peer_event};
+        if (tm_fabric_dpdk_open(me[i].net, 0, &sink, NULL, &me[i].fabric) != TM_OK)
+            _exit(3);
+    }
+    while (me[0].up != UINT64_C(1) << 1 || me[1].up != UINT64_C(1) << 2)
+        for (unsigned i = 0; i < 2; i++)
+            me[i].fabric->poll(me[i].fabric, 64);
+    for (unsigned i = 0; i < 2; i++) {
+        if (peer_send_one(&me[i], 1 + i, 100) != TM_OK)
+            _exit(4);
+        me[i].fabric->flush(me[i].fabric);
+    }
+    while (!atomic_load(&job->seen->ready)) {
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        me[i].fabric->close(me[i].fabric);
+        tm_dpdk_destroy(me[i].net);
+    }
+    _exit(0);
+}
+
+static void a_process_may_be_a_node_of_two_domains(void)
+{
+    struct cluster c;
+    cluster_open(&c, 3, 1);
+    snprintf(other_domain, sizeof other_domain, "%s-other", c.domain);
+    c.job[0].config.peers = 3;
+    c.job[0].config.mbufs = 4096; /* memory for both */
+    c.job[1].config.peers = 3;
+    c.job[2].config.domain = other_domain;
+    c.job[2].config.peers = 12;
+    node_start(&c, 1);
+    node_start(&c, 2);
+    node_start_as(&c, 0, two_run);
+    CU_ASSERT(reaches64(&c.seen[1].received[0], 1));
+    CU_ASSERT(reaches64(&c.seen[2].received[3], 1));
+    CU_ASSERT_EQUAL(c.seen[1].received[3] + c.seen[2].received[0], 0);
+    atomic_store(&c.seen[0].ready, 1);
+    CU_ASSERT_EQUAL(node_wait(&c, 0), 0);
+    cluster_close(&c);
+}
+
 static void two_processes_cannot_be_one_node(void)
 {
     struct cluster c;
@@ -577,6 +635,7 @@ static const struct tm_test tests[] = {
     TM_TEST(a_node_may_be_unmade_and_made_again),
     TM_TEST(without_mbufs_a_send_is_refused),
     TM_TEST(two_processes_cannot_be_one_node),
+    TM_TEST(a_process_may_be_a_node_of_two_domains),
     TM_TEST(a_secret_that_others_may_read_is_refused),
     TM_TEST(nodes_with_different_secrets_do_not_meet),
     TM_TEST(a_deleted_secret_is_put_back_by_those_that_run),
