@@ -99,6 +99,14 @@ uint64_t tm_kept_over(const struct tm_kept *k)
     return tm_max_u64(k->expiry_ms << 16, k->expiry.hlc + 1);
 }
 
+/* As a floor, which has an origin: of what was made at that very time by others nothing may be
+ * below it, and one tick before there is but what has the register's own stamp. */
+static uint64_t over_as_floor(const struct tm_kept *k)
+{
+    uint64_t over = tm_kept_over(k);
+    return over > k->expiry.hlc + 1 ? over - 1 : over;
+}
+
 /* ---- Walks over all fields of an entity or shadow, packed or large ---- */
 
 void tm_fields_first(struct tm_fields *f, const struct tm_entity *e)
@@ -359,7 +367,7 @@ static struct tm_op_version own_stamp(const struct tm_store *s)
 static void keep_new_life(struct tm_store *s, struct tm_kept *k)
 {
     uint64_t none = 0;
-    struct tm_op_version floor = {tm_kept_over(k), s->stamp.origin};
+    struct tm_op_version floor = {over_as_floor(k), s->stamp.origin};
     if (!k->has_expiry || k->expiry_ms == 0)
         return;
     if (s->stamp.hlc >> 16 < k->expiry_ms) {
@@ -558,7 +566,7 @@ bool tm_keep_expire(struct tm_store *s, struct tm_bytes key)
     if (!any_since(s, k.e, since))
         return false;
     enum tm_entity_type type = tm_entity_type(k.e);
-    struct tm_op_version before = own_stamp(s), floor = {since, s->stamp.origin};
+    struct tm_op_version before = own_stamp(s), floor = {over_as_floor(&k), s->stamp.origin};
     tm_keep_shadow(s, key, FLOOR, NOTHING, floor);
     tm_store_del_shadow(s, key, EXPIRY);
     s->merging = true;

@@ -54,9 +54,39 @@ static void stamp(struct merge *m)
     tm_store_stamp(m->s, m->in->stamp.hlc, m->in->stamp.origin);
 }
 
+static bool is_due(const struct merge *m, uint64_t now_ms)
+{
+    return m->k.has_expiry && m->k.expiry_ms != 0 && m->k.expiry_ms <= now_ms;
+}
+
+/* Whether the entity is of the life that the register ends. */
+static bool lives_on(const struct merge *m)
+{
+    return m->k.e != NULL && tm_entity_expiry(m->k.e) == m->k.expiry_ms;
+}
+
+/* The clock may be behind that of the leader under which it was due: then what is gone is over by
+ * the stamps, which are past its end since the record that said so. */
 static bool has_expired(const struct merge *m)
 {
-    return m->k.has_expiry && m->k.expiry_ms != 0 && m->k.expiry_ms <= m->now_ms;
+    return is_due(m, lives_on(m) ? m->now_ms : tm_max_u64(m->now_ms, m->s->own.hlc >> 16));
+}
+
+/* Something of it may have been taken for dead here, also by a leader before. */
+static bool may_have_expired(const struct merge *m)
+{
+    return is_due(m, tm_max_u64(m->now_ms, m->s->own.hlc >> 16));
+}
+
+/* What came is dead because that life is over, so it ends here: a later leader, by whose clock it
+ * still lasted, could not make up for what it does not know. */
+static void end_life(struct merge *m)
+{
+    if (!lives_on(m))
+        return;
+    tm_store_stamp(m->s, 0, 0);
+    tm_store_expire(m->s, m->in->key);
+    look(m);
 }
 
 /* It was made in a life that is over, or counts from something of it.  What the record of that
@@ -65,6 +95,8 @@ static bool is_over(struct merge *m)
 {
     m->over = has_expired(m) && m->v.hlc < tm_kept_over(&m->k) &&
               tm_stamp_compare(m->in->stamp, m->k.expiry) != 0;
+    if (m->over)
+        end_life(m);
     return m->over;
 }
 
@@ -187,12 +219,12 @@ static bool is_known(const struct merge *m, const struct tm_entity *field)
            part.hlc > m->in->stamp.hlc;
 }
 
-/* The register of expiry, if it holds for the entity that was just made. */
-static void make_expire(struct merge *m)
+/* The register of expiry, if it holds for the entity that was just made; expired: before that. */
+static void make_expire(struct merge *m, bool expired)
 {
     uint64_t ms = m->k.expiry_ms;
     bool same = tm_stamp_compare(m->in->stamp, m->k.expiry) == 0;
-    if (!m->k.has_expiry || ms == 0 || (has_expired(m) && !same))
+    if (!m->k.has_expiry || ms == 0 || (expired && !same))
         return;
     write_expiry(m, tm_store_find(m->s, m->in->key), ms);
 }
@@ -203,6 +235,7 @@ static enum tm_link_outcome merge_put(struct merge *m)
     const struct tm_op *op = m->in->op;
     if (is_dead(m, &by))
         return lose(m, by);
+    bool expired = has_expired(m);
     if (!wins_type(m))
         return TM_LINK_LOST;
     const struct tm_entity *field = living(m);
@@ -216,7 +249,7 @@ static enum tm_link_outcome merge_put(struct merge *m)
         tm_store_del_shadow(m->s, m->in->key, tm_tomb_name(m->s, m->name));
     tm_store_op_on(m->s, &m->k, m->in->type, op);
     if (makes)
-        make_expire(m);
+        make_expire(m, expired);
     return TM_LINK_APPLIED;
 }
 
@@ -237,6 +270,8 @@ static bool is_all_dead(struct merge *m, struct tm_versions *in)
     if (in->count > 0 && has_expired(m) && tm_stamp_compare(m->in->stamp, m->k.expiry) != 0) {
         (void)tm_versions_cut(in, over, false);
         m->over = in->count == 0;
+        if (m->over)
+            end_life(m);
     }
     return in->count == 0;
 }
@@ -369,7 +404,8 @@ static enum tm_link_outcome merge_floor(struct merge *m, bool too)
         return lose(m, m->k.floor);
     bool known = m->k.e == NULL && tm_stamp_compare(m->in->stamp, m->k.floor) == 0;
     /* That life had ended before it expired here, and took what came meanwhile along. */
-    bool lacks = has_expired(m) && before(m->k.expiry, m->in->stamp) &&
+    int order = tm_stamp_compare(m->k.expiry, m->in->stamp);
+    bool lacks = may_have_expired(m) && (order < 0 || (order == 0 && too)) &&
                  m->in->stamp.hlc < tm_kept_over(&m->k);
     raise_floor(m, m->in->stamp, too, false);
     return lacks ? TM_LINK_LACKS : known ? TM_LINK_KNOWN : TM_LINK_APPLIED;
@@ -385,8 +421,8 @@ static enum tm_link_outcome merge_expiry(struct merge *m, uint64_t ms)
         return TM_LINK_KNOWN;
     /* Fields may be gone, or have come meanwhile and been taken for dead. */
     struct tm_kept to = {.expiry = m->in->stamp, .expiry_ms = ms};
-    bool lacks =
-        has_expired(m) && (ms == 0 || ms > m->now_ms || tm_kept_over(&to) < tm_kept_over(&m->k));
+    bool lacks = may_have_expired(m) &&
+                 (ms == 0 || ms > m->now_ms || tm_kept_over(&to) < tm_kept_over(&m->k));
     if (m->many)
         tm_keep_shadow(m->s, m->in->key, EXPIRY, tm_bytes_of(&ms, sizeof ms), m->in->stamp);
     stamp(m);

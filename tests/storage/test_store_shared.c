@@ -470,7 +470,7 @@ static void what_is_made_anew_under_hold_has_the_floor_of_what_expired(void)
     tm_store_release(s);
     (void)finish();
     CU_ASSERT_FATAL(tm_store_shadow_field(s, str("m"), str("d"), NULL, &stamp));
-    CU_ASSERT_EQUAL(stamp.hlc, (uint64_t)(NOW + 1000) << 16);
+    CU_ASSERT_EQUAL(stamp.hlc, ((uint64_t)(NOW + 1000) << 16) - 1);
     CU_ASSERT_FALSE(tm_store_shadow_field(s, str("m"), str("x"), NULL, NULL));
 }
 
@@ -551,6 +551,50 @@ static void a_life_that_ended_before_it_expired_here_says_what_it_lacks(void)
     CU_ASSERT_EQUAL(merge("m", TM_ENTITY_HASH, TM_OP_DEL_ENTITY, "", str(""), at(50 << 16)),
                     TM_LINK_LACKS);
     CU_ASSERT_EQUAL(merge_set("m", "b", "of the next life", at(60 << 16)), TM_LINK_APPLIED);
+}
+
+/* m expires at that time, ms. */
+static void expires(uint64_t ms)
+{
+    begin();
+    tm_store_set_expiry(s, str("m"), ms);
+    (void)finish();
+}
+
+/* The next leader's clock is behind that of the leader under whom it expired. */
+static void what_expired_here_is_lacking_by_a_slower_clock_too(void)
+{
+    uint64_t ms = NOW + 1000;
+    fresh();
+    set("m", "a", "1");
+    expires(ms);
+    hlc = ms << 16;
+    begin();
+    tm_store_expire(s, str("m"));
+    (void)finish();
+    now_ms = NOW + 500;
+    CU_ASSERT_PTR_NULL(tm_store_find(s, str("m")));
+    CU_ASSERT_EQUAL(merge_set("m", "b", "of that life", at(45 << 16)), TM_LINK_LOST);
+    CU_ASSERT_EQUAL(merge("m", TM_ENTITY_HASH, TM_OP_DEL_ENTITY, "", str(""), at(50 << 16)),
+                    TM_LINK_LACKS);
+    CU_ASSERT_EQUAL(merge_set("m", "b", "of the next life", at(60 << 16)), TM_LINK_APPLIED);
+}
+
+/* It was due when the change came: no later leader can go on with a life that lacks it. */
+static void what_came_too_late_for_a_life_ends_it(void)
+{
+    uint64_t ms = NOW + 1000;
+    fresh();
+    set("m", "a", "1");
+    expires(ms);
+    now_ms = ms + 1;
+    hlc = now_ms << 16;
+    CU_ASSERT_PTR_NOT_NULL(tm_store_find(s, str("m")));
+    CU_ASSERT_EQUAL(merge_set("m", "b", "of that life", at(45 << 16)), TM_LINK_LOST);
+    CU_ASSERT_PTR_NULL(tm_store_find(s, str("m")));
+    now_ms = NOW + 500;
+    CU_ASSERT_EQUAL(merge("m", TM_ENTITY_HASH, TM_OP_PERSIST, "", str(""), at(50 << 16)),
+                    TM_LINK_LACKS);
 }
 
 static void equal_sums_of_different_increments_differ(void)
@@ -704,6 +748,8 @@ static const struct tm_test tests[] = {
     TM_TEST(what_is_due_is_as_what_has_expired),
     TM_TEST(an_extension_of_what_expired_here_says_what_it_lacks),
     TM_TEST(a_life_that_ended_before_it_expired_here_says_what_it_lacks),
+    TM_TEST(what_expired_here_is_lacking_by_a_slower_clock_too),
+    TM_TEST(what_came_too_late_for_a_life_ends_it),
     TM_TEST(equal_sums_of_different_increments_differ),
     TM_TEST(an_extension_of_what_is_due_here_says_what_it_lacks),
     TM_TEST(an_evicted_key_is_as_if_it_had_never_been),
