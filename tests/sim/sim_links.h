@@ -164,10 +164,11 @@ void tm_sim_links_text(const struct tm_sim_links_plan *plan, char *text, size_t 
 /* X(name): of the OKs that a synchronous link answers for, so many targets each. */
 #define TM_SIM_LINKS_OKS(X)                                                                        \
     X(judged)                                                                                      \
-    X(on_both)   /* the very write is on both quorums' disks */                                    \
-    X(overtaken) /* or a later one of its key, at the target */                                    \
-    X(expired)   /* or the key may be over there by its clock */                                   \
-    X(degraded)  /* the link was said to be */
+    X(on_both)     /* the very write is on both quorums' disks */                                  \
+    X(overtaken)   /* or a later one of its key, at the target */                                  \
+    X(expired)     /* or the key may be over there by its clock */                                 \
+    X(before_loss) /* of the target, made anew since: that it had it was told before */            \
+    X(degraded)    /* the link was said to be */
 
 /* X(name): of clusters that were lost. */
 #define TM_SIM_LINKS_LOSSES(X)                                                                     \

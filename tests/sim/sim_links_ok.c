@@ -18,7 +18,7 @@
 struct place {
     struct place *next; /* heard of before */
     uint32_t partition;
-    uint64_t index, hash;
+    uint64_t index, hash, heard_at;
     struct tm_op_version stamp; /* of the write; of a key: the latest in the record */
     uint64_t deadline_ms;       /* of a key: when it expires, as the record says; 0: it does not */
     bool degraded;              /* of a partition: what it says of the link */
@@ -29,6 +29,7 @@ struct place {
 struct logs {
     struct tm_sim_links_ok *ok;
     unsigned cluster;
+    uint64_t lost_at;      /* 0: never */
     struct place **writes; /* by number */
     struct place *keys[TM_SIM_LINKS_TYPES][KEYS];
     struct place *notes[PARTITIONS];
@@ -49,17 +50,20 @@ struct tm_sim_links_ok {
     struct done *done;
     uint64_t dones, done_cap;
     struct logs logs[TM_SIM_CLUSTERS_MAX];
-    uint64_t judged, exact, later, expired, degraded;
+    uint64_t judged, exact, later, expired, before, degraded;
 };
 
 /* ---- what is heard ---- */
 
-static struct place *put(struct place **list, const struct tm_record *r)
+static struct place *put(struct place **list, const struct tm_record *r, uint64_t now)
 {
     struct place *p = calloc(1, sizeof *p);
     TM_ASSERT(p != NULL);
-    *p = (struct place){
-        .next = *list, .partition = r->partition, .index = r->index, .hash = r->checksum};
+    *p = (struct place){.next = *list,
+                        .partition = r->partition,
+                        .index = r->index,
+                        .hash = r->checksum,
+                        .heard_at = now};
     *list = p;
     return p;
 }
@@ -107,7 +111,7 @@ static void find_writes(struct logs *l, const struct tm_record *r)
         if (number == 0 || number > UINT32_MAX)
             continue;
         grow(l->ok, number);
-        put(&l->writes[number], r);
+        put(&l->writes[number], r, tm_sim_world_now(l->ok->w));
     }
 }
 
@@ -138,7 +142,7 @@ static void find_note(struct logs *l, const struct tm_record *r, const struct tm
     for (unsigned j = 0; j < l->ok->plan->world.clusters; j++)
         if (tm_bytes_equal(tm_bytes_of(op->name.data + 1, op->name.len - 1),
                            tm_bytes_str(tm_sim_world_name(j)))) {
-            struct place *p = put(&l->notes[r->partition], r);
+            struct place *p = put(&l->notes[r->partition], r, tm_sim_world_now(l->ok->w));
             p->degraded = note.degraded != 0;
             p->target = j;
         }
@@ -165,7 +169,7 @@ static void hear_change(struct logs *l, const struct tm_record *r, struct tm_cha
     }
     if (!known || (latest.hlc == 0 && deadline == 0))
         return;
-    struct place *p = put(&l->keys[type][number], r);
+    struct place *p = put(&l->keys[type][number], r, tm_sim_world_now(l->ok->w));
     p->stamp = latest;
     p->deadline_ms = deadline;
 }
@@ -250,7 +254,9 @@ static void judge(struct tm_sim_links_ok *ok, unsigned cluster, const char *key,
 {
     bool expired;
     ok->judged++;
-    if (durable_write(ok, target, number) != NULL)
+    if (write->heard_at < ok->logs[target].lost_at)
+        ok->before++;
+    else if (durable_write(ok, target, number) != NULL)
         ok->exact++;
     else if (is_overtaken(ok, cluster, key, write, target, &expired))
         ++*(expired ? &ok->expired : &ok->later);
@@ -349,6 +355,7 @@ struct tm_sim_links_ok *tm_sim_links_ok_new(const struct tm_sim_links_plan *plan
 void tm_sim_links_ok_forget(struct tm_sim_links_ok *ok, unsigned cluster)
 {
     struct logs *l = &ok->logs[cluster];
+    l->lost_at = tm_sim_world_now(ok->w);
     for (uint64_t i = 0; i < ok->cap; i++)
         give_up(&l->writes[i]);
     for (unsigned i = 0; i < PARTITIONS; i++)
@@ -377,5 +384,6 @@ void tm_sim_links_ok_count(const struct tm_sim_links_ok *ok, struct tm_sim_links
     out->oks.on_both = ok->exact;
     out->oks.overtaken = ok->later;
     out->oks.expired = ok->expired;
+    out->oks.before_loss = ok->before;
     out->oks.degraded = ok->degraded;
 }
