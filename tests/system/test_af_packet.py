@@ -92,15 +92,15 @@ def frames_arrive_and_death_is_noticed():
     nodes = [Node("busy", 0), Node("busy", 1)]
     try:
         for node in nodes:
-            node.reaches("received", 500, 30)
+            node.reaches("received", 500, 180)
         for round_ in range(1, 4):
             nodes[1].kill()
-            nodes[0].reaches("down", round_, 30)
+            nodes[0].reaches("down", round_, 180)
             nodes[1] = Node("busy", 1)
-            nodes[0].reaches("up", round_ + 1, 30)
+            nodes[0].reaches("up", round_ + 1, 180)
             before = nodes[0].seen("received")
-            nodes[0].reaches("received", before + 200, 30)
-            nodes[1].reaches("received", 200, 30)
+            nodes[0].reaches("received", before + 200, 180)
+            nodes[1].reaches("received", 200, 180)
         for node in nodes:
             node.nothing_wrong()
     finally:
@@ -109,13 +109,13 @@ def frames_arrive_and_death_is_noticed():
 
 
 def parked_nodes_ring_each_other():
-    """Without doorbells only the timer of 250 ms would end a sleep: some 8 frames a second, 240 in
-    the time that is given for 400."""
+    """Without doorbells only the timer of 250 ms would end a sleep: some 8 frames a second, 1440 in
+    the time that is given for 3000."""
     nodes = [Node("doze", 0), Node("doze", 1)]
     try:
-        nodes[0].reaches("received", 1, 30)
+        nodes[0].reaches("received", 1, 180)
         before = nodes[0].seen("received")
-        nodes[0].reaches("received", before + 400, 30)
+        nodes[0].reaches("received", before + 3000, 180)
         for node in nodes:
             node.nothing_wrong()
     finally:

@@ -26,7 +26,7 @@ def serve(c, *words, node="n1", prefix=(), env=None, data=None, topology=None, l
         [*prefix, program, "serve", "--topology", topology or c.topology, "--cluster", "c",
          "--node", node, "--data-dir", data or os.path.join(c.data, "c", node), "--base-port",
          str(c.base_port), "--workers", "1", *SMALL, *words],
-        capture_output=True, text=True, timeout=30, env=dict(os.environ, **(env or {})),
+        capture_output=True, text=True, timeout=300, env=dict(os.environ, **(env or {})),
         preexec_fn=limits)
 
 
@@ -201,7 +201,7 @@ def with_shm(size, *mount):
 def too_little_shared_memory_is_said_at_boot():
     need_root("unshare")
     with Cluster(THREE) as c:
-        done = subprocess.run([*with_shm("64k"), "true"], capture_output=True, text=True, timeout=30)
+        done = subprocess.run([*with_shm("64k"), "true"], capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             raise Skip("no private mounts here: " + done.stderr.strip())
         refused(serve(c, node="node-1", prefix=with_shm("64k")), 1, "/dev/shm", "KiB",

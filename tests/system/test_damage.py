@@ -64,7 +64,7 @@ def the_directory_outlives_damage_of_a_copy():
             flip(path, copy + rng.randrange(half - 8), rng)
             c.up()
             assert c.client("n1").get("a") == b"1"
-            assert content(path)[:half] == content(path)[half:], "it was mended"
+            wait_until(lambda: content(path)[:half] == content(path)[half:], 30)  # it was mended
         c.kill("n1", wait=True)
         good = content(path)
         for copy in 0, half:

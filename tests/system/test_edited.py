@@ -51,7 +51,7 @@ def with_node_4(*options):
         refuses_node_4(c)  # also where all are started with the edited file
         for node in THREE:
             expect_filled(c, node)
-            assert any("adds 'node-4'" in line for line in differences(c, node))
+            wait_until(lambda: any("adds 'node-4'" in line for line in differences(c, node)), 30)
         c.write_topology(three_nodes())
         c.down()
         c.up()
@@ -81,7 +81,7 @@ def nodes_in_another_order_keep_their_places():
                 wait_until(lambda: c.whole("node-1"), 30)
                 expect_filled(c, node)
                 assert c.row(node)["listen"] == listens[node], c.ps()
-                assert any("another order" in line for line in differences(c, node))
+                wait_until(lambda: any("another order" in line for line in differences(c, node)), 30)
 
 
 def a_wiped_node_takes_its_place_from_the_others():
@@ -106,8 +106,8 @@ def a_member_that_the_file_leaves_out_stays_one():
         c.up()
         wait_until(lambda: c.whole("node-1"), 30)  # node-2, which still runs, counts
         expect_filled(c, "node-3")
-        assert any("leaves out 'node-2'" in line for line in differences(c, "node-1"))
-        assert any("replicationFactor" in line for line in differences(c, "node-1"))
+        for words in "leaves out 'node-2'", "replicationFactor":
+            wait_until(lambda: any(words in line for line in differences(c, "node-1")), 30)
 
 
 def each_difference_is_one_line():
@@ -125,6 +125,7 @@ def each_difference_is_one_line():
         c.up()
         wait_until(lambda: c.whole("node-1"), 30)
         expect_filled(c, "node-3")
+        wait_until(lambda: len(differences(c, "node-3")) >= 9, 30)
         said = "\n".join(differences(c, "node-3"))
         for line in (
                 "partitions: the file says 16, the cluster has 256",

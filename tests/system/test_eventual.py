@@ -3,7 +3,7 @@
 import os
 import sys
 
-from cluster import Cluster, three_nodes
+from cluster import CALM, Cluster, three_nodes
 from harness import main, wait_until
 
 # Nothing that is written leaves the leader on its own for a while.
@@ -28,7 +28,7 @@ def read_everywhere(c, what, expected):
 
 
 def a_killed_leader_brings_its_writes_back():
-    with Cluster(three_nodes(rf=3, consistency="eventual", partitions=8)) as c:
+    with Cluster(three_nodes(rf=3, consistency="eventual", partitions=8), CALM) as c:
         c.up()
         wait_until(lambda: c.whole("node-1"), 30)
         key, other = c.key_led_by("node-1", "node-2"), "node-2"
@@ -38,7 +38,7 @@ def a_killed_leader_brings_its_writes_back():
         lead.hset(k["hash"], mapping={"a": "0", "b": "0"})
         lead.set(k["gone"], "0")
         lead.incrby(k["count"], 100)
-        lead.execute_command("WAIT", 2, 5000)
+        wait_until(lambda: lead.execute_command("WAIT", 2, 5000) >= 2, 30)
         configure(c, "node-1", HOLD)
         lead.hset(k["hash"], mapping={"a": "cut", "b": "cut", "c": "cut"})
         lead.set(k["gone"], "cut")
@@ -70,7 +70,7 @@ def a_killed_leader_brings_its_writes_back():
 
 
 def writes_wait_at_the_cap_of_the_window():
-    with Cluster(three_nodes(rf=3, consistency="eventual", partitions=1)) as c:
+    with Cluster(three_nodes(rf=3, consistency="eventual", partitions=1), CALM) as c:
         c.up()
         wait_until(lambda: c.whole("node-1"), 30)
         leader = c.leader_of("Window:1", "node-1")
@@ -80,8 +80,8 @@ def writes_wait_at_the_cap_of_the_window():
         for n in range(400):
             pipe.set("Window:%d" % n, "x" * 1000)
         assert all(pipe.execute())
-        assert c.stat(leader)["async_window_waits"] > 0
-        assert client.dbsize() == 400
+        wait_until(lambda: c.stat(leader)["async_window_waits"] > 0, 30)
+        wait_until(lambda: client.dbsize() == 400, 30)
 
 
 def files(c, node):

@@ -40,7 +40,7 @@ def cluster_on_small_disks(nodes, **options):
 def write_until_refused(c, node, said):
     """Writes keys that the node leads until it has no more room; said is what each has to be.
     False if it leads none."""
-    client, size = connect(*c.address(node), timeout=30), list(SIZES)
+    client, size = connect(*c.address(node)), list(SIZES)
     for n in range(MANY):
         if n % LOOK_AGAIN == 0:  # a slow disk makes leaders change
             keys = [c.key_led_now(node, node, "Full%d" % k) for k in range(KEYS)]
@@ -82,6 +82,12 @@ def takes_writes(c, said, value):
         said[key] = value
 
 
+def taken_by_another(c):
+    """A key that another node has taken, as others do what they lead."""
+    key = c.key_led_by("node-2", "node-2", "Other")
+    return key if c.client("node-1").set(key, "taken") else None
+
+
 def one_full_disk(rf):
     with cluster_on_small_disks(["node-1"], rf=rf, partitions=16) as (c, disks):
         wait_until(lambda: c.whole("node-1"), 30)
@@ -90,8 +96,7 @@ def one_full_disk(rf):
         said = fill_and_write(c, disks["node-1"], "node-1")
         assert said, "it refuses while there is room in what it had set aside"
         c.serves("node-1", said)
-        other = c.key_led_by("node-2", "node-2", "Other")
-        assert c.client("node-1").set(other, "taken"), "what others lead they take"
+        other = wait_until(lambda: taken_by_another(c), 30)
         assert c.stat("node-1")["refused_diskfull"] > 0
         c.kill("node-1", wait=True)
         c.up()

@@ -70,7 +70,7 @@ def a_node_alone_ends_with_the_reason():
                 while client.set("Order:1", "x" * 500):
                     said += 1
                     assert said < 1000, "writes are acknowledged that went nowhere"
-            status, err = p.wait(20), p.stderr.read().splitlines()
+            status, err = p.wait(300), p.stderr.read().splitlines()
             assert status == 1, (status, err)
             last = [line for line in err if line.startswith("tidemill")]
             assert len(last) == 1 and "write-ahead log failed" in last[0], err

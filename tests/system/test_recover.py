@@ -37,7 +37,7 @@ def two_nodes_one_lost_for_good():
         wait_until(lambda: c.whole("node-1"), 30)
         write_all(c, "node-2", "before")
         folder = c.row("node-1")["dir"]
-        c.kill("node-1")
+        c.kill("node-1", wait=True)
         wait_until(lambda: not led(c, "node-2"), 30)
         said = recover(c, "node-2", "--all", check=False)  # stdin is empty: nobody says yes
         assert said.returncode == 1 and "not confirmed" in said.stderr, said
@@ -67,7 +67,7 @@ def two_copies_the_better_one_lost_for_good():
         where = c.addresses()
         c.kill("node-2")
         write_all(c, "node-1", "lone")  # what node-2 has a copy of goes on with one
-        c.kill("node-1")
+        c.kill("node-1", wait=True)
         lost = c.row("node-1")["dir"]
         shutil.rmtree(lost)
         up = threading.Thread(target=c.up)  # node-1 comes back without anything: not all is led

@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from cluster import Cluster, connect, nodes_text, three_nodes
-from disk import flip, place_of, values
+from disk import content, flip, place_of, segments, token_of, values
 from harness import main, seed, wait_until
 
 KEYS, PARTITIONS = 120, 4
@@ -23,9 +23,14 @@ def open_filled(c, said):
         assert c.client(c.nodes[0][1]).set(key, value)
 
 
+def on_all_disks(c, value):
+    return all(any(token_of(value) in content(path) for path in segments(c, node)) for _, node in c.nodes)
+
+
 def ruin(c, said, key):
     """Kills all nodes, and the record of a key on each."""
     rng = random.Random(seed())
+    wait_until(lambda: on_all_disks(c, said[key]), 30)
     for _, node in c.nodes:
         c.kill(node, wait=True)
     for _, node in c.nodes:
@@ -34,7 +39,7 @@ def ruin(c, said, key):
 
 def refuses(c, node, *commands):
     """All at the same time: each is waited for five seconds."""
-    clients = [connect(*c.address(node), timeout=20) for _ in commands]
+    clients = [connect(*c.address(node)) for _ in commands]
     with ThreadPoolExecutor(len(commands)) as pool:
         asked = [pool.submit(client.execute_command, *command)
                  for client, command in zip(clients, commands)]
@@ -62,8 +67,8 @@ def lost_and_recovered(c, said):
     for _, node in c.nodes:
         c.serves(node, others)
         assert c.client(node).set(list(others)[0], others[list(others)[0]])
-    status = [p for p in c.status(first)["partitions"] if p["leader"] is None]
-    assert [p["partition"] for p in status] == [shut] and status[0]["faulty"] == len(c.nodes), status
+    wait_until(lambda: [(p["partition"], p["faulty"]) for p in c.status(first)["partitions"]
+                        if p["leader"] is None] == [(shut, len(c.nodes))], 30)
     told = c.tidemill("recover", c.row(first)["listen"], "--partition", str(shut), "--yes").stdout
     assert "LOST FOR GOOD" in told and "1 of 1 partitions go on" in told, told
     for again in range(2 if len(c.nodes) == 1 else 1):

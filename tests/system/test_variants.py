@@ -36,8 +36,8 @@ def with_three_of_five_lost_nothing_is_acknowledged():
         c.up()
         assert c.client("node-5").set("Order:1", "before")
         for node in FIVE[:3]:
-            c.kill(node)
-        client = connect(*c.address("node-5"), timeout=20)
+            c.kill(node, wait=True)
+        client = connect(*c.address("node-5"))
         said = {}
         for command in ("SET", "Order:1", "after"), ("GET", "Order:1"):
             try:
@@ -59,11 +59,11 @@ def one_copy_lives_and_returns_with_its_node():
         assert all(keys.values()), keys
         for node, key in keys.items():
             assert c.client("node-1").set(key, "of " + node)
-        c.kill("node-2")
+        c.kill("node-2", wait=True)
         client = c.client("node-1")
         assert client.get(keys["node-3"]) == b"of node-3" and client.set(keys["node-1"], "on")
         try:
-            value = connect(*c.address("node-1"), timeout=20).get(keys["node-2"])
+            value = connect(*c.address("node-1")).get(keys["node-2"])
             raise AssertionError("%r of a node that is dead" % value)
         except redis.RedisError as e:
             print("  without its only copy: %s" % e)
