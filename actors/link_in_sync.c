@@ -120,15 +120,18 @@ static void gather_drop(void *host, struct tm_bytes key)
     r->used += 2 + (unsigned)key.len;
 }
 
-static void cut_gathered(struct tm_store *store, void *arg)
+static void drop_gathered(struct tm_store *store, void *arg)
 {
     struct restate *r = arg;
     for (unsigned at = 0; at < r->used;) {
         size_t len = tm_load16(r->a.in->keys + at);
-        tm_link_cut_old(store, tm_bytes_of(r->a.in->keys + at + 2, len), r->head->hlc);
+        struct tm_bytes key = tm_bytes_of(r->a.in->keys + at + 2, len);
+        if (r->head->replaces != 0)
+            tm_link_cut_old(store, key, r->head->hlc);
+        else
+            tm_link_evict(store, key);
         at += 2 + (unsigned)len;
     }
-    r->used = 0;
 }
 
 /* Keys that come go before, if all of them is the source's; but not one that only goes on here
@@ -155,7 +158,7 @@ static void fill_state(struct tm_store *store, void *arg)
 {
     struct restate *r = arg;
     if (r->head->replaces != 0)
-        cut_gathered(store, r);
+        drop_gathered(store, r);
     r->a.ends = false;
     if (r->adopts)
         evict_before(store, r);
@@ -165,11 +168,8 @@ static void fill_state(struct tm_store *store, void *arg)
         tm_link_in_lacks_told(store, r->a.from, r->s->source, r->a.in->drop, r->head->drops);
         return;
     }
-    for (unsigned at = 0; at < r->used;) {
-        size_t len = tm_load16(r->a.in->keys + at);
-        tm_link_evict(store, tm_bytes_of(r->a.in->keys + at + 2, len));
-        at += 2 + (unsigned)len;
-    }
+    if (r->head->replaces == 0)
+        drop_gathered(store, r);
     if (r->head->last == 0)
         return;
     struct tm_link_batch batch = {.stream = r->head->stream, .to = r->head->to};
@@ -183,15 +183,34 @@ void tm_link_in_say_stated(struct tm_link_in *in, const struct tm_link_in_stream
     tm_link_in_answer(in, s, TM_MESSAGE_LINK_STATED, &m, sizeof m, tm_bytes_of(NULL, 0));
 }
 
-/* Finds the keys that are to go; where there is not room for all of them, some go at once. */
-static enum tm_err gather_drops(struct tm_link_in *in, struct restate *r)
+/* One record; *last: the newest that there was something for. */
+static enum tm_err write(struct tm_link_in *in, const struct restate *r,
+                         void (*fill)(struct tm_store *store, void *arg), void *arg, uint64_t *last)
 {
-    uint64_t record;
+    uint64_t record, hlc = tm_max_u64(r->a.seen.newest, r->a.from->rewind);
+    enum tm_err e = in->c.ops->write(in->c.host, r->s->target, hlc, fill, arg, &record);
+    if (e == TM_OK && record != 0)
+        *last = record;
+    return e;
+}
+
+/* What was gathered goes at once. */
+static enum tm_err write_drops(struct tm_link_in *in, struct restate *r, uint64_t *last)
+{
+    enum tm_err e = write(in, r, drop_gathered, r, last);
+    if (e == TM_OK)
+        r->used = 0;
+    return e;
+}
+
+/* Finds the keys that are to go; where there is not room for all of them, some go at once. */
+static enum tm_err gather_drops(struct tm_link_in *in, struct restate *r, uint64_t *last)
+{
     enum tm_err e = TM_OK;
     for (uint32_t i = 0; i < r->head->drops && e == TM_OK; i++) {
         uint64_t end = in->drop[i] + 1 < TM_LINK_ORDERS ? in->drop[i] + 1 : 0;
-        if (r->head->replaces != 0 && r->used > TM_LINK_IN_KEY_BYTES / 2)
-            e = in->c.ops->write(in->c.host, r->s->target, r->head->hlc, cut_gathered, r, &record);
+        if (r->used > TM_LINK_IN_KEY_BYTES / 2)
+            e = write_drops(in, r, last);
         (void)tm_link_keys(r->store, in->drop[i], end, UINT32_MAX, gather_drop, r);
     }
     return e;
@@ -217,27 +236,26 @@ static bool may_replace(struct tm_link_in *in, const struct tm_link_from *from,
 /* The record would be too large: what goes and each change get records of their own, and a change
  * that does not fit alone goes to the dead letters; then the rest, as if it had been done. */
 static enum tm_err take_in_parts(struct tm_link_in *in, struct restate *r, uint64_t stands,
-                                 uint64_t *record)
+                                 uint64_t *last)
 {
     unsigned total = r->a.count;
-    uint64_t hlc = tm_max_u64(r->a.seen.newest, r->a.from->rewind);
     struct tm_link_batch batch = {.stream = r->head->stream, .to.index = stands};
     enum tm_err e = TM_OK;
     r->a.batch = &batch;
     r->a.ends = false;
     if (r->head->replaces != 0)
-        e = in->c.ops->write(in->c.host, r->s->target, hlc, cut_gathered, r, record);
+        e = write_drops(in, r, last);
     for (unsigned i = 0; i < total && e == TM_OK; i++) {
         r->a.first = i;
         r->a.count = 1;
-        e = in->c.ops->write(in->c.host, r->s->target, hlc, tm_link_in_fill, &r->a, record);
+        e = write(in, r, tm_link_in_fill, &r->a, last);
         if (e != TM_ERR_TOOBIG)
             continue;
         tm_link_in_bury(in, r->s, &r->a, e);
         e = TM_OK;
     }
     r->a.first = r->a.count = 0;
-    return e != TM_OK ? e : in->c.ops->write(in->c.host, r->s->target, hlc, fill_state, r, record);
+    return e != TM_OK ? e : write(in, r, fill_state, r, last);
 }
 
 void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
@@ -252,7 +270,7 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
         .s = s,
         .adopts = at->rules == TM_LINK_ADOPTS && head->round != 0,
         .store = in->c.ops->store(in->c.host, s->target)};
-    uint64_t record;
+    uint64_t record = 0;
     enum tm_err e = TM_OK;
     if (!r.a.told && !tm_link_in_follows(at, &head->stands)) {
         tm_link_in_tell_position(in, s, at);
@@ -275,10 +293,9 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
     r.a.past = head->replaces == 0 ? tm_link_in_bar(r.store, from) : 0;
     /* By another filter what the source does not name may only not be shipped any more. */
     if (!r.a.told && tm_link_same_filter(head->to.rules, from->filter))
-        e = gather_drops(in, &r);
+        e = gather_drops(in, &r, &record);
     if (e == TM_OK)
-        e = in->c.ops->write(in->c.host, s->target, tm_max_u64(r.a.seen.newest, from->rewind),
-                             fill_state, &r, &record);
+        e = write(in, &r, fill_state, &r, &record);
     if (e == TM_ERR_TOOBIG && r.a.count > 0)
         e = take_in_parts(in, &r, at->index, &record);
     if (e != TM_OK) {

@@ -145,6 +145,30 @@ static void what_the_source_has_deleted_goes_and_what_is_the_targets_own_stays(v
     lw_free(w);
 }
 
+/* As many in one message as there may be, of names that one record's room does not hold. */
+static void what_was_deleted_goes_however_long_its_name_is(void)
+{
+    struct lw *w = world(1, 1, 1);
+    char key[501];
+    for (unsigned deleted = 0; deleted < 2; deleted++) {
+        for (unsigned i = 0; i < 2000; i++) {
+            (void)snprintf(key, sizeof key, "Order:%0494u", i);
+            put(w, key, deleted == 0 ? "value" : NULL);
+        }
+        put(w, "Order:stays", "value");
+        if (deleted == 0)
+            CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
+        w->cut = true;
+    }
+    lw_run(w, TM_MS(100));
+    compact(w);
+    w->cut = false;
+    CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
+    CU_ASSERT_EQUAL(tm_store_count(w->target[0].store), 1);
+    CU_ASSERT(target_has(w, "Order:stays"));
+    lw_free(w);
+}
+
 static void writing_goes_on_meanwhile(void)
 {
     struct lw *w = world(tm_test_seed(), 2, 2);
@@ -322,6 +346,7 @@ static const struct tm_test tests[] = {
     TM_TEST(an_empty_target_gets_everything_and_the_stream_goes_on),
     TM_TEST(only_what_differs_is_sent),
     TM_TEST(what_the_source_has_deleted_goes_and_what_is_the_targets_own_stays),
+    TM_TEST(what_was_deleted_goes_however_long_its_name_is),
     TM_TEST(writing_goes_on_meanwhile),
     TM_TEST(after_any_trouble_both_hold_the_same),
     TM_TEST(a_wider_filter_brings_what_was_left_out_and_a_narrower_one_takes_nothing_away),
