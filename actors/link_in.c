@@ -85,6 +85,7 @@ static void drop(struct tm_link_in *in, bool all, uint32_t t)
             }
             *at = s->next;
             tm_link_in_end_sweep(in, s);
+            free(s->staged);
             free(s);
             in->streams--;
         }
@@ -155,14 +156,27 @@ struct tm_link_position tm_link_in_position(struct tm_link_in *in, const struct 
     return at;
 }
 
-void tm_link_in_tell_position(struct tm_link_in *in, const struct tm_link_in_stream *s,
-                              const struct tm_link_position *at)
+void tm_link_in_tell_position(struct tm_link_in *in, const struct tm_link_from *from,
+                              struct tm_link_in_stream *s, const struct tm_link_position *at)
 {
-    uint64_t committed = at->index;
+    uint64_t committed = at->index, commit = in->c.ops->commit(in->c.host, s->target);
+    struct tm_link_mark marks[TM_LINK_MARKS];
+    if (!tm_link_in_look(in, from, s, at))
+        return; /* the source asks again */
+    const struct tm_link_in_staged *staged = s->staged;
     if (s->count > 0) /* what was taken before the first that waits */
         committed = tm_min_u64(s->acked, at->index);
     struct tm_link_at m = {.stream = s->id, .position = *at, .committed = committed};
-    tm_link_in_answer(in, s, TM_MESSAGE_LINK_POSITION, &m, sizeof m, tm_bytes_of(NULL, 0));
+    s->taken = at->index;
+    s->taken_hash = at->hash;
+    for (; staged != NULL && m.marks < staged->count; m.marks++) {
+        m.durable += m.durable == m.marks && staged->at[m.marks].record <= commit;
+        marks[m.marks] = staged->at[m.marks].to;
+        s->taken = marks[m.marks].index;
+        s->taken_hash = marks[m.marks].hash;
+    }
+    tm_link_in_answer(in, s, TM_MESSAGE_LINK_POSITION, &m, sizeof m,
+                      tm_bytes_of(marks, m.marks * sizeof *marks));
 }
 
 void tm_link_in_refuse(struct tm_link_in *in, struct tm_link_in_stream *s,
@@ -257,7 +271,37 @@ static struct tm_link_in_stream *receive(struct tm_link_in *in, unsigned site, s
     if (s == NULL)
         return NULL; /* the source asks again */
     *at = tm_link_in_position(in, link, s);
-    return may_speak(in, link, s, at) ? s : NULL;
+    return may_speak(in, link, s, at) && tm_link_in_look(in, link, s, at) ? s : NULL;
+}
+
+/* STAGE, COMMIT or UNSTAGE; false: none of them. */
+static bool stage_message(struct tm_link_in *in, unsigned site, struct tm_place from, uint16_t type,
+                          uint32_t t, struct tm_bytes body)
+{
+    const struct tm_link_from *link = in->c.ops->from(in->c.host, site);
+    struct tm_link_position at;
+    struct tm_link_staging stage;
+    struct tm_link_commit commit;
+    struct tm_link_unstage unstage;
+    struct tm_bytes packed;
+    if (type == TM_MESSAGE_LINK_STAGE && tm_link_staging_decode(body, &stage, &packed) == TM_OK) {
+        struct tm_link_in_stream *s = receive(in, site, from, t, &stage.batch.stream, link, &at);
+        if (s != NULL && s->sweep == NULL)
+            tm_link_in_on_stage(in, link, s, &at, &stage, packed);
+        else if (s != NULL)
+            s->missed = true;
+    } else if (type == TM_MESSAGE_LINK_COMMIT && tm_link_commit_decode(body, &commit) == TM_OK) {
+        struct tm_link_in_stream *s = receive(in, site, from, t, &commit.stream, link, &at);
+        if (s != NULL && s->sweep == NULL)
+            tm_link_in_on_commit(in, link, s, &at, &commit);
+    } else if (type == TM_MESSAGE_LINK_UNSTAGE && tm_link_unstage_decode(body, &unstage) == TM_OK) {
+        struct tm_link_in_stream *s = receive(in, site, from, t, &unstage.stream, link, &at);
+        if (s != NULL && s->sweep == NULL)
+            tm_link_in_on_unstage(in, link, s, &at, &unstage);
+    } else {
+        return false;
+    }
+    return true;
 }
 
 /* RANGES or STATE; false: neither. */
@@ -301,7 +345,7 @@ void tm_link_in_message(struct tm_link_in *in, unsigned site, struct tm_place fr
     } else if (type == TM_MESSAGE_LINK_OPEN && tm_link_open_decode(body, &open) == TM_OK) {
         struct tm_link_in_stream *s = receive(in, site, from, t, &open.stream, link, &at);
         if (s != NULL && s->sweep == NULL)
-            tm_link_in_tell_position(in, s, &at);
+            tm_link_in_tell_position(in, link, s, &at);
         else if (s != NULL)
             tm_link_in_refuse(in, s, TM_LINK_REFUSAL_BUSY, "a flush is under way");
     } else if (type == TM_MESSAGE_LINK_BATCH &&
@@ -311,7 +355,8 @@ void tm_link_in_message(struct tm_link_in *in, unsigned site, struct tm_place fr
             tm_link_in_batch(in, link, s, &at, &batch, packed);
         else if (s != NULL)
             s->missed = true;
-    } else if (!resync_message(in, site, from, type, t, body)) {
+    } else if (!stage_message(in, site, from, type, t, body) &&
+               !resync_message(in, site, from, type, t, body)) {
         tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_malformed, 1);
     }
 }
@@ -328,7 +373,8 @@ void tm_link_in_changed(struct tm_link_in *in, unsigned site)
             struct tm_link_position at = tm_link_in_position(in, link, s);
             s->refused = TM_LINK_REFUSAL_NONE;
             s->held = 0;
-            tm_link_in_tell_position(in, s, &at);
+            tm_link_in_forget_staged(s); /* it may have been rewound */
+            tm_link_in_tell_position(in, link, s, &at);
         }
 }
 
@@ -384,7 +430,10 @@ void tm_link_in_acknowledge(struct tm_link_in *in, const struct tm_link_in_strea
                                 .index = s->acked,
                                 .hash = last != NULL ? last->hash : 0,
                                 .delay_ms = made != 0 && wall > made ? wall - made : 0,
-                                .received = s->taken};
+                                .received = s->taken,
+                                .received_hash = s->taken_hash,
+                                .staged = s->safe,
+                                .staged_hash = s->safe_hash};
     tm_link_in_answer(in, s, TM_MESSAGE_LINK_ACK, &m, sizeof m, tm_bytes_of(NULL, 0));
 }
 
@@ -401,6 +450,8 @@ static void acknowledge(struct tm_link_in *in, struct tm_link_in_stream *s)
     if (last == NULL)
         return;
     s->acked = last->index;
+    s->safe = last->staged;
+    s->safe_hash = last->staged_hash;
     tm_link_in_acknowledge(in, s, last);
 }
 

@@ -10,6 +10,10 @@
  * slice by slice, in turns of the worker, and the last record holds the rest and the position.
  * Removing is idempotent, so whoever leads after a crash begins again.
  *
+ * A batch that the source has not committed yet (link_stage_wire.h) is kept aside, in a record of
+ * its own, and applied with the next one, when the source has told that it is committed, or when
+ * the source is promoted away from.
+ *
  * What a change shows to have expired here too soon is noted in the partition (TM_SHADOW_LACKS) in
  * the same record, and its state asked for at every cluster that ships it, until it came.
  *
@@ -51,6 +55,9 @@ struct tm_link_from {
 struct tm_link_in_ops {
     /* The link from that site; NULL: there is none. */
     const struct tm_link_from *(*from)(void *host, unsigned site);
+    /* The link from the cluster of that uuid, if an operator has promoted this cluster in its
+     * place; known also where the source was not met.  NULL: it was not.  */
+    const struct tm_link_from *(*promoted)(void *host, const uint8_t uuid[16]);
     /* Partition t is led here and may be written to; else *block is the node that leads it, or
      * TM_LINK_NOBODY. */
     bool (*leads)(void *host, uint32_t t, unsigned *block);
@@ -132,6 +139,10 @@ uint64_t tm_link_in_seen(struct tm_link_in *in, unsigned site, uint32_t t);
 /* Tells the sources of the site's streams to t. */
 void tm_link_in_hear(struct tm_link_in *in, unsigned site, uint32_t t,
                      const struct tm_link_told *told);
+
+/* Partition t is led here: what is staged there of clusters that were promoted away from is
+ * applied, as much as can be now.  After each promotion, when t is led, and now and then. */
+void tm_link_in_promote(struct tm_link_in *in, uint32_t t);
 
 /* Partition t is not led here any more: what was under way is forgotten. */
 void tm_link_in_lost(struct tm_link_in *in, uint32_t t);

@@ -6,6 +6,7 @@
  *   link_in_sync.c   resynchronisation: ranges and states
  *   link_in_lacks.c  what expired here too soon
  *   link_in_dead.c   what could not be applied
+ *   link_in_stage.c  batches that their source has not committed yet
  *   link_in_told.c   what sources say of how far they are
  *   link_in_purge.c  what the filter does not ship any more */
 #ifndef TM_ACTORS_LINK_IN_INTERNAL_H
@@ -13,6 +14,7 @@
 
 #include "actors/link_batch.h"
 #include "actors/link_in.h"
+#include "actors/link_stage_wire.h"
 #include "actors/link_sync_wire.h"
 
 #define TM_LINK_IN_BUCKETS   256
@@ -23,6 +25,19 @@
 struct tm_link_in_pending {
     uint64_t record; /* index in the target's log */
     uint64_t index, hash, hlc;
+    uint64_t staged, staged_hash; /* end of what is applied or staged then */
+};
+
+/* What is staged of a stream, in its order: each batch begins where the one before it ends, the
+ * first one at the position. */
+struct tm_link_in_staged {
+    unsigned count;
+    bool litter; /* the partition may hold some that do not belong there any more */
+    uint64_t incarnation;
+    struct {
+        struct tm_link_mark from, to;
+        uint64_t record; /* of the target's log, that holds it */
+    } at[TM_LINK_MARKS];
 };
 
 /* What was seen of changes when they were checked. */
@@ -53,9 +68,14 @@ struct tm_link_in_stream {
     struct tm_link_stream id; /* as the source gave it last */
     struct tm_link_in_pending pending[TM_LINK_IN_PENDING];
     unsigned first, count;
-    uint64_t acked;  /* what the last ACK said */
-    uint64_t taken;  /* end of the last batch that was taken */
-    uint64_t stated; /* the record that STATED waits for; 0: none */
+    uint64_t acked; /* what the last ACK said */
+    uint64_t taken; /* end of the last batch that was taken or staged */
+    uint64_t taken_hash;
+    uint64_t safe, safe_hash; /* of what is applied or staged, what the last ACK said */
+    bool looked;              /* `staged` is what the partition holds; NULL: nothing */
+    struct tm_link_in_staged *staged;
+    uint64_t written; /* the newest record of the target's log that changed what is staged */
+    uint64_t stated;  /* the record that STATED waits for; 0: none */
     uint32_t round;
     struct tm_link_in_sweep *sweep;
     bool missed;      /* batches came meanwhile */
@@ -83,6 +103,7 @@ struct tm_link_in {
     unsigned dead_count; /* the oldest first */
     uint64_t deads;      /* ever */
     uint8_t keys[TM_LINK_IN_KEY_BYTES];
+    uint8_t stage[sizeof(struct tm_link_batch) + TM_LINK_STAGE_MAX] __attribute__((aligned(8)));
     struct tm_link_range range[TM_LINK_RANGES];
     struct tm_link_key key[TM_LINK_KEYS];
     uint64_t drop[TM_LINK_DROPS];
@@ -100,6 +121,7 @@ struct tm_link_in_apply {
     uint32_t target;
     uint64_t past; /* HLC: what is not later came before, and is collected */
     bool told;     /* it is all that the source knows of these keys */
+    bool promoted; /* the source is lost: nobody is there to be refused what may not be here */
     uint64_t won, lost;
 };
 
@@ -115,13 +137,19 @@ void tm_link_in_answer(struct tm_link_in *in, const struct tm_link_in_stream *s,
 /* The stored position; all zero if there is none. */
 struct tm_link_position tm_link_in_position(struct tm_link_in *in, const struct tm_link_from *from,
                                             const struct tm_link_in_stream *s);
-void tm_link_in_tell_position(struct tm_link_in *in, const struct tm_link_in_stream *s,
-                              const struct tm_link_position *at);
+void tm_link_in_tell_position(struct tm_link_in *in, const struct tm_link_from *from,
+                              struct tm_link_in_stream *s, const struct tm_link_position *at);
 
 /* REFUSED: counted, and logged where the reason is another one than last time. */
 TM_PRINTF(4, 5)
 void tm_link_in_refuse(struct tm_link_in *in, struct tm_link_in_stream *s,
                        enum tm_link_refusal reason, const char *fmt, ...);
+
+/* In record `record` the stream came to `to`, with what is staged after it; the ACK is due when
+ * that is committed.  before: where it stood. */
+void tm_link_in_wait_for_commit(struct tm_link_in *in, struct tm_link_in_stream *s,
+                                const struct tm_link_position *to, uint64_t before, uint64_t hlc,
+                                uint64_t record);
 
 /* ACK: what is committed, and what was taken. */
 void tm_link_in_acknowledge(struct tm_link_in *in, const struct tm_link_in_stream *s,
@@ -132,8 +160,11 @@ void tm_link_in_refuse_err(struct tm_link_in *in, struct tm_link_in_stream *s, e
 
 /* ---- link_in_take.c ---- */
 
-/* Looks at all changes: whether every key belongs to both partitions, and its type may be here;
- * whether the stamps are not too far ahead.  False: it was refused. */
+/* Looks at all changes. */
+struct tm_link_in_seen tm_link_in_see(struct tm_bytes raw);
+
+/* The same, and whether every key belongs to both partitions, and its type may be here; whether the
+ * stamps are not too far ahead.  False: it was refused. */
 bool tm_link_in_may_enter(struct tm_link_in *in, const struct tm_link_from *from,
                           struct tm_link_in_stream *s, struct tm_bytes raw,
                           struct tm_link_in_seen *seen);
@@ -156,6 +187,10 @@ void tm_link_in_put_position(struct tm_store *store, const struct tm_link_in_app
 void tm_link_in_batch(struct tm_link_in *in, const struct tm_link_from *from,
                       struct tm_link_in_stream *s, const struct tm_link_position *at,
                       const struct tm_link_batch *batch, struct tm_bytes packed);
+
+/* The same in one record, or in several where it does not fit into one; *record is the last. */
+enum tm_err tm_link_in_write(struct tm_link_in *in, const struct tm_link_in_stream *s,
+                             struct tm_link_in_apply *a, uint64_t *record);
 
 /* All changes of a batch that may be taken, and the position, go into the store. */
 void tm_link_in_take(struct tm_link_in *in, struct tm_link_in_stream *s,
@@ -182,6 +217,35 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
 
 /* STATED: what the last STATE brought is committed. */
 void tm_link_in_say_stated(struct tm_link_in *in, const struct tm_link_in_stream *s);
+
+/* ---- link_in_stage.c ---- */
+
+/* STAGE, COMMIT, UNSTAGE from bytes outside. */
+void tm_link_in_on_stage(struct tm_link_in *in, const struct tm_link_from *from,
+                         struct tm_link_in_stream *s, const struct tm_link_position *at,
+                         const struct tm_link_staging *m, struct tm_bytes packed);
+void tm_link_in_on_commit(struct tm_link_in *in, const struct tm_link_from *from,
+                          struct tm_link_in_stream *s, const struct tm_link_position *at,
+                          const struct tm_link_commit *m);
+void tm_link_in_on_unstage(struct tm_link_in *in, const struct tm_link_from *from,
+                           struct tm_link_in_stream *s, const struct tm_link_position *at,
+                           const struct tm_link_unstage *m);
+
+/* s->staged is what is staged of the stream that stands there.  False: memory is short. */
+bool tm_link_in_look(struct tm_link_in *in, const struct tm_link_from *from,
+                     struct tm_link_in_stream *s, const struct tm_link_position *at);
+
+/* A batch that is committed at its source follows on `end`: so all before it is, and what is staged
+ * is applied; *at is the position then.  False: it was answered. */
+bool tm_link_in_apply_staged(struct tm_link_in *in, const struct tm_link_from *from,
+                             struct tm_link_in_stream *s, struct tm_link_position *at,
+                             const struct tm_link_mark *end);
+
+/* Between begin and finish of a record that moves the position another way: nothing of the stream
+ * stays staged.  And then what is known of it is to be looked at anew. */
+void tm_link_in_unstage_all(struct tm_store *store, const struct tm_link_from *from,
+                            uint32_t source);
+void tm_link_in_forget_staged(struct tm_link_in_stream *s);
 
 /* ---- link_in_lacks.c ---- */
 

@@ -127,6 +127,6 @@ void tm_link_in_go_on_sweeping(struct tm_link_in *in, struct tm_link_in_stream *
     tm_link_in_end_sweep(in, s);
     struct tm_link_position at = tm_link_in_position(in, from, s);
     if (s->missed && at.index == end)
-        tm_link_in_tell_position(in, s, &at);
+        tm_link_in_tell_position(in, from, s, &at);
     s->missed = false;
 }

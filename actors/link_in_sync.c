@@ -175,6 +175,7 @@ static void fill_state(struct tm_store *store, void *arg)
     struct tm_link_batch batch = {.stream = r->head->stream, .to = r->head->to};
     r->a.batch = &batch;
     tm_link_in_put_position(store, &r->a);
+    tm_link_in_unstage_all(store, r->a.from, r->s->source);
 }
 
 void tm_link_in_say_stated(struct tm_link_in *in, const struct tm_link_in_stream *s)
@@ -273,7 +274,7 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
     uint64_t record = 0;
     enum tm_err e = TM_OK;
     if (!r.a.told && !tm_link_in_follows(at, &head->stands)) {
-        tm_link_in_tell_position(in, s, at);
+        tm_link_in_tell_position(in, from, s, at);
         return;
     }
     if (tm_link_unpack(&batch, packed, in->c.raw, &r.a.raw) != TM_OK) {
@@ -311,8 +312,10 @@ void tm_link_in_on_state(struct tm_link_in *in, const struct tm_link_from *from,
     s->round = head->round;
     s->restated = r.restated;
     s->stated = record;
-    if (head->last != 0)
+    if (head->last != 0) {
         s->refused = TM_LINK_REFUSAL_NONE;
+        tm_link_in_forget_staged(s);
+    }
     if (record == 0)
         tm_link_in_say_stated(in, s); /* it was all here */
     else

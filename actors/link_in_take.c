@@ -25,6 +25,15 @@ static void see(struct tm_link_in_seen *seen, struct tm_change change)
     }
 }
 
+struct tm_link_in_seen tm_link_in_see(struct tm_bytes raw)
+{
+    struct tm_link_in_seen seen = {0};
+    struct tm_change change;
+    while (tm_change_next(&raw, &change))
+        see(&seen, change);
+    return seen;
+}
+
 /* Whether the change is of both partitions: by its key, or as a flush, which stands first. */
 static bool is_of_stream(const struct tm_link_stream *id, const struct tm_change *change,
                          bool begins, bool *is_flush)
@@ -125,6 +134,15 @@ static void merge(struct tm_link_in_apply *a, struct tm_store *store,
         tm_link_in_note_lacks(a->in, store, a->target, change->key);
 }
 
+/* A type came to be one that may not be here after it was let in. */
+static bool is_shut(const struct tm_link_in_apply *a, struct tm_bytes key)
+{
+    if (a->from->may_enter(a->from->host, tm_link_type_of(key)))
+        return false;
+    tm_counter_add(a->in->c.ctx->counters, TM_COUNTER_link_residency_refused, 1);
+    return true;
+}
+
 void tm_link_in_fill(struct tm_store *store, void *arg)
 {
     struct tm_link_in_apply *a = arg;
@@ -138,10 +156,11 @@ void tm_link_in_fill(struct tm_store *store, void *arg)
             look_ahead(store, rest, ahead);
         if (!tm_change_next(&rest, &change))
             break;
+        bool shut = a->promoted && is_shut(a, change.key);
         while (tm_op_next(&change.ops, &op)) {
             if (op.code == TM_OP_STAMPED)
                 memcpy(&stamp, op.value.data, sizeof stamp);
-            else if (i >= a->first)
+            else if (i >= a->first && !shut)
                 merge(a, store,
                       &(struct tm_link_change){change.key, change.type, &op, stamp,
                                                ahead[i % AHEAD].hash});
@@ -194,45 +213,61 @@ static enum tm_err write_split(struct tm_link_in *in, const struct tm_link_in_st
     return e;
 }
 
-static void wait_for_commit(struct tm_link_in *in, struct tm_link_in_stream *s,
-                            const struct tm_link_in_apply *a, uint64_t record)
+void tm_link_in_wait_for_commit(struct tm_link_in *in, struct tm_link_in_stream *s,
+                                const struct tm_link_position *to, uint64_t before, uint64_t hlc,
+                                uint64_t record)
 {
+    const struct tm_link_in_staged *staged = s->staged;
+    struct tm_link_mark end = {to->index, to->term, to->hash};
+    if (staged != NULL && staged->count > 0)
+        end = staged->at[staged->count - 1].to;
     if (s->count ==
         TM_LINK_IN_PENDING) /* the newest one's acknowledgement is for those before it, too */
         s->count--;
     if (s->count == 0)
-        s->acked = a->batch->from.index;
+        s->acked = before;
     s->pending[(s->first + s->count++) % TM_LINK_IN_PENDING] =
         (struct tm_link_in_pending){.record = record,
-                                    .index = a->batch->to.index,
-                                    .hash = a->batch->to.hash,
-                                    .hlc = a->batch->to.hlc};
+                                    .index = to->index,
+                                    .hash = to->hash,
+                                    .hlc = hlc,
+                                    .staged = end.index,
+                                    .staged_hash = end.hash};
+    s->taken = end.index;
+    s->taken_hash = end.hash;
     s->refused = TM_LINK_REFUSAL_NONE;
     s->held = 0;
     tm_link_in_be_busy(in, s);
 }
 
-void tm_link_in_take(struct tm_link_in *in, struct tm_link_in_stream *s, struct tm_link_in_apply *a)
+enum tm_err tm_link_in_write(struct tm_link_in *in, const struct tm_link_in_stream *s,
+                             struct tm_link_in_apply *a, uint64_t *record)
 {
-    uint64_t record;
     unsigned total = a->seen.changes;
     a->first = 0;
     a->count = total;
     a->ends = true;
     a->target = s->target;
+    enum tm_err e = write_part(in, s, a, record);
+    if (e == TM_ERR_TOOBIG && total > 0)
+        e = write_split(in, s, a, total, record);
+    return e;
+}
+
+void tm_link_in_take(struct tm_link_in *in, struct tm_link_in_stream *s, struct tm_link_in_apply *a)
+{
+    uint64_t record;
     const struct tm_store *store = in->c.ops->store(in->c.host, s->target);
     a->past =
         tm_max_u64(tm_link_in_past(store, s, &a->batch->from), tm_link_in_bar(store, a->from));
-    enum tm_err e = write_part(in, s, a, &record);
-    if (e == TM_ERR_TOOBIG && total > 0)
-        e = write_split(in, s, a, total, &record);
+    enum tm_err e = tm_link_in_write(in, s, a, &record);
     if (e != TM_OK) {
         tm_link_in_refuse_err(in, s, e);
         return;
     }
     tm_counter_add(in->c.ctx->counters, TM_COUNTER_link_batches_taken, 1);
-    wait_for_commit(in, s, a, record);
-    s->taken = a->batch->to.index;
+    tm_link_in_wait_for_commit(in, s, &a->batch->to, a->batch->from.index, a->batch->to.hlc,
+                               record);
     if (a->from->received)
         tm_link_in_acknowledge(in, s, NULL);
 }
@@ -240,17 +275,21 @@ void tm_link_in_take(struct tm_link_in *in, struct tm_link_in_stream *s, struct 
 /* ---- batches ---- */
 
 void tm_link_in_batch(struct tm_link_in *in, const struct tm_link_from *from,
-                      struct tm_link_in_stream *s, const struct tm_link_position *at,
+                      struct tm_link_in_stream *s, const struct tm_link_position *stands,
                       const struct tm_link_batch *batch, struct tm_bytes packed)
 {
     struct tm_link_in_apply a = {.in = in, .from = from, .batch = batch};
+    struct tm_link_position now = *stands, *at = &now;
     uint16_t first, last;
+    if (s->staged != NULL && s->staged->count > 0 &&
+        !tm_link_in_apply_staged(in, from, s, at, &batch->from))
+        return;
     if (!tm_link_in_follows(at, &batch->from)) {
         tm_counter_add(in->c.ctx->counters,
                        batch->to.index <= at->index ? TM_COUNTER_link_batches_repeated
                                                     : TM_COUNTER_link_batches_gap,
                        1);
-        tm_link_in_tell_position(in, s, at);
+        tm_link_in_tell_position(in, from, s, at);
         return;
     }
     if (tm_link_unpack(batch, packed, in->c.raw, &a.raw) != TM_OK) {

@@ -77,6 +77,8 @@ void tm_link_out_become(struct tm_link_out *out, enum tm_link_out_state state, u
 void tm_link_out_forget_flight(struct tm_link_out *out)
 {
     out->flight_first = out->flight_count = 0;
+    out->staging = 0;
+    out->notice_at = 0;
     out->flight_bytes = 0;
 }
 
@@ -187,7 +189,7 @@ static bool is_due(const struct tm_link_out *out)
 {
     struct tm_link_outlet *link = out->link;
     const struct tm_link_limits *limits = &link->limits;
-    uint64_t waiting = tm_link_out_commit(out) - out->scanned.index, now = tm_link_out_now(out);
+    uint64_t waiting = tm_link_out_limit(out) - out->scanned.index, now = tm_link_out_now(out);
     bool begins = now >= link->round_at + TM_US(limits->batch_delay_us);
     if (begins)
         link->round_at = now;
@@ -200,18 +202,20 @@ static bool has_room(const struct tm_link_out *out)
     return out->flight_count < TM_LINK_WINDOW && out->flight_bytes < out->link->limits.window_bytes;
 }
 
-/* Takes records into the batch until it is full, the log's committed end or the end of what one
- * turn looks at.  TM_ERR_AGAIN: the next one is being read. */
+/* Takes records into the batch until it is full, the end of what may be shipped or of what one turn
+ * looks at.  TM_ERR_AGAIN: the next one is being read. */
 static enum tm_err fill(struct tm_link_out *out, struct tm_link_builder *b, uint64_t *oldest_ms)
 {
     struct tm_link_outlet *link = out->link;
-    uint64_t commit = tm_link_out_commit(out);
+    uint64_t commit = tm_link_out_commit(out), limit = tm_link_out_limit(out);
     enum tm_err e = TM_OK;
     for (unsigned i = 0;
-         i < SCAN_RECORDS && b->to.index < commit && b->used < link->limits.batch_bytes; i++) {
+         i < SCAN_RECORDS && b->to.index < limit && b->used < link->limits.batch_bytes; i++) {
         const struct tm_record *record;
         bool was_empty = b->used == 0;
         e = link->ops->record(link->host, out, b->to.index + 1, &record);
+        if (b->to.index >= commit && (e != TM_OK || !tm_link_out_may_stage(b, record)))
+            return TM_OK; /* when it is committed */
         if (e == TM_OK)
             e = tm_link_builder_add(b, record);
         if (e != TM_OK)
@@ -250,7 +254,7 @@ static bool packs(const struct tm_link_outlet *link)
     return tm_ctx_now(link->ctx) < p->full_until || !(is_near(p->quickest) || is_near(p->before));
 }
 
-static enum tm_err put_batch(struct tm_link_out *out, const struct tm_link_builder *b,
+static enum tm_err put_batch(struct tm_link_out *out, const struct tm_link_builder *b, bool staged,
                              uint32_t *bytes)
 {
     struct tm_link_outlet *link = out->link;
@@ -269,6 +273,8 @@ static enum tm_err put_batch(struct tm_link_out *out, const struct tm_link_build
         pieces[1] = raw;
     }
     *bytes = (uint32_t)sizeof head + head.packed_len;
+    if (staged)
+        return tm_link_out_stage(out, &head, pieces[1]);
     return link->ops->send(link->host, out, out->block, TM_MESSAGE_LINK_BATCH, pieces, 2);
 }
 
@@ -289,7 +295,8 @@ static void count_batch(struct tm_link_out *out, const struct tm_link_builder *b
 static bool launch(struct tm_link_out *out, const struct tm_link_builder *b, uint64_t oldest_ms)
 {
     uint32_t bytes;
-    enum tm_err e = put_batch(out, b, &bytes);
+    bool staged = b->to.index > tm_link_out_commit(out);
+    enum tm_err e = put_batch(out, b, staged, &bytes);
     if (e == TM_ERR_CLOSED) {
         tm_link_out_ask_later(out, true);
         return false;
@@ -304,8 +311,12 @@ static bool launch(struct tm_link_out *out, const struct tm_link_builder *b, uin
                                               .sent_at = tm_link_out_now(out),
                                               .oldest_ms = oldest_ms,
                                               .bytes = bytes,
-                                              .changes = (uint32_t)b->changes};
+                                              .changes = (uint32_t)b->changes,
+                                              .staged = staged};
     out->flight_count++;
+    out->staging += staged;
+    if (!staged && out->staging > 0)
+        tm_link_out_told_through(out, &b->from); /* it follows on nothing else */
     out->flight_bytes += bytes;
     count_batch(out, b, bytes);
     out->sent = out->scanned = b->to;
@@ -329,6 +340,8 @@ static bool advance(struct tm_link_out *out)
         tm_link_out_become(out, TM_LINK_OUT_ASK, 0); /* and is found to be behind */
         return false;
     }
+    if (b.to.index > tm_link_out_commit(out) && b.used > TM_LINK_STAGE_MAX)
+        return false; /* all of it when it is committed */
     if (b.used == 0 && !(out->move && b.to.index > out->sent.index && out->flight_count == 0)) {
         out->scanned = b.to;
         return e == TM_OK && b.to.index < tm_link_out_commit(out);
@@ -338,7 +351,7 @@ static bool advance(struct tm_link_out *out)
 
 static void note_waiting(struct tm_link_out *out)
 {
-    if (tm_link_out_commit(out) <= out->scanned.index)
+    if (tm_link_out_limit(out) <= out->scanned.index)
         out->waiting_since = 0;
     else if (out->waiting_since == 0)
         out->waiting_since = tm_link_out_now(out);
@@ -349,13 +362,29 @@ static bool wants_to_send(struct tm_link_out *out)
     return !out->link->paused && (out->waiting_since != 0 || out->move) && has_room(out);
 }
 
-/* When an acknowledgement has to have come: of the oldest batch under way, or of what the target
- * had taken, but not committed, when it was asked. */
+/* The oldest batch that the target does not have for good, staged or applied. */
+static const struct tm_link_flight *oldest_under_way(const struct tm_link_out *out)
+{
+    uint64_t has = tm_max_u64(out->acked, out->staged);
+    for (unsigned i = 0; i < out->flight_count; i++) {
+        const struct tm_link_flight *f = &out->flight[(out->flight_first + i) % TM_LINK_WINDOW];
+        if (f->to.index > has)
+            return f;
+    }
+    return NULL;
+}
+
+/* When an acknowledgement has to have come: of the oldest batch under way, of those that it was
+ * told are committed, or of what the target had taken, but not committed, when it was asked. */
 static uint64_t ack_deadline(const struct tm_link_out *out)
 {
-    if (out->flight_count > 0)
-        return out->flight[out->flight_first].sent_at + ACK_NS;
-    return out->acked < out->sent.index ? out->begun_at + ACK_NS : NEVER;
+    const struct tm_link_flight *f = oldest_under_way(out);
+    uint64_t next = f != NULL ? f->sent_at + ACK_NS : NEVER;
+    if (out->staging > 0 && out->through.index > out->acked)
+        next = tm_min_u64(next, out->through_at + ACK_NS);
+    if (out->flight_count == 0 && out->acked < out->sent.index)
+        next = out->begun_at + ACK_NS;
+    return next;
 }
 
 /* When something has to be done by time while streaming. */
@@ -385,16 +414,19 @@ static void stream(struct tm_link_out *out)
                (out->move || is_due(out)) && advance(out);
         note_waiting(out);
     }
+    uint64_t notice = NEVER;
+    if (out->state == TM_LINK_OUT_STREAM && out->staging > 0)
+        notice = tm_link_out_notice(out);
     if (out->state == TM_LINK_OUT_STREAM) {
-        out->next_at = stream_deadline(out, more);
+        out->next_at = tm_min_u64(notice, stream_deadline(out, more));
         tm_link_out_look_taken(out);
     }
 }
 
 /* ---- resynchronisation ---- */
 
-/* The walk begins, or goes on if the log still reaches back to where it began.  False: the log does
- * not know its end, which passes. */
+/* The walk begins, or goes on if the log still reaches back to where it began.  False: it cannot
+ * yet, which passes. */
 static bool begin_sync(struct tm_link_out *out)
 {
     struct tm_link_outlet *link = out->link;
@@ -403,8 +435,11 @@ static bool begin_sync(struct tm_link_out *out)
                                   .epoch = link->epoch,
                                   .index = tm_link_out_commit(out),
                                   .rules = link->filter.hash};
+    if (to.index < out->live)
+        return false; /* what is staged there is given up in the end: all of it has to be compared
+                       */
     if (out->sync_to.index + 1 < first || out->sync_to.rules != to.rules ||
-        out->sync_to.index == 0 || out->sync_bar != out->bar) {
+        out->sync_to.index <= out->live || out->sync_bar != out->bar) {
         if (!link->ops->meta(link->host, out, to.index, &to.term, &to.hash))
             return false;
         out->sync_to = to;
@@ -486,7 +521,9 @@ void tm_link_out_move(struct tm_link_out *out, uint64_t index)
 
 uint64_t tm_link_out_passed(const struct tm_link_out *out, bool received)
 {
-    uint64_t has = received ? tm_max_u64(out->received, out->acked) : out->acked;
+    uint64_t has = tm_max_u64(out->staged, out->acked);
+    if (received)
+        has = tm_max_u64(has, out->received);
     if (out->state != TM_LINK_OUT_STREAM)
         return 0;
     return has >= out->sent.index ? out->scanned.index : has;
@@ -494,17 +531,18 @@ uint64_t tm_link_out_passed(const struct tm_link_out *out, bool received)
 
 struct tm_link_lag tm_link_out_lag(const struct tm_link_out *out)
 {
-    uint64_t commit = tm_link_out_commit(out);
+    uint64_t commit = tm_link_out_commit(out), has = tm_max_u64(out->acked, out->staged);
+    const struct tm_link_flight *flight = oldest_under_way(out);
     struct tm_link_lag lag = {.delay_ms = out->delay_ms};
-    if (out->state == TM_LINK_OUT_STREAM && out->flight_count == 0 &&
-        out->scanned.index >= commit && out->acked >= out->sent.index)
+    if (out->state == TM_LINK_OUT_STREAM && flight == NULL && out->scanned.index >= commit &&
+        has >= out->sent.index)
         return lag;
-    lag.records = commit - tm_min_u64(commit, out->acked);
+    lag.records = commit - tm_min_u64(commit, has);
     if (out->state == TM_LINK_OUT_BEHIND || out->state == TM_LINK_OUT_RESYNC)
         lag.records = tm_max_u64(lag.records, 1); /* how much of what was before is not known */
     uint64_t unsent = commit - tm_min_u64(commit, out->scanned.index);
     lag.bytes = out->flight_bytes + unsent * out->bytes_a_record;
-    uint64_t oldest = out->flight_count > 0 ? out->flight[out->flight_first].oldest_ms : 0;
+    uint64_t oldest = flight != NULL ? flight->oldest_ms : 0;
     uint64_t wall = tm_ctx_wall_ms(out->link->ctx), now = tm_link_out_now(out);
     if (oldest != 0)
         lag.age_ms = wall > oldest ? wall - oldest : 0;

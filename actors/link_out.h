@@ -15,18 +15,23 @@
  *      ASKED --position never was in the log--> DIVERGED --a while later--> ASK
  *      ASKED --away for too long, and not rewound--> SNAPSHOT --a while later--> ASK
  *
+ * Where writes wait for the target (stages), what is written ships before it is committed, and is
+ * staged there (link_stage_wire.h); what has come to be committed is told with the next batch, or
+ * in a moment.
+ *
  * Pure: wire, log and time through ctx and struct tm_link_out_ops.  One worker's thread. */
 #ifndef TM_ACTORS_LINK_OUT_H
 #define TM_ACTORS_LINK_OUT_H
 
 #include "actors/link.h"
-#include "actors/link_wire.h"
+#include "actors/link_stage_wire.h"
 #include "net/fabric.h"
 #include "storage/store.h"
 #include "runtime/counters.h"
 #include "runtime/ctx.h"
 
-#define TM_LINK_WINDOW 32 /* batches under way at most */
+#define TM_LINK_WINDOW 32 /* batches under way, or staged, at most */
+TM_STATIC_ASSERT(TM_LINK_WINDOW <= TM_LINK_MARKS, "the target can stage all that is under way");
 
 /* X(name, text) */
 #define TM_LINK_OUT_STATE_LIST(X)                                                                  \
@@ -59,11 +64,13 @@ struct tm_link_out_ops {
     enum tm_err (*send)(void *host, struct tm_link_out *out, unsigned block, uint16_t type,
                         const struct tm_bytes *pieces, unsigned count);
     /* The source partition's log.  first: the first index that may be there.  meta: as
-     * tm_log_term_at and tm_log_hash_at, together; index 0 is (0, 0).  record: a committed record,
-     * valid until the next call; TM_ERR_AGAIN: it is being read, `turn` is to be called again then;
-     * TM_ERR_NOTFOUND: it is not there (any more). */
+     * tm_log_term_at and tm_log_hash_at, together; index 0 is (0, 0).  last: of what is written,
+     * committed or not.  record: one of these, valid until the next call; TM_ERR_AGAIN: it is being
+     * read, `turn` is to be called again then; TM_ERR_NOTFOUND: it is not there (any more), or is
+     * not committed and not in memory. */
     uint64_t (*first)(void *host, const struct tm_link_out *out);
     uint64_t (*commit)(void *host, const struct tm_link_out *out);
+    uint64_t (*last)(void *host, const struct tm_link_out *out);
     bool (*meta)(void *host, const struct tm_link_out *out, uint64_t index, uint64_t *term,
                  uint64_t *hash);
     enum tm_err (*record)(void *host, const struct tm_link_out *out, uint64_t index,
@@ -104,6 +111,7 @@ struct tm_link_outlet {
     bool plain;                   /* batches are never packed */
     struct tm_link_pace pace;
     bool prompt;               /* synchronous: what there is to be sent waits for nothing */
+    bool stages;               /* and it is not waited for until it is committed */
     struct tm_link_sync *sync; /* shared by the worker's links (link_sync.h) */
     uint8_t *raw, *packed;     /* TM_LINK_RAW_MAX bytes each, shared by the worker's links */
     int64_t tokens;            /* bytes that may be sent now; below 0: too many were */
@@ -118,6 +126,7 @@ struct tm_link_flight {
     uint64_t oldest_ms; /* when the first record in it was written */
     uint32_t bytes;
     uint32_t changes;
+    bool staged; /* it was not committed when it left */
 };
 
 struct tm_link_out {
@@ -133,6 +142,13 @@ struct tm_link_out {
     uint64_t hold_until; /* the way was full: nothing is sent before */
     uint64_t acked;      /* the target has everything up to this index for good */
     uint64_t received;   /* and its leader up to this one */
+    uint64_t staged;     /* it has it, applied or staged, for good up to this one */
+    uint64_t live;       /* the newest that is staged there and in this log, when it was asked */
+    unsigned staging;    /* batches under way that are staged */
+    struct tm_link_mark through;     /* of these, those up to there were told to be committed, */
+    uint64_t through_at;             /* then */
+    uint64_t notice_at;              /* when it is told of the others; 0: there are none */
+    uint64_t stage_after;            /* nothing is staged before */
     struct tm_link_position begun;   /* sending began anew there */
     struct tm_link_position sent;    /* the end of the last batch that was sent */
     struct tm_link_position scanned; /* between `sent` and this nothing is to be shipped */
@@ -210,8 +226,9 @@ void tm_link_out_move(struct tm_link_out *out, uint64_t index);
 /* Asks anew at once: the rules changed, an operator wants it, it was resynchronised. */
 void tm_link_out_restart(struct tm_link_out *out);
 
-/* The target has all of the stream up to this index for good, or its leader has (`received`), what
- * is not shipped included; 0: not known, for it does not stream.  Falls where it is asked anew. */
+/* The target has all of the stream up to this index for good, if only staged, or its leader has
+ * (`received`), what is not shipped included; 0: not known, for it does not stream.  Falls where it
+ * is asked anew. */
 uint64_t tm_link_out_passed(const struct tm_link_out *out, bool received);
 
 /* The target may be told that whoever stands at record `index` has got all that was made up to

@@ -8,6 +8,8 @@
 
 #include <stdio.h>
 
+#define STAGE_AGAIN_NS TM_SECONDS(5) /* after a refusal, which may be because of it */
+
 /* Takes batches up to that record off the window. */
 static void land(struct tm_link_out *out, uint64_t index)
 {
@@ -15,7 +17,9 @@ static void land(struct tm_link_out *out, uint64_t index)
     while (out->flight_count > 0 && out->flight[out->flight_first].to.index <= index) {
         const struct tm_link_flight *f = &out->flight[out->flight_first];
         out->flight_bytes -= f->bytes;
-        sent_at = f->sent_at;
+        if (!f->staged)
+            sent_at = f->sent_at;
+        out->staging -= f->staged;
         out->flight_first = (out->flight_first + 1) % TM_LINK_WINDOW;
         out->flight_count--;
         tm_counter_add(out->link->ctx->counters, TM_COUNTER_link_batches_acked, 1);
@@ -40,26 +44,30 @@ static enum place place_of(struct tm_link_out *out, const struct tm_link_positio
     return term == at->term && hash == at->hash ? IN_LOG : ELSEWHERE;
 }
 
-/* Sending goes on after that position. */
-static void begin_at(struct tm_link_out *out, const struct tm_link_at *at)
+/* Sending goes on after that position, or after what is staged behind it. */
+static void begin_at(struct tm_link_out *out, const struct tm_link_at *at,
+                     const struct tm_link_mark *marks, unsigned known)
 {
     tm_link_out_forget_flight(out);
     out->opened = out->session;
     tm_link_out_new_session(out);
     out->begun = out->sent = out->scanned = at->position;
-    out->acked = out->received = at->committed;
+    out->acked = out->received = out->staged = at->committed;
     out->begun_at = tm_link_out_now(out);
     out->waiting_since = 0;
     /* Where the link was rewound it is to stand by this incarnation, also if nothing is shipped. */
     out->move = at->position.incarnation == 0 && at->position.hlc != 0;
     tm_link_out_become(out, TM_LINK_OUT_STREAM, 0);
+    tm_link_out_take_marks(out, at, marks, known);
 }
 
 /* The log alone does not bring the target up. */
-static void fall_behind(struct tm_link_out *out, const struct tm_link_at *at)
+static void fall_behind(struct tm_link_out *out, const struct tm_link_at *at,
+                        const struct tm_link_mark *marks, unsigned known)
 {
     tm_link_out_forget_flight(out);
     out->acked = at->committed;
+    out->live = known > 0 ? marks[known - 1].index : 0;
     out->sync_stands =
         (struct tm_link_mark){at->position.index, at->position.term, at->position.hash};
     tm_link_out_become(out, TM_LINK_OUT_BEHIND, 0);
@@ -75,7 +83,8 @@ static bool must_compare(const struct tm_link_out *out, uint64_t rules)
 
 /* The target was away for too long: it stands until an operator has had it forget the stream, and
  * is compared then, whatever the log has.  True: that was it. */
-static bool was_absent(struct tm_link_out *out, const struct tm_link_at *at)
+static bool was_absent(struct tm_link_out *out, const struct tm_link_at *at,
+                       const struct tm_link_mark *marks, unsigned known)
 {
     struct tm_link_outlet *link = out->link;
     uint64_t index, bar;
@@ -85,7 +94,7 @@ static bool was_absent(struct tm_link_out *out, const struct tm_link_at *at)
         return false;
     if (at->position.incarnation == 0) {
         out->bar = bar;
-        fall_behind(out, at);
+        fall_behind(out, at, marks, known);
         return true;
     }
     tm_link_out_forget_flight(out);
@@ -93,8 +102,10 @@ static bool was_absent(struct tm_link_out *out, const struct tm_link_at *at)
     return true;
 }
 
-static void on_position(struct tm_link_out *out, const struct tm_link_at *at)
+static void on_position(struct tm_link_out *out, const struct tm_link_at *at,
+                        const struct tm_link_mark *marks)
 {
+    unsigned known = tm_link_out_known(out, marks, at->marks);
     if (out->state == TM_LINK_OUT_RESYNC) {
         tm_link_out_ask_later(out, false); /* it does not stand any more where it stood */
         return;
@@ -104,19 +115,25 @@ static void on_position(struct tm_link_out *out, const struct tm_link_at *at)
         return;
     }
     if ((out->state != TM_LINK_OUT_ASKED && out->state != TM_LINK_OUT_STREAM) ||
-        was_absent(out, at))
+        was_absent(out, at, marks, known))
         return;
     tm_link_out_may_speak(out);
     if (at->position.hlc != 0)
         out->link->ops->observe(out->link->host, out, at->position.hlc);
-    switch (place_of(out, &at->position)) {
+    enum place place = place_of(out, &at->position);
+    if (place == BEFORE && known > 0)
+        place = IN_LOG; /* what is staged there reaches up to the log */
+    if (known < at->marks && tm_link_out_is_outdated(out, &marks[at->marks - 1]))
+        place = AHEAD;
+    switch (place) {
     case IN_LOG:
         if (at->position.incarnation != 0 && must_compare(out, at->position.rules))
-            fall_behind(out, at);
+            fall_behind(out, at, marks, known);
         else
-            begin_at(out, at);
+            begin_at(out, at, marks, known);
         break;
-    case AHEAD: /* it was committed here once: a new leader learns so in a moment, or it was lost */
+    case AHEAD: /* it was committed here once: a new leader learns so in a moment, or it was lost;
+                   or another one leads */
         if (out->backoff_ns < TM_LINK_BACKOFF_MAX_NS) {
             tm_link_out_ask_later(out, false);
             break;
@@ -128,9 +145,18 @@ static void on_position(struct tm_link_out *out, const struct tm_link_at *at)
         tm_link_out_become(out, TM_LINK_OUT_DIVERGED, tm_link_out_now(out) + TM_LINK_STANDS_NS);
         break;
     case BEFORE:
-        fall_behind(out, at);
+        fall_behind(out, at, marks, known);
         break;
     }
+}
+
+/* What is not committed may have been sent by an older leader: it has to be what is here. */
+static bool is_sent(const struct tm_link_out *out, uint64_t index, uint64_t hash)
+{
+    const struct tm_link_outlet *link = out->link;
+    uint64_t term, own;
+    return index <= out->sent.index &&
+           (!link->stages || (link->ops->meta(link->host, out, index, &term, &own) && own == hash));
 }
 
 static void on_ack(struct tm_link_out *out, const struct tm_link_receipt *ack)
@@ -142,8 +168,10 @@ static void on_ack(struct tm_link_out *out, const struct tm_link_receipt *ack)
     out->backoff_ns = TM_LINK_BACKOFF_MIN_NS;
     if (ack->index <= out->sent.index)
         out->acked = tm_max_u64(out->acked, ack->index);
-    if (ack->received <= out->sent.index)
+    if (is_sent(out, ack->received, ack->received_hash))
         out->received = tm_max_u64(out->received, ack->received);
+    if (ack->staged > out->staged && is_sent(out, ack->staged, ack->staged_hash))
+        tm_link_out_is_staged(out, ack->staged);
     out->acked_at = tm_link_out_now(out);
     land(out, ack->index);
     tm_link_out_look_taken(out);
@@ -176,6 +204,7 @@ static void on_refused(struct tm_link_out *out, const struct tm_link_refused *r,
              (const char *)text.data);
     tm_counter_add(out->link->ctx->counters, TM_COUNTER_link_batches_refused, 1);
     out->refused_cursor = out->sync_cursor;
+    out->stage_after = tm_link_out_now(out) + STAGE_AGAIN_NS;
     uint64_t wait = tm_link_refusal_stands(r->reason) ? TM_LINK_STANDS_NS : out->backoff_ns;
     out->backoff_ns = tm_min_u64(2 * out->backoff_ns, TM_LINK_BACKOFF_MAX_NS);
     tm_link_out_become(out, TM_LINK_OUT_REFUSED, tm_link_out_now(out) + wait);
@@ -232,15 +261,16 @@ void tm_link_out_message(struct tm_link_out *out, unsigned block, uint16_t type,
         struct tm_link_moved moved;
         struct tm_link_refused refused;
     } m;
+    struct tm_link_mark marks[TM_LINK_MARKS];
     struct tm_bytes text;
     out->seen_at = tm_link_out_now(out);
     if (type == TM_MESSAGE_LINK_LACKS)
         tm_link_states_answer(out, body);
     else if (type == TM_MESSAGE_LINK_HEARD)
         on_heard(out, body);
-    else if (type == TM_MESSAGE_LINK_POSITION && tm_link_at_decode(body, &m.at) == TM_OK) {
+    else if (type == TM_MESSAGE_LINK_POSITION && tm_link_at_decode(body, &m.at, marks) == TM_OK) {
         if (is_ours(out, block, &m.stream))
-            on_position(out, &m.at);
+            on_position(out, &m.at, marks);
         else if (is_rewound(out, block, &m.at))
             tm_link_out_restart(out);
     } else if (type == TM_MESSAGE_LINK_ACK && tm_link_receipt_decode(body, &m.ack) == TM_OK) {

@@ -24,7 +24,7 @@
 
 #include <stdatomic.h>
 
-#define TM_LINK_PROTOCOL      1  /* version of everything that clusters say to each other */
+#define TM_LINK_PROTOCOL      2  /* version of everything that clusters say to each other */
 #define TM_LINK_MESSAGE_FIRST 32 /* message types below it go between nodes of one cluster only */
 #define TM_LINK_SITES_MAX     63
 #define TM_LINK_CLUSTER_HASH  UINT64_C(0x74696465206c696e) /* of every link's fabric and channel */

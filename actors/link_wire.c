@@ -68,6 +68,21 @@ bool tm_link_position_can_be(const struct tm_link_position *p)
     return p->index == 0 ? p->term == 0 && p->hash == 0 : p->term != 0;
 }
 
+bool tm_link_mark_can_be(const struct tm_link_mark *m)
+{
+    return m->index == 0 ? m->term == 0 && m->hash == 0 : m->term != 0;
+}
+
+bool tm_link_batch_can_be(const struct tm_link_batch *b, size_t packed_len)
+{
+    const struct tm_link_position *to = &b->to;
+    return tm_link_mark_can_be(&b->from) && b->from.term <= to->term &&
+           tm_link_position_can_be(to) && to->incarnation == b->stream.incarnation &&
+           to->epoch == b->stream.epoch && to->index > b->from.index &&
+           b->raw_len <= TM_LINK_RAW_MAX && b->packed_len <= b->raw_len &&
+           packed_len == b->packed_len && (b->raw_len == 0 || b->packed_len > 0);
+}
+
 bool tm_link_position_decode(struct tm_bytes value, struct tm_link_position *out)
 {
     if (value.len != sizeof *out)
@@ -102,8 +117,7 @@ bool tm_link_stream_can_be(const struct tm_link_stream *s)
            s->target < s->targets && tm_link_overlap(s->source, s->sources, s->target, s->targets);
 }
 
-/* The body's beginning, if it is as long as that and names a stream; *rest is what follows. */
-static bool take_head(struct tm_bytes body, void *out, size_t size, struct tm_bytes *rest)
+bool tm_link_take_head(struct tm_bytes body, void *out, size_t size, struct tm_bytes *rest)
 {
     struct tm_link_stream stream;
     if (body.len < size)
@@ -117,39 +131,50 @@ static bool take_head(struct tm_bytes body, void *out, size_t size, struct tm_by
 enum tm_err tm_link_open_decode(struct tm_bytes body, struct tm_link_open *out)
 {
     struct tm_bytes rest;
-    return take_head(body, out, sizeof *out, &rest) && rest.len == 0 ? TM_OK : TM_ERR_CORRUPT;
+    return tm_link_take_head(body, out, sizeof *out, &rest) && rest.len == 0 ? TM_OK
+                                                                             : TM_ERR_CORRUPT;
 }
 
-enum tm_err tm_link_at_decode(struct tm_bytes body, struct tm_link_at *out)
+/* They go on from the position, and terms never go back. */
+static bool marks_can_be(const struct tm_link_at *at, const struct tm_link_mark *marks)
+{
+    uint64_t index = at->position.index, term = at->position.term;
+    for (uint32_t i = 0; i < at->marks; i++) {
+        if (marks[i].index <= index || marks[i].term < term || marks[i].term == 0)
+            return false;
+        index = marks[i].index;
+        term = marks[i].term;
+    }
+    return true;
+}
+
+enum tm_err tm_link_at_decode(struct tm_bytes body, struct tm_link_at *out,
+                              struct tm_link_mark marks[TM_LINK_MARKS])
 {
     struct tm_bytes rest;
-    if (!take_head(body, out, sizeof *out, &rest) || rest.len != 0 ||
+    if (!tm_link_take_head(body, out, sizeof *out, &rest) || out->marks > TM_LINK_MARKS ||
+        out->durable > out->marks || rest.len != out->marks * sizeof *marks ||
         !tm_link_position_can_be(&out->position) || out->committed > out->position.index)
         return TM_ERR_CORRUPT;
-    return TM_OK;
+    if (rest.len > 0)
+        memcpy(marks, rest.data, rest.len);
+    return marks_can_be(out, marks) ? TM_OK : TM_ERR_CORRUPT;
 }
 
 enum tm_err tm_link_batch_decode(struct tm_bytes body, struct tm_link_batch *out,
                                  struct tm_bytes *packed)
 {
-    if (!take_head(body, out, sizeof *out, packed))
-        return TM_ERR_CORRUPT;
-    const struct tm_link_position *to = &out->to;
-    bool from_can_be = out->from.index == 0 ? out->from.term == 0 && out->from.hash == 0
-                                            : out->from.term != 0 && out->from.term <= to->term;
-    if (!from_can_be || !tm_link_position_can_be(to) ||
-        to->incarnation != out->stream.incarnation || to->epoch != out->stream.epoch ||
-        to->index <= out->from.index || out->raw_len > TM_LINK_RAW_MAX ||
-        out->packed_len > out->raw_len || packed->len != out->packed_len ||
-        (out->raw_len > 0 && out->packed_len == 0))
-        return TM_ERR_CORRUPT;
-    return TM_OK;
+    return tm_link_take_head(body, out, sizeof *out, packed) &&
+                   tm_link_batch_can_be(out, packed->len)
+               ? TM_OK
+               : TM_ERR_CORRUPT;
 }
 
 enum tm_err tm_link_receipt_decode(struct tm_bytes body, struct tm_link_receipt *out)
 {
     struct tm_bytes rest;
-    return take_head(body, out, sizeof *out, &rest) && rest.len == 0 ? TM_OK : TM_ERR_CORRUPT;
+    return tm_link_take_head(body, out, sizeof *out, &rest) && rest.len == 0 ? TM_OK
+                                                                             : TM_ERR_CORRUPT;
 }
 
 static bool told_can_be(const struct tm_link_told *t)
@@ -160,7 +185,8 @@ static bool told_can_be(const struct tm_link_told *t)
 enum tm_err tm_link_tell_decode(struct tm_bytes body, struct tm_link_tell *out)
 {
     struct tm_bytes rest;
-    return take_head(body, out, sizeof *out, &rest) && rest.len == 0 && told_can_be(&out->told)
+    return tm_link_take_head(body, out, sizeof *out, &rest) && rest.len == 0 &&
+                   told_can_be(&out->told)
                ? TM_OK
                : TM_ERR_CORRUPT;
 }
@@ -168,7 +194,8 @@ enum tm_err tm_link_tell_decode(struct tm_bytes body, struct tm_link_tell *out)
 enum tm_err tm_link_hear_decode(struct tm_bytes body, struct tm_link_hear *out)
 {
     struct tm_bytes rest;
-    return take_head(body, out, sizeof *out, &rest) && rest.len == 0 && told_can_be(&out->told)
+    return tm_link_take_head(body, out, sizeof *out, &rest) && rest.len == 0 &&
+                   told_can_be(&out->told)
                ? TM_OK
                : TM_ERR_CORRUPT;
 }
@@ -176,7 +203,7 @@ enum tm_err tm_link_hear_decode(struct tm_bytes body, struct tm_link_hear *out)
 enum tm_err tm_link_moved_decode(struct tm_bytes body, struct tm_link_moved *out)
 {
     struct tm_bytes rest;
-    if (!take_head(body, out, sizeof *out, &rest) || rest.len != 0 ||
+    if (!tm_link_take_head(body, out, sizeof *out, &rest) || rest.len != 0 ||
         (out->block >= TM_NODES_MAX && out->block != TM_LINK_NOBODY))
         return TM_ERR_CORRUPT;
     return TM_OK;
@@ -185,7 +212,7 @@ enum tm_err tm_link_moved_decode(struct tm_bytes body, struct tm_link_moved *out
 enum tm_err tm_link_refused_decode(struct tm_bytes body, struct tm_link_refused *out,
                                    struct tm_bytes *text)
 {
-    if (!take_head(body, out, sizeof *out, text) || text->len != out->text_len ||
+    if (!tm_link_take_head(body, out, sizeof *out, text) || text->len != out->text_len ||
         out->text_len > TM_LINK_REFUSAL_TEXT_MAX || out->reason == TM_LINK_REFUSAL_NONE)
         return TM_ERR_CORRUPT;
     for (size_t i = 0; i < text->len; i++)

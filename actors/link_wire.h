@@ -64,14 +64,19 @@ struct tm_link_open {
     struct tm_link_stream stream;
 };
 
-/* LINK_POSITION: the batch that may come next begins at `position`; up to `committed` it is kept
- * for good.  The answer to OPEN, and to a batch that does not follow. */
+#define TM_LINK_MARKS 32 /* batches of a stream that are staged at most */
+
+/* LINK_POSITION: all up to `position` is applied, up to `committed` for good.  Then `marks` struct
+ * tm_link_mark: the ends of the batches that are staged behind it (link_stage_wire.h), in their
+ * order, the first `durable` of them for good; the batch that may come next begins at the last one,
+ * or at the position.  The answer to OPEN, and to a batch that does not follow. */
 struct tm_link_at {
     struct tm_link_stream stream;
     struct tm_link_position position;
     uint64_t committed;
+    uint32_t durable, marks;
 };
-TM_STATIC_ASSERT(sizeof(struct tm_link_at) == 104, "frozen on the wire");
+TM_STATIC_ASSERT(sizeof(struct tm_link_at) == 112, "frozen on the wire");
 
 /* LINK_BATCH: this, then packed_len bytes. */
 struct tm_link_batch {
@@ -90,8 +95,10 @@ struct tm_link_receipt {
     uint64_t index, hash;
     uint64_t delay_ms; /* between the newest change's stamp and its commit, by the target's clock */
     uint64_t received; /* its leader has all of it up to here, on its way to the quorum */
+    uint64_t received_hash;       /* of that record */
+    uint64_t staged, staged_hash; /* applied or staged, the quorum has all of it up to here */
 };
-TM_STATIC_ASSERT(sizeof(struct tm_link_receipt) == 72, "frozen on the wire");
+TM_STATIC_ASSERT(sizeof(struct tm_link_receipt) == 96, "frozen on the wire");
 
 /* LINK_MOVED: the target partition is not led here. */
 #define TM_LINK_NOBODY 0xffu
@@ -177,10 +184,16 @@ bool tm_link_refusal_stands(unsigned reason);
 /* Whether bytes from outside name a stream, and a position, that there can be. */
 bool tm_link_stream_can_be(const struct tm_link_stream *s);
 bool tm_link_position_can_be(const struct tm_link_position *p);
+bool tm_link_mark_can_be(const struct tm_link_mark *m);
+bool tm_link_batch_can_be(const struct tm_link_batch *b, size_t packed_len);
+
+/* The body's beginning, if it is as long as `size` and names a stream; *rest is what follows. */
+bool tm_link_take_head(struct tm_bytes body, void *out, size_t size, struct tm_bytes *rest);
 
 /* Read a body.  TM_ERR_CORRUPT: it is none.  *packed and *text point into it. */
 enum tm_err tm_link_open_decode(struct tm_bytes body, struct tm_link_open *out);
-enum tm_err tm_link_at_decode(struct tm_bytes body, struct tm_link_at *out);
+enum tm_err tm_link_at_decode(struct tm_bytes body, struct tm_link_at *out,
+                              struct tm_link_mark marks[TM_LINK_MARKS]);
 enum tm_err tm_link_batch_decode(struct tm_bytes body, struct tm_link_batch *out,
                                  struct tm_bytes *packed);
 enum tm_err tm_link_receipt_decode(struct tm_bytes body, struct tm_link_receipt *out);

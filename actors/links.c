@@ -73,6 +73,7 @@ static void drop_streams(struct tm_links_slot *slot)
     slot->out = NULL;
     slot->gate = NULL;
     slot->count = slot->gates = 0;
+    slot->stages = false;
     slot->out_term = 0;
     tm_links_forget_reads(slot->links, slot);
 }
@@ -142,6 +143,7 @@ static void make_streams(struct tm_links *l, struct tm_links_slot *slot)
         uint32_t first, last;
         if (!o->used || !o->resolved)
             continue;
+        slot->stages |= o->outlet.stages;
         tm_link_targets(slot->p->id, o->outlet.sources, o->outlet.targets, &first, &last);
         for (uint32_t t = first; t <= last; t++)
             tm_link_out_init(&slot->out[slot->count++], &o->outlet, slot, slot->p->id, t);
@@ -159,6 +161,10 @@ static void look(struct tm_links *l, struct tm_links_slot *slot)
     if (slot->in_term != term) {
         tm_link_in_lost(l->in, slot->p->id);
         slot->in_term = term;
+    }
+    if (leads(slot) && slot->promoted_in != term) {
+        slot->promoted_in = term;
+        tm_links_promote(slot);
     }
     if (!leads(slot) && (slot->out_term != 0 || slot->count > 0))
         drop_streams(slot);
@@ -198,7 +204,8 @@ void tm_links_message(struct tm_links *l, unsigned site, const struct tm_message
         look(l, slot);
     if (head->type == TM_MESSAGE_LINK_OPEN || head->type == TM_MESSAGE_LINK_BATCH ||
         head->type == TM_MESSAGE_LINK_RANGES || head->type == TM_MESSAGE_LINK_STATE ||
-        head->type == TM_MESSAGE_LINK_TOLD) {
+        head->type == TM_MESSAGE_LINK_TOLD ||
+        (head->type >= TM_MESSAGE_LINK_STAGE && head->type <= TM_MESSAGE_LINK_UNSTAGE)) {
         tm_link_in_message(l->in, site, from, head->type, head->partition, body);
         return;
     }
@@ -253,6 +260,7 @@ void tm_links_committed(struct tm_links *l, struct tm_partition *p)
 static void turn_slot(struct tm_links *l, struct tm_links_slot *slot)
 {
     look(l, slot);
+    slot->seen = slot->p != NULL ? slot->p->replica.last.index : 0;
     for (unsigned k = 0; k < slot->count; k++) {
         tm_link_out_turn(&slot->out[k]);
         l->next_at = tm_min_u64(l->next_at, tm_link_out_deadline(&slot->out[k]));
@@ -301,10 +309,25 @@ static void renew(struct tm_links *l)
         if (anew || (fresh && l->slot[i].behind))
             l->slot[i].out_term = 0;
         look(l, &l->slot[i]);
+        if (l->slot[i].promoted_in != 0 && leads(&l->slot[i]))
+            tm_links_promote(&l->slot[i]);
         if (fresh && l->slot[i].count + l->slot[i].gates > 0)
             tm_links_wake(&l->slot[i]); /* what they were held by may be gone */
     }
     share_rates(l);
+}
+
+/* Something was written that ships at once. */
+static bool has_news(const struct tm_links_slot *slot)
+{
+    return slot->stages && slot->p->replica.last.index > slot->seen;
+}
+
+static void wake_written(struct tm_links *l)
+{
+    for (uint32_t i = 0; l->stages && i < l->slots; i++)
+        if (has_news(&l->slot[i]))
+            tm_links_wake(&l->slot[i]);
 }
 
 bool tm_links_turn(struct tm_links *l)
@@ -316,6 +339,7 @@ bool tm_links_turn(struct tm_links *l)
         renew(l);
     if (now >= l->next_at)
         wake_due(l, now);
+    wake_written(l);
     struct tm_links_slot *list = l->active;
     l->active = NULL;
     while (list != NULL) {
@@ -332,7 +356,10 @@ bool tm_links_turn(struct tm_links *l)
 
 bool tm_links_idle(const struct tm_links *l)
 {
-    return l->stopping || (l->active == NULL && !l->in_more);
+    bool news = false;
+    for (uint32_t i = 0; l->stages && !news && i < l->slots; i++)
+        news = has_news(&l->slot[i]);
+    return l->stopping || (l->active == NULL && !l->in_more && !news);
 }
 
 uint64_t tm_links_next_deadline(const struct tm_links *l)

@@ -58,6 +58,23 @@ static enum tm_err in_write(void *host, uint32_t t, uint64_t hlc,
     return tm_partition_write(slot->p, fill_record, &f, index, &term);
 }
 
+static const struct tm_link_from *in_promoted(void *host, const uint8_t uuid[16])
+{
+    struct tm_links *l = host;
+    int site = tm_link_way_site_of_uuid(l->way, uuid);
+    if (site < 0 || !l->from[site].used || l->from[site].from.epoch == 0)
+        return NULL;
+    memcpy(l->from[site].from.uuid, uuid, 16);
+    return &l->from[site].from;
+}
+
+void tm_links_promote(struct tm_links_slot *slot)
+{
+    struct tm_links *l = slot->links;
+    if (l->promotes && !l->stopping && slot->p->id < l->shard->directory->partitions)
+        tm_link_in_promote(l->in, slot->p->id);
+}
+
 static uint64_t in_commit(void *host, uint32_t t)
 {
     const struct tm_links_slot *slot = led(host, t);
@@ -91,6 +108,7 @@ static enum tm_link_outcome in_merge(void *host, struct tm_store *s,
 }
 
 const struct tm_link_in_ops tm_links_in_ops = {.from = tm_links_from_site,
+                                               .promoted = in_promoted,
                                                .leads = in_leads,
                                                .store = in_store,
                                                .write = in_write,

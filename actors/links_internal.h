@@ -128,7 +128,10 @@ struct tm_links_slot {
     struct tm_links_slot *active_next;
     unsigned count; /* streams */
     struct tm_link_out *out;
-    unsigned gates; /* synchronous links, and what is known of them */
+    bool stages;          /* some of them ship what is not committed yet */
+    uint64_t seen;        /* then: the newest record when they took their turn last */
+    uint64_t promoted_in; /* the term in which what is staged of lost sources was looked at */
+    unsigned gates;       /* synchronous links, and what is known of them */
     struct tm_links_gate *gate;
     bool behind; /* what the partition wrote down tells of a link that the plan does not have yet */
     uint64_t held_at; /* who waits was told so */
@@ -155,6 +158,8 @@ struct tm_links {
     size_t read_bytes;                /* of all slots */
     uint64_t next_at;                 /* the earliest deadline of a stream */
     bool in_more;
+    bool stages;   /* some link ships what is not committed yet */
+    bool promotes; /* this cluster was promoted in the place of some other */
     struct tm_link_sync *sync;
     struct tm_links_verify *verify;
     struct tm_link_conflicts *conflicts;
@@ -173,6 +178,10 @@ bool tm_links_take_plan(struct tm_links *l);
 
 /* The link from that site, NULL: there is none. */
 const struct tm_link_from *tm_links_from_site(void *host, unsigned site);
+
+/* The partition leads, and link_in knows: what is staged of clusters that were promoted away from
+ * is applied. */
+void tm_links_promote(struct tm_links_slot *slot);
 
 /* The streams of that slot are due in this turn. */
 void tm_links_wake(struct tm_links_slot *slot);

@@ -28,6 +28,12 @@ static uint64_t log_commit(void *host, const struct tm_link_out *out)
     return slot_of(out)->p->replica.commit;
 }
 
+static uint64_t log_last(void *host, const struct tm_link_out *out)
+{
+    (void)host;
+    return slot_of(out)->p->replica.last.index;
+}
+
 static bool log_meta(void *host, const struct tm_link_out *out, uint64_t index, uint64_t *term,
                      uint64_t *hash)
 {
@@ -224,6 +230,8 @@ static enum tm_err log_record(void *host, const struct tm_link_out *out, uint64_
         *record = was_read(l, r, index);
     if (*record != NULL)
         return TM_OK;
+    if (index > slot->p->replica.commit)
+        return TM_ERR_NOTFOUND;
     want(l, r, index);
     return TM_ERR_AGAIN;
 }
@@ -259,6 +267,7 @@ const struct tm_link_out_ops tm_links_out_ops = {.absent = tm_links_is_absent,
                                                  .send = out_send,
                                                  .first = log_first,
                                                  .commit = log_commit,
+                                                 .last = log_last,
                                                  .meta = log_meta,
                                                  .record = log_record,
                                                  .observe = log_observe,

@@ -124,6 +124,7 @@ static bool take_out(struct tm_links *l, const struct tm_link_plan *plan, unsign
     o->sync = plan->out[link].options.mode == TM_LINK_SYNC;
     o->joins = plan->out[link].said.joined;
     t->prompt = o->sync;
+    t->stages = o->sync && plan->out[link].options.ack_level != TM_LINK_ACK_APPLIED;
     t->plain = plan->out[link].options.compression == TM_LINK_PLAIN;
     t->backfill = plan->out[link].options.backfill != 0;
     t->incarnation = l->shard->env.origin;
@@ -237,6 +238,11 @@ bool tm_links_take_plan(struct tm_links *l)
         l->from[i].used = false;
     for (unsigned i = 0; i < plan->in_count; i++)
         take_in(l, plan, i);
+    l->stages = l->promotes = false;
+    for (unsigned i = 0; i < TM_LINKS_MAX; i++)
+        l->stages |= l->out[i].used && l->out[i].outlet.stages;
+    for (unsigned i = 0; i < TM_LINK_SITES_MAX; i++)
+        l->promotes |= l->from[i].used && l->from[i].from.epoch > 0;
     tm_links_take_ways(l, plan);
     return anew;
 }

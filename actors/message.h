@@ -45,7 +45,10 @@
     X(42, LINK_STATED, "it was taken")                                                             \
     X(48, LINK_LACKS, "keys whose state the target asks for (actors/link_sync_wire.h)")            \
     X(49, LINK_TOLD, "up to which stamps the source has sent, and applied, all there is")          \
-    X(50, LINK_HEARD, "up to which stamps the target has applied all there is")
+    X(50, LINK_HEARD, "up to which stamps the target has applied all there is")                    \
+    X(51, LINK_STAGE, "changes that are not committed yet (actors/link_stage_wire.h)")             \
+    X(52, LINK_COMMIT, "of these, what is committed by now")                                       \
+    X(53, LINK_UNSTAGE, "and what never will be")
 
 enum tm_message_type {
 #define X(number, name, text) TM_MESSAGE_##name = number,

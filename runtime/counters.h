@@ -51,6 +51,10 @@
     X(link_batches_taken, COUNT, "batches", "batches of linked clusters taken")                    \
     X(link_batches_repeated, COUNT, "batches", "batches dropped because they had come before")     \
     X(link_batches_gap, COUNT, "batches", "batches dropped because one before them is missing")    \
+    X(link_batches_staged, COUNT, "batches", "batches staged before their source committed them")  \
+    X(link_batches_unstaged, COUNT, "batches", "of these, those that it never will commit")        \
+    X(link_commit_unmatched, COUNT, "messages",                                                    \
+      "notices of commit that match nothing that is staged, and were not gone by")                 \
     X(link_changes_taken, COUNT, "operations", "operations of linked clusters that were applied")  \
     X(link_changes_lost, COUNT, "operations",                                                      \
       "operations of linked clusters that something newer had superseded")                         \

@@ -31,6 +31,7 @@
 #define TM_SHADOW_AWAY     'a' /* empty key: uuid of a cluster that was away (link_absence.h) */
 #define TM_SHADOW_LACKS    'l' /* empty key: uuid, u32 source partition, u64 order of a key: ask! */
 #define TM_SHADOW_VERSIONS 'v' /* and a name: of the field (storage/versions.h) */
+#define TM_SHADOW_STAGED   's' /* empty key: uuid, u32 source partition, u64 BE index: a batch */
 
 /* The origin of no cluster: of what concerns this cluster alone, or follows from other operations.
  * Such operations are never sent to another cluster. */

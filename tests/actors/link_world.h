@@ -258,6 +258,11 @@ static inline uint64_t lw_commit(void *host, const struct tm_link_out *out)
     (void)host;
     return ((struct lw_source *)out->log)->log.commit;
 }
+static inline uint64_t lw_last(void *host, const struct tm_link_out *out)
+{
+    (void)host;
+    return ((struct lw_source *)out->log)->log.last;
+}
 static inline bool lw_meta(void *host, const struct tm_link_out *out, uint64_t index,
                            uint64_t *term, uint64_t *hash)
 {
@@ -274,10 +279,12 @@ static inline enum tm_err lw_record(void *host, const struct tm_link_out *out, u
 {
     struct lw *w = host;
     struct lw_source *s = out->log;
-    CU_ASSERT_FATAL(index <= s->log.commit);
+    CU_ASSERT_FATAL(index <= (w->outlet.stages ? s->log.last : s->log.commit));
     if (index < s->log.first)
         return TM_ERR_NOTFOUND;
-    if (s->reading == 0 && lw_chance(w, w->busy)) {
+    if (index > s->log.commit && lw_chance(w, w->busy))
+        return TM_ERR_NOTFOUND;
+    if (index <= s->log.commit && s->reading == 0 && lw_chance(w, w->busy)) {
         s->reading = index;
         return TM_ERR_AGAIN;
     }
@@ -299,6 +306,7 @@ static inline void lw_observe(void *host, const struct tm_link_out *out, uint64_
 static const struct tm_link_out_ops lw_out_ops = {.send = lw_out_send,
                                                   .first = lw_first,
                                                   .commit = lw_commit,
+                                                  .last = lw_last,
                                                   .meta = lw_meta,
                                                   .record = lw_record,
                                                   .observe = lw_observe,
@@ -316,6 +324,11 @@ static inline const struct tm_link_from *lw_from(void *host, unsigned site)
 {
     struct lw *w = ((struct lw_node *)host)->w;
     return site == LW_SITE && !w->unlinked ? &w->from : NULL;
+}
+static inline const struct tm_link_from *lw_promoted(void *host, const uint8_t uuid[16])
+{
+    struct lw *w = ((struct lw_node *)host)->w;
+    return w->from.epoch > 0 && memcmp(uuid, w->from.uuid, 16) == 0 ? &w->from : NULL;
 }
 static inline bool lw_leads(void *host, uint32_t t, unsigned *block)
 {
@@ -398,6 +411,7 @@ static inline enum tm_link_outcome lw_merge(void *host, struct tm_store *s,
     return TM_LINK_APPLIED;
 }
 static const struct tm_link_in_ops lw_in_ops = {.from = lw_from,
+                                                .promoted = lw_promoted,
                                                 .leads = lw_leads,
                                                 .store = lw_store,
                                                 .write = lw_write,
@@ -408,12 +422,18 @@ static const struct tm_link_in_ops lw_in_ops = {.from = lw_from,
 
 /* ---- life ---- */
 
+static inline void lw_noop(struct lw *w, uint32_t p);
+
 /* A new leader at the source: what is not committed may be lost, streams begin anew. */
 static inline void lw_source_lead(struct lw *w, uint32_t p)
 {
     struct lw_source *s = &w->source[p];
     s->term++;
     lw_cut(&s->log, s->log.commit + tm_rng_below(&w->rng, s->log.last - s->log.commit + 1));
+    if (w->outlet.stages) { /* it streams when its first record is committed */
+        lw_noop(w, p);
+        s->log.commit = s->log.last;
+    }
     for (uint32_t t = 0; t < w->targets; t++) {
         if (s->streams[t])
             tm_link_out_end(&s->out[t]);
@@ -619,6 +639,13 @@ static inline void lw_op(struct tm_record_builder *b, const char *key, enum tm_e
 static inline void lw_end(struct lw *w, struct tm_record_builder *b, uint32_t p)
 {
     lw_append(&w->source[p].log, tm_record_end(b));
+}
+
+static inline void lw_noop(struct lw *w, uint32_t p)
+{
+    struct tm_record_builder b;
+    lw_begin(w, &b, p, TM_RECORD_NOOP);
+    lw_end(w, &b, p);
 }
 
 /* A key of that source partition. */

@@ -72,6 +72,7 @@ static void a_message_is_read_as_it_was_written(void)
 {
     struct tm_link_receipt ack = {stream_of(), 12, 222, 30}, ack2;
     struct tm_link_at at = {.stream = stream_of(), .committed = 0}, at2;
+    struct tm_link_mark marks[TM_LINK_MARKS];
     struct tm_link_moved moved = {stream_of(), 3, 0}, moved2;
     struct {
         struct tm_link_refused head;
@@ -81,7 +82,7 @@ static void a_message_is_read_as_it_was_written(void)
     struct tm_bytes text;
     CU_ASSERT_EQUAL(tm_link_receipt_decode(tm_bytes_of(&ack, sizeof ack), &ack2), TM_OK);
     CU_ASSERT(memcmp(&ack, &ack2, sizeof ack) == 0);
-    CU_ASSERT_EQUAL(tm_link_at_decode(tm_bytes_of(&at, sizeof at), &at2), TM_OK);
+    CU_ASSERT_EQUAL(tm_link_at_decode(tm_bytes_of(&at, sizeof at), &at2, marks), TM_OK);
     CU_ASSERT(memcmp(&at, &at2, sizeof at) == 0);
     CU_ASSERT_EQUAL(tm_link_moved_decode(tm_bytes_of(&moved, sizeof moved), &moved2), TM_OK);
     CU_ASSERT_EQUAL(moved2.block, 3);

@@ -6,6 +6,7 @@
  * check of the changes are reached; changes that pass are built into a record, and into the batch
  * of a next link. */
 #include "actors/link_batch.h"
+#include "actors/link_stage_wire.h"
 #include "actors/link_sync_wire.h"
 #include "actors/router.h"
 #include "runtime/hash.h"
@@ -86,9 +87,12 @@ static void position(struct tm_bytes bytes)
 {
     struct tm_link_at at;
     struct tm_link_position again;
-    if (tm_link_at_decode(bytes, &at) != TM_OK)
+    struct tm_link_mark marks[TM_LINK_MARKS];
+    if (tm_link_at_decode(bytes, &at, marks) != TM_OK)
         return;
     check_stream(&at.stream);
+    FUZZ_CHECK(at.durable <= at.marks && at.marks <= TM_LINK_MARKS);
+    FUZZ_CHECK(at.marks == 0 || marks[at.marks - 1].index > at.position.index);
     FUZZ_CHECK(at.committed <= at.position.index);
     FUZZ_CHECK(tm_link_position_decode(tm_bytes_of(&at.position, sizeof at.position), &again) ==
                (at.position.incarnation != 0));
@@ -134,6 +138,38 @@ static void versions(struct tm_bytes bytes)
     free(again);
 }
 
+/* What is taken of the wire is taken of the store, too. */
+static void staging(struct tm_bytes bytes)
+{
+    struct tm_link_staging s;
+    struct tm_link_commit commit;
+    struct tm_link_unstage unstage;
+    struct tm_link_staged_name name;
+    struct tm_link_batch again;
+    struct tm_bytes packed, rest;
+    uint8_t field[TM_LINK_STAGED_NAME];
+    if (tm_link_staging_decode(bytes, &s, &packed) == TM_OK) {
+        check_stream(&s.batch.stream);
+        FUZZ_CHECK(s.through.index <= s.batch.from.index && s.batch.raw_len <= TM_LINK_STAGE_MAX);
+        uint8_t *value = malloc(sizeof s.batch + packed.len);
+        FUZZ_CHECK(value != NULL);
+        memcpy(value, &s.batch, sizeof s.batch);
+        if (packed.len > 0)
+            memcpy(value + sizeof s.batch, packed.data, packed.len);
+        FUZZ_CHECK(
+            tm_link_staged_decode(tm_bytes_of(value, sizeof s.batch + packed.len), &again, &rest));
+        free(value);
+    }
+    if (tm_link_commit_decode(bytes, &commit) == TM_OK)
+        FUZZ_CHECK(commit.through.index > 0);
+    if (tm_link_unstage_decode(bytes, &unstage) == TM_OK)
+        FUZZ_CHECK(unstage.keep.term <= unstage.term);
+    if (tm_link_staged_name_read(bytes, &name)) {
+        tm_link_staged_name(&name, field);
+        FUZZ_CHECK(memcmp(field, bytes.data, sizeof field) == 0);
+    }
+}
+
 FUZZ_TARGET(data, size)
 {
     union {
@@ -145,7 +181,7 @@ FUZZ_TARGET(data, size)
         return 0;
     uint8_t *copy = fuzz_copy(tm_bytes_of(data + 1, size - 1));
     struct tm_bytes bytes = tm_bytes_of(copy, size - 1);
-    switch (data[0] % 8) {
+    switch (data[0] % 9) {
     case 0:
         if (tm_link_open_decode(bytes, &m.open) == TM_OK)
             check_stream(&m.open.stream);
@@ -169,6 +205,9 @@ FUZZ_TARGET(data, size)
         break;
     case 7:
         versions(bytes);
+        break;
+    case 8:
+        staging(bytes);
         break;
     default:
         resync(bytes);

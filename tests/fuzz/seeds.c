@@ -4,6 +4,7 @@
  * anew (tests/fuzz/corpus). */
 #include "actors/directory.h"
 #include "actors/link_batch.h"
+#include "actors/link_stage_wire.h"
 #include "actors/link_sync_wire.h"
 #include "actors/replica_wire.h"
 #include "actors/request_wire.h"
@@ -352,7 +353,14 @@ static void links(void)
     struct tm_link_at at = {.stream = stream,
                             .position = {.incarnation = 7, .index = 9, .term = 2, .hash = 3},
                             .committed = 8};
-    struct tm_link_receipt ack = {stream, 9, 3, 20};
+    struct tm_link_receipt ack = {stream, 9, 3, 20, 9, 3, 9, 3};
+    struct tm_link_staging stage = {
+        .batch = {.stream = stream,
+                  .from = {9, 2, 3},
+                  .to = {.incarnation = 7, .index = 11, .term = 2, .hash = 5}},
+        .through = {9, 2, 3}};
+    struct tm_link_commit commit = {stream, {9, 2, 3}};
+    struct tm_link_unstage unstage = {stream, {9, 2, 3}, 2};
     struct tm_link_moved moved = {.stream = stream, .block = 2};
     struct tm_link_refused refused = {stream, TM_LINK_REFUSAL_RESIDENCY, 6};
     begin(0);
@@ -373,6 +381,15 @@ static void links(void)
     bytes(&refused, sizeof refused);
     bytes("type=X", 6);
     end("link", "refused");
+    begin(8);
+    bytes(&stage, sizeof stage);
+    end("link", "stage");
+    begin(8);
+    bytes(&commit, sizeof commit);
+    end("link", "commit");
+    begin(8);
+    bytes(&unstage, sizeof unstage);
+    end("link", "unstage");
     resyncs(&stream);
 }
 

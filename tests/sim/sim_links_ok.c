@@ -3,6 +3,7 @@
 #include "tests/sim/sim_links_ok.h"
 
 #include "actors/link_gate.h"
+#include "actors/link_stage_wire.h"
 #include "runtime/crc16.h"
 #include "storage/store_link.h"
 #include "tests/sim/sim_links_load.h"
@@ -102,10 +103,10 @@ static uint64_t number_of(const char *text, const char *end)
     return *rest == '\0' && rest > digits ? number : 0;
 }
 
-/* Whatever the record is about, also where it only keeps another one. */
-static void find_writes(struct logs *l, const struct tm_record *r)
+/* Whatever the bytes are about, also where the record only keeps another one. */
+static void find_writes(struct logs *l, const struct tm_record *r, struct tm_bytes bytes)
 {
-    const char *at = (const char *)tm_record_body(r).data, *end = at + r->body_len;
+    const char *at = (const char *)bytes.data, *end = at + bytes.len;
     while ((at = memchr(at, '<', (size_t)(end - at))) != NULL) {
         uint64_t number = number_of(at++, end);
         if (number == 0 || number > UINT32_MAX)
@@ -148,6 +149,25 @@ static void find_note(struct logs *l, const struct tm_record *r, const struct tm
         }
 }
 
+/* A batch that the target has aside, where it is packed. */
+static void find_staged(struct logs *l, const struct tm_record *r, const struct tm_op *op)
+{
+    static uint64_t space[TM_LINK_RAW_MAX / 8];
+    struct tm_link_staged_name name;
+    struct tm_link_batch batch;
+    struct tm_bytes packed, raw;
+    if (op->code == TM_OP_SET_FIELD && tm_link_staged_name_read(op->name, &name) &&
+        tm_link_staged_decode(op->value, &batch, &packed) && batch.packed_len < batch.raw_len &&
+        tm_link_unpack(&batch, packed, (uint8_t *)space, &raw) == TM_OK)
+        find_writes(l, r, raw);
+}
+
+static void find_aside(struct logs *l, const struct tm_record *r, const struct tm_op *op)
+{
+    find_note(l, r, op);
+    find_staged(l, r, op);
+}
+
 static void hear_change(struct logs *l, const struct tm_record *r, struct tm_change change,
                         struct tm_op_version *stamp)
 {
@@ -160,7 +180,7 @@ static void hear_change(struct logs *l, const struct tm_record *r, struct tm_cha
         if (op.code == TM_OP_STAMPED)
             *stamp = tm_stamp_said(r, &op);
         else if (change.key.len == 0 && change.type == TM_ENTITY_SHADOW)
-            find_note(l, r, &op);
+            find_aside(l, r, &op);
         else if (op.code == TM_OP_EXPIRY || op.code == TM_OP_SET_EXPIRY)
             deadline = tm_load64(op.value.data);
         else if (op.code != TM_OP_EXPIRE_ENTITY && op.code != TM_OP_FOLDED &&
@@ -181,7 +201,7 @@ static void hear(void *host, const struct tm_record *r)
     struct tm_change change;
     if (r->kind >= TM_RECORD_LOCAL_FIRST)
         return;
-    find_writes(l, r);
+    find_writes(l, r, tm_record_body(r));
     struct tm_bytes rest = tm_record_body(r);
     while ((r->kind == TM_RECORD_EFFECT || r->kind == TM_RECORD_FLUSH) &&
            tm_change_next(&rest, &change))

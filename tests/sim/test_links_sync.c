@@ -1,110 +1,8 @@
 /* Synchronous links: what a client was told is at both clusters, whatever happens to either; and
  * what becomes of writes whose target is away. */
-#include "actors/links.h"
-#include "actors/partition.h"
-#include "actors/shard_internal.h"
-#include "runtime/counters.h"
+#include "tests/sim/links_pair.h"
+
 #include "runtime/rng.h"
-#include "tests/sim/operator.h"
-#include "tests/sim/settle.h"
-#include "tests/sim/sim_hand.h"
-#include "tests/sim/sim_world.h"
-
-enum { EAST, WEST };
-
-#define PARTITIONS 3
-
-static struct tm_sim_world *w;
-static struct tm_sim *east, *west;
-
-static void open_world(uint64_t seed, const char *options, bool both_ways)
-{
-    struct tm_sim_world_config c;
-    tm_sim_world_config_default(&c, seed, 2);
-    c.to[EAST] = 1 << WEST;
-    c.options[EAST][WEST] = options;
-    if (both_ways) {
-        c.to[WEST] = 1 << EAST;
-        c.options[WEST][EAST] = options;
-    }
-    for (unsigned i = 0; i < 2; i++) {
-        c.cluster[i].partitions = PARTITIONS + i;
-        c.cluster[i].workers[0] = 1 + i;
-    }
-    w = tm_sim_world_new(&c);
-    east = tm_sim_world_cluster(w, EAST);
-    west = tm_sim_world_cluster(w, WEST);
-    create(east);
-    create(west);
-}
-
-static void close_world(void)
-{
-    CU_ASSERT_EQUAL(tm_sim_fatal(east), 0);
-    CU_ASSERT_EQUAL(tm_sim_fatal(west), 0);
-    CU_ASSERT_STRING_EQUAL(tm_sim_world_wrong(w), "");
-    tm_sim_world_free(w);
-}
-
-/* The node that leads that partition, or the cluster's number of nodes. */
-static unsigned leader_of(struct tm_sim *sim, uint32_t partition)
-{
-    unsigned n = tm_sim_config_of(sim)->nodes;
-    for (unsigned i = 0; i < n; i++)
-        for (unsigned k = 0; tm_sim_is_up(sim, i) && k < tm_sim_workers(sim, i); k++) {
-            const struct tm_partition *p = tm_shard_find(tm_sim_shard(sim, i, k), partition);
-            if (partition % tm_sim_workers(sim, i) == k && p != NULL && p->announced)
-                return i;
-        }
-    return n;
-}
-
-static uint64_t counted(struct tm_sim *sim, enum tm_counter which)
-{
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < tm_sim_config_of(sim)->nodes; i++)
-        for (unsigned k = 0; tm_sim_is_up(sim, i) && k < tm_sim_workers(sim, i); k++)
-            sum += tm_counter_get(tm_sim_counters(sim, i, k), which);
-    return sum;
-}
-
-static bool all_sync(void *arg)
-{
-    (void)arg;
-    return counted(east, TM_COUNTER_link_gates_open) == 0 &&
-           counted(east, TM_COUNTER_link_streams_out) > 0;
-}
-
-static void part(bool cut)
-{
-    tm_sim_world_cut(w, EAST, WEST, cut);
-    tm_sim_world_cut(w, WEST, EAST, cut);
-}
-
-static struct tm_sim_hand *hand(struct tm_sim *sim, unsigned node)
-{
-    struct tm_sim_hand *h = tm_sim_hand_new(sim, node, 0);
-    CU_ASSERT_PTR_NOT_NULL_FATAL(h);
-    return h;
-}
-
-static void expect(struct tm_sim_hand *h, const char *line, const char *answer)
-{
-    CU_ASSERT_STRING_EQUAL(tm_sim_hand_ask(h, line), answer);
-}
-
-static void expect_timeout(struct tm_sim_hand *h, const char *line)
-{
-    CU_ASSERT_NSTRING_EQUAL(tm_sim_hand_ask(h, line), "TIMEOUT outcome unknown", 23);
-}
-
-static void restart_without_memory(struct tm_sim *sim)
-{
-    for (unsigned i = 0; i < 3; i++)
-        tm_sim_end(sim, i, TM_SIM_POWER_NONE_KEPT);
-    start_all(sim);
-    CU_ASSERT_TRUE_FATAL(tm_sim_world_run_until(w, whole, sim, TM_SECONDS(30)));
-}
 
 static const char *const sync_fail = "replicationMode=sync\nonUnavailable=fail\nsyncTimeoutMs=1s";
 static const char *const sync_block = "replicationMode=sync\nonUnavailable=block\nsyncTimeoutMs=1s";
@@ -113,9 +11,20 @@ static const char *const sync_degrade =
 
 /* ---- what an OK means ---- */
 
-static void what_was_acknowledged_is_at_the_target_at_once(void)
+static void what_was_acknowledged_is_at_the_target_soon(void)
 {
     open_world(1, sync_fail, false);
+    struct tm_sim_hand *h = hand(east, 0), *there = hand(west, 1);
+    expect(h, "SET A:1 1", "OK");
+    expect_soon(there, "GET A:1", "1");
+    tm_sim_hand_free(h);
+    tm_sim_hand_free(there);
+    close_world();
+}
+
+static void where_it_has_to_be_applied_it_is_there_at_once(void)
+{
+    open_world(1, "replicationMode=sync\nonUnavailable=fail\nackLevel=applied", false);
     struct tm_sim_hand *h = hand(east, 0), *there = hand(west, 1);
     char line[64], key[64], value[32];
     for (unsigned i = 0; i < 40; i++) {
@@ -418,7 +327,7 @@ static void trouble(struct tm_rng *rng)
 }
 
 /* East is gone from one moment to the next, and so is the memory of all of West: what is on its
- * disks has all that was acknowledged. */
+ * disks has all that was acknowledged, once it is promoted. */
 static void examine(struct writer *writers)
 {
     unsigned acknowledged = 0;
@@ -431,6 +340,7 @@ static void examine(struct writer *writers)
     }
     start_all(west);
     CU_ASSERT_TRUE_FATAL(tm_sim_world_run_until(w, whole, west, TM_SECONDS(60)));
+    expect_said(west, "op:from:east/epoch", "2");
     struct tm_sim_hand *there = hand(west, 0);
     for (unsigned i = 0; i < WRITERS; i++) {
         snprintf(line, sizeof line, "GET A:w%u", i);
@@ -473,8 +383,9 @@ static void nothing_acknowledged_is_lost_with_the_source(void)
 }
 
 static const struct tm_test tests[] = {
-    {"what was acknowledged is at the target at once",
-     what_was_acknowledged_is_at_the_target_at_once},
+    {"what was acknowledged is at the target soon", what_was_acknowledged_is_at_the_target_soon},
+    {"where it has to be applied it is there at once",
+     where_it_has_to_be_applied_it_is_there_at_once},
     {"types that are not shipped wait for nothing", types_that_are_not_shipped_wait_for_nothing},
     {"fail answers that the outcome is unknown, and ships later",
      fail_answers_that_the_outcome_is_unknown_and_ships_later},
