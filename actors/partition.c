@@ -201,6 +201,7 @@ void tm_partition_tick(struct tm_partition *p)
     if (p->reads != NULL)
         tm_replica_reads_expire(&p->replica);
     tm_partition_watch_clock(p);
+    tm_replica_heal(&p->replica); /* there was no room to end the log when it should have healed */
     tm_partition_seek(p);
     tm_partition_tell_shut(p);
     if (p->store != NULL)

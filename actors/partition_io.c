@@ -162,6 +162,15 @@ static enum tm_err take_root(struct tm_partition *p)
     return e;
 }
 
+/* What the log holds from there on goes.  TM_ERR_AGAIN: it is being put aside. */
+static enum tm_err drop_from(struct tm_partition *p, uint64_t index)
+{
+    if (p->eventual && !p->env->ops->lost(p->env->host, p, index, tm_log_last(p->log)))
+        return TM_ERR_AGAIN;
+    tm_partition_unsettle(p, index);
+    return tm_log_cut(p->log, index);
+}
+
 static enum tm_err io_append(void *host, const struct tm_record *record)
 {
     struct tm_partition *p = self(host);
@@ -177,10 +186,7 @@ static enum tm_err io_append(void *host, const struct tm_record *record)
         enum tm_err e = bring_back(p, record);
         if (e != TM_ERR_INVALID)
             return e;
-        if (p->eventual && !p->env->ops->lost(p->env->host, p, record->index, tm_log_last(p->log)))
-            return TM_ERR_AGAIN; /* being put aside: sent anew */
-        tm_partition_unsettle(p, record->index);
-        e = tm_log_cut(p->log, record->index);
+        e = drop_from(p, record->index);
         if (e != TM_OK)
             return e;
     }
@@ -211,6 +217,12 @@ static bool io_cut(void *host, uint64_t from)
     tm_watch_clear(&p->watches);
     tm_partition_unsettle(p, from);
     return true;
+}
+
+static bool io_end_at(void *host, uint64_t last)
+{
+    struct tm_partition *p = self(host);
+    return tm_log_last(p->log) <= last || drop_from(p, last + 1) == TM_OK;
 }
 
 static void io_persist(void *host, const struct tm_promise *promise, uint64_t seq)
@@ -327,5 +339,6 @@ const struct tm_replica_io tm_partition_io = {
     .role = io_role,
     .read_done = io_read_done,
     .lost = io_lost,
+    .end_at = io_end_at,
     .note = io_note,
 };

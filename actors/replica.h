@@ -165,6 +165,11 @@ struct tm_replica_io {
      * not yet, they are being put aside; asked again when the leader sends anew. */
     bool (*lost)(void *host, uint64_t from, uint64_t to);
 
+    /* The replica is about to be whole again, with records up to `last`.  What the log holds behind
+     * that, and the replica was not shown because of the damage before it, is no leader's: it goes.
+     * False: not yet; asked again by tm_replica_heal. */
+    bool (*end_at)(void *host, uint64_t last);
+
     void (*note)(void *host, enum tm_replica_note note, uint64_t a, uint64_t b);
 };
 
@@ -366,6 +371,10 @@ void tm_replica_stop(struct tm_replica *r);
  * leadership and is HOLED (if what is missing is known by its hash) or FAULTY until a leader has
  * brought it back (note HEALED). */
 void tm_replica_damaged(struct tm_replica *r, uint64_t from, bool known);
+
+/* Makes a follower WHOLE that has brought back what it lacked.  It asks itself with what the leader
+ * sends; the host asks now and then, for io.end_at may have said "not yet". */
+void tm_replica_heal(struct tm_replica *r);
 
 /* All that was missing from the log of a HOLED replica has been brought back, durably, by whoever
  * had it: the log ends with `last` and is durable up to `durable`, as before the damage.  r is

@@ -558,7 +558,7 @@ void tm_replica_on_append(struct tm_replica *r, const struct tm_replica_msg *msg
     if ((msg->flags & TM_MSG_FIRM) != 0)
         r->firm = tm_max_u64(r->firm, msg->commit);
     tm_replica_commit_to(r, tm_min_u64(msg->commit, r->verified));
-    tm_replica_heal_check(r);
+    tm_replica_heal(r);
     if (msg->count == 0 || r->durable >= r->verified)
         tm_replica_send_ack(r); /* else once they are durable */
 }

@@ -121,7 +121,7 @@ void tm_replica_durable(struct tm_replica *r, uint64_t index, uint64_t term)
         tm_replica_insync_drive(r, tm_replica_now(r));
         return;
     }
-    tm_replica_heal_check(r);
+    tm_replica_heal(r);
     if (r->verified > 0)
         tm_replica_send_ack(r);
 }
@@ -129,11 +129,11 @@ void tm_replica_durable(struct tm_replica *r, uint64_t index, uint64_t term)
 /* A replica that could not prove what it had is whole again once it has durably all that a leader,
  * elected without relying on it, knows to be committed, a record of the leader's own term
  * included. */
-void tm_replica_heal_check(struct tm_replica *r)
+void tm_replica_heal(struct tm_replica *r)
 {
     if (r->hs.health == TM_HEALTH_WHOLE || r->role != TM_ROLE_FOLLOWER || r->firm == 0)
         return;
-    if (tm_min_u64(r->verified, r->durable) < r->firm)
+    if (tm_min_u64(r->verified, r->durable) < r->firm || !r->io->end_at(r->host, r->last.index))
         return;
     tm_replica_set_health(r, TM_HEALTH_WHOLE);
     tm_replica_arm_election(r);

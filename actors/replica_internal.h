@@ -126,7 +126,6 @@ void tm_replica_window_mark(struct tm_replica *r);
 /* When the oldest record that is not committed was appended here, or some before it; now: there is
  * none. */
 uint64_t tm_replica_window_since(const struct tm_replica *r, uint64_t now);
-void tm_replica_heal_check(struct tm_replica *r);
 
 /* --- replica_members.c --- */
 /* The place of node among the members, or -1. */

@@ -83,7 +83,7 @@ void tm_replica_snapshot_installed(struct tm_replica *r, const struct tm_tail *t
     }
     if (r->hs.health == TM_HEALTH_HOLED && !goes_on) /* it held all that was missing */
         tm_replica_repaired(r, tail, tail->index);
-    tm_replica_heal_check(r);
+    tm_replica_heal(r);
     tm_replica_send_ack(r);
 }
 

@@ -75,6 +75,7 @@ struct sim_part {
     enum tm_health damaged; /* what a start finds */
     unsigned notes[TM_NOTE_COUNT];
     uint64_t lost_records;
+    unsigned hidden; /* records behind damage, that the replica is not shown */
     unsigned snapshots;
     struct tm_replica_status seen;
 };
@@ -499,6 +500,14 @@ static inline bool io_lost(void *host, uint64_t from, uint64_t to)
     p->lost_records += to - from + 1;
     return true;
 }
+static inline bool io_end_at(void *host, uint64_t last)
+{
+    struct sim_part *p = host;
+    CHECK(p->node->c, last == p->log.last);
+    if (p->hidden > 0)
+        p->hidden--; /* not yet */
+    return p->hidden == 0;
+}
 static inline void io_note(void *host, enum tm_replica_note note, uint64_t a, uint64_t b)
 {
     struct sim_part *p = host;
@@ -522,6 +531,7 @@ static const struct tm_replica_io sim_io = {
     .role = io_role,
     .read_done = io_read_done,
     .lost = io_lost,
+    .end_at = io_end_at,
     .note = io_note,
 };
 

@@ -244,6 +244,7 @@ static void a_faulty_replica_gives_no_vote_and_does_not_campaign(void)
     cluster_crash(c, b);
     c->node[b].part[0].disk.last = 1;
     c->node[b].part[0].damaged = TM_HEALTH_FAULTY;
+    c->node[b].part[0].hidden = 3;
     c->harmed = true;
     cluster_crash(c, a);
     cluster_start(c, b);
@@ -254,7 +255,12 @@ static void a_faulty_replica_gives_no_vote_and_does_not_campaign(void)
     cluster_start(c, a);
     CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(2)));
     cluster_run(c, TM_SECONDS(1));
+    CU_ASSERT_EQUAL(health_of(c, b), TM_HEALTH_FAULTY); /* what lies behind is still there */
+    while (c->node[b].part[0].hidden > 0)
+        tm_replica_heal(replica_of(c, b));
     CU_ASSERT_EQUAL(health_of(c, b), TM_HEALTH_WHOLE);
+    CU_ASSERT(cluster_writes(c, 0, TM_SECONDS(2)));
+    cluster_run(c, TM_SECONDS(1));
     CU_ASSERT(cluster_converged(c, 0));
     (void)last;
     cluster_free(c);

@@ -150,6 +150,9 @@ static void check_healed(const struct look *l)
 {
     const struct tm_sim_entry *e = l->copy->owed;
     uint64_t term, hash;
+    if (l->r->hs.health == TM_HEALTH_WHOLE && l->v->last > l->r->last.index)
+        WRONG(l, "node %u is whole, and behind its last record %llu its log goes on to %llu",
+              l->node, ULL(l->r->last.index), ULL(l->v->last));
     if (l->was->hs.health == TM_HEALTH_WHOLE || l->r->hs.health != TM_HEALTH_WHOLE || e == NULL ||
         !e->committed || l->r->role == TM_ROLE_LEADER || e->index + 1 < l->v->first)
         return;
