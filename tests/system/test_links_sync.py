@@ -8,8 +8,8 @@ import time
 
 import redis
 
-from cluster import Cluster, connect
-from harness import main, seed, wait_until
+from cluster import CALM, Cluster, connect
+from harness import SLACK, main, seed, wait_until
 from linked import FABRIC, addresses_of, ends, total
 
 SOURCE, TARGET = ["f-1", "f-2", "f-3"], ["c-1", "c-2", "c-3"]
@@ -17,7 +17,7 @@ WRITERS = 8
 
 
 def linked(**options):
-    return Cluster(ends({"replicateTo": ["cloud"], "replicationMode": "sync", **options}, {}), FABRIC)
+    return Cluster(ends({"replicateTo": ["cloud"], "replicationMode": "sync", **options}, {}), FABRIC + CALM)
 
 
 class Counting(threading.Thread):
@@ -27,7 +27,7 @@ class Counting(threading.Thread):
         super().__init__(daemon=True)
         self.addresses, self.key, self.rng = addresses, "Order:%d" % number, rng
         self.sent = self.told = self.unknown = 0
-        self.longest, self.ends = 0.0, threading.Event()
+        self.longest, self.ends, self.wrong = 0.0, threading.Event(), None
 
     def run(self):
         client = None
@@ -39,8 +39,10 @@ class Counting(threading.Thread):
                 client.set(self.key, self.sent)
                 self.told = self.sent
             except redis.ResponseError as e:
-                assert "outcome unknown" in str(e), e
-                self.unknown += 1
+                self.unknown += "outcome unknown" in str(e)
+                if not str(e).startswith(("TIMEOUT outcome unknown", "CLUSTERDOWN", "TRYAGAIN")):
+                    self.wrong = e
+                    return
             except (redis.ConnectionError, redis.TimeoutError):
                 client = None
                 time.sleep(0.02)
@@ -64,20 +66,36 @@ def told(writers):
 
 def goes_on(writers, more=200):
     want = told(writers) + more
-    wait_until(lambda: told(writers) >= want, 60)
+    wait_until(lambda: wrong(writers) or told(writers) >= want, 60)
+    assert not wrong(writers), wrong(writers)
+
+
+def wrong(writers):
+    return [w.wrong for w in writers if w.wrong is not None]
 
 
 def stop(writers):
     for w in writers:
         w.ends.set()
     for w in writers:
-        w.join(60)
+        w.join(SLACK * 60)
         assert not w.is_alive(), "a writer does not end"
+    assert not wrong(writers), wrong(writers)
 
 
 def kill(c, names):
     for name in names:
         c.kill(name, wait=True)
+
+
+def sent_so_far(writers):
+    """What the writers have sent by now, each: of the target it may still be told, and nothing later."""
+    return [w.sent for w in writers]
+
+
+def none_is_told_after(writers, sent):
+    late = [(w.key, w.told, last) for w, last in zip(writers, sent) if w.told > last]
+    assert not late, "writes are acknowledged though the target is away: %r" % late
 
 
 def holds_all(c, writers):
@@ -97,12 +115,9 @@ def the_target_is_killed_and_writes_fail():
     with linked(onUnavailable="fail", syncTimeoutMs=500) as c:
         writers = begin(c)
         kill(c, TARGET)
-        time.sleep(1)
-        before = told(writers)
-        time.sleep(2)
-        assert told(writers) == before, "writes are acknowledged though the target is away"
-        assert all(w.unknown > 0 for w in writers), [w.unknown for w in writers]
-        assert max(w.longest for w in writers) < 10, [w.longest for w in writers]
+        sent, unknown = sent_so_far(writers), [w.unknown for w in writers]
+        wait_until(lambda: all(w.unknown > n + 2 for w, n in zip(writers, unknown)), 60)
+        none_is_told_after(writers, sent)
         c.up()
         wait_until(lambda: c.whole("c-1"), 60)
         goes_on(writers)
@@ -114,9 +129,9 @@ def the_target_is_killed_and_writes_fail():
 
 def none_is_unknown(c, writers, changes):
     """Unless leaders changed at the source, which ends what waits at them."""
-    calm = total(c, SOURCE, "leader_changes") == changes
-    assert not calm or sum(w.unknown for w in writers) == 0, [w.unknown for w in writers]
-    return calm
+    if any(w.unknown for w in writers):
+        wait_until(lambda: total(c, SOURCE, "leader_changes") > changes, 10)
+    return not any(w.unknown for w in writers)
 
 
 def the_target_is_killed_and_writes_wait():
@@ -124,11 +139,10 @@ def the_target_is_killed_and_writes_wait():
         writers = begin(c)
         changes = total(c, SOURCE, "leader_changes")
         kill(c, TARGET)
-        time.sleep(8)  # longer than any request waits for an answer otherwise
-        before = told(writers)
+        sent = sent_so_far(writers)
+        time.sleep(9)  # longer than any request waits for an answer otherwise
         none_is_unknown(c, writers, changes)
-        time.sleep(1)
-        assert told(writers) == before, "writes are acknowledged though the target is away"
+        none_is_told_after(writers, sent)
         c.up()
         goes_on(writers)
         stop(writers)
@@ -137,24 +151,32 @@ def the_target_is_killed_and_writes_wait():
         come_to_the_same(c, writers)
 
 
+def lost_while_in_step(c, writers):
+    """The source is lost after the link waits for its target again, and before it goes on without it once
+    more, which it does where the target is slow.  Whether the log says that it waits again."""
+    while True:
+        c.up()
+        wait_until(lambda: total(c, SOURCE, "link_gates_open") == 0, 60)
+        goes_on(writers)
+        degraded = total(c, SOURCE, "link_degraded")
+        kill(c, SOURCE)
+        if total(c, SOURCE, "link_degraded") == degraded:  # also of the dead
+            return "link_restored" in "".join(c.log(name) for name in SOURCE)
+
+
 def the_target_is_killed_and_the_link_degrades():
     with linked(onUnavailable="degrade", syncTimeoutMs=500) as c:
         writers = begin(c)
         changes = total(c, SOURCE, "leader_changes")
         kill(c, TARGET)
-        time.sleep(1)
         goes_on(writers, 1000)
         none_is_unknown(c, writers, changes)
-        assert total(c, SOURCE, "link_degraded") > 0
+        wait_until(lambda: total(c, SOURCE, "link_degraded") > 0, 10)
         wait_until(lambda: total(c, SOURCE, "link_gates_open") > 0, 10)
-        assert any("DEGRADED" in str(c.client(name).info("links")) for name in SOURCE)
-        c.up()
-        wait_until(lambda: total(c, SOURCE, "link_gates_open") == 0, 60)
-        goes_on(writers)
-        kill(c, SOURCE)
+        wait_until(lambda: any("DEGRADED" in str(c.client(name).info("links")) for name in SOURCE), 10)
+        restored = lost_while_in_step(c, writers)
         stop(writers)
         holds_all(c, writers)
-        restored = "link_restored" in "".join(c.log(name) for name in SOURCE)
         assert restored, "that the link waits again is not in the log"
 
 
