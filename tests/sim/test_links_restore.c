@@ -354,6 +354,33 @@ static void the_incarnation_outlives_whatever_happens_to_nodes(void)
     close_world();
 }
 
+/* The third node runs by the first incarnation, until the directory says another one. */
+static void nodes_that_were_not_told_learn_it_as_they_run(void)
+{
+    char line[64];
+    open_world((struct world){.seed = 12, .nodes = 3});
+    uint64_t to = lose_some();
+    uint32_t system = tm_sim_config_of(sims[EAST])->partitions;
+    put_back(EAST, 0, to);
+    CU_ASSERT_TRUE(tm_sim_disk_remove(tm_sim_disk_of(sims[EAST], 2), TM_RESTORED_FILE));
+    go_on(EAST);
+    (void)tm_sim_transfer(sims[EAST], 2, system, 0); /* if it leads there, nobody says it */
+    run(20);
+    expect_incarnation(EAST, to);
+    say_at_west("adopted", to);
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(line, sizeof line, "SET N:%u new", i);
+        expect(EAST, line, "OK");
+    }
+    run(3);
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(line, sizeof line, "GET N:%u", i);
+        expect(WEST, line, "new");
+    }
+    expect(WEST, "GET A:1", "before");
+    close_world();
+}
+
 /* ---- a target ---- */
 
 /* Counters show it if something is taken twice, or left out. */
@@ -457,6 +484,8 @@ static const struct tm_test tests[] = {
      a_second_copy_put_back_is_another_history_again},
     {"the incarnation outlives whatever happens to nodes",
      the_incarnation_outlives_whatever_happens_to_nodes},
+    {"nodes that were not told learn it as they run",
+     nodes_that_were_not_told_learn_it_as_they_run},
     {"a target that was put back gets all again and counts it once",
      a_target_that_was_put_back_gets_all_again_and_counts_it_once},
     {"also where the log does not reach back", also_where_the_log_does_not_reach_back},
