@@ -156,7 +156,7 @@ static bool describe(const struct tm_keeper *k, const struct tm_partition *p,
     const struct tm_members *m = &p->replica.members;
     if (m->index > info->walked_from)
         m = &p->replica.previous;
-    if (m->count == 0)
+    if (m->count == 0 || m->index > info->walked_from)
         return false; /* not known as of then: later */
     tm_transfer_note(m, info);
     memcpy(info->cluster, k->shard->directory->uuid, 16);

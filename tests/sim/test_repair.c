@@ -312,6 +312,24 @@ static void what_ended_with_an_unknown_record_is_missed_too(void)
     an_end_that_was_in_a_snapshot(100, 5, 2);
 }
 
+/* Two changes of the members follow what is committed: what they were before is not known, and a
+ * snapshot that named them as of the first would be taken by nobody. */
+static void a_snapshot_waits_until_the_members_as_of_its_end_are_known(void)
+{
+    open_filled(3, 3);
+    struct tm_replica *r = (struct tm_replica *)(uintptr_t)&part(leader(), 0)->replica;
+    const struct tm_members members = r->members, previous = r->previous;
+    r->previous = r->members;
+    r->previous.index = r->last.index + 1;
+    r->members.index = r->last.index + 2;
+    CU_ASSERT_FALSE(tm_sim_snapshot(sim, leader(), 0));
+    r->previous.index = r->last.index; /* as of the last that is committed */
+    CU_ASSERT_TRUE(tm_sim_snapshot(sim, leader(), 0));
+    r->members = members;
+    r->previous = previous;
+    close_filled();
+}
+
 /* Found while they run: no leader has to step down for good. */
 static void copies_that_scrub_mend_each_other(void)
 {
@@ -394,6 +412,7 @@ static const struct tm_test tests[] = {
     TM_TEST(one_copy_alone_gets_what_ends_in_a_log),
     TM_TEST(what_a_snapshot_held_is_known_to_be_missing),
     TM_TEST(what_ended_with_an_unknown_record_is_missed_too),
+    TM_TEST(a_snapshot_waits_until_the_members_as_of_its_end_are_known),
     TM_TEST(copies_that_scrub_mend_each_other),
     TM_TEST(what_is_brought_back_counts_when_it_is_durable),
     TM_TEST(what_three_copies_lost_is_never_served),
