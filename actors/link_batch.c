@@ -6,9 +6,7 @@
 #include "runtime/hash.h"
 #include "storage/store_link.h"
 
-#define CHANGE_HEAD 8u
-#define OP_HEAD     8u
-#define FLUSH_NAME  5u
+#define FLUSH_NAME 5u
 
 void tm_link_builder_begin(struct tm_link_builder *b, const struct tm_link_filter *filter,
                            const struct tm_link_stream *stream, const struct tm_link_position *from,
@@ -41,9 +39,8 @@ static bool put(struct tm_link_builder *b, const void *bytes, size_t len)
 
 static bool put_op(struct tm_link_builder *b, const struct tm_op *op)
 {
-    uint8_t head[OP_HEAD];
-    tm_store32(head, (uint32_t)op->code | (uint32_t)op->name.len << 8);
-    tm_store32(head + 4, (uint32_t)op->value.len);
+    uint8_t head[TM_OP_HEAD];
+    tm_op_head(head, op);
     return put(b, head, sizeof head) && put(b, op->name.data, op->name.len) &&
            put(b, op->value.data, op->value.len);
 }
@@ -62,8 +59,8 @@ static bool put_stamp(struct tm_link_builder *b, const struct tm_op_version *sta
 static bool put_change_head(struct tm_link_builder *b, struct tm_bytes key,
                             enum tm_entity_type type)
 {
-    uint8_t head[CHANGE_HEAD] = {[6] = (uint8_t)type};
-    tm_store16(head + 4, (uint16_t)key.len);
+    uint8_t head[TM_CHANGE_HEAD];
+    tm_change_head(head, key, type);
     return put(b, head, sizeof head) && put(b, key.data, key.len);
 }
 
@@ -89,14 +86,6 @@ static bool ships(struct tm_link_builder *b, const struct tm_change *change)
     bool yes = ships_type(b, change->key);
     b->skipped += !yes;
     return yes;
-}
-
-/* The stamp of what follows in the record. */
-static struct tm_op_version next_stamp(const struct tm_record *r, const struct tm_op *stamped)
-{
-    struct tm_op_version v;
-    memcpy(&v, stamped->value.data, sizeof v);
-    return v.hlc != 0 ? v : (struct tm_op_version){r->hlc, r->origin};
 }
 
 /* Whether the operation itself goes, apart from its stamp: of shadows what says of a key the same
@@ -127,7 +116,7 @@ static bool add_ops(struct tm_link_builder *b, const struct tm_record *r,
     struct tm_op op;
     while (tm_op_next(&ops, &op)) {
         if (op.code == TM_OP_STAMPED)
-            *stamp = next_stamp(r, &op);
+            *stamp = tm_stamp_said(r, &op);
         if (!ship || !op_goes(change->type, &op) || stamp->origin == TM_ORIGIN_NONE)
             continue;
         if (!b->filter->forwards(b->filter->host, stamp->origin)) {

@@ -40,9 +40,8 @@ static void put(struct writing *w, const void *bytes, size_t len)
 
 static void put_op(struct writing *w, const struct tm_op *op)
 {
-    uint8_t head[8];
-    tm_store32(head, (uint32_t)op->code | (uint32_t)op->name.len << 8);
-    tm_store32(head + 4, (uint32_t)op->value.len);
+    uint8_t head[TM_OP_HEAD];
+    tm_op_head(head, op);
     put(w, head, sizeof head);
     put(w, op->name.data, op->name.len);
     put(w, op->value.data, op->value.len);
@@ -57,8 +56,8 @@ static void end_change(struct writing *w)
 
 static void begin_change(struct writing *w, enum tm_entity_type type)
 {
-    uint8_t head[8] = {[6] = (uint8_t)type};
-    tm_store16(head + 4, (uint16_t)w->key.len);
+    uint8_t head[TM_CHANGE_HEAD];
+    tm_change_head(head, w->key, type);
     end_change(w);
     w->at = w->used;
     w->type = type;

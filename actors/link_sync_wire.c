@@ -9,23 +9,11 @@ uint64_t tm_link_order(struct tm_bytes key)
     return tm_table_hash(key) >> 16;
 }
 
-/* The head of a body, if a stream begins it; *rest is what follows. */
-static bool take_head(struct tm_bytes body, void *out, size_t size, struct tm_bytes *rest)
-{
-    struct tm_link_stream stream;
-    if (body.len < size)
-        return false;
-    memcpy(out, body.data, size);
-    memcpy(&stream, body.data, sizeof stream);
-    *rest = tm_bytes_of(body.data + size, body.len - size);
-    return tm_link_stream_can_be(&stream);
-}
-
 enum tm_err tm_link_ranges_decode(struct tm_bytes body, struct tm_link_ranges *out,
                                   struct tm_link_range *ranges)
 {
     struct tm_bytes rest;
-    if (!take_head(body, out, sizeof *out, &rest) || out->count == 0 ||
+    if (!tm_link_take_head(body, out, sizeof *out, &rest) || out->count == 0 ||
         out->count > TM_LINK_RANGES || rest.len != out->count * sizeof *ranges)
         return TM_ERR_CORRUPT;
     memcpy(ranges, rest.data, rest.len);
@@ -42,7 +30,7 @@ enum tm_err tm_link_differs_decode(struct tm_bytes body, struct tm_link_differs 
                                    struct tm_link_key *keys)
 {
     struct tm_bytes rest;
-    if (!take_head(body, out, sizeof *out, &rest) || out->keys > TM_LINK_KEYS ||
+    if (!tm_link_take_head(body, out, sizeof *out, &rest) || out->keys > TM_LINK_KEYS ||
         out->end > TM_LINK_ORDERS || rest.len != out->keys * sizeof *keys)
         return TM_ERR_CORRUPT;
     if (rest.len > 0)
@@ -66,7 +54,7 @@ enum tm_err tm_link_state_decode(struct tm_bytes body, struct tm_link_state_head
                                  uint64_t *drops, struct tm_bytes *packed)
 {
     struct tm_bytes rest;
-    if (!take_head(body, out, sizeof *out, &rest) || out->drops > TM_LINK_DROPS ||
+    if (!tm_link_take_head(body, out, sizeof *out, &rest) || out->drops > TM_LINK_DROPS ||
         out->raw_len > TM_LINK_RAW_MAX || out->packed_len > out->raw_len ||
         (out->raw_len > 0 && out->packed_len == 0) ||
         rest.len != out->drops * sizeof *drops + out->packed_len ||
@@ -86,14 +74,15 @@ enum tm_err tm_link_state_decode(struct tm_bytes body, struct tm_link_state_head
 enum tm_err tm_link_stated_decode(struct tm_bytes body, struct tm_link_stated *out)
 {
     struct tm_bytes rest;
-    return take_head(body, out, sizeof *out, &rest) && rest.len == 0 ? TM_OK : TM_ERR_CORRUPT;
+    return tm_link_take_head(body, out, sizeof *out, &rest) && rest.len == 0 ? TM_OK
+                                                                             : TM_ERR_CORRUPT;
 }
 
 enum tm_err tm_link_lacks_decode(struct tm_bytes body, struct tm_link_lacks *out,
                                  uint64_t orders[TM_LINK_LACKS_KEYS])
 {
     struct tm_bytes rest;
-    if (!take_head(body, out, sizeof *out, &rest) || out->count == 0 ||
+    if (!tm_link_take_head(body, out, sizeof *out, &rest) || out->count == 0 ||
         out->count > TM_LINK_LACKS_KEYS || rest.len != out->count * sizeof *orders)
         return TM_ERR_CORRUPT;
     memcpy(orders, rest.data, rest.len);

@@ -161,9 +161,9 @@ void tm_record_seal(struct tm_record *r);
 
 /* Whether `avail` bytes at 8-aligned `p`, from outside, begin with a whole and valid record:
  * length, checksum, padding, kind, and, for EFFECT and FLUSH, every change and operation.  After
- * TM_OK the record may be read, iterated and applied without further checks. TM_ERR_AGAIN    avail
- * ends before the record does (no damage seen so far) TM_ERR_CORRUPT  not a record, or damaged
- *   TM_ERR_VERSION  intact, but of a kind or with flags or operations unknown here */
+ * TM_OK the record may be read, iterated and applied without further checks.  TM_ERR_AGAIN: avail
+ * ends before the record does (no damage seen so far); TM_ERR_CORRUPT: not a record, or damaged;
+ * TM_ERR_VERSION: intact, but of a kind or with flags or operations unknown here. */
 enum tm_err tm_record_check(const void *p, size_t avail);
 
 /* The kind's name ("EFFECT") and the operation's, or "UNKNOWN".  Static storage. */
@@ -181,6 +181,24 @@ struct tm_op {
     struct tm_bytes name;
     struct tm_bytes value;
 };
+
+/* Bytes of a change and of an operation before the key, and before the name. */
+#define TM_CHANGE_HEAD 8u
+#define TM_OP_HEAD     8u
+
+/* Write those bytes.  The first four of a change are its size, which is said at its end. */
+static inline void tm_change_head(uint8_t *at, struct tm_bytes key, enum tm_entity_type type)
+{
+    tm_store32(at, 0);
+    tm_store16(at + 4, (uint16_t)key.len);
+    at[6] = (uint8_t)type;
+    at[7] = 0;
+}
+static inline void tm_op_head(uint8_t *at, const struct tm_op *op)
+{
+    tm_store32(at, (uint32_t)op->code | (uint32_t)op->name.len << 8);
+    tm_store32(at + 4, (uint32_t)op->value.len);
+}
 
 /* Take the next one off the front of `rest`, which starts as tm_record_body(r) of an EFFECT or
  * FLUSH, or as change->ops.  False at the end.  Only for bytes that tm_record_check passed. */
