@@ -202,6 +202,12 @@ static bool has_room(const struct tm_link_out *out)
     return out->flight_count < TM_LINK_WINDOW && out->flight_bytes < out->link->limits.window_bytes;
 }
 
+static bool is_held(const struct tm_link_out *out)
+{
+    const struct tm_link_pace *p = &out->link->pace;
+    return out->block == p->held_block && tm_link_out_now(out) < p->held_until;
+}
+
 /* Takes records into the batch until it is full, the end of what may be shipped or of what one turn
  * looks at.  TM_ERR_AGAIN: the next one is being read. */
 static enum tm_err fill(struct tm_link_out *out, struct tm_link_builder *b, uint64_t *oldest_ms)
@@ -302,8 +308,10 @@ static bool launch(struct tm_link_out *out, const struct tm_link_builder *b, uin
         return false;
     }
     if (e != TM_OK) {
-        out->hold_until = tm_link_out_now(out) + FULL_NS;
-        out->link->pace.full_until = tm_link_out_now(out) + PACK_NS;
+        struct tm_link_pace *p = &out->link->pace;
+        p->held_until = tm_link_out_now(out) + FULL_NS;
+        p->held_block = out->block;
+        p->full_until = tm_link_out_now(out) + PACK_NS;
         return false;
     }
     unsigned at = (out->flight_first + out->flight_count) % TM_LINK_WINDOW;
@@ -410,7 +418,7 @@ static void stream(struct tm_link_out *out)
     }
     note_waiting(out);
     for (unsigned i = 0; i < STEPS && more && out->state == TM_LINK_OUT_STREAM; i++) {
-        more = wants_to_send(out) && now >= out->hold_until && has_tokens(out->link) &&
+        more = wants_to_send(out) && !is_held(out) && has_tokens(out->link) &&
                (out->move || is_due(out)) && advance(out);
         note_waiting(out);
     }

@@ -91,6 +91,8 @@ struct tm_link_pace {
                                   the one before; 0: none was */
     uint64_t since;            /* this span began */
     uint64_t full_until;       /* the way was full a moment ago */
+    uint64_t held_until; /* it was full just now, to that node: no stream sends there before */
+    unsigned held_block;
 };
 
 /* A link to another cluster, as all its streams on one worker see it. */
@@ -139,7 +141,6 @@ struct tm_link_out {
     uint64_t opened;     /* the session before it, of the answer after which sending began */
     uint64_t next_at;    /* when something is due by time; UINT64_MAX: nothing is */
     uint64_t backoff_ns; /* how long the next failure waits */
-    uint64_t hold_until; /* the way was full: nothing is sent before */
     uint64_t acked;      /* the target has everything up to this index for good */
     uint64_t received;   /* and its leader up to this one */
     uint64_t staged;     /* it has it, applied or staged, for good up to this one */
