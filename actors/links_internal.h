@@ -164,12 +164,14 @@ struct tm_links {
     struct tm_links_verify *verify;
     struct tm_link_conflicts *conflicts;
     uint8_t *raw, *packed, *in_raw;
-    uint64_t ruled_hash; /* the same of rules */
-    const struct tm_link_type *ruled;
-    uint64_t combined;            /* calls of functions */
-    uint64_t complained_at;       /* about one, last */
-    bool several;                 /* changes may come by more ways than one */
-    uint64_t came[TM_LINKS_CAME]; /* then: hashes of those of late */
+    uint64_t ruled_by; /* version of the plan that was asked last for rules; 0: none */
+    size_t ruled_len;  /* of which type, */
+    uint8_t ruled_name[TM_LINK_NAME_MAX];
+    const struct tm_link_type *ruled; /* and what it said: NULL: none */
+    uint64_t combined;                /* calls of functions */
+    uint64_t complained_at;           /* about one, last */
+    bool several;                     /* changes may come by more ways than one */
+    uint64_t came[TM_LINKS_CAME];     /* then: hashes of those of late */
 };
 
 /* Takes up what the directory says if it is another version, or sites have come to be known.  True

@@ -15,14 +15,16 @@
 static const struct tm_link_type *type_of(struct tm_links *l, struct tm_bytes key)
 {
     const struct tm_link_plan *plan = l->shard->links;
-    struct tm_bytes name = tm_link_type_of(key);
-    uint64_t hash = tm_hash64(name.data, name.len, plan->version);
-    if (hash == l->ruled_hash)
+    if (l->ruled_by == plan->version &&
+        tm_link_is_of_type(key, tm_bytes_of(l->ruled_name, l->ruled_len)))
         return l->ruled;
+    struct tm_bytes name = tm_link_type_of(key);
     const struct tm_link_type *type = tm_link_plan_type(plan, name);
     bool ruled =
         type != NULL && (type->field_count > 0 || type->rule.rule != TM_CONFLICT_FIELD_LWW);
-    l->ruled_hash = hash;
+    l->ruled_by = name.len <= sizeof l->ruled_name ? plan->version : 0;
+    l->ruled_len = tm_min_u64(name.len, sizeof l->ruled_name);
+    memcpy(l->ruled_name, name.data, l->ruled_len);
     l->ruled = ruled ? type : NULL;
     return l->ruled;
 }

@@ -236,33 +236,64 @@ static uint8_t *put_bytes(uint8_t *at, struct tm_bytes bytes)
     return at + bytes.len;
 }
 
-enum tm_err tm_record_op(struct tm_record_builder *b, struct tm_bytes key, enum tm_entity_type type,
-                         const struct tm_op *op, struct tm_op *at)
+/* Begins a change; its size follows when it is known. */
+static uint8_t *put_change_head(uint8_t *p, struct tm_bytes key, enum tm_entity_type type)
 {
-    bool open = change_is_open_for(b, key, type);
-    if (key.len > TM_KEY_MAX || op->name.len > TM_NAME_MAX || op->value.len > TM_NAME_MAX)
-        return TM_ERR_TOOBIG;
-    size_t need = (open ? 0 : CHANGE_HEAD + key.len) + OP_HEAD + op->name.len + op->value.len;
-    if (need > b->cap - b->used)
-        return TM_ERR_TOOBIG;
-    uint8_t *p = b->buf + b->used;
-    if (!open) {
-        b->change = b->used;
-        tm_store32(p, 0);
-        tm_store16(p + 4, (uint16_t)key.len);
-        p[6] = (uint8_t)type;
-        p[7] = 0;
-        p = put_bytes(p + CHANGE_HEAD, key);
-    }
+    tm_store32(p, 0);
+    tm_store16(p + 4, (uint16_t)key.len);
+    p[6] = (uint8_t)type;
+    p[7] = 0;
+    return put_bytes(p + CHANGE_HEAD, key);
+}
+
+/* Returns what is behind it. */
+static uint8_t *put_op(uint8_t *p, const struct tm_op *op, struct tm_op *at)
+{
     tm_store32(p, (uint32_t)op->code | (uint32_t)op->name.len << 8);
     tm_store32(p + 4, (uint32_t)op->value.len);
     uint8_t *name = p + OP_HEAD;
     uint8_t *value = put_bytes(name, op->name);
-    (void)put_bytes(value, op->value);
     *at = (struct tm_op){op->code, tm_bytes_of(name, op->name.len),
                          tm_bytes_of(value, op->value.len)};
+    return put_bytes(value, op->value);
+}
+
+static bool is_within_limits(struct tm_bytes key, const struct tm_op *op)
+{
+    return key.len <= TM_KEY_MAX && op->name.len <= TM_NAME_MAX && op->value.len <= TM_NAME_MAX;
+}
+
+enum tm_err tm_record_op(struct tm_record_builder *b, struct tm_bytes key, enum tm_entity_type type,
+                         const struct tm_op *op, struct tm_op *at)
+{
+    bool open = change_is_open_for(b, key, type);
+    size_t need = (open ? 0 : CHANGE_HEAD + key.len) + OP_HEAD + op->name.len + op->value.len;
+    if (!is_within_limits(key, op) || need > b->cap - b->used)
+        return TM_ERR_TOOBIG;
+    uint8_t *p = b->buf + b->used;
+    if (!open) {
+        b->change = b->used;
+        p = put_change_head(p, key, type);
+    }
+    (void)put_op(p, op, at);
     b->used += (uint32_t)need;
     tm_store32(b->buf + b->change, b->used - b->change);
+    return TM_OK;
+}
+
+enum tm_err tm_record_stamped(struct tm_record_builder *b, struct tm_bytes key,
+                              enum tm_entity_type type, struct tm_op_version stamp,
+                              const struct tm_op *op, struct tm_op *at)
+{
+    struct tm_op stamped = {.code = TM_OP_STAMPED, .value = tm_bytes_of(&stamp, sizeof stamp)};
+    size_t need = CHANGE_HEAD + key.len + 2 * OP_HEAD + sizeof stamp + op->name.len + op->value.len;
+    if (!is_within_limits(key, op) || need > b->cap - b->used)
+        return TM_ERR_TOOBIG;
+    b->change = b->used;
+    uint8_t *p = put_change_head(b->buf + b->used, key, type);
+    (void)put_op(put_op(p, &stamped, at), op, at);
+    b->used += (uint32_t)need;
+    tm_store32(b->buf + b->change, (uint32_t)need);
     return TM_OK;
 }
 

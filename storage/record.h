@@ -229,6 +229,11 @@ void tm_record_begin(struct tm_record_builder *b, void *buf, size_t cap, enum tm
 enum tm_err tm_record_op(struct tm_record_builder *b, struct tm_bytes key, enum tm_entity_type type,
                          const struct tm_op *op, struct tm_op *at);
 
+/* The same of a change of its own: STAMPED, which says `stamp`, and then the operation. */
+enum tm_err tm_record_stamped(struct tm_record_builder *b, struct tm_bytes key,
+                              enum tm_entity_type type, struct tm_op_version stamp,
+                              const struct tm_op *op, struct tm_op *at);
+
 /* Forgets all changes and makes the record a FLUSH. */
 void tm_record_flush(struct tm_record_builder *b);
 

@@ -10,6 +10,7 @@
  *   store_shadow.c    shadows, stamps
  *   store_keep.c      what local changes leave in shadows
  *   store_merge.c     changes that came over links
+ *   store_plain.c     those of them that are plain
  *   store_floor.c     what was flushed
  *   store_collect.c   what is kept no longer
  *   store_versions.c  fields whose rule keeps several versions
@@ -305,6 +306,12 @@ uint64_t tm_store_step(const struct tm_store *s, uint64_t at, uint64_t end,
 
 /* The field of a hash, set or shadow, NULL if it is not there; a string itself. */
 const struct tm_entity *tm_field_find(const struct tm_entity *e, struct tm_bytes name);
+
+/* ---- store_plain.c ---- */
+
+/* Merges the change of a key with that hash if it is plain: as tm_link_merge would, and then it is
+ * APPLIED.  False: it is not, or not known to be; nothing was done. */
+bool tm_merge_plain(struct tm_store *s, const struct tm_link_change *change, uint64_t hash);
 
 /* ---- store_floor.c ---- */
 

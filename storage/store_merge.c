@@ -45,8 +45,7 @@ static enum tm_link_outcome lose(struct merge *m, struct tm_op_version winner)
 
 static void look(struct merge *m)
 {
-    uint64_t hash = m->in->hash != 0 ? m->in->hash : tm_table_hash(m->in->key);
-    tm_kept_look_at(m->s, m->in->key, hash, &m->k);
+    tm_kept_look_at(m->s, m->in->key, m->in->hash, &m->k);
 }
 
 static void stamp(struct merge *m)
@@ -547,7 +546,11 @@ enum tm_link_outcome tm_link_merge(struct tm_store *s, const struct tm_link_chan
                                    uint64_t now_ms, struct tm_op_version *winner)
 {
     TM_ASSERT(s->open && s->held == 0 && change->key.len > 0);
+    uint64_t hash = change->hash != 0 ? change->hash : tm_table_hash(change->key);
+    if (tm_merge_plain(s, change, hash))
+        return TM_LINK_APPLIED;
     struct tm_link_change in = *change;
+    in.hash = hash;
     struct merge m = {.s = s, .in = &in, .name = change->op->name, .now_ms = now_ms, .v = in.stamp};
     struct tm_stamp was = s->stamp;
     m.many = tm_store_sharing(s, in.key, in.stamp.origin) == TM_LINK_MANY;

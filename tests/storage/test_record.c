@@ -197,6 +197,28 @@ static void a_full_buffer_is_an_answer_and_leaves_the_record_whole(void)
     CU_ASSERT_EQUAL(tm_record_op(&b, long_key, TM_ENTITY_STRING, &op, &at), TM_ERR_TOOBIG);
 }
 
+static void a_stamped_change_is_what_its_two_operations_make(void)
+{
+    static uint64_t other[32];
+    struct tm_op_version v = {77, 8};
+    struct tm_op stamped = {TM_OP_STAMPED, str(""), tm_bytes_of(&v, sizeof v)}, at;
+    struct tm_op op = {TM_OP_SET_FIELD, str(""), str("value")};
+    struct tm_record_builder a, b;
+    size_t need = sizeof HEAD + 8 + 3 + 2 * 8 + sizeof v + 5;
+    tm_record_begin(&a, other, sizeof other, TM_RECORD_EFFECT, &HEAD);
+    CU_ASSERT_EQUAL(tm_record_op(&a, str("key"), TM_ENTITY_STRING, &stamped, &at), TM_OK);
+    CU_ASSERT_EQUAL(tm_record_op(&a, str("key"), TM_ENTITY_STRING, &op, &at), TM_OK);
+    tm_record_begin(&b, buffer, tm_align_up(need, 8) - 8, TM_RECORD_EFFECT, &HEAD);
+    CU_ASSERT_EQUAL(tm_record_stamped(&b, str("key"), TM_ENTITY_STRING, v, &op, &at),
+                    TM_ERR_TOOBIG);
+    CU_ASSERT(tm_record_empty(&b));
+    tm_record_begin(&b, buffer, tm_align_up(need, 8), TM_RECORD_EFFECT, &HEAD);
+    CU_ASSERT_EQUAL(tm_record_stamped(&b, str("key"), TM_ENTITY_STRING, v, &op, &at), TM_OK);
+    CU_ASSERT(tm_bytes_equal(at.value, op.value) && at.value.data != op.value.data);
+    struct tm_record *r = tm_record_end(&a);
+    CU_ASSERT(tm_bytes_equal(tm_bytes_of(r, r->length), tm_bytes_of(tm_record_end(&b), r->length)));
+}
+
 static void a_flush_forgets_the_changes_before_it(void)
 {
     struct tm_record_builder b;
@@ -228,6 +250,7 @@ static const struct tm_test tests[] = {
     TM_TEST(what_a_newer_version_wrote_is_not_taken_for_damage),
     TM_TEST(operations_that_make_no_sense_are_refused),
     TM_TEST(a_full_buffer_is_an_answer_and_leaves_the_record_whole),
+    TM_TEST(a_stamped_change_is_what_its_two_operations_make),
     TM_TEST(a_flush_forgets_the_changes_before_it),
     TM_TEST(names_come_from_the_one_table),
 };
