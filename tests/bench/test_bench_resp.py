@@ -84,7 +84,7 @@ class Server:
 
 def bench(*args):
     return subprocess.run([TIDEMILL, "bench", "resp", *args], capture_output=True, text=True,
-                          timeout=60)
+                          timeout=300)
 
 
 class BenchResp(unittest.TestCase):

@@ -250,7 +250,7 @@ static inline void peer_doze_sleep(struct peer_worker *workers, unsigned count)
         sleep = workers[w].fabric->park(workers[w].fabric) && sleep;
         fds[w] = (struct pollfd){tm_fabric_dpdk_fd(workers[w].fabric), POLLIN, 0};
     }
-    if (sleep && poll(fds, count, 2000) == 0)
+    if (sleep && poll(fds, count, 30000) == 0)
         atomic_fetch_add(&workers[0].job->seen->late, 1);
     for (unsigned w = 0; w < count; w++)
         workers[w].fabric->unpark(workers[w].fabric);

@@ -18,7 +18,7 @@
 #include "runtime/hash.h"
 #include "runtime/worker.h"
 
-#define WAIT_NS TM_SECONDS(20)
+#define WAIT_NS TM_SECONDS(120)
 #define KILLS   24
 
 struct cluster {
@@ -321,8 +321,8 @@ static void dozer_run(const struct peer_job *job)
         _exit(3);
     for (;;) {
         uint64_t before = peer_now();
-        if (tm_worker_step(&worker) == 0 && tm_worker_park(&worker, TM_SECONDS(2)) &&
-            peer_now() - before >= TM_SECONDS(2))
+        if (tm_worker_step(&worker) == 0 && tm_worker_park(&worker, TM_SECONDS(30)) &&
+            peer_now() - before >= TM_SECONDS(30))
             atomic_fetch_add(&job->seen->late, 1);
     }
 }

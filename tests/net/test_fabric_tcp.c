@@ -12,7 +12,7 @@
 
 #define CLUSTER  0x7465737463ull /* "ctset" */
 #define NODES    3
-#define PATIENCE TM_SECONDS(4)
+#define PATIENCE TM_SECONDS(60)
 
 struct frame {
     unsigned node, worker;
@@ -280,7 +280,7 @@ static void a_full_connection_says_so_and_loses_nothing_it_took(void)
 static int bind_again(struct node *n)
 {
     int fd = -1;
-    for (int i = 0; i < 200 && fd < 0; i++) {
+    for (int i = 0; i < 6000 && fd < 0; i++) {
         fd = tm_socket_bind(&n->addr, false, 16);
         if (fd < 0)
             usleep(5000);

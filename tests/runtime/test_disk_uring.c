@@ -41,7 +41,7 @@ static void note(struct tm_disk_op *op)
 static void turn(void)
 {
     tm_disk_uring_poll(&du);
-    tm_uring_wait(&uring, TM_SECONDS(5));
+    tm_uring_wait(&uring, TM_SECONDS(60));
     tm_uring_reap(&uring, 1000);
 }
 

@@ -134,7 +134,7 @@ static void cancel_ends_one_op(void)
     io_uring_prep_poll_add(tm_uring_sqe(&uring, &a.op), fd, POLLIN);
     io_uring_prep_poll_add(tm_uring_sqe(&uring, &b.op), fd, POLLIN);
     CU_ASSERT(tm_uring_cancel(&uring, &a.op));
-    tm_uring_wait(&uring, TM_SECONDS(5));
+    tm_uring_wait(&uring, TM_SECONDS(60));
     tm_uring_reap(&uring, 10);
     CU_ASSERT_EQUAL(a.res, -ECANCELED);
     CU_ASSERT_EQUAL(b.calls, 0);
@@ -167,7 +167,7 @@ static void received_bytes_arrive_in_lent_buffers(void)
         io_uring_prep_recv(sqe, pair[1], NULL, 0, 0);
         sqe->flags |= IOSQE_BUFFER_SELECT;
         sqe->buf_group = 3;
-        tm_uring_wait(&uring, TM_SECONDS(5));
+        tm_uring_wait(&uring, TM_SECONDS(60));
         CU_ASSERT_EQUAL(tm_uring_reap(&uring, 10), 1);
         CU_ASSERT_EQUAL_FATAL(s.res, (int32_t)sizeof text);
         CU_ASSERT_STRING_EQUAL((char *)tm_uring_bufs_get(&bufs, s.flags), text);

@@ -16,7 +16,7 @@ NODES_MAX = 6  # of an example: all of it runs on one machine
 
 
 def plan(path, *args):
-    return subprocess.run([TIDEMILL, "plan", path, *args], capture_output=True, text=True, timeout=60)
+    return subprocess.run([TIDEMILL, "plan", path, *args], capture_output=True, text=True, timeout=300)
 
 
 def of_text(text, *args):

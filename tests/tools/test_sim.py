@@ -33,7 +33,7 @@ class Sim(unittest.TestCase):
             os.chmod(program, 0o755)
             done = subprocess.run(
                 ["/usr/bin/python3", "-B", os.path.join(ROOT, "tools", "sim"), "--program", program,
-                 "--keep", folder, *args], capture_output=True, text=True, timeout=60,
+                 "--keep", folder, *args], capture_output=True, text=True, timeout=300,
                 env={**os.environ, "FAILING": "", "UNABLE": "", "DYING": "", "CRASHES": "1",
                      "GROUPS_JUDGED": "50", "UNDECIDED": "0", **env})
         self.said = done.stdout + done.stderr
