@@ -257,14 +257,17 @@ static struct tm_link_in_stream *receive(struct tm_link_in *in, unsigned site, s
         on_moved(in, site, from, id, t < in->c.targets ? block : TM_LINK_NOBODY);
         return NULL;
     }
+    struct tm_link_in_stream stranger = {
+        .site = site, .source = id->source, .target = t, .from = from, .id = *id};
     if (link == NULL) {
-        struct tm_link_in_stream stranger = {.site = site,
-                                             .source = id->source,
-                                             .target = t,
-                                             .from = from,
-                                             .id = *id,
-                                             .refused = TM_LINK_REFUSAL_UNLINKED};
+        stranger.refused = TM_LINK_REFUSAL_UNLINKED;
         tm_link_in_refuse(in, &stranger, TM_LINK_REFUSAL_UNLINKED, "partition %u", t);
+        return NULL;
+    }
+    if (link->sources != 0 && link->sources != id->sources) { /* before anything is kept for it */
+        stranger.refused = TM_LINK_REFUSAL_PARTITIONS;
+        tm_link_in_refuse(in, &stranger, TM_LINK_REFUSAL_PARTITIONS,
+                          "the source has %u, and says %u", link->sources, id->sources);
         return NULL;
     }
     struct tm_link_in_stream *s = meet(in, site, from, id);

@@ -34,17 +34,21 @@ struct tm_link_in_seen tm_link_in_see(struct tm_bytes raw)
     return seen;
 }
 
+static bool is_of_both(const struct tm_link_stream *id, uint32_t slot)
+{
+    return tm_partition_of_slot(slot, id->targets) == id->target &&
+           tm_partition_of_slot(slot, id->sources) == id->source;
+}
+
 /* Whether the change is of both partitions: by its key, or as a flush, which stands first. */
 static bool is_of_stream(const struct tm_link_stream *id, const struct tm_change *change,
                          bool begins, bool *is_flush)
 {
     uint16_t first, last;
     *is_flush = tm_link_flush_slots(change, &first, &last);
-    uint32_t slot = *is_flush ? first : tm_slot_of_key(change->key);
-    return (change->key.len > 0 || (*is_flush && begins && last >= first)) &&
-           tm_partition_of_slot(slot, id->targets) == id->target &&
-           tm_partition_of_slot(slot, id->sources) == id->source &&
-           (!*is_flush || tm_partition_of_slot(last, id->targets) == id->target);
+    if (*is_flush)
+        return begins && last >= first && is_of_both(id, first) && is_of_both(id, last);
+    return change->key.len > 0 && is_of_both(id, tm_slot_of_key(change->key));
 }
 
 bool tm_link_in_may_enter(struct tm_link_in *in, const struct tm_link_from *from,

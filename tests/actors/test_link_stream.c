@@ -363,6 +363,20 @@ static void a_source_whose_target_was_promoted_is_refused(void)
     lw_free(w);
 }
 
+static void a_source_with_other_partitions_than_it_has_is_refused(void)
+{
+    struct lw *w = lw_new(1, 2, 2);
+    w->from.sources = 3;
+    lw_scribble_some(w, 50);
+    lw_run(w, TM_SECONDS(1));
+    CU_ASSERT_EQUAL(w->source[0].out[0].refusal, TM_LINK_REFUSAL_PARTITIONS);
+    CU_ASSERT_EQUAL(w->target[0].log.last, 0);
+    w->from.sources = 2;
+    CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
+    lw_check_prefix(w, true);
+    lw_free(w);
+}
+
 static void what_passes_by_itself_is_tried_again(void)
 {
     struct lw *w = lw_new(1, 2, 2);
@@ -785,6 +799,7 @@ static const struct tm_test tests[] = {
     TM_TEST(what_an_operator_wants_compared_is_compared_once),
     TM_TEST(an_older_epoch_is_refused),
     TM_TEST(a_source_whose_target_was_promoted_is_refused),
+    TM_TEST(a_source_with_other_partitions_than_it_has_is_refused),
     TM_TEST(what_passes_by_itself_is_tried_again),
     TM_TEST(what_is_refused_stays_so_until_it_is_taken),
     TM_TEST(a_refusal_ends_with_what_it_was_for_and_with_whoever_refused),
