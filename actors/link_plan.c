@@ -720,7 +720,8 @@ bool tm_link_plan_goes_on(const struct tm_link_plan *now, const struct tm_link_p
     const struct tm_link *link = &next->out[out];
     int was = tm_link_plan_find_out(now, next->peers[link->peer].name);
     return was >= 0 && now->out[was].options.mode == TM_LINK_SYNC &&
-           tm_link_plan_filter(now, &now->out[was]) == tm_link_plan_filter(next, link);
+           tm_link_same_filter(tm_link_plan_filter(now, &now->out[was]),
+                               tm_link_plan_filter(next, link));
 }
 
 int tm_link_plan_find_in(const struct tm_link_plan *plan, const char *cluster)

@@ -9,7 +9,8 @@
 
 #define SETTLE_NS TM_SECONDS(60)
 #define REST_NS   TM_SECONDS(1)
-#define LOOK_NS   TM_MS(200) /* what nodes count is looked at so often */
+#define PURGE_NS  TM_SECONDS(5) /* by then what is to be purged is gone */
+#define LOOK_NS   TM_MS(200)    /* what nodes count is looked at so often */
 
 /* ---- what is counted ---- */
 
@@ -71,6 +72,12 @@ static void tell_key(struct tm_sim_links_run *r, unsigned cluster, const char *k
                tm_partition_of_slot(tm_slot_of_key(tm_bytes_str(key)), partitions), partitions);
     if (s != NULL)
         tm_link_state(s, tm_bytes_str(key), tell_op, sim);
+    for (unsigned j = 0; j < r->plan->world.clusters; j++) {
+        struct tm_links_figures f = tm_sim_links_figures(r, cluster, j);
+        if (f.streams > 0)
+            tm_sim_say(sim, "    to %s: %" PRIu64 " streams, %" PRIu64 " go on, lag %" PRIu64,
+                       tm_sim_world_name(j), f.streams, f.streaming, f.lag_records);
+    }
 }
 
 /* Of what a lost cluster had written others may have got different parts, and it does not come back
@@ -223,6 +230,8 @@ static void settle(struct tm_sim_links_run *r)
         go_on(r, TM_MS(50));
     }
     r->out->settled_ns = tm_sim_world_now(r->w) - begun;
+    if (r->plan->purges && r->plan->changes > 0)
+        go_on(r, PURGE_NS);
 }
 
 static void count(struct tm_sim_links_run *r, const struct tm_sim_links_load *l)
@@ -270,6 +279,7 @@ static struct tm_sim_world *make_world(struct tm_sim_links_plan *plan, FILE *log
     struct tm_sim_world_config c = plan->world;
     for (unsigned i = 0; i < c.clusters; i++) {
         c.cluster[i].log = log;
+        c.facts[i] = plan->facts[i];
         for (unsigned j = 0; j < c.clusters; j++)
             c.options[i][j] = plan->filter[i][j];
     }

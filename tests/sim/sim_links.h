@@ -53,7 +53,8 @@ const char *tm_sim_links_shape_name(enum tm_sim_links_shape shape);
     X(SNAPSHOT, "snapshot")                                                                        \
     X(FLAP, "flap")                                                                                \
     X(SLOW, "slow")                                                                                \
-    X(SKEW, "skew")
+    X(SKEW, "skew")                                                                                \
+    X(OPERATOR, "operator")
 
 enum tm_sim_links_fault {
 #define X(fault, word) TM_SIM_LINKS_##fault,
@@ -98,6 +99,9 @@ struct tm_sim_links_plan {
     uint8_t keeps_off[TM_SIM_CLUSTERS_MAX];                  /* bit t: not where filters change */
     unsigned clients;                                        /* a cluster */
     bool deletes, expires;
+    bool purges;      /* a filter that is narrowed takes away what the target has */
+    const char *rule; /* for conflicts of type "B"; NULL: that of all others */
+    char facts[TM_SIM_CLUSTERS_MAX][256]; /* of the file, beside the links */
     unsigned bulk; /* bytes of large values; 0: none are written, and logs are large enough */
     unsigned changes;
     struct tm_sim_links_change change[TM_SIM_LINKS_CHANGES];
@@ -157,6 +161,8 @@ void tm_sim_links_text(const struct tm_sim_links_plan *plan, char *text, size_t 
     X(link_degraded)                                                                               \
     X(link_restored)                                                                               \
     X(link_sync_unknown)                                                                           \
+    X(link_purged)                                                                                 \
+    X(link_conflicts)                                                                              \
     X(leader_changes)                                                                              \
     X(undone)                                                                                      \
     X(snapshots_written)

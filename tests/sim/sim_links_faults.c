@@ -2,6 +2,10 @@
  * machines and disks fail, whose nodes end is up to the faults of that cluster (sim_faults.h). */
 #include "tests/sim/sim_links_internal.h"
 
+#include "actors/shard_internal.h"
+
+#include <inttypes.h>
+
 static void undo_later(struct tm_sim_links_run *r, enum tm_sim_links_undo_kind kind,
                        unsigned cluster, unsigned node, uint64_t most_ms)
 {
@@ -46,6 +50,17 @@ static void set_clocks(struct tm_sim *sim, int64_t ms)
         tm_sim_clock_jump(sim, i, ms + (int64_t)tm_sim_draw(sim, 50) - tm_sim_clock_ahead(sim, i));
 }
 
+/* A line about the cluster's link to, or from, the other. */
+static void say(struct tm_sim_links_run *r, unsigned cluster, const char *way, unsigned other,
+                const char *what, const char *value)
+{
+    char name[64];
+    if ((r->gone >> cluster & 1) != 0)
+        return;
+    snprintf(name, sizeof name, "op:%s:%s/%s", way, tm_sim_world_name(other), what);
+    tm_sim_links_say(r, cluster, name, value);
+}
+
 static void undo(struct tm_sim_links_run *r, const struct tm_sim_links_undo *u)
 {
     struct tm_sim *sim = tm_sim_world_cluster(r->w, u->cluster);
@@ -67,6 +82,12 @@ static void undo(struct tm_sim_links_run *r, const struct tm_sim_links_undo *u)
     case TM_SIM_LINKS_UNDO_SKEW:
         set_clocks(sim, 0);
         r->skewed = false;
+        break;
+    case TM_SIM_LINKS_UNDO_PAUSE_OUT:
+        say(r, u->cluster, "to", u->node, "paused", NULL);
+        break;
+    case TM_SIM_LINKS_UNDO_PAUSE_IN:
+        say(r, u->cluster, "from", u->node, "paused", NULL);
         break;
     }
 }
@@ -189,6 +210,44 @@ static bool strike_wire(struct tm_sim_links_run *r, enum tm_sim_links_fault faul
     return true;
 }
 
+/* What a clock of the cluster says, ms; 0: no node is up. */
+static uint64_t wall_of(struct tm_sim_links_run *r, unsigned cluster)
+{
+    struct tm_sim *sim = tm_sim_world_cluster(r->w, cluster);
+    for (unsigned i = 0; i < tm_sim_config_of(sim)->nodes; i++)
+        if (tm_sim_is_up(sim, i))
+            return tm_ctx_wall_ms(tm_sim_shard(sim, i, 0)->env.ctx);
+    return 0;
+}
+
+/* An operator pauses a link for a while, at either end, has all compared, or has the target forget
+ * where its streams stand. */
+static bool strike_operator(struct tm_sim_links_run *r, unsigned a, unsigned b)
+{
+    char value[32];
+    if ((r->plan->world.to[a] >> b & 1) == 0 || wall_of(r, b) == 0 ||
+        r->plan->loss != TM_SIM_LINKS_NO_LOSS)
+        return false;
+    switch (tm_rng_below(&r->rng, 4)) {
+    case 0:
+        say(r, a, "to", b, "paused", "yes");
+        undo_later(r, TM_SIM_LINKS_UNDO_PAUSE_OUT, a, b, 3000);
+        break;
+    case 1:
+        say(r, b, "from", a, "paused", "yes");
+        undo_later(r, TM_SIM_LINKS_UNDO_PAUSE_IN, b, a, 3000);
+        break;
+    case 2:
+        snprintf(value, sizeof value, "%u", ++r->resyncs);
+        say(r, a, "to", b, "resync", value);
+        break;
+    default:
+        snprintf(value, sizeof value, "%016" PRIx64, wall_of(r, b) << 16);
+        say(r, b, "from", a, "rewind", value);
+    }
+    return true;
+}
+
 static bool strike(struct tm_sim_links_run *r, enum tm_sim_links_fault fault)
 {
     unsigned clusters = r->plan->world.clusters, a = (unsigned)tm_rng_below(&r->rng, clusters);
@@ -217,6 +276,8 @@ static bool strike(struct tm_sim_links_run *r, enum tm_sim_links_fault fault)
         return strike_slow(r, a, node);
     case TM_SIM_LINKS_SKEW:
         return strike_skew(r, a);
+    case TM_SIM_LINKS_OPERATOR:
+        return strike_operator(r, a, b);
     case TM_SIM_LINKS_TRANSFER:
         return tm_sim_transfer(sim, node, partition, (unsigned)tm_rng_below(&r->rng, c->nodes));
     case TM_SIM_LINKS_SNAPSHOT:

@@ -25,7 +25,9 @@ enum tm_sim_links_undo_kind {
     TM_SIM_LINKS_UNDO_RESUME,
     TM_SIM_LINKS_UNDO_MEND_WIRE,
     TM_SIM_LINKS_UNDO_SLOW,
-    TM_SIM_LINKS_UNDO_SKEW
+    TM_SIM_LINKS_UNDO_SKEW,
+    TM_SIM_LINKS_UNDO_PAUSE_OUT,
+    TM_SIM_LINKS_UNDO_PAUSE_IN
 };
 
 struct tm_sim_links_undo {
@@ -53,6 +55,7 @@ struct tm_sim_links_run {
     struct tm_sim_links_desks *desks;
     struct tm_sim_links_lost *lost; /* NULL: no cluster is */
     uint64_t moved_at;              /* some link was not at rest */
+    unsigned resyncs;               /* that operators asked for */
     unsigned gone, away;            /* clusters that are, for good or for now */
     bool telling;                   /* into the log, how keys differ */
     struct tm_sim_links_result *out;

@@ -16,6 +16,7 @@ struct desk {
     char wanted[18432]; /* all of them */
     uint64_t version;   /* of the directory that its last change was made by */
     bool under_way;
+    bool used;
     struct tm_sim_conn *conn;
     uint64_t next_at;
 };
@@ -131,8 +132,19 @@ static void want(struct tm_sim_links_run *r, unsigned cluster)
     struct desk *d = &r->desks->desk[cluster];
     snprintf(d->wanted, sizeof d->wanted, "%s", tm_sim_world_facts(r->w, cluster));
     TM_ASSERT(tm_link_facts_keep(d->said, d->wanted, sizeof d->wanted) == TM_OK);
-    d->under_way = true;
+    d->under_way = d->used = true;
     d->next_at = 0;
+}
+
+/* What was asked for before may have been carried out since, though it was taken back. */
+static void look_again(struct tm_sim_links_run *r, unsigned cluster, struct desk *d)
+{
+    uint64_t now = tm_sim_world_now(r->w);
+    if (!d->used || d->under_way || now < d->next_at || (r->gone >> cluster & 1) != 0)
+        return;
+    d->next_at = now + AGAIN_NS;
+    d->under_way = tm_sim_links_directory(r, cluster) != NULL &&
+                   !goes_by_it(tm_sim_world_cluster(r->w, cluster), d);
 }
 
 void tm_sim_links_say(struct tm_sim_links_run *r, unsigned cluster, const char *name,
@@ -168,6 +180,7 @@ bool tm_sim_links_operator_act(struct tm_sim_links_run *r)
     bool all = true;
     for (unsigned i = 0; i < r->plan->world.clusters; i++) {
         struct desk *d = &r->desks->desk[i];
+        look_again(r, i, d);
         if (tm_sim_links_applied(r, i))
             continue;
         if (goes_by_it(tm_sim_world_cluster(r->w, i), d)) {

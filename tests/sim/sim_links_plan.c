@@ -60,8 +60,9 @@ void tm_sim_links_filter(struct tm_sim_links_plan *p, unsigned from, unsigned to
     char text[TM_SIM_LINKS_FILTER];
     if (line != p->line[from][to])
         snprintf(p->line[from][to], sizeof p->line[from][to], "%s", line);
-    snprintf(text, sizeof text, "%s%s%s%s%s", line, line[0] != '\0' ? "\n" : "",
-             p->transit ? "forward=transit" : "forward=none", p->limits, p->mode[from][to]);
+    snprintf(text, sizeof text, "%s%s%s%s%s%s", line, line[0] != '\0' ? "\n" : "",
+             p->transit ? "forward=transit" : "forward=none", p->limits, p->mode[from][to],
+             p->purges ? "\nonNarrow=purge" : "");
     memcpy(p->filter[from][to], text, sizeof text);
 }
 
@@ -86,9 +87,9 @@ static void list_types(uint8_t types, char *line, size_t size)
         }
 }
 
-static void forward_all(struct tm_sim_links_plan *p)
+/* The lines of all links, once more. */
+static void filter_all(struct tm_sim_links_plan *p)
 {
-    p->transit = true;
     for (unsigned i = 0; i < p->world.clusters; i++)
         for (unsigned j = 0; j < p->world.clusters; j++)
             if ((p->world.to[i] >> j & 1) != 0)
@@ -125,8 +126,10 @@ static void draw_loss(struct tm_sim_links_plan *p)
     if (what > 1 || (what == 0 && p->world.to[p->lost_cluster] == 0))
         return;
     p->loss = what == 0 ? TM_SIM_LINKS_FOR_GOOD : TM_SIM_LINKS_ANEW;
-    if (p->loss == TM_SIM_LINKS_ANEW && forwards)
-        forward_all(p);
+    if (p->loss == TM_SIM_LINKS_ANEW && forwards) {
+        p->transit = true;
+        filter_all(p);
+    }
 }
 
 static void draw_modes(struct tm_sim_links_plan *p)
@@ -248,16 +251,41 @@ static void draw_machines(struct tm_sim_links_plan *p, struct tm_rng *rng)
     p->has_machines = true;
 }
 
+/* In some runs conflicts of a type go by another rule, and what a narrower filter takes away is
+ * purged. */
+static void draw_rules(struct tm_sim_links_plan *p)
+{
+    static const char *const rules[] = {"entity-lww", "set", "max", "min", "home"};
+    struct tm_rng rng;
+    tm_rng_seed(&rng, p->seed ^ 0x72756c6573);
+    unsigned which = (unsigned)tm_rng_below(&rng, 2 * TM_ARRAY_LEN(rules));
+    p->purges = tm_rng_chance(&rng, 1, 2);
+    if (p->purges)
+        filter_all(p);
+    bool speaks = tm_rng_chance(&rng, 1, 3);
+    if (!speaks)
+        p->fault_mean_ns[TM_SIM_LINKS_OPERATOR] = 0;
+    if (which >= TM_ARRAY_LEN(rules))
+        return;
+    p->rule = rules[which];
+    for (unsigned i = 0; i < p->world.clusters; i++)
+        snprintf(p->facts[i], sizeof p->facts[i], "type:B/conflict=%s%s", p->rule,
+                 strcmp(p->rule, "home") == 0 ? "\ntype:B/home=east" : "");
+}
+
 static void draw_faults(struct tm_sim_links_plan *p, struct tm_rng *rng)
 {
     static const unsigned means_ms[TM_SIM_LINKS_FAULT_COUNT] = {
-        [TM_SIM_LINKS_KILL] = 4000,     [TM_SIM_LINKS_POWER] = 8000,    [TM_SIM_LINKS_STOP] = 10000,
-        [TM_SIM_LINKS_PAUSE] = 8000,    [TM_SIM_LINKS_CLUSTER] = 15000, [TM_SIM_LINKS_CUT] = 6000,
-        [TM_SIM_LINKS_HALF_CUT] = 8000, [TM_SIM_LINKS_LOSSY] = 5000,    [TM_SIM_LINKS_CLOCK] = 6000,
-        [TM_SIM_LINKS_TRANSFER] = 3000, [TM_SIM_LINKS_SNAPSHOT] = 5000, [TM_SIM_LINKS_FLAP] = 4000,
-        [TM_SIM_LINKS_SLOW] = 6000,     [TM_SIM_LINKS_SKEW] = 12000};
+        [TM_SIM_LINKS_KILL] = 4000,     [TM_SIM_LINKS_POWER] = 8000,
+        [TM_SIM_LINKS_STOP] = 10000,    [TM_SIM_LINKS_PAUSE] = 8000,
+        [TM_SIM_LINKS_CLUSTER] = 15000, [TM_SIM_LINKS_CUT] = 6000,
+        [TM_SIM_LINKS_HALF_CUT] = 8000, [TM_SIM_LINKS_LOSSY] = 5000,
+        [TM_SIM_LINKS_CLOCK] = 6000,    [TM_SIM_LINKS_TRANSFER] = 3000,
+        [TM_SIM_LINKS_SNAPSHOT] = 5000, [TM_SIM_LINKS_FLAP] = 4000,
+        [TM_SIM_LINKS_OPERATOR] = 4000, [TM_SIM_LINKS_SLOW] = 6000,
+        [TM_SIM_LINKS_SKEW] = 12000};
     for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT; k++)
-        if (tm_rng_below(rng, 3) != 0)
+        if (k == TM_SIM_LINKS_OPERATOR || tm_rng_below(rng, 3) != 0)
             p->fault_mean_ns[k] = TM_MS(means_ms[k]);
 }
 
@@ -269,6 +297,8 @@ static void fit(struct tm_sim_links_plan *p)
         p->changes = 0;
     for (unsigned i = 0; p->changes > 0 && i < p->world.clusters; i++)
         p->may_write[i] &= (uint8_t)~p->keeps_off[i];
+    if (p->rule != NULL) /* versions of what expired: section 16 of the architecture */
+        p->expires = false;
     if (lost)
         p->has_machines = false;
     if (p->loss == TM_SIM_LINKS_ANEW)
@@ -300,6 +330,7 @@ void tm_sim_links_draw(struct tm_sim_links_plan *p, uint64_t seed, uint64_t faul
     draw_changes(p, &rng);
     draw_faults(p, &rng);
     draw_machines(p, &rng);
+    draw_rules(p);
     fit(p);
 }
 
@@ -329,7 +360,9 @@ void tm_sim_links_text(const struct tm_sim_links_plan *p, char *text, size_t siz
                                  p->loss == TM_SIM_LINKS_ANEW ? "and made anew" : "for good",
                                  p->transit ? ", all is shipped on" : "");
     if (used < size)
-        used += (size_t)snprintf(text + used, size - used, "; faults:");
+        used += (size_t)snprintf(
+            text + used, size - used, "%s%s%s; faults:", p->rule != NULL ? "; rule of B: " : "",
+            p->rule != NULL ? p->rule : "", p->purges && p->changes > 0 ? "; purges" : "");
     for (unsigned k = 0; k < TM_SIM_LINKS_FAULT_COUNT && used < size; k++)
         if (p->fault_mean_ns[k] != 0)
             used += (size_t)snprintf(text + used, size - used, " %s",
