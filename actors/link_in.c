@@ -161,8 +161,8 @@ void tm_link_in_tell_position(struct tm_link_in *in, const struct tm_link_from *
 {
     uint64_t committed = at->index, commit = in->c.ops->commit(in->c.host, s->target);
     struct tm_link_mark marks[TM_LINK_MARKS];
-    if (!tm_link_in_look(in, from, s, at))
-        return; /* the source asks again */
+    if (!tm_link_in_look(in, from, s, at) || s->stated > commit)
+        return; /* not committed yet: the source asks again */
     const struct tm_link_in_staged *staged = s->staged;
     if (s->count > 0) /* what was taken before the first that waits */
         committed = tm_min_u64(s->acked, at->index);

@@ -257,6 +257,17 @@ static bool is_overtaken(const struct tm_sim_links_ok *ok, unsigned cluster, con
     return false;
 }
 
+/* Whether a third cluster's later change has come over the write where it was made: a
+ * resynchronisation then does not ship the write any more, and that change is the third one's. */
+static bool is_a_thirds(const struct tm_sim_links_ok *ok, unsigned cluster, const char *key,
+                        const struct place *write, unsigned target)
+{
+    bool expired, third = false;
+    for (unsigned k = 0; k < ok->plan->world.clusters && !third; k++)
+        third = k != cluster && k != target && is_overtaken(ok, cluster, key, write, k, &expired);
+    return third && is_overtaken(ok, cluster, key, write, cluster, &expired);
+}
+
 /* What the partition has said last of its link to the target. */
 static bool is_degraded(const struct tm_sim_links_ok *ok, unsigned cluster, uint32_t partition,
                         unsigned target)
@@ -280,6 +291,8 @@ static void judge(struct tm_sim_links_ok *ok, unsigned cluster, const char *key,
         ok->exact++;
     else if (is_overtaken(ok, cluster, key, write, target, &expired))
         ++*(expired ? &ok->expired : &ok->later);
+    else if (is_a_thirds(ok, cluster, key, write, target))
+        ok->later++;
     else if (is_degraded(ok, cluster, write->partition, target))
         ok->degraded++;
     else
