@@ -279,6 +279,11 @@ void tm_link_way_housekeep(struct tm_link_way *way)
         tm_post_housekeep(way->post);
 }
 
+bool tm_link_way_begun(const struct tm_link_way *way)
+{
+    return way->post != NULL;
+}
+
 bool tm_link_way_quiet(const struct tm_link_way *way)
 {
     return !tm_whole_writing(&way->write);

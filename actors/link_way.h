@@ -148,6 +148,9 @@ const char *tm_link_way_refusal(const struct tm_link_way *way, unsigned site);
  * 0: there is none. */
 uint64_t tm_link_way_stranger(const struct tm_link_way *way, unsigned site);
 
+/* tm_link_way_start was called and did not fail. */
+bool tm_link_way_begun(const struct tm_link_way *way);
+
 /* Some worker of the node is up. */
 bool tm_link_way_is_there(const struct tm_link_way *way, unsigned block);
 

@@ -223,6 +223,7 @@ static void settle(struct tm_sim_links_run *r)
     char why[512] = "";
     uint64_t begun = r->moved_at = tm_sim_world_now(r->w);
     while (tm_sim_world_wrong(r->w)[0] == '\0' && !settled(r, why, sizeof why)) {
+        tm_sim_links_mend_notes(r);
         r->telling = tm_sim_world_now(r->w) >= begun + SETTLE_NS;
         if (r->telling && !settled(r, why, sizeof why))
             tm_sim_wrong(tm_sim_world_cluster(r->w, 0), "the clusters do not become equal: %s",

@@ -2,6 +2,8 @@
  * machines and disks fail, whose nodes end is up to the faults of that cluster (sim_faults.h). */
 #include "tests/sim/sim_links_internal.h"
 
+#include "actors/link_notes.h"
+#include "actors/link_way.h"
 #include "actors/shard_internal.h"
 
 #include <inttypes.h>
@@ -352,6 +354,27 @@ void tm_sim_links_faults_heal(struct tm_sim_links_run *r)
         if (r->machines[i] != NULL)
             tm_sim_faults_heal(r->machines[i]);
     tm_sim_links_make_well(r);
+}
+
+/* As docs/OPERATIONS.md says: a node whose file of clusters met is damaged is started without it. */
+static void mend_notes(struct tm_sim_links_run *r, unsigned cluster, unsigned node)
+{
+    struct tm_sim *sim = tm_sim_world_cluster(r->w, cluster);
+    const struct tm_shard *s = tm_sim_is_up(sim, node) ? tm_sim_shard(sim, node, 0) : NULL;
+    if (s == NULL || s->way == NULL || tm_link_way_begun(s->way) || s->env.origin == 0)
+        return;
+    tm_sim_say(sim, "%s/%s is started anew without its file of clusters met",
+               tm_sim_world_name(cluster), tm_sim_node_name(node));
+    tm_sim_end(sim, node, TM_SIM_KILL);
+    tm_sim_disk_remove(tm_sim_disk_of(sim, node), TM_LINK_NOTES_FILE);
+    start(r, cluster, node);
+}
+
+void tm_sim_links_mend_notes(struct tm_sim_links_run *r)
+{
+    for (unsigned i = 0; i < r->plan->world.clusters; i++)
+        for (unsigned k = 0; k < r->plan->world.cluster[i].nodes; k++)
+            mend_notes(r, i, k);
 }
 
 void tm_sim_links_faults_free(struct tm_sim_links_run *r)

@@ -69,6 +69,7 @@ void tm_sim_links_make_well(struct tm_sim_links_run *r);
 void tm_sim_links_faults_begin(struct tm_sim_links_run *r);
 void tm_sim_links_faults_act(struct tm_sim_links_run *r);
 void tm_sim_links_faults_heal(struct tm_sim_links_run *r);
+void tm_sim_links_mend_notes(struct tm_sim_links_run *r); /* an operator does, after the healing */
 void tm_sim_links_faults_free(struct tm_sim_links_run *r);
 
 /* All nodes of the cluster that are down start. */
