@@ -356,7 +356,8 @@ void tm_sim_links_faults_heal(struct tm_sim_links_run *r)
     tm_sim_links_make_well(r);
 }
 
-/* As docs/OPERATIONS.md says: a node whose file of clusters met is damaged is started without it. */
+/* As docs/OPERATIONS.md says: a node whose file of clusters met is damaged is started without it.
+ */
 static void mend_notes(struct tm_sim_links_run *r, unsigned cluster, unsigned node)
 {
     struct tm_sim *sim = tm_sim_world_cluster(r->w, cluster);
