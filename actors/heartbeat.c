@@ -388,15 +388,16 @@ static struct beat_head head_of(struct tm_beat *b, enum beat_kind kind)
                               .flush_age_ns = b->io->flush_age_ns(b->host)};
 }
 
-/* Which heartbeat's answer says how the clocks stand: not the newest one's, which never comes in
- * time where the way there and back takes longer than the interval. */
-static void ask_clock(const struct tm_beat *b, struct tm_beat_link *l)
+/* Where the way there and back takes longer than the interval, no answer ever is to the newest
+ * heartbeat: one is chosen now and then whose answer tells how the clocks stand whenever it comes.
+ */
+static void ask_clock(struct tm_beat_link *l)
 {
     if (l->asked_round != 0 && l->sent_at - l->asked_at < CLOCK_RETRY_NS)
         return;
-    l->asked_round = b->round;
+    l->asked_round = l->sent_round;
     l->asked_at = l->sent_at;
-    l->asked_wall_ms = tm_ctx_wall_ms(b->ctx);
+    l->asked_wall_ms = l->sent_wall_ms;
 }
 
 static void send_beat(struct tm_beat *b, struct tm_beat_link *l)
@@ -405,7 +406,9 @@ static void send_beat(struct tm_beat *b, struct tm_beat_link *l)
     head.count = l->led_count;
     head.digest = l->led_digest;
     l->sent_at = tm_ctx_now(b->ctx);
-    ask_clock(b, l);
+    l->sent_wall_ms = tm_ctx_wall_ms(b->ctx);
+    l->sent_round = head.round;
+    ask_clock(l);
     l->promised_ns = head.interval_ns;
     b->io->send(b->host, l->node, l->worker, tm_bytes_of(&head, sizeof head));
 }
@@ -520,16 +523,16 @@ static void on_beat(struct tm_beat *b, struct tm_beat_link *l, const struct beat
     b->io->send(b->host, l->node, l->worker, tm_bytes_of(&head, sizeof head));
 }
 
-/* The answer left the peer between asking and now, by the own clock: what its clock said lies that
+/* The answer left the peer between sending and now, by the own clock: what its clock said lies that
  * far apart from the own at least, however slow the way was. */
 static void note_clock(struct tm_beat *b, struct tm_beat_link *l, const struct beat_head *in)
 {
     uint64_t peer = in->count, now = tm_ctx_wall_ms(b->ctx);
-    if (in->boot != b->boot || in->round != l->asked_round || peer == 0)
+    bool newest = in->round == l->sent_round;
+    if (in->boot != b->boot || peer == 0 || (!newest && in->round != l->asked_round))
         return;
-    l->ahead_ms = peer < l->asked_wall_ms ? (int64_t)(l->asked_wall_ms - peer)
-                  : peer > now            ? -(int64_t)(peer - now)
-                                          : 0;
+    uint64_t sent = newest ? l->sent_wall_ms : l->asked_wall_ms;
+    l->ahead_ms = peer < sent ? (int64_t)(sent - peer) : peer > now ? -(int64_t)(peer - now) : 0;
     l->ahead_at = tm_ctx_now(b->ctx);
     l->asked_round = 0;
 }

@@ -55,7 +55,9 @@ struct tm_beat_link {
     uint64_t led_count, led_digest; /* led here, a member there */
     uint64_t sent_at;               /* last heartbeat */
     uint64_t promised_ns;           /* in it: the next one no later than */
-    uint64_t asked_round;           /* the answer to this one says how the clocks stand; 0: none */
+    uint64_t sent_wall_ms;          /* own clock then */
+    uint64_t sent_round;
+    uint64_t asked_round; /* an earlier one whose answer is waited for, too; 0: none */
     uint64_t asked_at, asked_wall_ms;
     int64_t ahead_ms; /* own clock ahead of the peer's by that at least; below 0: behind */
     uint64_t ahead_at;
