@@ -7,6 +7,7 @@
 #include "actors/router.h"
 #include "runtime/hash.h"
 #include "storage/store_link.h"
+#include "storage/versions.h"
 
 bool tm_link_states_ships(const struct tm_link_out *out, struct tm_bytes key)
 {
@@ -66,15 +67,49 @@ static void begin_change(struct writing *w, enum tm_entity_type type)
     put(w, w->key.data, w->key.len);
 }
 
-static void give(void *host, enum tm_entity_type type, const struct tm_op *op,
+/* Of a field's versions those go that the link carries, whoever made the latest of all, and the
+ * past: it is known of all of them.  *op and *stamp are of these then; false: there are none. */
+static bool narrow(const struct writing *w, struct tm_op *op, struct tm_op_version *stamp)
+{
+    const struct tm_link_outlet *link = w->out->link;
+    struct tm_versions v;
+    unsigned count = 0;
+    if (!tm_versions_decode(op->value, &v))
+        return false;
+    for (unsigned i = 0; i < v.count; i++)
+        if (link->filter.forwards(link->filter.host, v.version[i].stamp.origin))
+            v.version[count++] = v.version[i];
+    if (count == 0)
+        return false;
+    v.count = count;
+    *stamp = v.version[count - 1].stamp;
+    tm_versions_encode(&v, link->packed); /* which is free until all is written */
+    op->value = tm_bytes_of(link->packed, tm_versions_size(&v));
+    return true;
+}
+
+/* Whether the operation goes, or something of it: *op and *stamp say what. */
+static bool goes(const struct writing *w, enum tm_entity_type type, struct tm_op *op,
+                 struct tm_op_version *stamp)
+{
+    const struct tm_link_filter *f = &w->out->link->filter;
+    if (stamp->origin == TM_ORIGIN_NONE)
+        return false;
+    if (w->s->all)
+        return true;
+    if (type == TM_ENTITY_SHADOW && op->name.len > 0 && op->name.data[0] == TM_SHADOW_VERSIONS)
+        return narrow(w, op, stamp);
+    return f->forwards(f->host, stamp->origin);
+}
+
+static void give(void *host, enum tm_entity_type type, const struct tm_op *state,
                  struct tm_op_version stamp)
 {
     struct writing *w = host;
-    const struct tm_link_filter *f = &w->out->link->filter;
+    struct tm_op part = *state, *op = &part;
     size_t most = 8 + w->key.len + 8 + sizeof stamp + 8 + op->name.len + op->value.len;
     unsigned at = w->op++;
-    if (w->full || at < w->s->skip || stamp.origin == TM_ORIGIN_NONE ||
-        (!w->s->all && !f->forwards(f->host, stamp.origin)))
+    if (w->full || at < w->s->skip || !goes(w, type, op, &stamp))
         return;
     if (w->used + most > TM_LINK_RAW_MAX) {
         w->full = true;

@@ -203,7 +203,8 @@ struct tm_link_change {
  * To be sent are all operations of a record, with their stamps, in their order, but those of
  * TM_ORIGIN_NONE, of EXPIRE_ENTITY, EXPIRY and FOLDED, and on shadows those that are not SET_FIELD
  * of 'd', 'f', 'x', 'v': such a one is the same as a DEL_ENTITY, DEL_FIELD, SET_EXPIRY at another
- * cluster, or the versions of a field, and comes here as it is.
+ * cluster, or the versions of a field, and comes here as it is.  What has no origin, which only
+ * bytes from outside tell, counts as KNOWN: it changes nothing.
  *
  * now_ms: the wall clock, ms since 1970; 0: the time of the open record.  winner (may be NULL): if
  * LOST, the stamp it lost to.  The clock of this cluster has observed the stamp before the record

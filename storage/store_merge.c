@@ -546,6 +546,8 @@ enum tm_link_outcome tm_link_merge(struct tm_store *s, const struct tm_link_chan
                                    uint64_t now_ms, struct tm_op_version *winner)
 {
     TM_ASSERT(s->open && s->held == 0 && change->key.len > 0);
+    if (change->stamp.origin == TM_ORIGIN_NONE)
+        return TM_LINK_KNOWN;
     uint64_t hash = change->hash != 0 ? change->hash : tm_table_hash(change->key);
     if (tm_merge_plain(s, change, hash))
         return TM_LINK_APPLIED;

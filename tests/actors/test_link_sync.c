@@ -1,3 +1,4 @@
+#include "storage/versions.h"
 #include "tests/actors/link_world.h"
 
 static struct lw *world(uint64_t seed, uint32_t sources, uint32_t targets)
@@ -342,6 +343,70 @@ static void a_narrower_filter_purges_where_it_is_told_to(void)
     lw_free(w);
 }
 
+static enum tm_link_sharing all_write(void *host, struct tm_bytes key, uint64_t origin)
+{
+    (void)host;
+    (void)key;
+    (void)origin;
+    return TM_LINK_MANY;
+}
+
+/* The source has what was made there and what came from a third cluster, neither in knowledge of
+ * the other, and the target's is superseded by the one or the other. */
+static void put_versions(struct lw *w, const char *key, uint64_t ours, uint64_t others)
+{
+    uint8_t bytes[256];
+    struct tm_record_builder b;
+    struct tm_versions v = {.type = TM_ENTITY_STRING, .past = {{2, LW_THEIRS}}, .past_count = 1};
+    if (ours != 0)
+        v.version[v.count++] = (struct tm_version){{ours, LW_OURS}, 0, tm_bytes_str("ours")};
+    unsigned at = ours < others ? v.count : 0;
+    if (at == 0)
+        v.version[1] = v.version[0];
+    v.version[at] = (struct tm_version){{others, LW_OTHERS}, 0, tm_bytes_str("others")};
+    v.count++;
+    tm_versions_encode(&v, bytes);
+    lw_begin(w, &b, 0, TM_RECORD_EFFECT);
+    lw_op(&b, key, TM_ENTITY_SHADOW, TM_OP_SET_FIELD, tm_bytes_str("v"),
+          tm_bytes_of(bytes, tm_versions_size(&v)));
+    lw_end(w, &b, 0);
+}
+
+static bool target_versions(struct lw *w, const char *key, struct tm_versions *v)
+{
+    struct tm_bytes raw;
+    return tm_store_shadow_field(w->target[0].store, tm_bytes_str(key), tm_bytes_str("v"), &raw,
+                                 NULL) &&
+           tm_versions_decode(raw, v);
+}
+
+static void the_sources_versions_go_whoever_made_the_latest(void)
+{
+    static const struct tm_link_policy shared = {.keep = all_write};
+    struct lw *w = world(1, 1, 1);
+    struct tm_versions v;
+    tm_store_set_policy(w->target[0].store, &shared);
+    w->cut = true;
+    put_versions(w, "Order:earlier", 5, 6);
+    put_versions(w, "Order:later", 6, 5);
+    put_versions(w, "Order:none", 0, 5);
+    lw_run(w, TM_MS(10));
+    compact(w);
+    w->cut = false;
+    CU_ASSERT(lw_settle(w, TM_SECONDS(10)));
+    for (unsigned i = 0; i < 2; i++) {
+        CU_ASSERT_FATAL(target_versions(w, i == 0 ? "Order:earlier" : "Order:later", &v));
+        CU_ASSERT_EQUAL(v.count, 1); /* a third cluster's is not the link's to carry */
+        CU_ASSERT_EQUAL(v.version[0].stamp.hlc, 5 + i);
+        CU_ASSERT_EQUAL(v.version[0].stamp.origin, LW_OURS);
+        CU_ASSERT(tm_bytes_equal(v.version[0].value, tm_bytes_str("ours")));
+        CU_ASSERT_EQUAL(v.past_count, 1);
+        CU_ASSERT_EQUAL(v.past[0].origin, LW_THEIRS);
+    }
+    CU_ASSERT_FALSE(target_versions(w, "Order:none", &v));
+    lw_free(w);
+}
+
 static const struct tm_test tests[] = {
     TM_TEST(an_empty_target_gets_everything_and_the_stream_goes_on),
     TM_TEST(only_what_differs_is_sent),
@@ -352,5 +417,6 @@ static const struct tm_test tests[] = {
     TM_TEST(a_wider_filter_brings_what_was_left_out_and_a_narrower_one_takes_nothing_away),
     TM_TEST(a_narrower_filter_purges_where_it_is_told_to),
     TM_TEST(nothing_but_what_the_filter_ships_is_sent),
+    TM_TEST(the_sources_versions_go_whoever_made_the_latest),
 };
 TM_TEST_MAIN("actors/link_sync", tests)

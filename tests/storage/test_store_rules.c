@@ -322,6 +322,22 @@ static void what_no_cluster_writes_is_refused(void)
     CU_ASSERT_FALSE(is_taken(&v));
 }
 
+/* From outside: no cluster sends what has no origin. */
+static void what_nobody_made_is_not_merged(void)
+{
+    open_clusters();
+    for (unsigned f = 0; f < FIELDS; f++) {
+        struct tm_op op = {TM_OP_SET_FIELD, tm_bytes_str(names[f]), tm_bytes_str("1")};
+        struct tm_link_change in = {
+            .key = key, .type = TM_ENTITY_HASH, .op = &op, .stamp = {5, TM_ORIGIN_NONE}};
+        begin(&clusters[0]);
+        CU_ASSERT_EQUAL(tm_link_merge(clusters[0].store, &in, 1, NULL), TM_LINK_KNOWN);
+        (void)finish(&clusters[0], f, EVENTS);
+    }
+    CU_ASSERT_PTR_NULL(tm_store_find(clusters[0].store, key));
+    close_clusters();
+}
+
 static void numbers_compare_as_numbers(void)
 {
     static const char *const rising[] = {"-10", "-2.5", "0", "9", "1e1", "11", "", "1x", "a", "b"};
@@ -348,7 +364,7 @@ static void the_past_is_forgotten_when_all_is_known(void)
 static const struct tm_test tests[] = {
     TM_TEST(each_rule_gives_what_its_model_gives),    TM_TEST(the_format_is_frozen),
     TM_TEST(what_no_cluster_writes_is_refused),       TM_TEST(numbers_compare_as_numbers),
-    TM_TEST(the_past_is_forgotten_when_all_is_known),
+    TM_TEST(the_past_is_forgotten_when_all_is_known), TM_TEST(what_nobody_made_is_not_merged),
 };
 
 int main(void)
