@@ -211,6 +211,7 @@ static bool within(struct tm_sim_links_run *r, bool (*done)(struct tm_sim_links_
 {
     for (uint64_t end = tm_sim_world_now(r->w) + SETTLE_NS;
          tm_sim_world_wrong(r->w)[0] == '\0' && !done(l);) {
+        tm_sim_links_mend_notes(r);
         if (tm_sim_world_now(r->w) >= end)
             tm_sim_wrong(tm_sim_world_cluster(r->w, 0), "%s", what);
         go_on(r, TM_MS(10));
