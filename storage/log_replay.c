@@ -17,6 +17,8 @@
 /* Nor more than this anywhere: a snapshot has to bring them, and what lies before them. */
 #define LOST_RECORDS 4194304u
 
+#define INDEX_MAX (1ull << 60) /* no log reaches that: who says so is damaged */
+
 /* That a log is suspect is no place of it: it has not moved by that. */
 static void note_place(struct tm_log *log, const struct tm_wal_found *found)
 {
@@ -225,6 +227,11 @@ static void hand_on(struct tm_log *log)
 void tm_log_replay_record(struct tm_log *log, const struct tm_wal_found *found)
 {
     const struct tm_record *r = (const void *)found->record.data;
+    bool counted = r->kind < TM_RECORD_LOCAL_FIRST || r->kind == TM_RECORD_CUT;
+    if (r->index > INDEX_MAX || (counted && r->index == 0)) {
+        log->suspect_damaged = true;
+        return;
+    }
     note_place(log, found);
     switch (r->kind) {
     case TM_RECORD_CUT:
@@ -265,6 +272,11 @@ static void lose_span(struct tm_log *log, const struct tm_wal_span *span)
 {
     bool ranged = span->last >= span->first, cut = (span->flags & TM_WAL_SPAN_CUT) != 0;
     bool reset = (span->flags & TM_WAL_SPAN_RESET) != 0;
+    if (tm_max_u64(span->first, span->last) > INDEX_MAX ||
+        (span->first == 0 && (ranged || cut || reset))) {
+        log->suspect_rot = true;
+        return;
+    }
     if (reset)
         begin_after(log, span->first - 1, 0);
     else if (cut || (ranged && span->first <= log->last))

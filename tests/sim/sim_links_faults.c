@@ -212,12 +212,12 @@ static bool strike_wire(struct tm_sim_links_run *r, enum tm_sim_links_fault faul
     return true;
 }
 
-/* What a clock of the cluster says, ms; 0: no node is up. */
+/* What a clock of the cluster says, ms; 0: no node has started. */
 static uint64_t wall_of(struct tm_sim_links_run *r, unsigned cluster)
 {
     struct tm_sim *sim = tm_sim_world_cluster(r->w, cluster);
     for (unsigned i = 0; i < tm_sim_config_of(sim)->nodes; i++)
-        if (tm_sim_is_up(sim, i))
+        if (tm_sim_is_up(sim, i) && tm_sim_shard(sim, i, 0)->env.ctx != NULL)
             return tm_ctx_wall_ms(tm_sim_shard(sim, i, 0)->env.ctx);
     return 0;
 }
